@@ -1,0 +1,155 @@
+#include "base/bytes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+struct bytes *bytes_new(uint32_t length)
+{
+    /* Not mem_alloc(): zeroing what a peer is about to fill would cost a pass over it. */
+    struct bytes *bytes = malloc(sizeof *bytes + length);
+    if (!bytes)
+        mem_exhausted();
+    bytes->refs = 1;
+    bytes->length = length;
+    bytes->budget = NULL;
+    return bytes;
+}
+
+struct bytes *bytes_ref(struct bytes *bytes)
+{
+    bytes->refs++;
+    return bytes;
+}
+
+void bytes_unref(struct bytes *bytes)
+{
+    if (!bytes || --bytes->refs > 0)
+        return;
+    struct budget *budget = bytes->budget;
+    uint32_t length = bytes->length;
+    free(bytes);
+    if (!budget)
+        return;
+    budget->live -= length;
+    if (budget->on_release)
+        budget->on_release(budget);
+}
+
+void bytes_charge(struct bytes *bytes, struct budget *budget)
+{
+    assert(!bytes->budget);
+    bytes->budget = budget;
+    budget->live += bytes->length;
+}
+
+void slices_init(struct slices *list)
+{
+    list->v = list->few;
+    list->count = 0;
+    list->capacity = sizeof list->few / sizeof list->few[0];
+    list->length = 0;
+}
+
+void slices_clear(struct slices *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        bytes_unref(list->v[i].bytes);
+    if (list->v != list->few)
+        free(list->v);
+    slices_init(list);
+}
+
+static struct slice *slices_append(struct slices *list)
+{
+    if (list->count == list->capacity) {
+        uint32_t capacity = list->capacity * 4;
+        struct slice *few = list->v == list->few ? list->few : NULL;
+        struct slice *v = mem_realloc(few ? NULL : list->v, capacity * sizeof *v);
+        if (few)
+            memcpy(v, few, list->count * sizeof *v);
+        list->v = v;
+        list->capacity = capacity;
+    }
+    return &list->v[list->count++];
+}
+
+void slices_add(struct slices *list, struct bytes *bytes, uint32_t offset, uint32_t length)
+{
+    if (length == 0)
+        return;
+    assert(offset <= bytes->length && length <= bytes->length - offset);
+    list->length += length;
+    if (list->count > 0) {
+        struct slice *last = &list->v[list->count - 1];
+        if (last->bytes == bytes && last->offset + last->length == offset) {
+            last->length += length;
+            return;
+        }
+    }
+    *slices_append(list) = (struct slice){bytes_ref(bytes), offset, length};
+}
+
+void slices_alloc(struct slices *list, uint64_t length, uint32_t piece)
+{
+    while (length > 0) {
+        uint32_t part = length < piece ? (uint32_t)length : piece;
+        *slices_append(list) = (struct slice){bytes_new(part), 0, part};
+        list->length += part;
+        length -= part;
+    }
+}
+
+void slices_take(struct slices *to, struct slices *from)
+{
+    for (uint32_t i = 0; i < from->count; i++)
+        *slices_append(to) = from->v[i]; /* the reference moves along */
+    to->length += from->length;
+    if (from->v != from->few)
+        free(from->v);
+    slices_init(from);
+}
+
+enum copy_kind { COPY_OUT, COPY_IN, COPY_ZERO };
+
+static void slices_copy(const struct slices *list, uint64_t offset, unsigned char *memory, uint64_t length,
+                        enum copy_kind kind)
+{
+    assert(offset <= list->length && length <= list->length - offset);
+    for (uint32_t i = 0; length > 0; i++) {
+        const struct slice *s = &list->v[i];
+        if (offset >= s->length) {
+            offset -= s->length;
+            continue;
+        }
+        size_t part = s->length - offset < length ? (size_t)(s->length - offset) : (size_t)length;
+        unsigned char *here = slice_data(s) + offset;
+        if (kind == COPY_ZERO)
+            memset(here, 0, part);
+        else if (kind == COPY_OUT)
+            memcpy(memory, here, part);
+        else
+            memcpy(here, memory, part);
+        if (memory)
+            memory += part;
+        length -= part;
+        offset = 0;
+    }
+}
+
+void slices_copy_out(const struct slices *list, uint64_t offset, void *to, size_t length)
+{
+    slices_copy(list, offset, to, length, COPY_OUT);
+}
+
+void slices_copy_in(struct slices *list, uint64_t offset, const void *from, size_t length)
+{
+    slices_copy(list, offset, (unsigned char *)(uintptr_t)from, length, COPY_IN);
+}
+
+void slices_zero(struct slices *list, uint64_t offset, uint64_t length)
+{
+    slices_copy(list, offset, NULL, length, COPY_ZERO);
+}

@@ -1,0 +1,45 @@
+/*
+ * Small text helpers: parsing of sizes and durations as people write them, and
+ * the way back. Parsers take the whole string or fail; nothing is truncated.
+ */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TEXT_SIZE_MAX 24 /* room for what text_size() and text_duration() write */
+
+/* "65536", "64K", "64KiB", "4M", "1G", "1T" (powers of 1024). */
+bool text_parse_size(const char *text, uint64_t *bytes);
+/* "1500ms", "25s", "2m", "1h"; a bare number is seconds. */
+bool text_parse_duration(const char *text, uint64_t *milliseconds);
+bool text_parse_uint(const char *text, uint64_t *value); /* decimal digits only */
+bool text_parse_bool(const char *text, bool *value);     /* yes/no, true/false, on/off, 1/0 */
+
+/* The shortest exact form that the parsers above read back: "64M", "25s". */
+void text_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);
+void text_duration(uint64_t milliseconds, char out[TEXT_SIZE_MAX]);
+/* For people, rounded: "1.4 GB" (powers of 1000, as link speeds are given). */
+void text_human_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);
+
+/* Copies with control bytes, DEL and backslash as \xNN, cut to fit with "...". */
+void text_escape(const char *in, char *out, size_t size);
+/* Copies a URL without its user and password, and with the values of the query
+ * replaced ("?..."): what may be shown and logged. */
+void text_url_public(const char *url, char *out, size_t size);
+/* The last path segment of a URL or path, without query and fragment; "" if none. */
+void text_url_name(const char *url, char *out, size_t size);
+
+/* malloc and friends that end the process with a clear message when there is no
+ * memory; sizes come only from the program, never unchecked from a peer. */
+_Noreturn void mem_exhausted(void);
+void *mem_alloc(size_t size); /* zeroed */
+void *mem_realloc(void *old, size_t size);
+char *mem_strdup(const char *text); /* NULL gives NULL */
+void mem_free(void *memory);
+/* Overwrites a secret before it is freed. */
+void mem_free_secret(char *secret);
+
+#endif

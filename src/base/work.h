@@ -1,0 +1,22 @@
+/*
+ * Calls that may block run here, off the loop, on libuv's thread pool.
+ * work_pool_size() sets the number of threads and must come before the pool's
+ * first use: an attach job that waits for a read keeps a thread, and the read
+ * of a file source needs another (slots + 4).
+ */
+#ifndef BASE_WORK_H
+#define BASE_WORK_H
+
+#include <uv.h>
+
+struct work {
+    uv_work_t req;
+    void (*run)(struct work *work);  /* on a pool thread: touches only the job's own data */
+    void (*done)(struct work *work); /* on the loop; the job may be freed or started again */
+};
+
+void work_pool_size(unsigned threads);
+/* Starts the job; `done` is called exactly once, never from inside this call. */
+void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), void (*done)(struct work *));
+
+#endif
