@@ -1,0 +1,203 @@
+#include "block/cache.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "block/cache_image.h"
+
+struct cache *cache_new(uint64_t limit, uint64_t image_minimum)
+{
+    struct cache *cache = mem_alloc(sizeof *cache);
+    cache->limit = limit;
+    cache->image_minimum = image_minimum;
+    list_init(&cache->images);
+    return cache;
+}
+
+void cache_resize(struct cache *cache, uint64_t limit, uint64_t image_minimum)
+{
+    cache->limit = limit;
+    cache->image_minimum = image_minimum;
+    cache_make_room(cache, 0);
+}
+
+void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
+{
+    *stats = (struct cache_stats){
+        .limit = cache->limit,
+        .live = cache->budget.live,
+        .fetching = cache->fetching,
+        .hits = cache->hits,
+        .misses = cache->misses,
+        .evictions = cache->evictions,
+    };
+    list_for_each (l, &cache->images) {
+        stats->images++;
+        stats->table += block_table_memory(&container_of(l, struct cache_image, link)->blocks);
+    }
+}
+
+void cache_free(struct cache *cache)
+{
+    assert(list_empty(&cache->images) && cache->budget.live == 0 && cache->fetching == 0);
+    mem_free(cache);
+}
+
+/* --- images --- */
+
+static struct cache_image *image_find(struct cache *cache, const char *identity, uint64_t size)
+{
+    if (!*identity)
+        return NULL;
+    list_for_each (l, &cache->images) {
+        struct cache_image *image = container_of(l, struct cache_image, link);
+        if (image->size == size && strcmp(image->identity, identity) == 0)
+            return image;
+    }
+    return NULL;
+}
+
+struct cache_image *cache_image_get(struct cache *cache, const char *identity, uint64_t size)
+{
+    struct cache_image *image = image_find(cache, identity, size);
+    if (image) {
+        image->refs++;
+        return image;
+    }
+    image = mem_alloc(sizeof *image);
+    image->cache = cache;
+    image->identity = mem_strdup(identity);
+    image->refs = 1;
+    image->size = size;
+    block_table_init(&image->blocks);
+    list_init(&image->extents);
+    list_append(&cache->images, &image->link);
+    return image;
+}
+
+static void extent_forget(struct cache_image *image, struct cache_extent *extent)
+{
+    cache_image_unmap(image, &extent->entry);
+    list_remove(&extent->link);
+    image->held -= extent->entry.length;
+    bytes_unref(extent->bytes);
+    mem_free(extent);
+}
+
+void cache_image_unref(struct cache_image *image)
+{
+    if (--image->refs > 0)
+        return;
+    list_for_each (l, &image->extents)
+        extent_forget(image, container_of(l, struct cache_extent, link));
+    assert(image->blocks.count == 0);
+    list_remove(&image->link);
+    block_table_free(&image->blocks);
+    mem_free(image->identity);
+    mem_free(image);
+}
+
+struct cache_entry *cache_image_find(const struct cache_image *image, uint64_t offset)
+{
+    return block_table_get(&image->blocks, offset / CACHE_BLOCK);
+}
+
+void cache_image_map(struct cache_image *image, struct cache_entry *entry)
+{
+    assert(entry->offset % CACHE_BLOCK == 0 && entry->length > 0);
+    for (uint64_t at = entry->offset; at < entry->offset + entry->length; at += CACHE_BLOCK)
+        block_table_set(&image->blocks, at / CACHE_BLOCK, entry);
+}
+
+void cache_image_unmap(struct cache_image *image, struct cache_entry *entry)
+{
+    for (uint64_t at = entry->offset; at < entry->offset + entry->length; at += CACHE_BLOCK)
+        if (cache_image_find(image, at) == entry)
+            block_table_remove(&image->blocks, at / CACHE_BLOCK);
+}
+
+void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, bool unread)
+{
+    for (uint32_t i = 0; i < data->count; i++) {
+        const struct slice *slice = &data->v[i];
+        struct cache_extent *extent = mem_alloc(sizeof *extent);
+        extent->entry = (struct cache_entry){CACHE_EXTENT, offset, slice->length};
+        extent->bytes = bytes_ref(slice->bytes);
+        extent->start = slice->offset;
+        extent->unread = unread;
+        extent->used = ++image->cache->clock;
+        if (!extent->bytes->budget)
+            bytes_charge(extent->bytes, &image->cache->budget);
+        cache_image_map(image, &extent->entry);
+        list_append(&image->extents, &extent->link);
+        image->held += slice->length;
+        offset += slice->length;
+    }
+}
+
+void cache_image_touch(struct cache_image *image, struct cache_extent *extent)
+{
+    extent->used = ++image->cache->clock;
+    list_remove(&extent->link);
+    list_append(&image->extents, &extent->link);
+}
+
+void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t length)
+{
+    for (uint64_t at = offset - offset % CACHE_BLOCK; at < offset + length;) {
+        struct cache_entry *entry = cache_image_find(image, at);
+        if (!entry || entry->kind != CACHE_EXTENT) {
+            at += CACHE_BLOCK;
+            continue;
+        }
+        at = entry->offset + (entry->length + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
+        extent_forget(image, (struct cache_extent *)entry);
+    }
+}
+
+/* --- memory --- */
+
+/* The least recently used extent of an image that nothing else refers to: one
+ * that a reply holds would free no memory by going. */
+static struct cache_extent *image_oldest(struct cache_image *image)
+{
+    list_for_each (l, &image->extents) {
+        struct cache_extent *extent = container_of(l, struct cache_extent, link);
+        if (extent->bytes->refs == 1)
+            return extent;
+    }
+    return NULL;
+}
+
+/* `spare`: leave images alone that are at their minimum. */
+static bool evict_one(struct cache *cache, bool spare)
+{
+    struct cache_image *from = NULL;
+    struct cache_extent *oldest = NULL;
+    list_for_each (l, &cache->images) {
+        struct cache_image *image = container_of(l, struct cache_image, link);
+        struct cache_extent *extent = image_oldest(image);
+        if (!extent || (spare && image->held <= cache->image_minimum))
+            continue;
+        if (!oldest || extent->used < oldest->used) {
+            oldest = extent;
+            from = image;
+        }
+    }
+    if (!oldest)
+        return false;
+    if (oldest->unread && from->wasted_in)
+        from->wasted_in->wasted += oldest->entry.length;
+    cache->evictions++;
+    extent_forget(from, oldest);
+    return true;
+}
+
+bool cache_make_room(struct cache *cache, uint64_t length)
+{
+    while (cache->budget.live + cache->fetching + length > cache->limit)
+        if (!evict_one(cache, true) && !evict_one(cache, false))
+            return false;
+    return true;
+}

@@ -1,0 +1,67 @@
+/*
+ * The cache's inside: its memory, and the images in it. An image maps its
+ * blocks to entries: an extent (bytes that are here) or a fetch (on its way,
+ * block/cache_source.c). Used by the cache's own files only.
+ */
+#ifndef BLOCK_CACHE_IMAGE_H
+#define BLOCK_CACHE_IMAGE_H
+
+#include "base/list.h"
+#include "block/block_table.h"
+#include "block/cache.h"
+
+struct cache {
+    struct budget budget; /* live: bytes of extents, until the last reference goes */
+    uint64_t limit, image_minimum;
+    uint64_t fetching; /* bytes asked of lower sources */
+    uint64_t clock;    /* counts uses: the age of extents */
+    uint64_t hits, misses, evictions;
+    struct link images;
+};
+
+struct cache_image {
+    struct link link; /* in cache->images */
+    struct cache *cache;
+    char *identity; /* "": shared with nobody */
+    unsigned refs;  /* the cache sources on it */
+    uint64_t size;
+    uint64_t held; /* bytes of its extents */
+    struct block_table blocks;
+    struct link extents; /* least recently used first */
+    struct source_stats *wasted_in; /* whose `wasted` an unread eviction counts in */
+};
+
+enum cache_entry_kind { CACHE_EXTENT, CACHE_FETCH };
+struct cache_entry {
+    enum cache_entry_kind kind;
+    uint64_t offset; /* a multiple of CACHE_BLOCK */
+    uint32_t length;
+};
+
+struct cache_extent {
+    struct cache_entry entry;
+    struct link link; /* in image->extents */
+    struct bytes *bytes;
+    uint32_t start; /* of the extent inside its bytes */
+    bool unread;    /* read ahead, and nobody has wanted it yet */
+    uint64_t used;  /* cache->clock at the last use */
+};
+
+/* Gives a reference: to the image of that identity if it is here. */
+struct cache_image *cache_image_get(struct cache *cache, const char *identity, uint64_t size);
+void cache_image_unref(struct cache_image *image);
+
+/* Evicts until `length` bytes more fit; false if what is left is in use. */
+bool cache_make_room(struct cache *cache, uint64_t length);
+
+struct cache_entry *cache_image_find(const struct cache_image *image, uint64_t offset);
+void cache_image_map(struct cache_image *image, struct cache_entry *entry);
+/* Unmaps the blocks that still belong to the entry. */
+void cache_image_unmap(struct cache_image *image, struct cache_entry *entry);
+/* Makes extents of the data, which starts at `offset` (a multiple of the block). */
+void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, bool unread);
+void cache_image_touch(struct cache_image *image, struct cache_extent *extent);
+/* Forgets every extent that the range touches. */
+void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t length);
+
+#endif

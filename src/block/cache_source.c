@@ -1,0 +1,628 @@
+/*
+ * A cache source: reads against an image of the cache, fetches from the lower
+ * source what is not there. See block/cache.h.
+ *
+ * A read is cut into parts: some are there at once, the others wait, each for
+ * one fetch. A fetch may be waited for by many parts, of other slots' reads
+ * too. Whoever waits for a fetch that was speculative, or another slot's, and
+ * fails, asks again by itself.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "block/cache.h"
+#include "block/cache_image.h"
+#include "block/readahead.h"
+
+#define FETCH_MAX (4u << 20)      /* bytes of one fetch */
+#define CHUNK_MIN (64u << 10)     /* of a speculative fetch */
+#define CHUNK_UNKNOWN (256u << 10) /* before the link is measured */
+#define WINDOW_MIN (1u << 20)
+#define DEMAND_CHUNK_MAX (64u << 10) /* a small read is rounded out to that at the most */
+#define DEMAND_CHUNK_SLOW (16u << 10)
+#define SLOW_RTT_US 5000
+
+struct cache_front {
+    struct source source;
+    struct cache *cache;
+    struct source *lower;
+    struct cache_image *image; /* from opened to closed */
+    bool want_readahead;
+    struct readahead readahead;
+    unsigned prefetches; /* fetches in flight that nobody asked for */
+    struct link reads;   /* struct cache_read: waiting for a fetch */
+    struct link fetches; /* struct cache_fetch */
+    struct link passes;  /* struct cache_pass */
+};
+
+struct cache_fetch {
+    struct cache_entry entry;
+    struct cache_front *front;
+    struct link link;    /* in front->fetches */
+    struct link waiting; /* struct read_part */
+    bool prefetch;       /* nobody asked for it when it began */
+    bool doomed;         /* a write overtook it: what it brings is for its waiters only */
+    struct io io;
+};
+
+struct read_part {
+    struct link link;    /* in read->parts */
+    struct link waiting; /* in fetch->waiting; alone: data is here */
+    struct cache_read *read;
+    uint64_t offset;
+    uint32_t length;
+    struct slices data;
+};
+
+struct cache_read {
+    struct link link; /* in front->reads */
+    struct cache_front *front;
+    struct io *io;
+    struct link parts; /* in the order of their offsets */
+    unsigned pending;  /* parts that wait */
+};
+
+/* Anything but a read, handed down. */
+struct cache_pass {
+    struct link link;
+    struct cache_front *front;
+    struct io *upper;
+    struct io io;
+};
+
+static void fetch_done(struct io *io);
+
+static struct cache_front *front_of(struct source *source)
+{
+    return container_of(source, struct cache_front, source);
+}
+
+/* --- policy: sizes --- */
+
+static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static uint32_t power_of_two_below(uint64_t value)
+{
+    uint32_t power = CACHE_BLOCK;
+    while (power < (1u << 30) && power * 2ull <= value)
+        power *= 2;
+    return power;
+}
+
+/* A chunk takes a quarter of the round trip to arrive: few requests, yet
+ * several in flight fill the link. The window is what the link holds, with room
+ * for its estimate to grow into. */
+static struct readahead_limits front_limits(const struct cache_front *front)
+{
+    uint64_t bandwidth = front->lower->stats.bandwidth, rtt = front->lower->stats.rtt_us;
+    uint64_t memory = front->cache->limit / 2;
+    uint32_t largest = power_of_two_below(clamp(memory / 8, CHUNK_MIN, FETCH_MAX));
+    struct readahead_limits limits = {.chunk = CHUNK_UNKNOWN};
+    if (bandwidth && rtt)
+        limits.chunk = power_of_two_below(bandwidth * clamp(rtt, 10000, 1000000) / 4000000);
+    limits.chunk = (uint32_t)clamp(limits.chunk, CHUNK_MIN, largest);
+    uint64_t product = bandwidth / 1000 * rtt / 1000;
+    limits.window = clamp(product * 5 / 2 + 4ull * limits.chunk, WINDOW_MIN, memory);
+    return limits;
+}
+
+/* How far a small read may be rounded out: bytes that cost a twentieth of the
+ * round trip, so that reads at random are not slowed by what they don't need. */
+static uint32_t front_demand_chunk(const struct cache_front *front)
+{
+    uint64_t bandwidth = front->lower->stats.bandwidth, rtt = front->lower->stats.rtt_us;
+    uint64_t least = rtt > SLOW_RTT_US ? DEMAND_CHUNK_SLOW : CACHE_BLOCK;
+    return power_of_two_below(clamp(bandwidth / 1000 * rtt / 20000, least, DEMAND_CHUNK_MAX));
+}
+
+/* --- fetches --- */
+
+static uint64_t blocks_up(uint64_t offset)
+{
+    return (offset + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
+}
+
+static uint64_t blocks_down(uint64_t offset)
+{
+    return offset / CACHE_BLOCK * CACHE_BLOCK;
+}
+
+/* The end of the run of blocks from `at` that are neither here nor on their way. */
+static uint64_t missing_until(const struct cache_image *image, uint64_t at, uint64_t end)
+{
+    while (at < end && !cache_image_find(image, at))
+        at = blocks_down(at) + CACHE_BLOCK;
+    return at < end ? at : end;
+}
+
+static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offset, uint64_t end, bool prefetch)
+{
+    struct cache_fetch *fetch = mem_alloc(sizeof *fetch);
+    uint32_t length = (uint32_t)(end - offset);
+    fetch->entry = (struct cache_entry){CACHE_FETCH, offset, length};
+    fetch->front = front;
+    fetch->prefetch = prefetch;
+    list_init(&fetch->waiting);
+    list_append(&front->fetches, &fetch->link);
+    cache_image_map(front->image, &fetch->entry);
+    front->cache->fetching += length;
+    front->prefetches += prefetch;
+    io_init(&fetch->io, IO_READ, offset, length, fetch_done);
+    fetch->io.flags = prefetch ? IO_PREFETCH : 0;
+    source_submit(front->lower, &fetch->io);
+    return fetch;
+}
+
+/* Starts the fetch of the missing blocks at `at`, rounded out as policy says. */
+static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, uint64_t end)
+{
+    const struct cache_image *image = front->image;
+    uint64_t low = blocks_down(at), high = missing_until(image, low, clamp(blocks_up(end), 0, image->size));
+    if (high - low > FETCH_MAX)
+        high = low + FETCH_MAX;
+    uint32_t chunk = front_demand_chunk(front);
+    uint64_t wide_low = low / chunk * chunk, wide_high = (high + chunk - 1) / chunk * chunk;
+    while (wide_low < low && missing_until(image, wide_low, low) < low)
+        wide_low += CACHE_BLOCK;
+    wide_high = missing_until(image, low, clamp(wide_high, 0, image->size));
+    if (wide_high - wide_low <= FETCH_MAX && cache_make_room(front->cache, wide_high - wide_low))
+        return fetch_start(front, wide_low, wide_high, false);
+    /* Demand always goes on: what it takes beyond the budget is bounded by what
+     * the server admits. */
+    cache_make_room(front->cache, high - low);
+    return fetch_start(front, low, high, false);
+}
+
+static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t end)
+{
+    for (uint64_t at = blocks_down(offset); at < end;) {
+        if (cache_image_find(front->image, at)) {
+            at += CACHE_BLOCK;
+            continue;
+        }
+        uint64_t until = missing_until(front->image, at, clamp(blocks_up(end), 0, front->image->size));
+        if (until - at > FETCH_MAX)
+            until = at + FETCH_MAX;
+        if (!cache_make_room(front->cache, until - at))
+            return false;
+        fetch_start(front, at, until, true);
+        at = until;
+    }
+    return true;
+}
+
+/* Some of the lower source's requests are kept free for demand. */
+static unsigned prefetch_limit(const struct cache_front *front)
+{
+    unsigned parallel = front->lower->parallel;
+    return parallel <= 2 ? 1 : parallel - (parallel + 7) / 8;
+}
+
+static void front_prefetch(struct cache_front *front)
+{
+    if (!front->want_readahead || front->source.state != SOURCE_OPEN)
+        return;
+    struct readahead_limits limits = front_limits(front);
+    uint64_t offset;
+    uint32_t length;
+    while (front->prefetches < prefetch_limit(front) &&
+           readahead_next(&front->readahead, &limits, &offset, &length))
+        if (!prefetch_range(front, offset, offset + length)) {
+            readahead_missed(&front->readahead, offset);
+            break;
+        }
+}
+
+/* --- reads --- */
+
+static void read_free(struct cache_read *read)
+{
+    list_for_each (l, &read->parts) {
+        struct read_part *part = container_of(l, struct read_part, link);
+        list_remove(&part->waiting);
+        slices_clear(&part->data);
+        mem_free(part);
+    }
+    list_remove(&read->link);
+    mem_free(read);
+}
+
+/* Ends the read; its io is answered, at once or deferred. */
+static void read_end(struct cache_read *read, int status, bool later)
+{
+    struct io *io = read->io;
+    uv_loop_t *loop = read->front->source.loop;
+    if (status == 0)
+        list_for_each (l, &read->parts)
+            slices_take(&io->data, &container_of(l, struct read_part, link)->data);
+    else
+        read->front->source.stats.errors += status != -ECANCELED;
+    read_free(read);
+    if (later)
+        io_finish_later(loop, io, status);
+    else
+        io_finish(io, status);
+}
+
+static struct read_part *read_add_part(struct cache_read *read, uint64_t offset, uint64_t end)
+{
+    struct read_part *part = mem_alloc(sizeof *part);
+    part->read = read;
+    part->offset = offset;
+    part->length = (uint32_t)(end - offset);
+    slices_init(&part->data);
+    list_init(&part->waiting);
+    list_append(&read->parts, &part->link);
+    return part;
+}
+
+static uint64_t entry_end(const struct cache_entry *entry)
+{
+    return entry->offset + entry->length;
+}
+
+static void extent_use(struct cache_front *front, struct cache_extent *extent, struct slices *to, uint64_t at,
+                       uint64_t end)
+{
+    extent->unread = false;
+    cache_image_touch(front->image, extent);
+    slices_add(to, extent->bytes, extent->start + (uint32_t)(at - extent->entry.offset), (uint32_t)(end - at));
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The whole range from what is here; false (and nothing added) if a byte is not. */
+static bool read_hit(struct cache_front *front, struct io *io)
+{
+    uint64_t end = io->offset + io->length;
+    for (uint64_t at = io->offset; at < end;) {
+        struct cache_entry *entry = cache_image_find(front->image, at);
+        if (!entry || entry->kind != CACHE_EXTENT) {
+            slices_clear(&io->data);
+            return false;
+        }
+        uint64_t until = earlier(entry_end(entry), end);
+        extent_use(front, (struct cache_extent *)entry, &io->data, at, until);
+        at = until;
+    }
+    return true;
+}
+
+/* One part from `at`; gives where it ends. */
+static uint64_t read_next_part(struct cache_read *read, uint64_t at, uint64_t end)
+{
+    struct cache_front *front = read->front;
+    struct cache_entry *entry = cache_image_find(front->image, at);
+    if (!entry) {
+        readahead_missed(&front->readahead, at);
+        entry = &fetch_demand(front, at, end)->entry;
+    }
+    uint64_t until = earlier(entry_end(entry), end);
+    struct read_part *part = read_add_part(read, at, until);
+    if (entry->kind == CACHE_EXTENT) {
+        extent_use(front, (struct cache_extent *)entry, &part->data, at, until);
+    } else {
+        list_append(&((struct cache_fetch *)entry)->waiting, &part->waiting);
+        read->pending++;
+    }
+    return until;
+}
+
+static void read_start(struct cache_front *front, struct io *io)
+{
+    struct cache_read *read = mem_alloc(sizeof *read);
+    read->front = front;
+    read->io = io;
+    list_init(&read->parts);
+    list_append(&front->reads, &read->link);
+    for (uint64_t at = io->offset; at < io->offset + io->length;)
+        at = read_next_part(read, at, io->offset + io->length);
+    assert(read->pending > 0);
+}
+
+static void front_read(struct cache_front *front, struct io *io)
+{
+    readahead_access(&front->readahead, io->offset, io->length);
+    if (read_hit(front, io)) {
+        front->cache->hits++;
+        front->source.stats.hits++;
+        io_finish_later(front->source.loop, io, 0);
+    } else {
+        front->cache->misses++;
+        front->source.stats.misses++;
+        read_start(front, io);
+    }
+    front_prefetch(front);
+}
+
+/* A part asks again, by its own slot: the fetch that it waited for is gone. */
+static void part_retry(struct read_part *part)
+{
+    struct cache_front *front = part->read->front;
+    struct cache_entry *entry = cache_image_find(front->image, part->offset);
+    uint64_t end = part->offset + part->length;
+    if (!entry)
+        entry = &fetch_demand(front, part->offset, end)->entry;
+    uint64_t until = earlier(entry_end(entry), end);
+    if (until < end) { /* the rest becomes a part of its own, behind this one */
+        struct read_part *rest = read_add_part(part->read, until, end);
+        list_remove(&rest->link);
+        list_prepend(&part->link, &rest->link);
+        part->read->pending++;
+        part->length = (uint32_t)(until - part->offset);
+        part_retry(rest);
+    }
+    if (entry->kind == CACHE_FETCH) {
+        list_append(&((struct cache_fetch *)entry)->waiting, &part->waiting);
+        return;
+    }
+    extent_use(front, (struct cache_extent *)entry, &part->data, part->offset, until);
+    part->read->pending--;
+}
+
+static void part_filled(struct read_part *part, const struct cache_fetch *fetch)
+{
+    uint64_t skip = part->offset - fetch->entry.offset, left = part->length;
+    for (uint32_t i = 0; left > 0; i++) {
+        const struct slice *slice = &fetch->io.data.v[i];
+        if (skip >= slice->length) {
+            skip -= slice->length;
+            continue;
+        }
+        uint32_t length = (uint32_t)earlier(slice->length - skip, left);
+        slices_add(&part->data, slice->bytes, slice->offset + (uint32_t)skip, length);
+        left -= length;
+        skip = 0;
+    }
+    part->read->pending--;
+}
+
+/* Whoever waited gets the data, or its error, or another try. Reads that are
+ * complete are gathered first: their owners may submit new ones at once. */
+static void fetch_answer(struct cache_fetch *fetch)
+{
+    int status = fetch->io.status;
+    struct link finished;
+    list_init(&finished);
+    for (struct link *l = list_pop(&fetch->waiting); l; l = list_pop(&fetch->waiting)) {
+        struct read_part *part = container_of(l, struct read_part, waiting);
+        struct cache_read *read = part->read;
+        bool again = (fetch->prefetch || read->front != fetch->front) && read->front->source.state == SOURCE_OPEN;
+        if (status != 0 && !again) {
+            read_end(read, status, true);
+            continue;
+        }
+        if (status == 0)
+            part_filled(part, fetch);
+        else
+            part_retry(part);
+        if (read->pending == 0) {
+            list_remove(&read->link);
+            list_append(&finished, &read->link);
+        }
+    }
+    for (struct link *l = list_pop(&finished); l; l = list_pop(&finished))
+        read_end(container_of(l, struct cache_read, link), 0, false);
+}
+
+static void front_learn(struct cache_front *front, int status)
+{
+    const struct source *lower = front->lower;
+    struct source_stats *stats = &front->source.stats;
+    stats->requests = lower->stats.requests;
+    stats->bytes = lower->stats.bytes;
+    stats->retries = lower->stats.retries;
+    stats->rtt_us = lower->stats.rtt_us;
+    stats->bandwidth = lower->stats.bandwidth;
+    if (status != 0 && *lower->error)
+        source_set_error(&front->source, "%s", lower->error);
+}
+
+/* Blocks are looked up at multiples of their size, so the pieces must be cut there. */
+static void align_pieces(struct slices *data)
+{
+    for (uint32_t i = 0; i + 1 < data->count; i++) {
+        if (data->v[i].length % CACHE_BLOCK == 0)
+            continue;
+        struct slices copy;
+        slices_init(&copy);
+        slices_alloc(&copy, data->length, BYTES_PIECE);
+        uint64_t at = 0;
+        for (uint32_t j = 0; j < data->count; at += data->v[j++].length)
+            slices_copy_in(&copy, at, slice_data(&data->v[j]), data->v[j].length);
+        slices_clear(data);
+        slices_take(data, &copy);
+        return;
+    }
+}
+
+static void fetch_done(struct io *io)
+{
+    struct cache_fetch *fetch = container_of(io, struct cache_fetch, io);
+    struct cache_front *front = fetch->front;
+    front_learn(front, io->status);
+    front->cache->fetching -= fetch->entry.length;
+    front->prefetches -= fetch->prefetch;
+    cache_image_unmap(front->image, &fetch->entry);
+    bool unread = list_empty(&fetch->waiting);
+    align_pieces(&io->data);
+    if (io->status == 0 && !fetch->doomed)
+        cache_image_insert(front->image, fetch->entry.offset, &io->data, unread);
+    else if (io->status != 0 && fetch->prefetch)
+        readahead_missed(&front->readahead, fetch->entry.offset);
+    if (fetch->prefetch && io->status == 0)
+        front->source.stats.prefetched += fetch->entry.length;
+    list_remove(&fetch->link);
+    fetch_answer(fetch);
+    slices_clear(&fetch->io.data);
+    mem_free(fetch);
+    if (io->status == 0)
+        front_prefetch(front);
+}
+
+/* --- everything else goes down --- */
+
+/* What the range held is stale: also what is being fetched, since the write may
+ * overtake it. Done when a write starts and again when it ends. */
+static void front_invalidate(struct cache_front *front, uint64_t offset, uint64_t length)
+{
+    cache_image_drop(front->image, offset, length);
+    for (uint64_t at = blocks_down(offset); at < offset + length; at += CACHE_BLOCK) {
+        struct cache_entry *entry = cache_image_find(front->image, at);
+        if (!entry)
+            continue;
+        struct cache_fetch *fetch = (struct cache_fetch *)entry;
+        fetch->doomed = true;
+        cache_image_unmap(front->image, entry);
+    }
+}
+
+static bool op_changes(enum io_op op)
+{
+    return op == IO_WRITE || op == IO_TRIM || op == IO_ZERO;
+}
+
+static void pass_done(struct io *io)
+{
+    struct cache_pass *pass = container_of(io, struct cache_pass, io);
+    struct io *upper = pass->upper;
+    int status = io->status;
+    if (op_changes(io->op))
+        front_invalidate(pass->front, io->offset, io->length);
+    upper->extent_count = io->extent_count;
+    front_learn(pass->front, status == -ENOTSUP ? 0 : status);
+    slices_clear(&io->data);
+    list_remove(&pass->link);
+    mem_free(pass);
+    io_finish(upper, status);
+}
+
+static void front_pass(struct cache_front *front, struct io *upper)
+{
+    struct cache_pass *pass = mem_alloc(sizeof *pass);
+    pass->front = front;
+    pass->upper = upper;
+    list_append(&front->passes, &pass->link);
+    io_init(&pass->io, upper->op, upper->offset, upper->length, pass_done);
+    pass->io.flags = upper->flags;
+    pass->io.extents = upper->extents;
+    pass->io.extent_capacity = upper->extent_capacity;
+    slices_take(&pass->io.data, &upper->data);
+    if (op_changes(upper->op))
+        front_invalidate(front, upper->offset, upper->length);
+    source_submit(front->lower, &pass->io);
+}
+
+/* NBD_CMD_CACHE: the answer needn't wait for the data. */
+static void front_hint(struct cache_front *front, struct io *io)
+{
+    uint64_t most = front->cache->limit / 4;
+    uint64_t end = io->offset + (io->length < most ? io->length : most);
+    prefetch_range(front, io->offset, end);
+    io_finish_later(front->source.loop, io, 0);
+}
+
+static void front_submit(struct source *source, struct io *io)
+{
+    struct cache_front *front = front_of(source);
+    if (io->op == IO_READ)
+        front_read(front, io);
+    else if (io->op == IO_CACHE)
+        front_hint(front, io);
+    else
+        front_pass(front, io);
+}
+
+/* --- life --- */
+
+static void lower_opened(struct source *lower, int status)
+{
+    struct cache_front *front = lower->owner;
+    struct source *source = &front->source;
+    front_learn(front, status);
+    if (status != 0 || source->state == SOURCE_CLOSING) {
+        if (source->state != SOURCE_CLOSING)
+            source_report_opened(source, status);
+        return;
+    }
+    source_copy_facts(source, lower);
+    /* What is written through one slot would be stale in another's blocks. */
+    front->image = cache_image_get(front->cache, lower->read_only ? lower->identity : "", lower->size);
+    front->image->wasted_in = &source->stats;
+    readahead_init(&front->readahead, lower->size);
+    source_report_opened(source, 0);
+}
+
+static void lower_died(struct source *lower, int status)
+{
+    struct cache_front *front = lower->owner;
+    front_learn(front, status);
+    if (front->source.state == SOURCE_OPEN && front->source.died)
+        front->source.died(&front->source, status);
+}
+
+static void lower_closed(struct source *lower)
+{
+    struct cache_front *front = lower->owner;
+    assert(list_empty(&front->fetches) && list_empty(&front->passes) && list_empty(&front->reads));
+    if (front->image) {
+        if (front->image->wasted_in == &front->source.stats)
+            front->image->wasted_in = NULL;
+        cache_image_unref(front->image);
+        front->image = NULL;
+    }
+    source_report_closed(&front->source);
+}
+
+static void front_open(struct source *source)
+{
+    struct cache_front *front = front_of(source);
+    front->lower->owner = front;
+    front->lower->opened = lower_opened;
+    front->lower->died = lower_died;
+    front->lower->closed = lower_closed;
+    source_open(front->lower);
+}
+
+static void front_close(struct source *source)
+{
+    struct cache_front *front = front_of(source);
+    list_for_each (l, &front->reads)
+        read_end(container_of(l, struct cache_read, link), -ECANCELED, true);
+    source_close(front->lower);
+}
+
+static void front_free(struct source *source)
+{
+    struct cache_front *front = front_of(source);
+    source_free(front->lower);
+    mem_free(front);
+}
+
+struct source *cache_source_new(struct cache *cache, struct source *lower, bool readahead)
+{
+    static const struct source_ops ops = {"cache", front_open, front_submit, front_close, front_free};
+    struct cache_front *front = mem_alloc(sizeof *front);
+    source_init(&front->source, &ops, lower->loop, lower->who);
+    front->cache = cache;
+    front->lower = lower;
+    front->want_readahead = readahead;
+    list_init(&front->reads);
+    list_init(&front->fetches);
+    list_init(&front->passes);
+    return &front->source;
+}
+
+uint64_t cache_source_cached(const struct source *source)
+{
+    const struct cache_front *front = container_of(source, const struct cache_front, source);
+    return front->image ? front->image->held : 0;
+}

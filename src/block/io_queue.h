@@ -1,0 +1,29 @@
+/*
+ * Ios that wait for their turn: demand before prefetch, each in order. Demand is
+ * bounded by what the server admits; prefetch by IO_QUEUE_PREFETCH.
+ */
+#ifndef BLOCK_IO_QUEUE_H
+#define BLOCK_IO_QUEUE_H
+
+#include <stdbool.h>
+
+#include "block/io.h"
+
+#define IO_QUEUE_PREFETCH 64
+
+struct io_queue {
+    struct link demand, prefetch;
+    unsigned prefetches;
+};
+
+void io_queue_init(struct io_queue *queue);
+bool io_queue_empty(const struct io_queue *queue);
+/* False: too many speculative ones wait; the io is still the caller's. */
+bool io_queue_push(struct io_queue *queue, struct io *io);
+/* Back to the head of its kind: it was started and must start again. */
+void io_queue_push_front(struct io_queue *queue, struct io *io);
+/* The next io, taken off; with `demand_only` never a speculative one. NULL: none. */
+struct io *io_queue_pop(struct io_queue *queue, bool demand_only);
+void io_queue_remove(struct io_queue *queue, struct io *io);
+
+#endif

@@ -1,0 +1,193 @@
+#include "block/readahead.h"
+
+#include <string.h>
+
+void readahead_init(struct readahead *ra, uint64_t size)
+{
+    memset(ra, 0, sizeof *ra);
+    ra->size = size;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Clients with many requests in flight send them out of order: the longer a
+ * stream, the farther from its front a read may lie and still belong to it. */
+#define SLACK_MAX (4u << 20)
+
+static bool stream_continues(const struct readahead_stream *s, uint64_t offset, uint32_t length)
+{
+    if (s->stride)
+        return offset == s->next;
+    uint64_t back = min_u64(s->run / 2, SLACK_MAX);
+    uint64_t forth = min_u64(max_u64(length, s->run / 4), SLACK_MAX);
+    return offset + back >= s->next && offset <= s->next + forth;
+}
+
+static struct readahead_stream *stream_find(struct readahead *ra, uint64_t offset, uint32_t length)
+{
+    struct readahead_stream *best = NULL;
+    for (int i = 0; i < READAHEAD_STREAMS; i++) {
+        struct readahead_stream *s = &ra->streams[i];
+        if (s->used && stream_continues(s, offset, length) && (!best || s->touched > best->touched))
+            best = s;
+    }
+    return best;
+}
+
+static struct readahead_stream *stream_new(struct readahead *ra)
+{
+    struct readahead_stream *oldest = &ra->streams[0];
+    for (int i = 0; i < READAHEAD_STREAMS; i++) {
+        struct readahead_stream *s = &ra->streams[i];
+        if (!s->used) {
+            oldest = s;
+            break;
+        }
+        if (s->touched < oldest->touched)
+            oldest = s;
+    }
+    memset(oldest, 0, sizeof *oldest);
+    oldest->used = true;
+    return oldest;
+}
+
+static void stream_advance(struct readahead_stream *s, uint64_t offset, uint32_t length)
+{
+    uint64_t end = offset + length;
+    if (s->stride) {
+        s->next = offset + (uint64_t)s->stride;
+        if (s->strides_ahead > 0)
+            s->strides_ahead--;
+    } else if (end > s->next) {
+        s->run += end - s->next;
+        s->next = end;
+        s->ahead = max_u64(s->ahead, end);
+    }
+    s->reads++;
+}
+
+/* Two earlier reads that with this one lie at equal distances, or 0. */
+static int64_t history_stride(const struct readahead *ra, uint64_t offset)
+{
+    for (unsigned i = 0; i < READAHEAD_HISTORY; i++)
+        for (unsigned j = 0; j < READAHEAD_HISTORY; j++) {
+            const struct readahead_past *a = &ra->history[i], *b = &ra->history[j];
+            if (i == j || a->length == 0 || b->length == 0)
+                continue;
+            int64_t near = (int64_t)(offset - a->offset), far = (int64_t)(a->offset - b->offset);
+            if (near == far && near != 0 && near < READAHEAD_STRIDE_MAX && near > -READAHEAD_STRIDE_MAX)
+                return near;
+        }
+    return 0;
+}
+
+static void history_add(struct readahead *ra, uint64_t offset, uint32_t length)
+{
+    ra->history[ra->history_next] = (struct readahead_past){offset, length};
+    ra->history_next = (ra->history_next + 1) % READAHEAD_HISTORY;
+}
+
+static struct readahead_stream *stream_begin(struct readahead *ra, uint64_t offset, uint32_t length)
+{
+    int64_t stride = history_stride(ra, offset);
+    struct readahead_stream *s = stream_new(ra);
+    history_add(ra, offset, length);
+    s->run = length;
+    s->next = s->ahead = offset + length;
+    s->reads = 1;
+    if (stride) {
+        s->stride = stride;
+        s->length = length;
+        s->next = offset + (uint64_t)stride;
+        s->reads = 3;
+    }
+    return s;
+}
+
+void readahead_access(struct readahead *ra, uint64_t offset, uint32_t length)
+{
+    ra->reads++;
+    struct readahead_stream *s = stream_find(ra, offset, length);
+    if (s)
+        stream_advance(s, offset, length);
+    else
+        s = stream_begin(ra, offset, length);
+    s->touched = ra->reads;
+}
+
+void readahead_missed(struct readahead *ra, uint64_t offset)
+{
+    for (int i = 0; i < READAHEAD_STREAMS; i++) {
+        struct readahead_stream *s = &ra->streams[i];
+        if (s->used && !s->stride && offset >= s->next && offset < s->ahead)
+            s->ahead = offset;
+    }
+}
+
+static bool stream_active(const struct readahead *ra, const struct readahead_stream *s)
+{
+    return s->used && s->reads >= 2 && ra->reads - s->touched <= READAHEAD_ACTIVE;
+}
+
+static bool next_strided(const struct readahead *ra, struct readahead_stream *s, uint64_t window, uint64_t *offset,
+                         uint32_t *length)
+{
+    uint64_t depth = min_u64(min_u64(2ull * (s->reads - 2), READAHEAD_STRIDES_MAX), max_u64(window / s->length, 1));
+    if (s->strides_ahead >= depth)
+        return false;
+    int64_t at = (int64_t)s->next + s->stride * (int64_t)s->strides_ahead;
+    if (at < 0 || (uint64_t)at >= ra->size)
+        return false;
+    s->strides_ahead++;
+    *offset = (uint64_t)at;
+    *length = (uint32_t)min_u64(s->length, ra->size - (uint64_t)at);
+    return true;
+}
+
+static bool next_sequential(const struct readahead *ra, struct readahead_stream *s, uint64_t window, uint32_t chunk,
+                            uint64_t *offset, uint32_t *length)
+{
+    uint64_t target = min_u64(ra->size, s->next + min_u64(window, READAHEAD_GAIN * s->run));
+    if (s->ahead >= target)
+        return false;
+    /* Up to the next multiple of the chunk, so that streams and slots ask for the same ranges. */
+    uint64_t end = min_u64(target, (s->ahead / chunk + 1) * chunk);
+    bool whole = end == ra->size || end % chunk == 0;
+    if (!whole && s->ahead > s->next)
+        return false; /* the window has room for a part of a chunk only: later */
+    *offset = s->ahead;
+    *length = (uint32_t)(end - s->ahead);
+    s->ahead = end;
+    return true;
+}
+
+bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
+{
+    unsigned active = 0;
+    struct readahead_stream *order[READAHEAD_STREAMS];
+    for (int i = 0; i < READAHEAD_STREAMS; i++) {
+        struct readahead_stream *s = &ra->streams[i];
+        if (!stream_active(ra, s))
+            continue;
+        unsigned at = active++; /* sorted, the last touched first */
+        for (; at > 0 && order[at - 1]->touched < s->touched; at--)
+            order[at] = order[at - 1];
+        order[at] = s;
+    }
+    for (unsigned i = 0; i < active; i++) {
+        uint64_t window = limits->window / active;
+        struct readahead_stream *s = order[i];
+        if (s->stride ? next_strided(ra, s, window, offset, length)
+                      : next_sequential(ra, s, window, limits->chunk, offset, length))
+            return true;
+    }
+    return false;
+}
