@@ -1,0 +1,537 @@
+#include "net/fetch.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/text.h"
+#include "net/content_range.h"
+
+#define PLAIN_BUFFER (256L << 10) /* CURLOPT_BUFFERSIZE; TLS hands on a record (16 KiB) at a time */
+#define TLS_BUFFER (32L << 10)
+
+struct fetch_setup {
+    enum fetch_http http;
+    bool allow_plain, verify;
+    unsigned redirects;
+    char *ca_file, *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
+    enum fetch_auth auth;
+    long connect_timeout_ms, stall_timeout_s;
+};
+
+static char *copy_if_set(const char *text)
+{
+    return text && *text ? mem_strdup(text) : NULL;
+}
+
+struct fetch_setup *fetch_setup_new(const struct fetch_options *options)
+{
+    struct fetch_setup *setup = mem_alloc(sizeof *setup);
+    setup->http = options->http;
+    setup->allow_plain = options->allow_plain;
+    setup->verify = options->verify;
+    setup->redirects = options->redirects;
+    setup->ca_file = copy_if_set(options->ca_file);
+    setup->client_cert = copy_if_set(options->client_cert);
+    setup->client_key = copy_if_set(options->client_key);
+    setup->user = copy_if_set(options->user);
+    setup->password = copy_if_set(options->password);
+    setup->bearer_token = copy_if_set(options->bearer_token);
+    setup->proxy = copy_if_set(options->proxy);
+    setup->auth = options->auth;
+    setup->connect_timeout_ms = (long)options->connect_timeout_ms;
+    setup->stall_timeout_s = (long)((options->stall_timeout_ms + 999) / 1000);
+    return setup;
+}
+
+void fetch_setup_free(struct fetch_setup *setup)
+{
+    if (!setup)
+        return;
+    mem_free(setup->ca_file);
+    mem_free(setup->client_cert);
+    mem_free(setup->client_key);
+    mem_free_secret(setup->user);
+    mem_free_secret(setup->password);
+    mem_free_secret(setup->bearer_token);
+    mem_free_secret(setup->proxy); /* may carry a password */
+    mem_free(setup);
+}
+
+/* --- URLs --- */
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text <= 0x20 || *text == 0x7f || *text == '\\')
+            return true;
+    return false;
+}
+
+static bool url_part_equals(CURLU *url, CURLUPart part, const char *want, unsigned flags)
+{
+    char *have = NULL;
+    bool equal = curl_url_get(url, part, &have, flags) == CURLUE_OK && strcmp(have, want) == 0;
+    curl_free(have);
+    return equal;
+}
+
+static bool url_has(CURLU *url, CURLUPart part)
+{
+    char *have = NULL;
+    bool has = curl_url_get(url, part, &have, 0) == CURLUE_OK;
+    curl_free(have);
+    return has;
+}
+
+static const char *check_parsed(CURLU *url, bool allow_plain)
+{
+    bool plain = url_part_equals(url, CURLUPART_SCHEME, "http", 0);
+    if (!plain && !url_part_equals(url, CURLUPART_SCHEME, "https", 0))
+        return "this kind of URL is not supported (use https://, http:// or a file's path)";
+    if (plain && !allow_plain)
+        return "http:// is not allowed here (use https://, or set allow-http = yes)";
+    if (url_has(url, CURLUPART_USER) || url_has(url, CURLUPART_PASSWORD))
+        return "the URL must not carry a user or password (give them as user= and password=)";
+    return NULL;
+}
+
+bool fetch_check_url(const char *text, bool allow_plain, char error[FETCH_ERROR_MAX])
+{
+    const char *problem = NULL;
+    CURLU *url = curl_url();
+    if (strlen(text) >= FETCH_URL_MAX)
+        problem = "the URL is too long";
+    else if (has_control(text))
+        problem = "the URL has a blank, a backslash or a control character (write it as %XX)";
+    else if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+        problem = "this is not a valid URL (expected https://HOST/PATH)";
+    else
+        problem = check_parsed(url, allow_plain);
+    curl_url_cleanup(url);
+    if (problem)
+        snprintf(error, FETCH_ERROR_MAX, "%s", problem);
+    return !problem;
+}
+
+bool fetch_same_origin(const char *a, const char *b)
+{
+    static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+    CURLU *one = curl_url(), *two = curl_url();
+    bool same = curl_url_set(one, CURLUPART_URL, a, 0) == CURLUE_OK && curl_url_set(two, CURLUPART_URL, b, 0) == CURLUE_OK;
+    for (int i = 0; same && i < 3; i++) {
+        char *part = NULL;
+        same = curl_url_get(one, parts[i], &part, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+               url_part_equals(two, parts[i], part, CURLU_DEFAULT_PORT);
+        curl_free(part);
+    }
+    curl_url_cleanup(one);
+    curl_url_cleanup(two);
+    return same;
+}
+
+/* --- the answer's headers --- */
+
+/* The last answer's header; NULL if it is missing or there are several. */
+static const char *answer_header(struct fetch *fetch, const char *name)
+{
+    struct curl_header *header;
+    if (curl_easy_header(fetch->transfer.easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK || header->amount != 1)
+        return NULL;
+    return header->value;
+}
+
+static long answer_status(struct fetch *fetch)
+{
+    long status = 0;
+    curl_easy_getinfo(fetch->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+__attribute__((format(printf, 3, 4))) static void judge(struct fetch *fetch, enum fetch_verdict verdict,
+                                                        const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fetch->verdict = verdict;
+    vsnprintf(fetch->error, sizeof fetch->error, format, args);
+    va_end(args);
+}
+
+static void copy_validator(char to[FETCH_VALIDATOR_MAX], const char *value)
+{
+    /* One too long to keep is one that can't be compared: as if there were none. */
+    snprintf(to, FETCH_VALIDATOR_MAX, "%s", value && strlen(value) < FETCH_VALIDATOR_MAX ? value : "");
+}
+
+static const char *status_words(long status)
+{
+    switch (status) {
+    case 401:
+        return "401 Unauthorized (check user and password)";
+    case 403:
+        return "403 Forbidden (check the credentials and the server's permissions)";
+    case 404:
+        return "404 Not Found (check the path of the URL)";
+    case 407:
+        return "407 Proxy Authentication Required (check the proxy's credentials)";
+    case 410:
+        return "410 Gone (check the path of the URL)";
+    case 429:
+        return "429 Too Many Requests";
+    case 500:
+        return "500 Internal Server Error";
+    case 502:
+        return "502 Bad Gateway";
+    case 503:
+        return "503 Service Unavailable";
+    case 504:
+        return "504 Gateway Timeout";
+    default:
+        return NULL;
+    }
+}
+
+static void judge_status(struct fetch *fetch, long status)
+{
+    char number[32];
+    const char *words = status_words(status);
+    snprintf(number, sizeof number, "%ld", status);
+    enum fetch_verdict verdict = FETCH_REFUSED;
+    if (status == 408 || status == 425 || status == 429 || status >= 500)
+        verdict = FETCH_TRANSIENT;
+    else if (status >= 300 && !fetch->probe)
+        verdict = FETCH_MOVED;
+    judge(fetch, verdict, "the server answered %s", words ? words : number);
+}
+
+/* Is the answer of the resource that was probed? Both validators must be what they were. */
+static bool validators_match(struct fetch *fetch)
+{
+    char etag[FETCH_VALIDATOR_MAX], modified[FETCH_VALIDATOR_MAX];
+    copy_validator(etag, answer_header(fetch, "ETag"));
+    copy_validator(modified, answer_header(fetch, "Last-Modified"));
+    const struct fetch_resource *expect = fetch->expect;
+    if (*expect->etag)
+        return strcmp(etag, expect->etag) == 0;
+    return strcmp(modified, expect->modified) == 0;
+}
+
+static void judge_whole(struct fetch *fetch)
+{
+    if (!fetch->probe && !validators_match(fetch))
+        judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
+    else if (!fetch->probe)
+        judge(fetch, FETCH_REFUSED, "the server sent the whole image instead of a range");
+    else
+        judge(fetch, FETCH_REFUSED,
+              "the server does not support range requests (use a server that does, or a local copy of the image)");
+}
+
+static void judge_range(struct fetch *fetch, const struct content_range *range)
+{
+    const struct fetch_resource *expect = fetch->expect;
+    if (range->first != fetch->offset || range->last != fetch->offset + fetch->length - 1)
+        judge(fetch, FETCH_REFUSED, "the server sent another range than was asked for (bytes %" PRIu64 "-%" PRIu64 " instead of %" PRIu64 "-%" PRIu64 ")",
+              range->first, range->last, fetch->offset, fetch->offset + fetch->length - 1);
+    else if (!range->total_known)
+        judge(fetch, FETCH_REFUSED, "the server does not tell the size of the image");
+    else if (expect && range->total != expect->size)
+        judge(fetch, FETCH_REFUSED, "the image changed on the server: its size was %" PRIu64 " and is %" PRIu64 " (eject and insert it again)",
+              expect->size, range->total);
+    else if (expect && !validators_match(fetch))
+        judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
+    else
+        fetch->found.size = range->total;
+}
+
+static void judge_partial(struct fetch *fetch)
+{
+    struct content_range range;
+    const char *encoding = answer_header(fetch, "Content-Encoding");
+    const char *header = answer_header(fetch, "Content-Range");
+    if (encoding && strcmp(encoding, "identity") != 0)
+        judge(fetch, FETCH_REFUSED, "the server encodes the image (Content-Encoding: %s); switch that off for this file", encoding);
+    else if (!header || !content_range_parse(header, &range))
+        judge(fetch, FETCH_REFUSED, "the server's Content-Range header is missing or invalid");
+    else
+        judge_range(fetch, &range);
+}
+
+/* Once for each answer, at its first byte or its end. */
+static void check_answer(struct fetch *fetch)
+{
+    long status = answer_status(fetch);
+    fetch->checked = true;
+    fetch->verdict = FETCH_OK;
+    if (status == 206)
+        judge_partial(fetch);
+    else if (status == 200)
+        judge_whole(fetch);
+    else if (status == 416)
+        judge(fetch, FETCH_REFUSED, fetch->probe ? "the image is empty" : "the image changed on the server (eject and insert it again)");
+    else if (status == 412)
+        judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
+    else
+        judge_status(fetch, status);
+}
+
+/* --- libcurl's callbacks: they only take note --- */
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+    struct fetch *fetch = arg;
+    size_t length = size * count;
+    if (!fetch->checked)
+        check_answer(fetch);
+    fetch->received += length;
+    if (fetch->verdict != FETCH_OK) {
+        fetch->discarded += (uint32_t)length;
+        return fetch->discarded <= FETCH_DISCARD_MAX ? length : 0;
+    }
+    if (length > fetch->length - fetch->filled) {
+        judge(fetch, FETCH_REFUSED, "the server sent more bytes than were asked for");
+        return 0;
+    }
+    slices_copy_in(&fetch->data, fetch->filled, data, length);
+    fetch->filled += (uint32_t)length;
+    return length;
+}
+
+/* --- the end of a transfer --- */
+
+static const char *code_hint(CURLcode code)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return " (check the host's name)";
+    case CURLE_COULDNT_CONNECT:
+        return " (check host and port)";
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return " (set ca-file to the server's CA, or mend the certificate)";
+    case CURLE_SSL_CACERT_BADFILE:
+        return " (check ca-file)";
+    case CURLE_SSL_CERTPROBLEM:
+        return " (check client-certificate and client-key)";
+    case CURLE_TOO_MANY_REDIRECTS:
+        return " (check the URL, or raise redirects)";
+    default:
+        return "";
+    }
+}
+
+static void judge_code(struct fetch *fetch, CURLcode code)
+{
+    enum fetch_verdict verdict = FETCH_TRANSIENT;
+    if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
+        code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM || code == CURLE_PEER_FAILED_VERIFICATION)
+        verdict = FETCH_REFUSED;
+    const char *text = *fetch->curl_error ? fetch->curl_error : curl_easy_strerror(code);
+    judge(fetch, verdict, "%.400s%s", text, code_hint(code));
+}
+
+static void learn(struct fetch *fetch)
+{
+    const char *url = NULL;
+    long auth = 0;
+    copy_validator(fetch->found.etag, answer_header(fetch, "ETag"));
+    copy_validator(fetch->found.modified, answer_header(fetch, "Last-Modified"));
+    curl_easy_getinfo(fetch->transfer.easy, CURLINFO_EFFECTIVE_URL, &url);
+    curl_easy_getinfo(fetch->transfer.easy, CURLINFO_HTTPAUTH_AVAIL, &auth);
+    fetch->found.auth = (unsigned long)auth;
+    if (!url || strlen(url) >= FETCH_URL_MAX)
+        judge(fetch, FETCH_REFUSED, "the server redirected to a URL that is too long");
+    else
+        snprintf(fetch->found.url, sizeof fetch->found.url, "%s", url);
+}
+
+static void measure(struct fetch *fetch)
+{
+    curl_off_t sent = 0, first = 0;
+    curl_easy_getinfo(fetch->transfer.easy, CURLINFO_PRETRANSFER_TIME_T, &sent);
+    curl_easy_getinfo(fetch->transfer.easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+    fetch->first_byte_us = first > sent && fetch->received > 0 ? (uint64_t)(first - sent) : 0;
+}
+
+static void on_done(struct curl_transfer *transfer, CURLcode code)
+{
+    struct fetch *fetch = container_of(transfer, struct fetch, transfer);
+    measure(fetch);
+    if (code == CURLE_OK && !fetch->checked)
+        check_answer(fetch); /* an answer with no body */
+    if (code != CURLE_OK && !(fetch->checked && fetch->verdict != FETCH_OK))
+        judge_code(fetch, code);
+    else if (fetch->verdict == FETCH_OK && fetch->filled != fetch->length)
+        judge(fetch, FETCH_TRANSIENT, "the server sent %" PRIu32 " of %" PRIu32 " bytes", fetch->filled, fetch->length);
+    if (fetch->verdict == FETCH_OK && fetch->probe)
+        learn(fetch);
+    if (fetch->verdict != FETCH_OK)
+        slices_clear(&fetch->data);
+    fetch->done(fetch);
+}
+
+/* --- starting --- */
+
+static void set_fixed_options(struct fetch *fetch)
+{
+    const struct fetch_setup *setup = fetch->setup;
+    CURL *easy = fetch->transfer.easy;
+    static const long versions[] = {
+        [FETCH_HTTP_AUTO] = CURL_HTTP_VERSION_1_1,
+        [FETCH_HTTP_1_1] = CURL_HTTP_VERSION_1_1,
+        [FETCH_HTTP_2] = CURL_HTTP_VERSION_2TLS,
+    };
+    curl_easy_setopt(easy, CURLOPT_SHARE, curl_loop_share(fetch->curl));
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->curl_error);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, versions[setup->http]);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, setup->http == FETCH_HTTP_2 ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, setup->allow_plain ? "http,https" : "https");
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)setup->redirects);
+    curl_easy_setopt(easy, CURLOPT_UNRESTRICTED_AUTH, 0L);
+    curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(easy, CURLOPT_PROXY, setup->proxy ? setup->proxy : ""); /* "": none from the environment */
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, setup->connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, setup->stall_timeout_s);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, setup->verify ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, setup->verify ? 2L : 0L);
+    if (setup->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, setup->ca_file);
+    if (setup->client_cert)
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, setup->client_cert);
+    if (setup->client_key)
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, setup->client_key);
+}
+
+/* `wanted`: the schemes that the server asked for, 0 before that is known. With
+ * several allowed libcurl would ask first, each time: a round trip a range. */
+static void set_credentials(struct fetch *fetch, bool send, unsigned long wanted)
+{
+    const struct fetch_setup *setup = fetch->setup;
+    CURL *easy = fetch->transfer.easy;
+    unsigned long auth = setup->auth == FETCH_AUTH_BASIC    ? CURLAUTH_BASIC
+                         : setup->auth == FETCH_AUTH_DIGEST ? CURLAUTH_DIGEST
+                                                            : CURLAUTH_BASIC | CURLAUTH_DIGEST;
+    if (setup->auth == FETCH_AUTH_ANY && wanted)
+        auth = wanted & CURLAUTH_DIGEST ? CURLAUTH_DIGEST : CURLAUTH_BASIC;
+    if (setup->bearer_token)
+        auth = CURLAUTH_BEARER;
+    curl_easy_setopt(easy, CURLOPT_HTTPAUTH, auth);
+    curl_easy_setopt(easy, CURLOPT_USERNAME, send ? setup->user : NULL);
+    curl_easy_setopt(easy, CURLOPT_PASSWORD, send ? setup->password : NULL);
+    curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, send ? setup->bearer_token : NULL);
+}
+
+static void set_url(struct fetch *fetch, const char *url)
+{
+    bool tls = strncmp(url, "https:", 6) == 0;
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_URL, url);
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_BUFFERSIZE, tls ? TLS_BUFFER : PLAIN_BUFFER);
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_REDIR_PROTOCOLS_STR,
+                     tls || !fetch->setup->allow_plain ? "https" : "http,https");
+}
+
+static bool strong(const char *etag)
+{
+    return *etag == '"';
+}
+
+/* If-Range needs a strong validator (RFC 9110, 13.1.5). */
+static void set_headers(struct fetch *fetch)
+{
+    char line[FETCH_VALIDATOR_MAX + 16];
+    const struct fetch_resource *expect = fetch->expect;
+    curl_slist_free_all(fetch->headers);
+    fetch->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
+    if (expect && (strong(expect->etag) || *expect->modified)) {
+        snprintf(line, sizeof line, "If-Range: %s", strong(expect->etag) ? expect->etag : expect->modified);
+        fetch->headers = curl_slist_append(fetch->headers, line);
+    }
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_HTTPHEADER, fetch->headers);
+}
+
+static void start(struct fetch *fetch, uint64_t offset, uint32_t length)
+{
+    char range[64];
+    snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, offset, offset + length - 1);
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_RANGE, range);
+    slices_clear(&fetch->data);
+    slices_alloc(&fetch->data, length, BYTES_PIECE);
+    fetch->offset = offset;
+    fetch->length = length;
+    fetch->filled = fetch->discarded = 0;
+    fetch->received = 0;
+    fetch->checked = false;
+    fetch->verdict = FETCH_TRANSIENT;
+    *fetch->curl_error = *fetch->error = '\0';
+    if (curl_loop_start(fetch->curl, &fetch->transfer) != 0)
+        mem_exhausted(); /* the only reason that is left */
+}
+
+void fetch_probe(struct fetch *fetch, const char *url)
+{
+    fetch->probe = true;
+    fetch->expect = NULL;
+    memset(&fetch->found, 0, sizeof fetch->found);
+    set_url(fetch, url);
+    set_credentials(fetch, true, 0);
+    set_headers(fetch);
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_FOLLOWLOCATION, fetch->setup->redirects > 0 ? 1L : 0L);
+    start(fetch, 0, 1);
+}
+
+void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset, uint32_t length)
+{
+    if (fetch->expect != resource || fetch->version != resource->version) { /* else all is set already */
+        fetch->probe = false;
+        fetch->expect = resource;
+        fetch->version = resource->version;
+        set_url(fetch, resource->url);
+        set_credentials(fetch, trusted, resource->auth);
+        set_headers(fetch);
+        curl_easy_setopt(fetch->transfer.easy, CURLOPT_FOLLOWLOCATION, 0L);
+    }
+    start(fetch, offset, length);
+}
+
+struct fetch *fetch_new(struct curl_loop *curl, struct fetch_setup *setup)
+{
+    struct fetch *fetch = mem_alloc(sizeof *fetch);
+    fetch->curl = curl;
+    fetch->setup = setup;
+    fetch->transfer.easy = curl_easy_init();
+    fetch->transfer.done = on_done;
+    if (!fetch->transfer.easy)
+        mem_exhausted();
+    slices_init(&fetch->data);
+    set_fixed_options(fetch);
+    return fetch;
+}
+
+bool fetch_running(const struct fetch *fetch)
+{
+    return fetch->transfer.loop;
+}
+
+void fetch_cancel(struct fetch *fetch)
+{
+    curl_loop_cancel(&fetch->transfer);
+    slices_clear(&fetch->data);
+}
+
+void fetch_free(struct fetch *fetch)
+{
+    if (!fetch)
+        return;
+    fetch_cancel(fetch);
+    curl_easy_cleanup(fetch->transfer.easy);
+    curl_slist_free_all(fetch->headers);
+    mem_free(fetch);
+}

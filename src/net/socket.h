@@ -1,0 +1,45 @@
+/*
+ * Stream sockets as streams, and listening UNIX sockets. Socket files are made
+ * with the wanted mode and group, replace a stale socket (never another kind of
+ * file, never one that still answers), and are removed at close.
+ */
+#ifndef NET_SOCKET_H
+#define NET_SOCKET_H
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "net/stream.h"
+
+#define SOCKET_READ_BUFFER (256 * 1024) /* one a loop, lent to on_data */
+
+/* A stream on a connected stream socket; takes over the fd. NULL on failure
+ * (the fd is closed then, and *status is a negative errno). */
+struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status);
+/* The pid, uid and gid at the other end of a UNIX socket. 0 or a negative errno. */
+struct socket_peer {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+int socket_peer(struct stream *stream, struct socket_peer *peer);
+
+struct listener;
+struct listener_options {
+    const char *path;
+    unsigned mode;     /* 0600 */
+    const char *group; /* NULL or "": unchanged */
+    int backlog;
+};
+/* Called for each connection with a stream that the callee owns. */
+typedef void listener_accept(struct listener *listener, struct stream *stream);
+
+/* On failure returns NULL, *status is a negative errno, and `error` (of
+ * `error_size` bytes) says what to do in words. */
+struct listener *listener_new(uv_loop_t *loop, const struct listener_options *options, listener_accept *accept,
+                              void *owner, int *status, char *error, size_t error_size);
+void *listener_owner(const struct listener *listener);
+/* Stops listening, removes the socket file, frees the listener by itself. */
+void listener_close(struct listener *listener);
+
+#endif
