@@ -1,0 +1,105 @@
+/*
+ * The configuration: one table of keys (config/keys.c) makes the parser, the
+ * defaults, --dump-config, the commented sample in conf/ and the check that
+ * the man page names every key.
+ *
+ * Sections: [daemon], [http] (defaults for every slot's HTTP sources), and
+ * [slot NAME] (its own keys, and any key of [http] to override it there).
+ * A struct config is a value: it owns its strings; config_free() frees it.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/list.h"
+
+#define CONFIG_ERROR_MAX 512
+#define CONFIG_SLOTS_MAX 16
+#define CONFIG_SLOT_NAME_MAX 32 /* [A-Za-z0-9_-]+, and not only digits: digits are indexes */
+
+enum config_media { MEDIA_CD, MEDIA_DISK };
+enum config_attach { ATTACH_SOCKET };
+enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
+enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
+
+/* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
+struct config_http {
+    uint64_t connections;          /* http-connections = 16, 1..64: ranges fetched at a time */
+    enum config_http_version version; /* http-version = auto | 1.1 | 2 */
+    bool allow_plain;              /* allow-http = yes: http:// beside https:// */
+    uint64_t redirects;            /* redirects = 5, 0..20 */
+    char *ca_file;                 /* ca-file = "" (the system's) */
+    bool verify;                   /* verify-certificate = yes */
+    char *client_cert, *client_key; /* client-certificate, client-key (PEM files) */
+    char *user, *password;         /* user, password (secret) */
+    char *bearer_token;            /* bearer-token (secret) */
+    enum config_http_auth auth;    /* http-auth = any | basic | digest */
+    char *proxy;                   /* proxy = "" (from no environment) */
+    uint64_t connect_timeout_ms;   /* connect-timeout = 10s */
+    uint64_t stall_timeout_ms;     /* stall-timeout = 10s: no byte for that long ends a transfer */
+    uint64_t io_timeout_ms;        /* io-timeout = 25s */
+    bool readahead;                /* readahead = yes */
+};
+
+struct config_slot {
+    char name[CONFIG_SLOT_NAME_MAX];
+    enum config_media media;       /* media = cd | disk */
+    enum config_attach attach;     /* attach = socket */
+    char *socket;                  /* socket = "" -> RUNTIME-DIR/NAME.sock */
+    uint64_t socket_mode;          /* socket-mode = 0600 (octal) */
+    char *socket_group;            /* socket-group = "" */
+    bool writable;                 /* writable = no: writes reach the source if it can */
+    uint64_t max_connections;      /* max-connections = 16 */
+    uint64_t idle_timeout_ms;      /* idle-timeout = 0s: never */
+    char *image;                   /* image = "": inserted at start */
+    struct config_http http;       /* resolved: [http] with this section's overrides */
+    unsigned line;                 /* of the section's header, for messages */
+};
+
+struct config {
+    /* [daemon] */
+    int log_level;                 /* log-level = error|warning|notice|info|debug (info), syslog's numbers */
+    int log_target;                /* log-target = stderr | syslog, enum log_target */
+    char *runtime_dir;             /* runtime-dir = /run/nbd-proxy */
+    char *control_socket;          /* control-socket = "" -> RUNTIME-DIR/control.sock */
+    uint64_t control_mode;         /* control-mode = 0600 */
+    char *control_group;           /* control-group = "": its members are served beside root and ourselves */
+    uint64_t control_connections;  /* control-connections = 16 */
+    uint64_t cache_size;           /* cache-size = 64M, 8M..64G, a budget over all slots */
+    uint64_t cache_slot_minimum;   /* cache-slot-minimum = 4M */
+    char *file_directory;          /* file-directory = "": when set, only files below it may be inserted */
+    struct config_http http;       /* [http] */
+    struct config_slot *slots;     /* in the file's order: slot number = index */
+    unsigned slot_count;
+};
+
+/* All return 0, or -1 with `error` as "FILE:LINE: what was expected". */
+/* The built-in default: slot0 (media = cd) and slot1 (media = disk). */
+void config_default(struct config *config);
+int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
+int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
+/* "daemon.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of --set); a slot
+ * that is not there yet is added. */
+int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX]);
+/* What no single key shows: paths of sockets that are equal, the minimum times
+ * slots over the cache's size, a client key without certificate... */
+int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX]);
+void config_free(struct config *config);
+
+/* As a file that config_load() reads back to the same values. Secrets are
+ * written as comments without their value. */
+void config_dump(const struct config *config, FILE *out);
+/* The commented sample with every key at its default: conf/nbd-proxy.conf. */
+void config_sample(FILE *out);
+bool config_slot_equal(const struct config_slot *a, const struct config_slot *b);
+bool config_daemon_equal(const struct config *a, const struct config *b); /* [daemon] keys that need a restart */
+/* Deep copies. */
+void config_copy(struct config *to, const struct config *from);
+void config_slot_copy(struct config_slot *to, const struct config_slot *from);
+void config_slot_clear(struct config_slot *slot);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * A slot: one drive of the host. It owns the pipeline of the medium that is in
+ * it (source -> cache) and the sink that shows it to the host (now: an NBD
+ * server on a UNIX socket). Commands only say what is wanted; one function
+ * moves the state, one step at a time, and every state is a debt that is paid
+ * on the way back to EMPTY:
+ *
+ *   EMPTY -> OPENING -> ATTACHING -> READY
+ *     ^         |           |          |
+ *     +- CLOSING <------ DETACHING <---+
+ *
+ * A failure is not a state: it sets the last error, wants EMPTY, and walks left.
+ */
+#ifndef SLOT_SLOT_H
+#define SLOT_SLOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "block/cache.h"
+#include "block/source.h"
+#include "config/config.h"
+#include "nbd/server.h"
+
+#define SLOT_ERROR_MAX SOURCE_ERROR_MAX
+#define SLOT_URL_MAX 8192
+
+enum slot_state { SLOT_EMPTY, SLOT_OPENING, SLOT_ATTACHING, SLOT_READY, SLOT_DETACHING, SLOT_CLOSING };
+const char *slot_state_name(enum slot_state state); /* "empty", "opening", ... */
+
+/* What an insert may say beside the URL; NULL or -1 means: as the config has it. */
+struct slot_insert_options {
+    const char *user, *password, *bearer_token;
+    const char *ca_file;
+    int verify;   /* -1, 0, 1 */
+    int writable; /* -1, 0, 1 */
+};
+
+struct slot_status {
+    const char *name;
+    unsigned index;
+    enum config_media media;
+    enum slot_state state;
+    const char *socket;     /* path */
+    char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
+    char image_name[256];
+    uint64_t size;
+    bool writable;
+    uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
+    const char *error;      /* the last failure in words, "" if none since the last insert */
+    struct source_stats stats;
+    struct nbd_server_stats server;
+    uint64_t cached;        /* bytes of this slot's image in the cache */
+};
+
+struct slot;
+struct slots; /* the set */
+
+/* `done(arg, 0, "")` once the image is probed and readable, else a negative
+ * errno and the reason in words; exactly once, never inside the call. */
+typedef void slot_done(void *arg, int status, const char *error);
+
+struct slots *slots_new(uv_loop_t *loop, const struct config *config, char error[CONFIG_ERROR_MAX]); /* NULL on failure */
+unsigned slots_count(const struct slots *slots);
+struct slot *slots_get(struct slots *slots, unsigned index);
+struct slot *slots_find(struct slots *slots, const char *name_or_index); /* NULL: none */
+/* All or nothing: a slot whose section did not change is untouched. */
+int slots_reload(struct slots *slots, const struct config *config, char error[CONFIG_ERROR_MAX]);
+struct cache *slots_cache(struct slots *slots);
+/* Ejects all, closes all, frees; then `closed`. */
+void slots_close(struct slots *slots, void (*closed)(void *arg), void *arg);
+
+/* -EBUSY when it is not empty; -EINVAL for a URL that can't be a source. */
+void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
+/* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
+void slot_eject(struct slot *slot, slot_done *done, void *arg);
+void slot_get_status(struct slot *slot, struct slot_status *status);
+/* `trace`: each io of this slot is logged at info level. */
+void slot_set_trace(struct slot *slot, bool on);
+bool slot_get_trace(const struct slot *slot);
+
+#endif

@@ -1,0 +1,239 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "slot/slot_internal.h"
+
+#define BUDGET_MIN (4ull << 20)
+#define BUDGET_MAX (64ull << 20)
+
+/* What clients may have in flight: a part of the cache's size, since replies
+ * hold cached blocks until they are sent. */
+static uint64_t budget_for(uint64_t cache_size)
+{
+    uint64_t part = cache_size / 4;
+    return part < BUDGET_MIN ? BUDGET_MIN : part > BUDGET_MAX ? BUDGET_MAX : part;
+}
+
+static bool slots_add(struct slots *set, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
+{
+    struct slot *slot = slot_new(set, config, error);
+    if (!slot)
+        return false;
+    slot->index = set->count;
+    set->slots[set->count++] = slot;
+    return true;
+}
+
+static void ignore_closed(void *arg)
+{
+    (void)arg;
+}
+
+struct slots *slots_new(uv_loop_t *loop, const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    struct slots *set = mem_alloc(sizeof *set);
+    set->loop = loop;
+    set->file_directory = mem_strdup(config->file_directory);
+    set->runtime_dir = mem_strdup(config->runtime_dir);
+    set->budget.limit = budget_for(config->cache_size);
+    list_init(&set->budget.waiting);
+    set->context = (struct pipeline_context){
+        .loop = loop,
+        .curl = curl_loop_new(loop),
+        .cache = cache_new(config->cache_size, config->cache_slot_minimum),
+        .file_directory = set->file_directory,
+    };
+    for (unsigned i = 0; i < config->slot_count; i++)
+        if (!slots_add(set, &config->slots[i], error)) {
+            slots_close(set, ignore_closed, NULL);
+            return NULL;
+        }
+    for (unsigned i = 0; i < set->count; i++)
+        slot_insert_configured(set->slots[i]);
+    return set;
+}
+
+unsigned slots_count(const struct slots *set)
+{
+    return set->count;
+}
+
+struct slot *slots_get(struct slots *set, unsigned index)
+{
+    return index < set->count ? set->slots[index] : NULL;
+}
+
+struct slot *slots_find(struct slots *set, const char *name)
+{
+    uint64_t index;
+    if (text_parse_uint(name, &index))
+        return index < set->count ? set->slots[index] : NULL;
+    for (unsigned i = 0; i < set->count; i++)
+        if (strcmp(set->slots[i]->config.name, name) == 0)
+            return set->slots[i];
+    return NULL;
+}
+
+struct cache *slots_cache(struct slots *set)
+{
+    return set->context.cache;
+}
+
+/* --- reload --- */
+
+/* What a reload does with one configured slot. */
+struct reload_slot {
+    const struct config_slot *config;
+    struct slot *slot;         /* NULL: new */
+    bool changed;
+    char *socket;              /* a path that differs from the old one, or NULL */
+    struct listener *listener; /* on it */
+};
+
+static bool same_socket(const struct slot *slot, const struct config_slot *config, const char *path)
+{
+    const char *old = slot->config.socket_group, *new = config->socket_group;
+    return strcmp(slot->socket, path) == 0 && slot->config.socket_mode == config->socket_mode &&
+           strcmp(old ? old : "", new ? new : "") == 0;
+}
+
+/* First everything that can fail: the sockets. */
+static bool reload_prepare(struct slots *set, struct reload_slot *plan, const struct config_slot *config,
+                           char error[CONFIG_ERROR_MAX])
+{
+    plan->config = config;
+    plan->slot = slots_find(set, config->name);
+    if (!plan->slot) {
+        plan->slot = slot_new(set, config, error);
+        plan->changed = false;
+        plan->socket = NULL;
+        plan->listener = NULL;
+        return plan->slot;
+    }
+    plan->changed = !config_slot_equal(&plan->slot->config, config);
+    char *path = slot_socket_path(config, set->runtime_dir);
+    if (!plan->changed || same_socket(plan->slot, config, path)) {
+        mem_free(path);
+        return true;
+    }
+    if (strcmp(path, plan->slot->socket) == 0) {
+        snprintf(error, CONFIG_ERROR_MAX, "slot %s: mode and group of a socket in use can't change (restart the daemon)",
+                 config->name);
+        mem_free(path);
+        return false;
+    }
+    plan->socket = path;
+    plan->listener = slot_listen(plan->slot, config, path, error);
+    return plan->listener;
+}
+
+static void reload_undo(struct slots *set, struct reload_slot *plans, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (plans[i].listener)
+            listener_close(plans[i].listener);
+        mem_free(plans[i].socket);
+        bool is_new = plans[i].slot;
+        for (unsigned j = 0; j < set->count; j++)
+            is_new = is_new && set->slots[j] != plans[i].slot;
+        if (is_new)
+            slot_leave(plans[i].slot);
+    }
+}
+
+static void reload_apply_one(struct reload_slot *plan, bool is_new)
+{
+    struct slot *slot = plan->slot;
+    if (plan->listener) {
+        listener_close(slot->listener);
+        mem_free(slot->socket);
+        slot->listener = plan->listener;
+        slot->socket = plan->socket;
+    }
+    if (is_new)
+        slot_insert_configured(slot);
+    else if (plan->changed)
+        slot_reconfigure(slot, plan->config);
+}
+
+static void reload_apply(struct slots *set, struct reload_slot *plans, unsigned count)
+{
+    struct slot *old[CONFIG_SLOTS_MAX];
+    unsigned old_count = set->count;
+    memcpy(old, set->slots, sizeof old);
+    set->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        bool is_new = true;
+        for (unsigned j = 0; j < old_count; j++)
+            if (old[j] == plans[i].slot) {
+                is_new = false;
+                old[j] = NULL;
+            }
+        set->slots[i] = plans[i].slot;
+        plans[i].slot->index = i;
+        reload_apply_one(&plans[i], is_new);
+    }
+    for (unsigned j = 0; j < old_count; j++)
+        if (old[j])
+            slot_leave(old[j]);
+}
+
+int slots_reload(struct slots *set, const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    struct reload_slot plans[CONFIG_SLOTS_MAX] = {0};
+    for (unsigned i = 0; i < config->slot_count; i++)
+        if (!reload_prepare(set, &plans[i], &config->slots[i], error)) {
+            reload_undo(set, plans, i + 1);
+            return -EINVAL;
+        }
+    reload_apply(set, plans, config->slot_count);
+    mem_free(set->file_directory);
+    set->file_directory = mem_strdup(config->file_directory);
+    set->context.file_directory = set->file_directory;
+    set->budget.limit = budget_for(config->cache_size);
+    cache_resize(set->context.cache, config->cache_size, config->cache_slot_minimum);
+    return 0;
+}
+
+/* --- the end --- */
+
+static void on_curl_closed(void *arg)
+{
+    struct slots *set = arg;
+    void (*closed)(void *arg) = set->closed;
+    void *closed_arg = set->closed_arg;
+    cache_free(set->context.cache);
+    mem_free(set->file_directory);
+    mem_free(set->runtime_dir);
+    mem_free(set);
+    closed(closed_arg);
+}
+
+static void on_all_gone(struct defer *defer)
+{
+    struct slots *set = container_of(defer, struct slots, closed_defer);
+    curl_loop_close(set->context.curl, on_curl_closed, set);
+}
+
+void slots_slot_gone(struct slots *set)
+{
+    if (--set->alive == 0 && set->closing)
+        defer_schedule(set->loop, &set->closed_defer);
+}
+
+void slots_close(struct slots *set, void (*closed)(void *arg), void *arg)
+{
+    set->closing = true;
+    set->closed = closed;
+    set->closed_arg = arg;
+    defer_setup(&set->closed_defer, on_all_gone);
+    if (set->alive == 0)
+        defer_schedule(set->loop, &set->closed_defer);
+    for (unsigned i = 0; i < set->count; i++)
+        slot_leave(set->slots[i]);
+    set->count = 0;
+}
