@@ -125,7 +125,8 @@ void text_escape(const char *in, char *out, size_t size)
         if (c < 0x20 || c == 0x7f || c == '\\')
             snprintf(piece, sizeof piece, "\\x%02x", c);
         size_t n = strlen(piece);
-        if (used + n + 4 > size) { /* room for "..." and the end */
+        size_t end = in[1] ? 4 : 1; /* room for "..." and the end */
+        if (used + n + end > size) {
             if (used + 4 <= size) {
                 memcpy(out + used, "...", 3);
                 used += 3;

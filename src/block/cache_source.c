@@ -444,27 +444,34 @@ static void align_pieces(struct slices *data)
     }
 }
 
+static void fetch_keep(struct cache_fetch *fetch)
+{
+    struct cache_front *front = fetch->front;
+    align_pieces(&fetch->io.data);
+    if (!fetch->doomed)
+        cache_image_insert(front->image, fetch->entry.offset, &fetch->io.data, list_empty(&fetch->waiting));
+    if (fetch->prefetch)
+        front->source.stats.prefetched += fetch->entry.length;
+}
+
 static void fetch_done(struct io *io)
 {
     struct cache_fetch *fetch = container_of(io, struct cache_fetch, io);
     struct cache_front *front = fetch->front;
-    front_learn(front, io->status);
+    int status = io->status;
+    front_learn(front, status);
     front->cache->fetching -= fetch->entry.length;
     front->prefetches -= fetch->prefetch;
     cache_image_unmap(front->image, &fetch->entry);
-    bool unread = list_empty(&fetch->waiting);
-    align_pieces(&io->data);
-    if (io->status == 0 && !fetch->doomed)
-        cache_image_insert(front->image, fetch->entry.offset, &io->data, unread);
-    else if (io->status != 0 && fetch->prefetch)
-        readahead_missed(&front->readahead, fetch->entry.offset);
-    if (fetch->prefetch && io->status == 0)
-        front->source.stats.prefetched += fetch->entry.length;
     list_remove(&fetch->link);
+    if (status == 0)
+        fetch_keep(fetch);
+    else if (fetch->prefetch)
+        readahead_missed(&front->readahead, fetch->entry.offset);
     fetch_answer(fetch);
     slices_clear(&fetch->io.data);
     mem_free(fetch);
-    if (io->status == 0)
+    if (status == 0)
         front_prefetch(front);
 }
 

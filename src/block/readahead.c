@@ -74,18 +74,26 @@ static void stream_advance(struct readahead_stream *s, uint64_t offset, uint32_t
     s->reads++;
 }
 
-/* Two earlier reads that with this one lie at equal distances, or 0. */
-static int64_t history_stride(const struct readahead *ra, uint64_t offset)
+static bool history_has(const struct readahead *ra, uint64_t offset)
 {
     for (unsigned i = 0; i < READAHEAD_HISTORY; i++)
-        for (unsigned j = 0; j < READAHEAD_HISTORY; j++) {
-            const struct readahead_past *a = &ra->history[i], *b = &ra->history[j];
-            if (i == j || a->length == 0 || b->length == 0)
-                continue;
-            int64_t near = (int64_t)(offset - a->offset), far = (int64_t)(a->offset - b->offset);
-            if (near == far && near != 0 && near < READAHEAD_STRIDE_MAX && near > -READAHEAD_STRIDE_MAX)
-                return near;
-        }
+        if (ra->history[i].length > 0 && ra->history[i].offset == offset)
+            return true;
+    return false;
+}
+
+/* The stride if three earlier reads lie one, two and three of it away; else 0.
+ * With fewer, reads at random on a small image would often look strided. */
+static int64_t history_stride(const struct readahead *ra, uint64_t offset)
+{
+    for (unsigned i = 0; i < READAHEAD_HISTORY; i++) {
+        const struct readahead_past *past = &ra->history[i];
+        uint64_t stride = offset - past->offset; /* modulo 2^64: backwards is negative */
+        int64_t distance = (int64_t)stride;
+        if (past->length > 0 && distance != 0 && distance < READAHEAD_STRIDE_MAX && distance > -READAHEAD_STRIDE_MAX &&
+            history_has(ra, past->offset - stride) && history_has(ra, past->offset - 2 * stride))
+            return distance;
+    }
     return 0;
 }
 

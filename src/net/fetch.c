@@ -86,6 +86,14 @@ static bool url_has(CURLU *url, CURLUPart part)
     return has;
 }
 
+/* libcurl forgives "https:///host" and "https:/host"; two readers of such a URL
+ * could see two hosts. */
+static bool has_authority(const char *text)
+{
+    const char *slashes = strstr(text, "://");
+    return slashes && slashes[3] && slashes[3] != '/';
+}
+
 static const char *check_parsed(CURLU *url, bool allow_plain)
 {
     bool plain = url_part_equals(url, CURLUPART_SCHEME, "http", 0);
@@ -106,7 +114,7 @@ bool fetch_check_url(const char *text, bool allow_plain, char error[FETCH_ERROR_
         problem = "the URL is too long";
     else if (has_control(text))
         problem = "the URL has a blank, a backslash or a control character (write it as %XX)";
-    else if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+    else if (!has_authority(text) || curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
         problem = "this is not a valid URL (expected https://HOST/PATH)";
     else
         problem = check_parsed(url, allow_plain);

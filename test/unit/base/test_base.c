@@ -1,0 +1,254 @@
+/* The base layer: bytes and slices, deferral, closing, work, text. */
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "../cmocka_all.h"
+#include "base/bytes.h"
+#include "base/closing.h"
+#include "base/defer.h"
+#include "base/text.h"
+#include "base/work.h"
+
+static unsigned released;
+
+static void on_release(struct budget *budget)
+{
+    (void)budget;
+    released++;
+}
+
+static void budget_counts_until_the_last_reference(void **state)
+{
+    (void)state;
+    struct budget budget = {.on_release = on_release};
+    struct slices list;
+    slices_init(&list);
+    struct bytes *bytes = bytes_new(1000);
+    bytes_charge(bytes, &budget);
+    assert_int_equal(budget.live, 1000);
+    slices_add(&list, bytes, 10, 20);
+    bytes_unref(bytes);
+    assert_int_equal(budget.live, 1000);
+    slices_clear(&list);
+    assert_int_equal(budget.live, 0);
+    assert_int_equal(released, 1);
+}
+
+static void slices_merge_and_move(void **state)
+{
+    (void)state;
+    struct slices a, b;
+    slices_init(&a);
+    slices_init(&b);
+    struct bytes *bytes = bytes_new(100);
+    slices_add(&a, bytes, 0, 50);
+    slices_add(&a, bytes, 50, 50);
+    assert_int_equal(a.count, 1);
+    for (unsigned i = 0; i < 20; i++)
+        slices_add(&b, bytes, 2 * i, 1);
+    assert_int_equal(b.count, 20);
+    slices_take(&a, &b);
+    assert_int_equal(a.count, 21);
+    assert_int_equal(a.length, 120);
+    assert_int_equal(b.count, 0);
+    bytes_unref(bytes);
+    slices_clear(&a);
+}
+
+static void slices_copy_across_pieces(void **state)
+{
+    (void)state;
+    struct slices list;
+    unsigned char in[1000], out[1000];
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (unsigned char)(i * 7);
+    slices_init(&list);
+    slices_alloc(&list, sizeof in, 64);
+    for (size_t at = 0; at < sizeof in; at += 100)
+        slices_copy_in(&list, at, in + at, 100);
+    slices_zero(&list, 130, 200);
+    memset(in + 130, 0, 200);
+    slices_copy_out(&list, 0, out, sizeof out);
+    assert_memory_equal(in, out, sizeof in);
+    slices_clear(&list);
+}
+
+struct counter {
+    struct defer defer;
+    struct closing closing;
+    uv_loop_t *loop;
+    int runs, again, closed;
+    struct work work;
+};
+
+static void on_defer(struct defer *defer)
+{
+    struct counter *counter = container_of(defer, struct counter, defer);
+    counter->runs++;
+    if (counter->again-- > 0)
+        defer_schedule(counter->loop, defer);
+}
+
+static void deferral_runs_once_each_and_not_inside(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    defer_init(&loop);
+    struct counter counter = {.loop = &loop, .again = 200};
+    defer_setup(&counter.defer, on_defer);
+    defer_schedule(&loop, &counter.defer);
+    defer_schedule(&loop, &counter.defer);
+    assert_int_equal(counter.runs, 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(counter.runs, 201);
+    defer_schedule(&loop, &counter.defer);
+    defer_cancel(&counter.defer);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(counter.runs, 201);
+    defer_close(&loop);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void on_all_closed(struct closing *closing)
+{
+    container_of(closing, struct counter, closing)->closed++;
+}
+
+static void closing_comes_once_after_all(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    uv_timer_t timers[3];
+    uv_loop_init(&loop);
+    defer_init(&loop);
+    for (int with = 0; with < 2; with++) {
+        struct counter counter = {0};
+        closing_begin(&counter.closing, &loop, on_all_closed);
+        for (int i = 0; with && i < 3; i++) {
+            uv_timer_init(&loop, &timers[i]);
+            closing_add(&counter.closing, (uv_handle_t *)&timers[i]);
+        }
+        closing_end(&counter.closing);
+        assert_int_equal(counter.closed, 0);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        assert_int_equal(counter.closed, 1);
+    }
+    defer_close(&loop);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void work_run(struct work *work)
+{
+    container_of(work, struct counter, work)->again = 42;
+}
+
+static void work_done(struct work *work)
+{
+    container_of(work, struct counter, work)->runs++;
+}
+
+static void work_runs_off_the_loop(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct counter counter = {0};
+    uv_loop_init(&loop);
+    work_start(&loop, &counter.work, work_run, work_done);
+    assert_int_equal(counter.runs, 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(counter.again, 42);
+    assert_int_equal(counter.runs, 1);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void sizes_are_read_and_written(void **state)
+{
+    (void)state;
+    uint64_t n;
+    char out[TEXT_SIZE_MAX];
+    assert_true(text_parse_size("64M", &n) && n == 64 << 20);
+    assert_true(text_parse_size("64MiB", &n) && n == 64 << 20);
+    assert_true(text_parse_size("0", &n) && n == 0);
+    static const char *const bad[] = {"", "M", "-1", "1 M", "1MM", "18446744073709551616", "99999999999T", "0x10", "1.5G"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(text_parse_size(bad[i], &n));
+    text_size(64 << 20, out);
+    assert_string_equal(out, "64M");
+    text_size(1000, out);
+    assert_string_equal(out, "1000");
+    text_human_size(1999999999, out);
+    assert_string_equal(out, "2.0 GB");
+}
+
+static void durations_are_read_and_written(void **state)
+{
+    (void)state;
+    uint64_t n;
+    char out[TEXT_SIZE_MAX];
+    assert_true(text_parse_duration("25s", &n) && n == 25000);
+    assert_true(text_parse_duration("1500ms", &n) && n == 1500);
+    assert_true(text_parse_duration("7", &n) && n == 7000);
+    assert_false(text_parse_duration("7d", &n));
+    uint64_t values[] = {0, 1, 999, 1000, 60000, 120000, 90000, 3600000, 5400000};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        text_duration(values[i], out);
+        assert_true(text_parse_duration(out, &n) && n == values[i]);
+    }
+}
+
+static void text_of_peers_is_escaped_and_cut(void **state)
+{
+    (void)state;
+    char out[16];
+    text_escape("a\r\n\x1b", out, sizeof out);
+    assert_string_equal(out, "a\\x0d\\x0a\\x1b");
+    text_escape("aaaaaaaaaaaaaaaaaaaaaaaaaaa", out, sizeof out);
+    assert_string_equal(out, "aaaaaaaaaaaa...");
+}
+
+static void urls_are_shown_without_secrets(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"https://u:p@h/x.iso", "https://h/x.iso"},
+        {"https://u:p@w@h/x.iso", "https://h/x.iso"},
+        {"https://h/x.iso?sig=SECRET#f", "https://h/x.iso?..."},
+        {"https://h?sig=SECRET", "https://h?..."},
+        {"https://h/a@b", "https://h/a@b"},
+        {"/srv/a?b", "/srv/a?b"},
+        {"file:///srv/x", "file:///srv/x"},
+        {"", ""},
+    };
+    char out[64];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        text_url_public(cases[i][0], out, sizeof out);
+        assert_string_equal(out, cases[i][1]);
+    }
+    text_url_name("https://h/dir/x.iso?a/b", out, sizeof out);
+    assert_string_equal(out, "x.iso");
+    text_url_name("https://h", out, sizeof out);
+    assert_string_equal(out, "");
+    text_url_name("/srv/x.iso", out, sizeof out);
+    assert_string_equal(out, "x.iso");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(budget_counts_until_the_last_reference),
+        cmocka_unit_test(slices_merge_and_move),
+        cmocka_unit_test(slices_copy_across_pieces),
+        cmocka_unit_test(deferral_runs_once_each_and_not_inside),
+        cmocka_unit_test(closing_comes_once_after_all),
+        cmocka_unit_test(work_runs_off_the_loop),
+        cmocka_unit_test(sizes_are_read_and_written),
+        cmocka_unit_test(durations_are_read_and_written),
+        cmocka_unit_test(text_of_peers_is_escaped_and_cut),
+        cmocka_unit_test(urls_are_shown_without_secrets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,252 @@
+/* The pure parts of the block layer: readahead, link estimate, block table, io queue. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../cmocka_all.h"
+#include "block/block_table.h"
+#include "block/io_queue.h"
+#include "block/link_estimate.h"
+#include "block/readahead.h"
+
+#define MIB (1024 * 1024ull)
+
+static const struct readahead_limits wide = {.window = 8 * MIB, .chunk = 256 << 10};
+
+/* Takes every range offered; returns the bytes, and the end of the last. */
+static uint64_t drain(struct readahead *ra, const struct readahead_limits *limits, uint64_t *last_end)
+{
+    uint64_t total = 0, offset;
+    uint32_t length;
+    while (readahead_next(ra, limits, &offset, &length)) {
+        assert_true(length > 0 && offset + length <= ra->size);
+        total += length;
+        *last_end = offset + length;
+        assert_true(total < 64 * MIB);
+    }
+    return total;
+}
+
+static void one_read_fetches_nothing(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    readahead_init(&ra, 100 * MIB);
+    readahead_access(&ra, 0, 65536);
+    assert_int_equal(drain(&ra, &wide, &end), 0);
+}
+
+static void a_sequence_opens_the_window_as_it_goes_on(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0, ahead = 0;
+    readahead_init(&ra, 100 * MIB);
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t next = (i + 1) * 65536ull;
+        readahead_access(&ra, i * 65536ull, 65536);
+        ahead += drain(&ra, &wide, &end);
+        if (end) {
+            assert_true(end - next <= wide.window);
+            assert_true(end - next <= READAHEAD_GAIN * next);
+        }
+    }
+    assert_true(end >= 200 * 65536 + wide.window - wide.chunk);
+    assert_int_equal(ahead, end - 2 * 65536); /* each byte once, without a gap */
+}
+
+static void it_stops_at_the_end(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    readahead_init(&ra, MIB + 100);
+    for (unsigned i = 0; i < 10; i++) {
+        readahead_access(&ra, i * 65536ull, 65536);
+        drain(&ra, &wide, &end);
+    }
+    assert_int_equal(end, MIB + 100);
+}
+
+static void interleaved_streams_are_told_apart(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    static const uint64_t starts[] = {0, 11 * MIB, 40 * MIB, 90 * MIB}; /* at no equal distances */
+    uint64_t offset, ends[4] = {0};
+    uint32_t length;
+    readahead_init(&ra, 110 * MIB);
+    for (unsigned i = 0; i < 64; i++)
+        for (unsigned s = 0; s < 4; s++) {
+            readahead_access(&ra, starts[s] + i * 16384ull, 16384);
+            while (readahead_next(&ra, &wide, &offset, &length))
+                ends[offset < starts[1] ? 0 : offset < starts[2] ? 1 : offset < starts[3] ? 2 : 3] = offset + length;
+        }
+    for (unsigned s = 0; s < 4; s++)
+        assert_true(ends[s] > starts[s] + 64 * 16384ull);
+}
+
+static void strides_are_recognised(int64_t stride)
+{
+    struct readahead ra;
+    uint64_t offset, at = 50 * MIB;
+    uint32_t length;
+    bool told[64] = {0};
+    unsigned hits = 0;
+    readahead_init(&ra, 100 * MIB);
+    for (int i = 0; i < 32; i++, at += (uint64_t)stride) {
+        hits += told[i];
+        readahead_access(&ra, at, 4096);
+        while (readahead_next(&ra, &wide, &offset, &length)) {
+            int64_t k = ((int64_t)offset - (int64_t)(50 * MIB)) / stride;
+            if (k >= 0 && k < 64)
+                told[k] = true;
+            assert_int_equal(length, 4096);
+        }
+    }
+    assert_true(hits >= 25);
+}
+
+static void strides_forwards_and_backwards(void **state)
+{
+    (void)state;
+    strides_are_recognised(1000 * 1000);
+    strides_are_recognised(-1000 * 1000);
+    strides_are_recognised(-4096);
+}
+
+static void random_reads_fetch_next_to_nothing(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0, total = 0;
+    srandom(3);
+    readahead_init(&ra, 1024 * MIB);
+    for (unsigned i = 0; i < 5000; i++) {
+        readahead_access(&ra, (uint64_t)random() % (1024 * 256) * 4096, 4096);
+        total += drain(&ra, &wide, &end);
+    }
+    assert_true(total < 5000 * 4096 / 10);
+}
+
+static void out_of_order_reads_are_one_stream(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    srandom(4);
+    readahead_init(&ra, 100 * MIB);
+    for (unsigned i = 0; i < 800; i += 4) {
+        static const unsigned order[] = {1, 0, 3, 2};
+        for (unsigned j = 0; j < 4; j++)
+            readahead_access(&ra, (i + order[j]) * 65536ull, 65536);
+        drain(&ra, &wide, &end);
+    }
+    assert_true(end >= 800 * 65536ull);
+}
+
+static void what_was_lost_is_fetched_again(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0, offset = 0;
+    uint32_t length;
+    readahead_init(&ra, 100 * MIB);
+    for (unsigned i = 0; i < 64; i++)
+        readahead_access(&ra, i * 65536ull, 65536);
+    drain(&ra, &wide, &end);
+    readahead_missed(&ra, 64 * 65536);
+    assert_true(readahead_next(&ra, &wide, &offset, &length));
+    assert_int_equal(offset, 64 * 65536);
+}
+
+static void the_link_is_estimated(void **state)
+{
+    (void)state;
+    struct link_estimate link = {0};
+    uint64_t now = 1000000;
+    link_round_trip(&link, 60000, now);
+    link_round_trip(&link, 50000, now);
+    link_round_trip(&link, 70000, now);
+    assert_int_equal(link.rtt_us, 50000);
+    link_busy(&link, now);
+    for (unsigned i = 0; i < 100; i++)
+        link_received(&link, 1000000, now += 10000); /* 100 MB/s */
+    assert_true(link_bandwidth(&link) > 90000000 && link_bandwidth(&link) < 110000000);
+    link_idle(&link, now);
+    now += 100000000; /* idle time is not slowness */
+    link_busy(&link, now);
+    for (unsigned i = 0; i < 100; i++)
+        link_received(&link, 1000000, now += 10000);
+    assert_true(link_bandwidth(&link) > 90000000);
+    link_round_trip(&link, 90000, now);
+    assert_int_equal(link.rtt_us, 90000); /* the old one is too old */
+}
+
+/* Against a plain array. */
+static void the_table_equals_a_model(void **state)
+{
+    (void)state;
+    static void *model[2000];
+    struct block_table table;
+    srandom(7);
+    block_table_init(&table);
+    assert_int_equal(block_table_memory(&table), 0);
+    for (unsigned i = 0; i < 200000; i++) {
+        unsigned block = (unsigned)random() % 2000;
+        if (random() % 2) {
+            model[block] = &model[random() % 2000];
+            block_table_set(&table, block * 1000003ull, model[block]);
+        } else {
+            model[block] = NULL;
+            block_table_remove(&table, block * 1000003ull);
+        }
+        unsigned look = (unsigned)random() % 2000;
+        assert_ptr_equal(block_table_get(&table, look * 1000003ull), model[look]);
+    }
+    assert_true(block_table_memory(&table) <= 8192 * 16);
+    block_table_free(&table);
+}
+
+static void demand_overtakes_prefetch(void **state)
+{
+    (void)state;
+    struct io_queue queue;
+    struct io ios[IO_QUEUE_PREFETCH + 3];
+    io_queue_init(&queue);
+    for (unsigned i = 0; i < IO_QUEUE_PREFETCH + 1; i++) {
+        io_init(&ios[i], IO_READ, i, 1, NULL);
+        ios[i].flags = IO_PREFETCH;
+        assert_int_equal(io_queue_push(&queue, &ios[i]), i < IO_QUEUE_PREFETCH);
+    }
+    struct io *demand = &ios[IO_QUEUE_PREFETCH + 1], *again = demand + 1;
+    io_init(demand, IO_READ, 0, 1, NULL);
+    io_init(again, IO_READ, 0, 1, NULL);
+    io_queue_push(&queue, demand);
+    io_queue_push_front(&queue, again);
+    assert_ptr_equal(io_queue_pop(&queue, false), again);
+    assert_ptr_equal(io_queue_pop(&queue, false), demand);
+    assert_null(io_queue_pop(&queue, true));
+    assert_ptr_equal(io_queue_pop(&queue, false), &ios[0]);
+    io_queue_remove(&queue, &ios[1]);
+    assert_ptr_equal(io_queue_pop(&queue, false), &ios[2]);
+    assert_int_equal(queue.prefetches, IO_QUEUE_PREFETCH - 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_read_fetches_nothing),
+        cmocka_unit_test(a_sequence_opens_the_window_as_it_goes_on),
+        cmocka_unit_test(it_stops_at_the_end),
+        cmocka_unit_test(interleaved_streams_are_told_apart),
+        cmocka_unit_test(strides_forwards_and_backwards),
+        cmocka_unit_test(random_reads_fetch_next_to_nothing),
+        cmocka_unit_test(out_of_order_reads_are_one_stream),
+        cmocka_unit_test(what_was_lost_is_fetched_again),
+        cmocka_unit_test(the_link_is_estimated),
+        cmocka_unit_test(the_table_equals_a_model),
+        cmocka_unit_test(demand_overtakes_prefetch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

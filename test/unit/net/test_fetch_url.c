@@ -1,0 +1,51 @@
+/* Which URLs may be fetched, and when two have one origin. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../cmocka_all.h"
+#include "net/fetch.h"
+
+static void only_plain_http_urls_pass(void **state)
+{
+    (void)state;
+    char error[FETCH_ERROR_MAX];
+    assert_true(fetch_check_url("https://h/x.iso?a=b", false, error));
+    assert_true(fetch_check_url("http://[::1]:8080/x", true, error));
+    assert_true(fetch_check_url("HTTPS://h/x", false, error));
+    static const char *const bad[] = {
+        "",           "h/x",          "http://h/x",     "ftp://h/x",        "file:///etc/passwd", "gopher://h/x",
+        "https://",   "https:///x",   "https://u@h/x",  "https://u:p@h/x",  "https://:p@h/x",     "https://h/a b",
+        "https://h/a\r\nHost: x", "https://h\\@evil/", "https://h/\x7f", "dict://h:1/x", "smb://h/x", "javascript:x",
+        "https:/h/x", "https:h/x",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        *error = '\0';
+        assert_false(fetch_check_url(bad[i], false, error));
+        assert_true(strlen(error) > 10);
+    }
+    char *longest = malloc(FETCH_URL_MAX + 1);
+    memset(longest, 'a', FETCH_URL_MAX);
+    memcpy(longest, "https://h/", 10);
+    longest[FETCH_URL_MAX] = '\0';
+    assert_false(fetch_check_url(longest, false, error));
+    free(longest);
+}
+
+static void origins_are_compared_whole(void **state)
+{
+    (void)state;
+    assert_true(fetch_same_origin("https://h/a", "https://h:443/b?c"));
+    assert_false(fetch_same_origin("https://h/a", "http://h/a"));
+    assert_false(fetch_same_origin("https://h/a", "https://h:444/a"));
+    assert_false(fetch_same_origin("https://h/a", "https://h.evil/a"));
+    assert_false(fetch_same_origin("https://h/a", "nonsense"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_plain_http_urls_pass),
+        cmocka_unit_test(origins_are_compared_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
