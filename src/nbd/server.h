@@ -23,6 +23,7 @@
 /* Bounds of what one server and one client may hold. */
 #define NBD_SERVER_IOS 64                         /* requests in flight a connection */
 #define NBD_SERVER_UNSENT (4u << 20)              /* reply bytes waiting for one client before its requests wait */
+#define NBD_SERVER_ALWAYS (1u << 20)              /* a request up to that is admitted when its client has no other */
 #define NBD_SERVER_HANDSHAKE_OPTIONS 64           /* options before the client must have chosen */
 #define NBD_SERVER_HANDSHAKE_TIMEOUT_MS 10000
 #define NBD_SERVER_MAX_REQUEST (32u << 20)        /* proto.md: a client may send 32 MiB unasked */
@@ -36,8 +37,9 @@ struct nbd_server_options {
     unsigned max_connections;
     uint64_t idle_timeout_ms;   /* a client with no request for that long is dropped; 0: never */
     /* Bytes of all requests in flight on all servers that share it (reads and
-     * write payloads, until their reply is sent). Reading pauses at `limit`, between requests;
-     * a request larger than the limit is admitted alone. */
+     * write payloads, until their reply is sent). Over `limit`, or a quarter of it
+     * for one client, reading pauses, between requests; a request larger than the
+     * limit is admitted alone. */
     struct nbd_server_budget *budget;
 };
 
@@ -58,7 +60,7 @@ void nbd_server_add_client(struct nbd_server *server, struct stream *stream);
 /* Clients may use the source from now on; it must be open. */
 void nbd_server_attach(struct nbd_server *server, struct source *source);
 /* No request reaches the source any more. Clients in transmission get what is
- * outstanding answered, then are disconnected; new requests get ESHUTDOWN.
+ * outstanding answered, then are disconnected.
  * `detached` comes once no io of the server is at the source (deferred, even
  * when there was none). A client that does not read its replies is dropped. */
 void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), void *arg);

@@ -16,6 +16,8 @@
 /* A stream on a connected stream socket; takes over the fd. NULL on failure
  * (the fd is closed then, and *status is a negative errno). */
 struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status);
+/* The next connection of a listening uv_pipe_t; NULL if it is gone already. */
+struct stream *socket_stream_accept(uv_stream_t *server);
 /* The pid, uid and gid at the other end of a UNIX socket. 0 or a negative errno. */
 struct socket_peer {
     pid_t pid;

@@ -85,19 +85,38 @@ static void on_died(struct source *source, int status)
 
 static void slot_emptied(struct slot *slot);
 
-static void on_source_closed(struct source *source)
+static void slot_drop_source(struct slot *slot)
 {
-    struct slot *slot = source->owner;
-    source_free(source);
+    source_free(slot->source);
     slot->source = NULL;
     slot_move(slot, SLOT_EMPTY);
     slot_emptied(slot);
 }
 
+static void on_source_closed(struct source *source)
+{
+    struct slot *slot = source->owner;
+    slot->source_closed = true;
+    if (slot->state == SLOT_CLOSING)
+        slot_drop_source(slot);
+}
+
 static void on_detached(void *arg)
 {
     struct slot *slot = arg;
+    uv_timer_stop(&slot->detach_timer);
     slot_move(slot, SLOT_CLOSING);
+    if (slot->source_closed)
+        slot_drop_source(slot);
+    else
+        source_close(slot->source);
+}
+
+/* Reads that still wait (for a server that is down, say) are given up: closing
+ * the source ends them, and that lets the server detach. */
+static void on_detach_timer(uv_timer_t *timer)
+{
+    struct slot *slot = timer->data;
     source_close(slot->source);
 }
 
@@ -136,6 +155,7 @@ static void slot_step(struct slot *slot)
     case SLOT_READY:
         if (!slot->wanted) {
             slot_move(slot, SLOT_DETACHING);
+            uv_timer_start(&slot->detach_timer, on_detach_timer, SLOT_DETACH_MS, 0);
             nbd_server_detach(slot->server, on_detached, slot);
         }
         return;
@@ -158,9 +178,9 @@ static void apply_next_config(struct slot *slot)
         slot_insert_configured(slot);
 }
 
-static void slot_free_when_closed(void *arg)
+static void on_slot_closed(struct closing *closing)
 {
-    struct slot *slot = arg;
+    struct slot *slot = container_of(closing, struct slot, closing);
     struct slots *set = slot->set;
     config_slot_clear(&slot->config);
     mem_free(slot->socket);
@@ -168,12 +188,20 @@ static void slot_free_when_closed(void *arg)
     slots_slot_gone(set);
 }
 
+static void on_server_closed(void *arg)
+{
+    struct slot *slot = arg;
+    closing_begin(&slot->closing, slot->set->loop, on_slot_closed);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->detach_timer);
+    closing_end(&slot->closing);
+}
+
 static void slot_finish_leaving(struct slot *slot)
 {
     if (slot->listener)
         listener_close(slot->listener);
     slot->listener = NULL;
-    nbd_server_close(slot->server, slot_free_when_closed, slot);
+    nbd_server_close(slot->server, on_server_closed, slot);
 }
 
 /* Everything is paid back: answer whoever waits. */
@@ -238,6 +266,7 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
     text_url_public(url, slot->url_public, SLOT_URL_MAX);
     slot->inserting = request;
     slot->source = source;
+    slot->source_closed = false;
     source->owner = slot;
     source->opened = on_opened;
     source->died = on_died;
@@ -360,6 +389,8 @@ struct slot *slot_new(struct slots *set, const struct config_slot *config, char 
         .budget = &set->budget,
     };
     slot->server = nbd_server_new(set->loop, &options);
+    uv_timer_init(set->loop, &slot->detach_timer);
+    slot->detach_timer.data = slot;
     set->alive++;
     return slot;
 }

@@ -8,7 +8,8 @@
 #include "slot/pipeline.h"
 #include "slot/slot.h"
 
-#define SLOT_REQUESTS_MAX 64 /* ejects that wait at a time */
+#define SLOT_REQUESTS_MAX 64  /* ejects that wait at a time */
+#define SLOT_DETACH_MS 1000   /* reads under way have that long to end by themselves at an eject */
 
 struct slots {
     uv_loop_t *loop;
@@ -45,6 +46,9 @@ struct slot {
     bool leaving; /* frees itself when empty */
     bool trace;
     struct source *source; /* from OPENING to CLOSING */
+    bool source_closed;    /* before the server was detached */
+    uv_timer_t detach_timer;
+    struct closing closing;
     char *url, *url_public;
     bool writable;
     uint64_t ready_at;

@@ -1,0 +1,415 @@
+#include "nbd/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "nbd/connection.h"
+
+#define ENDING_TIMEOUT_MS 2000 /* for a client to take its last replies */
+
+/* --- output --- */
+
+static void headers_drop(struct nbd_connection *c)
+{
+    bytes_unref(c->headers);
+    c->headers = NULL;
+    c->headers_used = 0;
+}
+
+uint8_t *connection_reserve(struct nbd_connection *c, uint32_t length)
+{
+    assert(length <= HEADERS_SIZE);
+    if (c->headers && c->headers_used + length > HEADERS_SIZE)
+        headers_drop(c);
+    if (!c->headers)
+        c->headers = bytes_new(HEADERS_SIZE);
+    uint8_t *at = c->headers->data + c->headers_used;
+    slices_add(&c->out, c->headers, c->headers_used, length);
+    c->headers_used += length;
+    defer_schedule(c->server->loop, &c->flush);
+    return at;
+}
+
+static void release_sent(struct nbd_connection *c)
+{
+    uint64_t charge = c->unsent_charge;
+    c->unsent_charge = 0;
+    transmission_release(c, charge);
+}
+
+static void maybe_finish(struct nbd_connection *c);
+
+/* Everything that was answered in this turn leaves in one call. */
+static void on_flush(struct defer *defer)
+{
+    struct nbd_connection *c = container_of(defer, struct nbd_connection, flush);
+    stream_write(c->stream, &c->out);
+    if (c->headers && c->headers->refs == 1)
+        c->headers_used = 0; /* all sent: the same bytes again */
+    if (c->stream->unsent == 0)
+        release_sent(c);
+    if (c->held)
+        defer_schedule(c->server->loop, &c->resume);
+    maybe_finish(c);
+}
+
+/* --- input --- */
+
+static void set_reading(struct nbd_connection *c, bool on)
+{
+    if (c->reading == on || c->stream->closing)
+        return;
+    c->reading = on;
+    stream_read(c->stream, on);
+}
+
+static size_t handshake_input(struct nbd_connection *c, const uint8_t *data, size_t length)
+{
+    size_t part = c->want - c->have < length ? c->want - c->have : length;
+    memcpy(c->in + c->have, data, part);
+    c->have += (uint32_t)part;
+    while (c->have == c->want && c->phase <= PHASE_DATA && !c->stream->closing) {
+        c->have = 0;
+        if (!handshake_step(c))
+            break;
+        if (c->skip > 0 || c->want > 0)
+            break;
+    }
+    return part;
+}
+
+/* Gives input to the phase it belongs to; the rest waits when it must. */
+static size_t connection_input(struct nbd_connection *c, const uint8_t *data, size_t length)
+{
+    size_t done = 0;
+    while (done < length && !c->stream->closing) {
+        size_t part;
+        if (c->phase == PHASE_ENDING)
+            return length;
+        if (c->skip > 0) {
+            part = c->skip < length - done ? (size_t)c->skip : length - done;
+            c->skip -= part;
+        } else if (c->phase <= PHASE_DATA) {
+            part = handshake_input(c, data + done, length - done);
+        } else {
+            part = transmission_input(c, data + done, length - done);
+            if (part == 0)
+                break;
+        }
+        done += part;
+    }
+    return done;
+}
+
+static void on_data(struct stream *stream, const uint8_t *data, size_t length)
+{
+    struct nbd_connection *c = stream->owner;
+    size_t done = connection_input(c, data, length);
+    if (c->stream->closing)
+        return;
+    if (done < length) { /* paused; at most one read's worth, since reading stops */
+        struct bytes *rest = bytes_new((uint32_t)(length - done));
+        memcpy(rest->data, data + done, length - done);
+        slices_add(&c->pending, rest, 0, rest->length);
+        bytes_unref(rest);
+    }
+    if (c->held)
+        set_reading(c, false);
+}
+
+static void input_pending(struct nbd_connection *c)
+{
+    while (c->pending.count > 0 && !c->held && !c->stream->closing) {
+        struct slice *first = &c->pending.v[0];
+        size_t done = connection_input(c, slice_data(first), first->length);
+        if (done == first->length) {
+            slices_clear(&c->pending);
+            return;
+        }
+        first->offset += (uint32_t)done;
+        first->length -= (uint32_t)done;
+        c->pending.length -= done;
+    }
+}
+
+static void connection_free_when_done(struct nbd_connection *c);
+
+static void on_resume(struct defer *defer)
+{
+    struct nbd_connection *c = container_of(defer, struct nbd_connection, resume);
+    if (c->stream->closing) {
+        connection_free_when_done(c);
+        return;
+    }
+    if (c->held && transmission_may_resume(c))
+        transmission_resume_held(c);
+    if (!c->held)
+        input_pending(c);
+    if (!c->held && c->phase != PHASE_ENDING)
+        set_reading(c, true);
+    maybe_finish(c);
+}
+
+static void on_drain(struct stream *stream)
+{
+    struct nbd_connection *c = stream->owner;
+    release_sent(c);
+    defer_schedule(c->server->loop, &c->resume);
+}
+
+/* --- the end of a connection --- */
+
+static void server_finish_closing(struct nbd_server *server)
+{
+    if (server->closing && server->count == 0)
+        defer_schedule(server->loop, &server->close_defer);
+}
+
+/* Frees the connection when its stream is closed and no io refers to it. */
+static void connection_free_when_done(struct nbd_connection *c)
+{
+    struct nbd_server *server = c->server;
+    if (!c->closed || !c->timer_closed || c->at_source > 0)
+        return;
+    release_sent(c);
+    defer_cancel(&c->flush);
+    defer_cancel(&c->resume);
+    list_remove(&c->waiting);
+    list_remove(&c->link);
+    transmission_free(c);
+    slices_clear(&c->pending);
+    slices_clear(&c->out);
+    headers_drop(c);
+    stream_free(c->stream);
+    mem_free(c->in);
+    mem_free(c);
+    server->count--;
+    server_finish_closing(server);
+}
+
+static void on_stream_closed(struct stream *stream)
+{
+    struct nbd_connection *c = stream->owner;
+    c->closed = true;
+    connection_free_when_done(c);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct nbd_connection *c = container_of((uv_timer_t *)handle, struct nbd_connection, timer);
+    c->timer_closed = true;
+    connection_free_when_done(c);
+}
+
+void connection_end(struct nbd_connection *c, const char *why)
+{
+    if (c->stream->closing)
+        return;
+    if (why)
+        log_info(c->server->options.who, "nbd: a client %s", why);
+    if (c->writing) { /* its payload will not come */
+        struct nbd_client_request *r = c->writing;
+        c->writing = NULL;
+        c->unsent_charge += r->charge;
+        c->requests--;
+        slices_clear(&r->io.data);
+        list_append(&c->idle, &r->link);
+    }
+    list_remove(&c->waiting);
+    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+    stream_close(c->stream);
+}
+
+static void on_ending_timeout(uv_timer_t *timer)
+{
+    connection_end(container_of(timer, struct nbd_connection, timer), "did not take its last replies");
+}
+
+static void maybe_finish(struct nbd_connection *c)
+{
+    if (c->phase == PHASE_ENDING && c->requests == 0 && c->out.length == 0 && c->stream->unsent == 0)
+        connection_end(c, NULL);
+}
+
+void connection_finish(struct nbd_connection *c)
+{
+    if (c->stream->closing || c->phase == PHASE_ENDING)
+        return;
+    if (c->writing) { /* half a request: there is nothing to wait for */
+        connection_end(c, NULL);
+        return;
+    }
+    if (c->held) {
+        list_append(&c->idle, &c->held->link);
+        c->held = NULL;
+        list_remove(&c->waiting);
+    }
+    c->phase = PHASE_ENDING;
+    set_reading(c, false);
+    uv_timer_start(&c->timer, on_ending_timeout, ENDING_TIMEOUT_MS, 0);
+    defer_schedule(c->server->loop, &c->resume);
+}
+
+static void on_end(struct stream *stream, int status)
+{
+    struct nbd_connection *c = stream->owner;
+    (void)status;
+    connection_end(c, NULL);
+}
+
+/* --- timers --- */
+
+static void watch_idle(struct nbd_connection *c);
+
+static void on_idle_timer(uv_timer_t *timer)
+{
+    struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);
+    uint64_t quiet = uv_now(timer->loop) - c->active_at;
+    if (c->requests == 0 && quiet >= c->server->options.idle_timeout_ms)
+        connection_end(c, "was idle for too long");
+    else
+        watch_idle(c);
+}
+
+static void watch_idle(struct nbd_connection *c)
+{
+    uint64_t limit = c->server->options.idle_timeout_ms, quiet = uv_now(c->server->loop) - c->active_at;
+    if (limit > 0)
+        uv_timer_start(&c->timer, on_idle_timer, quiet < limit ? limit - quiet : limit, 0);
+}
+
+static void on_handshake_timer(uv_timer_t *timer)
+{
+    struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);
+    if (c->phase <= PHASE_DATA)
+        connection_end(c, "did not finish the handshake in time");
+    else
+        watch_idle(c);
+}
+
+/* --- the server --- */
+
+static void on_detach_defer(struct defer *defer)
+{
+    struct nbd_server *server = container_of(defer, struct nbd_server, detach_defer);
+    void (*detached)(void *arg) = server->detached;
+    server->detached = NULL;
+    detached(server->detached_arg);
+}
+
+static void on_close_defer(struct defer *defer)
+{
+    struct nbd_server *server = container_of(defer, struct nbd_server, close_defer);
+    void (*closed)(void *arg) = server->closed;
+    void *arg = server->closed_arg;
+    mem_free(server->export_name);
+    mem_free(server->description);
+    mem_free(server);
+    closed(arg);
+}
+
+struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options)
+{
+    struct nbd_server *server = mem_alloc(sizeof *server);
+    server->loop = loop;
+    server->options = *options;
+    server->export_name = mem_strdup(options->export_name);
+    server->description = mem_strdup(options->description);
+    list_init(&server->connections);
+    defer_setup(&server->detach_defer, on_detach_defer);
+    defer_setup(&server->close_defer, on_close_defer);
+    return server;
+}
+
+static void on_refused_closed(struct stream *stream)
+{
+    stream_free(stream);
+}
+
+void nbd_server_add_client(struct nbd_server *server, struct stream *stream)
+{
+    if (server->closing || server->count >= server->options.max_connections) {
+        log_warning(server->options.who, "nbd: a client was refused: there are %u already (see max-connections)",
+                    server->count);
+        stream->on_closed = on_refused_closed;
+        stream_close(stream);
+        return;
+    }
+    struct nbd_connection *c = mem_alloc(sizeof *c);
+    c->server = server;
+    c->stream = stream;
+    c->in = mem_alloc(OPTION_DATA_MAX);
+    c->want = NBD_CLIENT_FLAGS_SIZE;
+    c->active_at = uv_now(server->loop);
+    list_init(&c->idle);
+    list_init(&c->waiting);
+    slices_init(&c->pending);
+    slices_init(&c->out);
+    defer_setup(&c->flush, on_flush);
+    defer_setup(&c->resume, on_resume);
+    uv_timer_init(server->loop, &c->timer);
+    uv_timer_start(&c->timer, on_handshake_timer, NBD_SERVER_HANDSHAKE_TIMEOUT_MS, 0);
+    stream->owner = c;
+    stream->on_data = on_data;
+    stream->on_end = on_end;
+    stream->on_drain = on_drain;
+    stream->on_closed = on_stream_closed;
+    list_append(&server->connections, &c->link);
+    server->count++;
+    server->stats.connections_total++;
+    nbd_encode_greeting(connection_reserve(c, NBD_GREETING_SIZE));
+    set_reading(c, true);
+}
+
+void nbd_server_attach(struct nbd_server *server, struct source *source)
+{
+    assert(!server->source && source->state == SOURCE_OPEN);
+    uint64_t total = server->stats.connections_total;
+    server->stats = (struct nbd_server_stats){.connections_total = total};
+    server->source = source;
+}
+
+static void maybe_detached(struct nbd_server *server)
+{
+    if (server->detached && server->at_source == 0)
+        defer_schedule(server->loop, &server->detach_defer);
+}
+
+void server_io_done(struct nbd_server *server)
+{
+    server->at_source--;
+    maybe_detached(server);
+}
+
+void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), void *arg)
+{
+    server->source = NULL;
+    server->detached = detached;
+    server->detached_arg = arg;
+    list_for_each (l, &server->connections) {
+        struct nbd_connection *c = container_of(l, struct nbd_connection, link);
+        if (c->phase > PHASE_DATA)
+            connection_finish(c);
+    }
+    maybe_detached(server);
+}
+
+void nbd_server_get_stats(const struct nbd_server *server, struct nbd_server_stats *stats)
+{
+    *stats = server->stats;
+    stats->connections = server->count;
+}
+
+void nbd_server_close(struct nbd_server *server, void (*closed)(void *arg), void *arg)
+{
+    assert(!server->source);
+    server->closing = true;
+    server->closed = closed;
+    server->closed_arg = arg;
+    list_for_each (l, &server->connections)
+        connection_end(container_of(l, struct nbd_connection, link), NULL);
+    server_finish_closing(server);
+}
