@@ -22,7 +22,7 @@
 #define CONFIG_SLOT_NAME_MAX 32 /* [A-Za-z0-9_-]+, and not only digits: digits are indexes */
 
 enum config_media { MEDIA_CD, MEDIA_DISK };
-enum config_attach { ATTACH_SOCKET };
+enum config_attach { ATTACH_SOCKET }; /* the kernel's device comes beside it */
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
@@ -57,7 +57,8 @@ struct config_slot {
     uint64_t idle_timeout_ms;      /* idle-timeout = 0s: never */
     char *image;                   /* image = "": inserted at start */
     struct config_http http;       /* resolved: [http] with this section's overrides */
-    unsigned line;                 /* of the section's header, for messages */
+    uint64_t overrides;            /* bit N: key N of [http] is set in this section */
+    unsigned line;                 /* of the section's header, for messages; 0: not from a file */
 };
 
 struct config {
@@ -96,7 +97,6 @@ void config_dump(const struct config *config, FILE *out);
 /* The commented sample with every key at its default: conf/nbd-proxy.conf. */
 void config_sample(FILE *out);
 bool config_slot_equal(const struct config_slot *a, const struct config_slot *b);
-bool config_daemon_equal(const struct config *a, const struct config *b); /* [daemon] keys that need a restart */
 /* Deep copies. */
 void config_copy(struct config *to, const struct config *from);
 void config_slot_copy(struct config_slot *to, const struct config_slot *from);

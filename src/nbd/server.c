@@ -219,6 +219,7 @@ void connection_end(struct nbd_connection *c, const char *why)
         list_append(&c->idle, &r->link);
     }
     list_remove(&c->waiting);
+    stream_write(c->stream, &c->out); /* what was answered before still leaves, if the socket takes it now */
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
     stream_close(c->stream);
 }

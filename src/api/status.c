@@ -1,0 +1,201 @@
+#include "api/status.h"
+
+#include <build-config.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* --- text that grows --- */
+
+struct text {
+    char *start;
+    size_t used, size;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    size_t need = (size_t)vsnprintf(NULL, 0, format, args) + 1;
+    va_end(args);
+    if (text->used + need > text->size) {
+        text->size = (text->used + need) * 2;
+        text->start = mem_realloc(text->start, text->size);
+    }
+    vsnprintf(text->start + text->used, need, format, again);
+    va_end(again);
+    text->used += need - 1;
+}
+
+static const char *media_name(enum config_media media)
+{
+    return media == MEDIA_CD ? "cd" : "disk";
+}
+
+static void add_row(struct text *text, const struct slot_status *s)
+{
+    char size[TEXT_SIZE_MAX] = "-", image[256], error[SLOT_ERROR_MAX];
+    if (s->state == SLOT_READY)
+        text_human_size(s->size, size);
+    text_escape(*s->image ? s->image : "-", image, sizeof image);
+    text_escape(s->error, error, sizeof error);
+    add(text, "%-3u %-12s %-5s %-10s %-9s %-3s %s\n", s->index, s->name, media_name(s->media), slot_state_name(s->state),
+        size, s->state != SLOT_READY ? "-" : s->writable ? "rw" : "ro", image);
+    if (*error)
+        add(text, "    last error: %s\n", error);
+}
+
+char *status_table(struct slots *slots)
+{
+    struct text text = {0};
+    add(&text, "%-3s %-12s %-5s %-10s %-9s %-3s %s\n", "#", "SLOT", "MEDIA", "STATE", "SIZE", "RW", "IMAGE");
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        struct slot_status status;
+        slot_get_status(slots_get(slots, i), &status);
+        add_row(&text, &status);
+    }
+    return text.start;
+}
+
+char *status_stats(struct slot *slot)
+{
+    struct text text = {0};
+    struct slot_status s;
+    char rate[TEXT_SIZE_MAX];
+    slot_get_status(slot, &s);
+    text_human_size(s.stats.bandwidth, rate);
+    uint64_t reads = s.stats.hits + s.stats.misses;
+    add(&text, "slot: %s\nstate: %s\n", s.name, slot_state_name(s.state));
+    add(&text, "clients: %u\nreads: %" PRIu64 "\nread-bytes: %" PRIu64 "\nwrites: %" PRIu64 "\nwrite-bytes: %" PRIu64
+               "\nclient-errors: %" PRIu64 "\n",
+        s.server.connections, s.server.reads, s.server.read_bytes, s.server.writes, s.server.write_bytes, s.server.errors);
+    add(&text, "source-requests: %" PRIu64 "\nsource-bytes: %" PRIu64 "\nsource-errors: %" PRIu64 "\nsource-retries: %" PRIu64 "\n",
+        s.stats.requests, s.stats.bytes, s.stats.errors, s.stats.retries);
+    add(&text, "round-trip: %.1f ms\nbandwidth: %s/s\n", (double)s.stats.rtt_us / 1000, rate);
+    add(&text, "cache-hits: %" PRIu64 "\ncache-misses: %" PRIu64 "\nhit-rate: %.1f %%\nread-ahead: %" PRIu64
+               "\nread-ahead-wasted: %" PRIu64 "\ncached: %" PRIu64 "\n",
+        s.stats.hits, s.stats.misses, reads ? 100.0 * (double)s.stats.hits / (double)reads : 0.0, s.stats.prefetched,
+        s.stats.wasted, s.cached);
+    return text.start;
+}
+
+char *status_cache(struct slots *slots)
+{
+    struct text text = {0};
+    struct cache_stats c;
+    cache_get_stats(slots_cache(slots), &c);
+    add(&text, "limit: %" PRIu64 "\nlive: %" PRIu64 "\nfetching: %" PRIu64 "\nimages: %u\nhits: %" PRIu64 "\nmisses: %" PRIu64
+               "\nevictions: %" PRIu64 "\ntable: %" PRIu64 "\n",
+        c.limit, c.live, c.fetching, c.images, c.hits, c.misses, c.evictions, c.table);
+    return text.start;
+}
+
+/* --- JSON --- */
+
+/* JSON is UTF-8; bytes of a URL that are not are shown as \xNN. */
+static json_t *json_text(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    char *escaped = mem_alloc(4 * strlen(text) + 1);
+    size_t used = 0;
+    for (; *text; text++)
+        used += (size_t)sprintf(escaped + used, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
+    string = json_string(escaped);
+    mem_free(escaped);
+    return string;
+}
+
+static void put(json_t *object, const char *name, uint64_t value)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+static json_t *json_stats(const struct source_stats *s)
+{
+    json_t *o = json_object();
+    put(o, "requests", s->requests);
+    put(o, "bytes", s->bytes);
+    put(o, "errors", s->errors);
+    put(o, "retries", s->retries);
+    put(o, "rtt_us", s->rtt_us);
+    put(o, "bandwidth", s->bandwidth);
+    put(o, "hits", s->hits);
+    put(o, "misses", s->misses);
+    put(o, "prefetched", s->prefetched);
+    put(o, "wasted", s->wasted);
+    return o;
+}
+
+static json_t *json_clients(const struct nbd_server_stats *s)
+{
+    json_t *o = json_object();
+    put(o, "connections", s->connections);
+    put(o, "reads", s->reads);
+    put(o, "read_bytes", s->read_bytes);
+    put(o, "writes", s->writes);
+    put(o, "write_bytes", s->write_bytes);
+    put(o, "others", s->others);
+    put(o, "errors", s->errors);
+    return o;
+}
+
+static json_t *json_slot(struct slot *slot)
+{
+    struct slot_status s;
+    json_t *o = json_object();
+    slot_get_status(slot, &s);
+    put(o, "index", s.index);
+    json_object_set_new(o, "name", json_text(s.name));
+    json_object_set_new(o, "media", json_text(media_name(s.media)));
+    json_object_set_new(o, "state", json_text(slot_state_name(s.state)));
+    json_object_set_new(o, "image", *s.image ? json_text(s.image) : json_null());
+    json_object_set_new(o, "image_name", *s.image_name ? json_text(s.image_name) : json_null());
+    put(o, "size", s.size);
+    json_object_set_new(o, "writable", json_boolean(s.writable));
+    json_object_set_new(o, "socket", json_text(s.socket));
+    json_object_set_new(o, "error", *s.error ? json_text(s.error) : json_null());
+    json_object_set_new(o, "stats", json_stats(&s.stats));
+    json_object_set_new(o, "clients", json_clients(&s.server));
+    put(o, "cached", s.cached);
+    return o;
+}
+
+static json_t *json_cache(struct slots *slots)
+{
+    struct cache_stats c;
+    json_t *o = json_object();
+    cache_get_stats(slots_cache(slots), &c);
+    put(o, "limit", c.limit);
+    put(o, "live", c.live);
+    put(o, "fetching", c.fetching);
+    put(o, "images", c.images);
+    put(o, "hits", c.hits);
+    put(o, "misses", c.misses);
+    put(o, "evictions", c.evictions);
+    put(o, "table", c.table);
+    return o;
+}
+
+char *status_json(struct slots *slots)
+{
+    json_t *root = json_object(), *list = json_array();
+    struct text text = {0};
+    for (unsigned i = 0; i < slots_count(slots); i++)
+        json_array_append_new(list, json_slot(slots_get(slots, i)));
+    json_object_set_new(root, "version", json_string(PACKAGE_VERSION));
+    json_object_set_new(root, "slots", list);
+    json_object_set_new(root, "cache", json_cache(slots));
+    char *dump = json_dumps(root, JSON_COMPACT);
+    add(&text, "%s\n", dump);
+    free(dump);
+    json_decref(root);
+    return text.start;
+}

@@ -1,0 +1,14 @@
+/* The slots' state as text: a table for people, JSON for programs. */
+#ifndef API_STATUS_H
+#define API_STATUS_H
+
+#include "slot/slot.h"
+
+/* Lines with their ends; the caller frees with mem_free(). */
+char *status_table(struct slots *slots);
+char *status_json(struct slots *slots);
+/* One slot's counters, a "name: value" a line. */
+char *status_stats(struct slot *slot);
+char *status_cache(struct slots *slots);
+
+#endif

@@ -1,0 +1,310 @@
+#include "config/keys.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
+static const char *const target_names[] = {"stderr", "syslog", NULL};
+static const char *const media_names[] = {"cd", "disk", NULL};
+static const char *const attach_names[] = {"socket", NULL};
+static const char *const version_names[] = {"auto", "1.1", "2", NULL};
+static const char *const auth_names[] = {"any", "basic", "digest", NULL};
+
+/* A row: name, field, type, least, most, names, default, help. */
+#define ROW(sec, st, key_name, field, key_type, least, most, value_names, default_text, help_text)                     \
+    {key_name, sec, key_type, offsetof(st, field), least, most, value_names, default_text, help_text}
+#define DAEMON(...) ROW(KEY_DAEMON, struct config, __VA_ARGS__)
+#define HTTP(...) ROW(KEY_HTTP, struct config_http, __VA_ARGS__)
+#define SLOT(...) ROW(KEY_SLOT, struct config_slot, __VA_ARGS__)
+#define MINUTES(n) ((n) * 60000ull)
+
+const struct key config_keys[] = {
+    DAEMON("log-level", log_level, KEY_ENUM, LOG_LEVEL_ERROR, 0, level_names, "info",
+           "How much is logged: that level and everything graver."),
+    DAEMON("log-target", log_target, KEY_ENUM, LOG_TO_STDERR, 0, target_names, "stderr",
+           "Where the log goes. On stderr lines carry the journal's priorities when systemd reads them."),
+    DAEMON("runtime-dir", runtime_dir, KEY_STRING, 1, 90, NULL, "/run/nbd-proxy",
+           "The folder of the sockets. It must exist; nobody else should be able to write to it."),
+    DAEMON("control-socket", control_socket, KEY_STRING, 0, 107, NULL, "",
+           "The control socket's path. Empty: control.sock in runtime-dir."),
+    DAEMON("control-mode", control_mode, KEY_MODE, 0, 0777, NULL, "0600", "The control socket's mode, in octal."),
+    DAEMON("control-group", control_group, KEY_STRING, 0, 64, NULL, "",
+           "The control socket's group. Its members are served beside root and the daemon's own user; "
+           "set control-mode = 0660 with it."),
+    DAEMON("control-connections", control_connections, KEY_UINT, 1, 256, NULL, "16",
+           "Clients of the control socket at a time."),
+    DAEMON("cache-size", cache_size, KEY_SIZE, 8ull << 20, 64ull << 30, NULL, "64M",
+           "Memory for cached blocks, all slots together."),
+    DAEMON("cache-slot-minimum", cache_slot_minimum, KEY_SIZE, 0, 1ull << 30, NULL, "4M",
+           "What each image keeps of the cache however busy the others are."),
+    DAEMON("file-directory", file_directory, KEY_STRING, 0, 4095, NULL, "",
+           "When set, only local files below this folder may be inserted, symbolic links resolved."),
+
+    HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot."),
+    HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",
+         "The protocol: 1.1 uses one connection for each range in flight, 2 one for all. auto takes what is measured "
+         "to be faster, now 1.1."),
+    HTTP("allow-http", allow_plain, KEY_BOOL, 0, 0, NULL, "yes",
+         "Allow http:// beside https://. A redirect never leads from https to http."),
+    HTTP("redirects", redirects, KEY_UINT, 0, 20, NULL, "5", "Redirects that are followed when an image is inserted."),
+    HTTP("ca-file", ca_file, KEY_STRING, 0, 4095, NULL, "",
+         "A PEM file with the certificate authorities to trust. Empty: the system's."),
+    HTTP("verify-certificate", verify, KEY_BOOL, 0, 0, NULL, "yes",
+         "Check the server's certificate and its name. Without it anybody on the way can change the image."),
+    HTTP("client-certificate", client_cert, KEY_STRING, 0, 4095, NULL, "", "A PEM file: our certificate for the server."),
+    HTTP("client-key", client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
+    HTTP("user", user, KEY_STRING, 0, 1024, NULL, "", "The user name for the server."),
+    HTTP("password", password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
+    HTTP("bearer-token", bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
+    HTTP("http-auth", auth, KEY_ENUM, HTTP_AUTH_ANY, 0, auth_names, "any",
+         "How user and password are sent. any takes the strongest that the server offers."),
+    HTTP("proxy", proxy, KEY_SECRET, 0, 4096, NULL, "",
+         "The URL of an HTTP or SOCKS proxy. The environment's http_proxy is not used."),
+    HTTP("connect-timeout", connect_timeout_ms, KEY_DURATION, 100, MINUTES(10), NULL, "10s",
+         "How long connecting may take, TLS included."),
+    HTTP("stall-timeout", stall_timeout_ms, KEY_DURATION, 1000, MINUTES(10), NULL, "10s",
+         "A transfer without a byte for that long is given up and tried again."),
+    HTTP("io-timeout", io_timeout_ms, KEY_DURATION, 100, MINUTES(60), NULL, "25s",
+         "How long a read may take, with all its tries, before the host gets an I/O error. A host's own limit is "
+         "30 seconds. Trying goes on in the background, so that a later read succeeds."),
+    HTTP("readahead", readahead, KEY_BOOL, 0, 0, NULL, "yes", "Fetch what will be read next before it is asked for."),
+
+    SLOT("media", media, KEY_ENUM, MEDIA_CD, 0, media_names, "cd", "What the host is shown: a CD/DVD drive or a USB disk."),
+    SLOT("attach", attach, KEY_ENUM, ATTACH_SOCKET, 0, attach_names, "socket",
+         "How the medium is shown: socket is an NBD UNIX socket."),
+    SLOT("socket", socket, KEY_STRING, 0, 107, NULL, "", "The NBD socket's path. Empty: NAME.sock in runtime-dir."),
+    SLOT("socket-mode", socket_mode, KEY_MODE, 0, 0777, NULL, "0600", "The NBD socket's mode, in octal."),
+    SLOT("socket-group", socket_group, KEY_STRING, 0, 64, NULL, "", "The NBD socket's group."),
+    SLOT("writable", writable, KEY_BOOL, 0, 0, NULL, "no", "Let writes reach an image that can be written to (a local file)."),
+    SLOT("max-connections", max_connections, KEY_UINT, 1, 64, NULL, "16", "NBD clients at a time."),
+    SLOT("idle-timeout", idle_timeout_ms, KEY_DURATION, 0, MINUTES(1440), NULL, "0s",
+         "An NBD client without a request for that long is disconnected. 0s: never."),
+    SLOT("image", image, KEY_STRING, 0, 8191, NULL, "",
+         "The URL or path of an image that is inserted when the daemon starts."),
+};
+const unsigned config_key_count = sizeof config_keys / sizeof config_keys[0];
+
+static bool legal_in(const struct key *key, enum key_section section)
+{
+    return key->section == section || (section == KEY_SLOT && key->section == KEY_HTTP);
+}
+
+const struct key *key_find(enum key_section section, const char *name)
+{
+    for (unsigned i = 0; i < config_key_count; i++)
+        if (legal_in(&config_keys[i], section) && strcmp(config_keys[i].name, name) == 0)
+            return &config_keys[i];
+    return NULL;
+}
+
+/* Levenshtein's distance, for names shorter than 32. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[33];
+    size_t n = strlen(b);
+    if (n > 32 || strlen(a) > 32)
+        return 99;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
+    for (unsigned i = 0; a[i]; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i + 1;
+        for (unsigned j = 0; j < n; j++) {
+            unsigned best = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            if (row[j + 1] + 1 < best)
+                best = row[j + 1] + 1;
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            row[j + 1] = best;
+        }
+    }
+    return row[n];
+}
+
+const char *key_suggest(enum key_section section, const char *name)
+{
+    unsigned least = 4;
+    const char *best = NULL;
+    for (unsigned i = 0; i < config_key_count; i++) {
+        unsigned d = legal_in(&config_keys[i], section) ? distance(name, config_keys[i].name) : 99;
+        if (d < least) {
+            least = d;
+            best = config_keys[i].name;
+        }
+    }
+    return best;
+}
+
+static void *field(const struct key *key, void *base)
+{
+    return (char *)base + key->offset;
+}
+
+static bool expect(char *expected, size_t size, const char *text)
+{
+    snprintf(expected, size, "%s", text);
+    return false;
+}
+
+static bool expect_range(const struct key *key, char *expected, size_t size)
+{
+    char low[TEXT_SIZE_MAX], high[TEXT_SIZE_MAX];
+    if (key->type == KEY_SIZE) {
+        text_size(key->min, low);
+        text_size(key->max, high);
+        snprintf(expected, size, "a size from %s to %s, like %s", low, high, key->standard);
+    } else if (key->type == KEY_DURATION) {
+        text_duration(key->min, low);
+        text_duration(key->max, high);
+        snprintf(expected, size, "a time from %s to %s, like %s", low, high, key->standard);
+    } else {
+        snprintf(expected, size, "a whole number from %" PRIu64 " to %" PRIu64, key->min, key->max);
+    }
+    return false;
+}
+
+static bool set_number(const struct key *key, uint64_t *to, const char *text, char *expected, size_t size)
+{
+    uint64_t value;
+    bool good = key->type == KEY_SIZE       ? text_parse_size(text, &value)
+                : key->type == KEY_DURATION ? text_parse_duration(text, &value)
+                                            : text_parse_uint(text, &value);
+    if (!good || value < key->min || value > key->max)
+        return expect_range(key, expected, size);
+    *to = value;
+    return true;
+}
+
+static bool set_mode(uint64_t *to, const char *text, char *expected, size_t size)
+{
+    unsigned value = 0;
+    size_t length = strlen(text);
+    if (length < 3 || length > 4 || strspn(text, "01234567") != length || sscanf(text, "%o", &value) != 1 || value > 0777)
+        return expect(expected, size, "an octal mode, like 0600 or 0660");
+    *to = value;
+    return true;
+}
+
+static bool set_enum(const struct key *key, int *to, const char *text, char *expected, size_t size)
+{
+    size_t used = 0;
+    *expected = '\0';
+    for (int i = 0; key->names[i]; i++) {
+        if (strcmp(key->names[i], text) == 0) {
+            *to = (int)key->min + i;
+            return true;
+        }
+        used += (size_t)snprintf(expected + used, size - used, "%s%s", i ? ", " : key->names[1] ? "one of " : "", key->names[i]);
+    }
+    return false;
+}
+
+static bool set_string(const struct key *key, char **to, const char *text, char *expected, size_t size)
+{
+    size_t length = strlen(text);
+    if (length < key->min || length > key->max) {
+        snprintf(expected, size, "a text of %" PRIu64 " to %" PRIu64 " characters", key->min, key->max);
+        return false;
+    }
+    mem_free_secret(*to);
+    *to = mem_strdup(text);
+    return true;
+}
+
+bool key_set(const struct key *key, void *base, const char *text, char *expected, size_t size)
+{
+    void *to = field(key, base);
+    switch (key->type) {
+    case KEY_BOOL:
+        return text_parse_bool(text, to) || expect(expected, size, "yes or no");
+    case KEY_UINT:
+    case KEY_SIZE:
+    case KEY_DURATION:
+        return set_number(key, to, text, expected, size);
+    case KEY_MODE:
+        return set_mode(to, text, expected, size);
+    case KEY_ENUM:
+        return set_enum(key, to, text, expected, size);
+    case KEY_STRING:
+    case KEY_SECRET:
+        return set_string(key, to, text, expected, size);
+    }
+    return false;
+}
+
+void key_get(const struct key *key, const void *base, char *out, size_t size)
+{
+    const void *from = (const char *)base + key->offset;
+    char number[TEXT_SIZE_MAX];
+    switch (key->type) {
+    case KEY_BOOL:
+        snprintf(out, size, "%s", *(const bool *)from ? "yes" : "no");
+        return;
+    case KEY_UINT:
+        snprintf(out, size, "%" PRIu64, *(const uint64_t *)from);
+        return;
+    case KEY_SIZE:
+        text_size(*(const uint64_t *)from, number);
+        snprintf(out, size, "%s", number);
+        return;
+    case KEY_DURATION:
+        text_duration(*(const uint64_t *)from, number);
+        snprintf(out, size, "%s", number);
+        return;
+    case KEY_MODE:
+        snprintf(out, size, "%04o", (unsigned)*(const uint64_t *)from);
+        return;
+    case KEY_ENUM:
+        snprintf(out, size, "%s", key->names[*(const int *)from - (int)key->min]);
+        return;
+    case KEY_STRING:
+    case KEY_SECRET:
+        snprintf(out, size, "%s", *(char *const *)from ? *(char *const *)from : "");
+        return;
+    }
+}
+
+bool key_equal(const struct key *key, const void *a, const void *b)
+{
+    char *one = mem_alloc(KEY_TEXT_MAX), *two = mem_alloc(KEY_TEXT_MAX);
+    key_get(key, a, one, KEY_TEXT_MAX);
+    key_get(key, b, two, KEY_TEXT_MAX);
+    bool equal = strcmp(one, two) == 0;
+    mem_free_secret(one);
+    mem_free_secret(two);
+    return equal;
+}
+
+static bool is_text(const struct key *key)
+{
+    return key->type == KEY_STRING || key->type == KEY_SECRET;
+}
+
+void key_own(const struct key *key, void *base)
+{
+    char **text = field(key, base);
+    if (is_text(key))
+        *text = mem_strdup(*text);
+}
+
+void key_clear(const struct key *key, void *base)
+{
+    char **text = field(key, base);
+    if (!is_text(key))
+        return;
+    mem_free_secret(*text);
+    *text = NULL;
+}
+
+uint64_t key_bit(const struct key *key)
+{
+    unsigned first = 0;
+    while (config_keys[first].section != KEY_HTTP)
+        first++;
+    return 1ull << (unsigned)(key - config_keys - (long)first);
+}

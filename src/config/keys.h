@@ -1,0 +1,46 @@
+/* The table of keys: private to config/. */
+#ifndef CONFIG_KEYS_H
+#define CONFIG_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+
+enum key_section { KEY_DAEMON, KEY_HTTP, KEY_SLOT };
+enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_ENUM, KEY_STRING, KEY_SECRET };
+
+struct key {
+    const char *name;
+    enum key_section section;
+    enum key_type type;
+    size_t offset; /* in struct config, struct config_http or struct config_slot */
+    uint64_t min, max;
+    const char *const *names; /* KEY_ENUM: their numbers count from min; ends with NULL */
+    const char *standard;     /* the default, as text */
+    const char *help;         /* what it does, in sentences */
+};
+
+extern const struct key config_keys[];
+extern const unsigned config_key_count;
+
+/* The key of that name that may stand in the section; NULL: none. In a slot's
+ * section the keys of [http] may stand too. */
+const struct key *key_find(enum key_section section, const char *name);
+/* The legal key nearest to a misspelt name; NULL: none is near. */
+const char *key_suggest(enum key_section section, const char *name);
+/* Sets the value in its struct; on failure `expected` says what was expected. */
+bool key_set(const struct key *key, void *base, const char *text, char *expected, size_t size);
+/* The value as key_set() reads it. */
+void key_get(const struct key *key, const void *base, char *out, size_t size);
+bool key_equal(const struct key *key, const void *a, const void *b);
+/* Copies a string value into memory of its own; others are there already. */
+void key_own(const struct key *key, void *base);
+void key_clear(const struct key *key, void *base);
+/* Which bit of config_slot.overrides a key of [http] has. */
+uint64_t key_bit(const struct key *key);
+
+#define KEY_TEXT_MAX 16384 /* a value's longest text */
+
+#endif

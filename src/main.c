@@ -1,0 +1,342 @@
+/* nbd-proxy: arguments, configuration, build everything, run the loop. */
+#include <build-config.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "api/control.h"
+#include "base/closing.h"
+#include "base/defer.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/work.h"
+#include "config/config.h"
+#include "slot/slot.h"
+
+#define DEFAULT_CONFIG SYSCONFDIR "/nbd-proxy.conf"
+#define EXIT_USAGE 2
+#define SETS_MAX 64
+#define POOL_SPARE 4 /* threads beside one a slot: see base/work.h */
+
+struct arguments {
+    const char *file; /* NULL: no file */
+    const char *sets[SETS_MAX];
+    unsigned set_count;
+    bool check, dump;
+};
+
+struct daemon {
+    const struct arguments *arguments;
+    uv_loop_t loop;
+    struct config config;
+    struct slots *slots;
+    struct control *control;
+    uv_signal_t on_term, on_int, on_hup;
+    struct closing signals_closing;
+    bool stopping;
+    struct defer stop;
+};
+
+/* --- configuration --- */
+
+static int configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    if (!arguments->file)
+        config_default(config);
+    else if (config_load(config, arguments->file, error) != 0)
+        return -1;
+    for (unsigned i = 0; i < arguments->set_count; i++)
+        if (config_set(config, arguments->sets[i], error) != 0)
+            goto failed;
+    if (config_validate(config, error) == 0)
+        return 0;
+failed:
+    config_free(config);
+    return -1;
+}
+
+static int reload_into(struct daemon *d, const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    if (strcmp(config->runtime_dir, d->config.runtime_dir) != 0) {
+        snprintf(error, CONFIG_ERROR_MAX, "runtime-dir can't change while the daemon runs (restart it)");
+        return -1;
+    }
+    /* The slots can still fail after the control socket has moved: then it moves back. */
+    if (control_reload(d->control, config, error) != 0)
+        return -1;
+    if (slots_reload(d->slots, config, error) == 0)
+        return 0;
+    char ignored[CONFIG_ERROR_MAX];
+    control_reload(d->control, &d->config, ignored);
+    return -1;
+}
+
+static int reload(void *arg, char error[CONFIG_ERROR_MAX])
+{
+    struct daemon *d = arg;
+    struct config config;
+    if (d->stopping) {
+        snprintf(error, CONFIG_ERROR_MAX, "the daemon is stopping");
+        return -1;
+    }
+    if (configure(d->arguments, &config, error) != 0)
+        return -1;
+    if (reload_into(d, &config, error) != 0) {
+        config_free(&config);
+        return -1;
+    }
+    log_setup((enum log_target)config.log_target, (enum log_level)config.log_level);
+    config_free(&d->config);
+    d->config = config;
+    log_notice("nbd-proxy", "configuration reloaded");
+    return 0;
+}
+
+/* --- stopping --- */
+
+static void on_signals_closed(struct closing *closing)
+{
+    struct daemon *d = container_of(closing, struct daemon, signals_closing);
+    defer_close(&d->loop);
+}
+
+static void on_slots_closed(void *arg)
+{
+    struct daemon *d = arg;
+    closing_begin(&d->signals_closing, &d->loop, on_signals_closed);
+    closing_add(&d->signals_closing, (uv_handle_t *)&d->on_term);
+    closing_add(&d->signals_closing, (uv_handle_t *)&d->on_int);
+    closing_add(&d->signals_closing, (uv_handle_t *)&d->on_hup);
+    closing_end(&d->signals_closing);
+}
+
+static void on_control_closed(void *arg)
+{
+    (void)arg;
+}
+
+static void on_stop(struct defer *defer)
+{
+    struct daemon *d = container_of(defer, struct daemon, stop);
+    /* Both at once: a command that waits for a slot is answered by the slot's end. */
+    control_close(d->control, on_control_closed, d);
+    slots_close(d->slots, on_slots_closed, d);
+}
+
+static void stop(void *arg)
+{
+    struct daemon *d = arg;
+    if (d->stopping)
+        return;
+    d->stopping = true;
+    log_notice("nbd-proxy", "stopping");
+    defer_schedule(&d->loop, &d->stop);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    if (d->stopping) {
+        log_warning("nbd-proxy", "stopped at once by a second signal");
+        _exit(128 + number);
+    }
+    stop(d);
+}
+
+static void on_reload_signal(uv_signal_t *handle, int number)
+{
+    char error[CONFIG_ERROR_MAX];
+    (void)number;
+    if (reload(handle->data, error) != 0)
+        log_error("nbd-proxy", "nothing was changed: %s", error);
+}
+
+/* --- starting --- */
+
+static void watch_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb callback, int number)
+{
+    uv_signal_init(&d->loop, handle);
+    handle->data = d;
+    uv_signal_start(handle, callback, number);
+    uv_unref((uv_handle_t *)handle);
+}
+
+/* Files and core dumps must not leak secrets; a client that goes is no signal. */
+static void harden(void)
+{
+    struct rlimit none = {0, 0};
+    umask(077);
+    setrlimit(RLIMIT_CORE, &none);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
+{
+    struct control_hooks hooks = {.reload = reload, .quit = stop, .arg = d};
+    d->slots = slots_new(&d->loop, &d->config, error);
+    if (!d->slots)
+        return false;
+    d->control = control_new(&d->loop, &d->config, d->slots, &hooks, error);
+    if (!d->control) {
+        slots_close(d->slots, on_control_closed, NULL);
+        return false;
+    }
+    return true;
+}
+
+static int serve(struct daemon *d)
+{
+    char error[CONFIG_ERROR_MAX];
+    work_pool_size(CONFIG_SLOTS_MAX + POOL_SPARE);
+    uv_loop_init(&d->loop);
+    defer_init(&d->loop);
+    defer_setup(&d->stop, on_stop);
+    if (!start(d, error)) {
+        fprintf(stderr, "nbd-proxy: %s\n", error);
+        uv_run(&d->loop, UV_RUN_DEFAULT);
+        return EXIT_FAILURE;
+    }
+    watch_signal(d, &d->on_term, on_stop_signal, SIGTERM);
+    watch_signal(d, &d->on_int, on_stop_signal, SIGINT);
+    watch_signal(d, &d->on_hup, on_reload_signal, SIGHUP);
+    log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+    config_free(&d->config);
+    if (uv_loop_close(&d->loop) != 0) {
+        log_error("nbd-proxy", "a handle was left open");
+        return EXIT_FAILURE;
+    }
+    log_notice("nbd-proxy", "stopped");
+    return EXIT_SUCCESS;
+}
+
+/* --- arguments --- */
+
+enum long_option { OPT_NO_CONFIG = 256, OPT_SET, OPT_CHECK, OPT_DUMP, OPT_SAMPLE };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"no-config", no_argument, NULL, OPT_NO_CONFIG},
+    {"set", required_argument, NULL, OPT_SET},
+    {"check-config", no_argument, NULL, OPT_CHECK},
+    {"dump-config", no_argument, NULL, OPT_DUMP},
+    {"sample-config", no_argument, NULL, OPT_SAMPLE},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static void print_help(void)
+{
+    puts("usage: nbd-proxy [OPTION]...\n"
+         "Serves disk images as virtual media over NBD.\n\n"
+         "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
+         "      --no-config               no file: two slots with the defaults\n"
+         "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, http.KEY, slot.NAME.KEY\n"
+         "      --check-config            checks the configuration and exits\n"
+         "      --dump-config             prints the configuration in force and exits\n"
+         "      --sample-config           prints a commented sample and exits\n"
+         "  -V, --version                 prints the version and exits\n"
+         "  -h, --help                    prints this and exits\n\n"
+         "See nbd-proxy(8), nbd-proxy.conf(5) and nbd-proxy-control(7).");
+}
+
+static int usage_error(const char *text)
+{
+    fprintf(stderr, "nbd-proxy: %s (try: nbd-proxy --help)\n", text);
+    return EXIT_USAGE;
+}
+
+/* -1: go on; else the exit code. */
+static int parse_option(struct arguments *a, int letter)
+{
+    switch (letter) {
+    case 'c':
+        a->file = optarg;
+        return -1;
+    case OPT_NO_CONFIG:
+        a->file = NULL;
+        return -1;
+    case OPT_SET:
+        if (a->set_count == SETS_MAX)
+            return usage_error("there are too many --set");
+        a->sets[a->set_count++] = optarg;
+        return -1;
+    case OPT_CHECK:
+        a->check = true;
+        return -1;
+    case OPT_DUMP:
+        a->dump = true;
+        return -1;
+    case OPT_SAMPLE:
+        config_sample(stdout);
+        return EXIT_SUCCESS;
+    case 'V':
+        puts("nbd-proxy " PACKAGE_VERSION);
+        return EXIT_SUCCESS;
+    case 'h':
+        print_help();
+        return EXIT_SUCCESS;
+    default:
+        return usage_error("unknown option");
+    }
+}
+
+static int parse_arguments(struct arguments *a, int argc, char **argv)
+{
+    int letter;
+    opterr = 0;
+    while ((letter = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
+        int code = parse_option(a, letter);
+        if (code >= 0)
+            return code;
+    }
+    return optind < argc ? usage_error("it takes no arguments beside options") : -1;
+}
+
+/* Secrets given with --set should not stay in the process's argument list. */
+static void hide_arguments(struct arguments *a)
+{
+    for (unsigned i = 0; i < a->set_count; i++) {
+        char *given = (char *)(uintptr_t)a->sets[i];
+        a->sets[i] = mem_strdup(given);
+        char *value = strchr(given, '=');
+        for (char *p = value ? value + 1 : given; *p; p++)
+            *p = '*';
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon d;
+    struct arguments arguments = {.file = DEFAULT_CONFIG};
+    char error[CONFIG_ERROR_MAX];
+    int code = parse_arguments(&arguments, argc, argv);
+    if (code >= 0)
+        return code;
+    hide_arguments(&arguments);
+    harden();
+    d.arguments = &arguments;
+    code = EXIT_SUCCESS;
+    if (configure(&arguments, &d.config, error) != 0) {
+        fprintf(stderr, "nbd-proxy: %s\n", error);
+        code = EX_CONFIG;
+    } else if (arguments.dump) {
+        config_dump(&d.config, stdout);
+    } else if (!arguments.check) {
+        log_setup((enum log_target)d.config.log_target, (enum log_level)d.config.log_level);
+        code = serve(&d);
+    }
+    if (arguments.dump || arguments.check)
+        config_free(&d.config);
+    for (unsigned i = 0; i < arguments.set_count; i++)
+        mem_free_secret((char *)(uintptr_t)arguments.sets[i]);
+    return code;
+}

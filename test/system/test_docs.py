@@ -1,0 +1,53 @@
+"""The manual pages, the sample and --help name every key, command and option."""
+import re
+import subprocess
+
+from conftest import TOP, binary
+
+
+def run(*arguments):
+    return subprocess.run([binary(), *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def page(name):
+    return subprocess.run(["mandoc", "-T", "utf8", str(TOP / "man" / name)], capture_output=True, text=True, check=True).stdout
+
+
+def plain(text):
+    return re.sub(r".\x08", "", text).replace("\u2010", "-")
+
+
+def keys(text):
+    return re.findall(r"^#?([a-z0-9-]+) =", text, re.M)
+
+
+def test_the_sample_is_what_the_daemon_prints():
+    assert (TOP / "conf" / "nbd-proxy.conf").read_text() == run("--sample-config")
+
+
+def test_every_key_is_in_sample_and_manual_with_its_default():
+    sample = run("--sample-config")
+    manual = plain(page("nbd-proxy.conf.5"))
+    found = re.findall(r"^#([a-z0-9-]+) = ?(.*)$", sample, re.M)
+    assert len(found) > 30
+    dump = run("--no-config", "--dump-config")
+    assert set(keys(dump)) == {name for name, _ in found}
+    for name, default in found:
+        assert re.search(rf"^ +{name} =", manual, re.M), name
+        if default:
+            assert re.search(rf"^ +{name} = .*{re.escape(default)}", manual, re.M), (name, default)
+
+
+def test_every_command_is_in_the_manual():
+    manual = plain(page("nbd-proxy-control.7"))
+    source = (TOP / "src" / "api" / "commands.c").read_text()
+    commands = re.findall(r'^    \{"([a-z]+)", "', source, re.M)
+    assert len(commands) == 12
+    for name in commands:
+        assert re.search(rf"^ +{name}\b", manual, re.M), name
+
+
+def test_every_option_is_in_the_manual():
+    manual = plain(page("nbd-proxy.8"))
+    for option in re.findall(r"--[a-z-]+", run("--help")):
+        assert option in manual, option

@@ -1,0 +1,182 @@
+/* The configuration: what is read, what is refused, and that a dump reads back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../cmocka_all.h"
+#include "config/config.h"
+
+static char error[CONFIG_ERROR_MAX];
+
+static void defaults_are_valid_and_read_back(void **state)
+{
+    (void)state;
+    struct config config, again;
+    char *text = NULL;
+    size_t size;
+    config_default(&config);
+    assert_int_equal(config_validate(&config, error), 0);
+    assert_int_equal(config.slot_count, 2);
+    assert_int_equal(config.cache_size, 64 << 20);
+    assert_int_equal(config.slots[1].media, MEDIA_DISK);
+    assert_int_equal(config.slots[0].http.io_timeout_ms, 25000);
+    FILE *out = open_memstream(&text, &size);
+    config_dump(&config, out);
+    fclose(out);
+    assert_int_equal(config_parse(&again, "dump", text, error), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(config_slot_equal(&config.slots[i], &again.slots[i]));
+    free(text);
+    config_free(&config);
+    config_free(&again);
+}
+
+static void the_sample_is_the_default(void **state)
+{
+    (void)state;
+    struct config config, sample;
+    char *text = NULL;
+    size_t size;
+    config_default(&config);
+    FILE *out = open_memstream(&text, &size);
+    config_sample(out);
+    fclose(out);
+    assert_int_equal(config_parse(&sample, "sample", text, error), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(config_slot_equal(&config.slots[i], &sample.slots[i]));
+    free(text);
+    config_free(&config);
+    config_free(&sample);
+}
+
+static void long_values_and_semicolons_survive(void **state)
+{
+    (void)state;
+    struct config config;
+    char text[2048], token[1001];
+    memset(token, 'x', 1000);
+    token[1000] = '\0';
+    snprintf(text, sizeof text, "\xef\xbb\xbf; c\n[http]\nbearer-token = %s\n[slot a]\nimage= https://h/a;b ;c=d \r\nmedia=disk\n", token);
+    assert_int_equal(config_parse(&config, "t", text, error), 0);
+    assert_string_equal(config.http.bearer_token, token);
+    assert_string_equal(config.slots[0].image, "https://h/a;b ;c=d");
+    assert_int_equal(config.slots[0].media, MEDIA_DISK);
+    config_free(&config);
+}
+
+static void slots_override_http_in_any_order(void **state)
+{
+    (void)state;
+    struct config config;
+    assert_int_equal(config_parse(&config, "t", "[slot a]\nio-timeout = 3s\n[slot b]\n[http]\nio-timeout = 7s\nuser = u\n", error), 0);
+    assert_int_equal(config.slots[0].http.io_timeout_ms, 3000);
+    assert_int_equal(config.slots[1].http.io_timeout_ms, 7000);
+    assert_string_equal(config.slots[0].http.user, "u");
+    assert_int_equal(config_set(&config, "http.io-timeout=9s", error), 0);
+    assert_int_equal(config.slots[0].http.io_timeout_ms, 3000);
+    assert_int_equal(config.slots[1].http.io_timeout_ms, 9000);
+    assert_int_equal(config_set(&config, "slot.c.writable=yes", error), 0);
+    assert_int_equal(config.slot_count, 3);
+    assert_int_equal(config.slots[2].http.io_timeout_ms, 9000);
+    config_free(&config);
+}
+
+static void errors_name_the_place_and_the_mend(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *where, *what;
+    } bad[] = {
+        {"[daemon]\ncashe-size = 1M\n", "t:2:", "did you mean \"cache-size\""},
+        {"[daemon]\ncache-size = 1M\n", "t:2:", "expected a size from 8M"},
+        {"[daemon]\ncache-size = lots\n", "t:2:", "expected a size"},
+        {"[http]\nio-timeout = 7d\n", "t:2:", "expected a time"},
+        {"[slot a]\nmedia = tape\n", "t:2:", "one of cd, disk"},
+        {"[slot a]\nwritable = maybe\n", "t:2:", "yes or no"},
+        {"[slot a]\nsocket-mode = 888\n", "t:2:", "octal"},
+        {"[slot a]\n\n[slot a]\n", "t:3:", "twice (first in line 1)"},
+        {"[slot a]\nmedia = cd\nmedia = cd\n", "t:3:", "twice"},
+        {"[daemon]\n[daemon]\n", "t:2:", "twice"},
+        {"[slot 7]\n", "t:1:", "must not be a number"},
+        {"[slot a b]\n", "t:1:", "letters"},
+        {"[slot ]\n", "t:1:", "letters"},
+        {"[usb]\n", "t:1:", "unknown section"},
+        {"[slot a\n", "t:1:", "[SECTION]"},
+        {"media = cd\n", "t:1:", "before the first section"},
+        {"[slot a]\nmedia\n", "t:2:", "KEY = VALUE"},
+        {"[slot a]\n= x\n", "t:2:", "no key"},
+        {"[slot a]\nsocket-mode = 0600\n[http]\nmedia = cd\n", "t:4:", "unknown key"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct config config;
+        *error = '\0';
+        assert_int_equal(config_parse(&config, "t", bad[i].text, error), -1);
+        if (strncmp(error, bad[i].where, strlen(bad[i].where)) != 0 || !strstr(error, bad[i].what))
+            fail_msg("%s -> %s", bad[i].text, error);
+    }
+}
+
+static void secrets_are_not_shown(void **state)
+{
+    (void)state;
+    struct config config;
+    char *text = NULL;
+    size_t size;
+    assert_int_equal(config_parse(&config, "t", "[slot a]\nuser = u\npassword = CANARY\nbearer-token = CANARY\n", error), 0);
+    FILE *out = open_memstream(&text, &size);
+    config_dump(&config, out);
+    fclose(out);
+    assert_null(strstr(text, "CANARY"));
+    free(text);
+    config_free(&config);
+    char big[4000];
+    memset(big, 'C', sizeof big);
+    memcpy(big, "[http]\npassword = ", 18);
+    big[sizeof big - 1] = '\0';
+    assert_int_equal(config_parse(&config, "t", big, error), -1);
+    assert_null(strstr(error, "CCC"));
+}
+
+static void what_does_not_fit_together_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "[daemon]\n",
+        "[slot a]\nsocket = /x\n[slot b]\nsocket = /x\n",
+        "[slot control]\n",
+        "[slot a]\nclient-key = /k\n",
+        "[slot a]\npassword = p\n",
+        "[daemon]\ncache-slot-minimum = 40M\n[slot a]\n",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct config config;
+        assert_int_equal(config_parse(&config, "t", bad[i], error), 0);
+        assert_int_equal(config_validate(&config, error), -1);
+        config_free(&config);
+    }
+}
+
+static void bad_assignments_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "x", "daemon.x=1", "slot.a=1", "slot.7.media=cd", "disk.a=1", "http.=1", "daemon.cache-size=x"};
+    struct config config;
+    config_default(&config);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(config_set(&config, bad[i], error), -1);
+    config_free(&config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_valid_and_read_back),
+        cmocka_unit_test(the_sample_is_the_default),
+        cmocka_unit_test(long_values_and_semicolons_survive),
+        cmocka_unit_test(slots_override_http_in_any_order),
+        cmocka_unit_test(errors_name_the_place_and_the_mend),
+        cmocka_unit_test(secrets_are_not_shown),
+        cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(bad_assignments_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
