@@ -407,7 +407,7 @@ static struct listener *listen_on(struct control *control, const struct config *
                                   char error[CONFIG_ERROR_MAX])
 {
     struct listener_options options = {
-        .path = path, .mode = (unsigned)config->control_mode, .group = config->control_group, .backlog = 16};
+        .path = path, .mode = (unsigned)config->control_mode, .group = config->control_group, .backlog = 128};
     int status;
     return listener_new(control->loop, &options, on_accept, control, &status, error, CONFIG_ERROR_MAX);
 }

@@ -356,7 +356,7 @@ struct listener *slot_listen(struct slot *slot, const struct config_slot *config
         .path = path,
         .mode = (unsigned)config->socket_mode,
         .group = config->socket_group,
-        .backlog = 16,
+        .backlog = 128,
     };
     int status;
     char why[CONFIG_ERROR_MAX - 64];

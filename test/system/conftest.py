@@ -39,6 +39,7 @@ class Daemon:
 
     def __init__(self, folder, *arguments, config=None):
         self.folder = folder
+        self.killed = False
         self.log_path = folder / "log"
         command = [binary()]
         if config is None:
@@ -102,8 +103,17 @@ class Daemon:
     def reset_rss(self):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
+    def kill(self):
+        """As a crash would: its sockets stay."""
+        self.process.kill()
+        self.process.wait()
+        self.killed = True
+
     def stop(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
+        """`number` None: it is stopping by itself. A second call checks again."""
+        if self.killed:
+            return
+        if number is not None and self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(60)
         log = self.log()

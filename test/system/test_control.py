@@ -157,7 +157,8 @@ def test_paths_that_cannot_be_sockets_are_refused(folder, kind):
         path = folder / ("x" * 100)
     result = run("--no-config", "--set", f"daemon.runtime-dir={folder}", "--set", f"slot.slot0.socket={path}")
     assert result.returncode in (1, 78)
-    assert len(result.stderr.strip().splitlines()) == 1 and str(path) in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "107 characters" in result.stderr if kind == "long" else str(path) in result.stderr
     if kind == "file":
         assert path.read_text() == "precious"
     assert not (folder / "control.sock").exists()
@@ -235,7 +236,7 @@ def test_reload_that_cannot_listen_changes_nothing(daemon, folder):
 def test_quit_and_both_signals(daemon):
     a, b, c = daemon(), daemon(), daemon()
     assert a.ok("quit")[-1] == "ok: stopping"
-    a.stop()
+    a.stop(None)
     b.stop(signal.SIGINT)
     c.stop(signal.SIGTERM)
 
@@ -253,6 +254,30 @@ def test_secrets_are_nowhere(daemon, nginx, ca, folder):
     assert "CANARY" not in everything
     dump = run("--no-config", "--set", "http.user=u", "--set", "http.password=CANARY", "--dump-config")
     assert "CANARY" not in dump.stdout + dump.stderr
+
+
+def test_a_second_signal_stops_at_once(daemon, folder):
+    d = daemon()
+    image = folder / "image"
+    image.write_bytes(bytes(65536))
+    d.ok(f"insert 0 {image}")
+    d.process.send_signal(signal.SIGSTOP)  # so that both are there when it goes on
+    d.process.send_signal(signal.SIGTERM)
+    d.process.send_signal(signal.SIGINT)
+    d.process.send_signal(signal.SIGCONT)
+    assert d.process.wait(10) in (0, 130, 143)
+    d.killed = True
+
+
+def test_a_stop_under_load_is_clean(daemon, nginx, ca):
+    d = daemon(ca)
+    d.ok(f"insert 0 {nginx.url('sparse.iso')}")
+    copy = subprocess.Popen(["nbdcopy", d.uri(), "null:"], stderr=subprocess.DEVNULL)
+    wait_for(lambda: d.slot()["clients"]["reads"] > 20, "the load")
+    began = time.monotonic()
+    d.stop()
+    assert time.monotonic() - began < 15
+    assert copy.wait(30) != 0
 
 
 def test_remote_text_is_escaped_in_the_log(daemon):

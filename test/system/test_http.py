@@ -180,7 +180,7 @@ def test_random_troubles_never_give_a_wrong_byte(daemon, liar):
     for offset in range(0, len(IMAGE), 100_000):
         length = min(100_000, len(IMAGE) - offset)
         assert h.pread(length, offset) == IMAGE[offset:offset + length]
-    assert d.slot()["stats"]["errors"] > 0
+    assert d.slot()["stats"]["retries"] > 0
 
 
 def test_an_outage_shorter_than_io_timeout_is_only_slow(daemon, own_nginx, ca, www):
