@@ -1,6 +1,7 @@
 /* nbd-proxy: arguments, configuration, build everything, run the loop. */
 #include <build-config.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +169,15 @@ static void watch_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb cal
     uv_unref((uv_handle_t *)handle);
 }
 
+/* A large piece goes back to the system when it is freed: without a fixed
+ * threshold malloc() learns to keep such pieces in its heap, where the small ones
+ * break it up, and memory grows past what the cache counts. */
+static void bound_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 64 << 10);
+    mallopt(M_ARENA_MAX, 2);
+}
+
 /* Files and core dumps must not leak secrets; a client that goes is no signal. */
 static void harden(void)
 {
@@ -323,6 +333,7 @@ int main(int argc, char **argv)
         return code;
     hide_arguments(&arguments);
     harden();
+    bound_memory();
     d.arguments = &arguments;
     code = EXIT_SUCCESS;
     if (configure(&arguments, &d.config, error) != 0) {

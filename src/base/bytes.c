@@ -6,12 +6,40 @@
 
 #include "base/text.h"
 
-struct bytes *bytes_new(uint32_t length)
+/* Whole pieces are used again: a large one is mapped and unmapped by malloc(), and
+ * each of its pages would fault anew. Kept few, since they count in no budget. */
+#define BYTES_SPARE 4
+#ifdef __SANITIZE_ADDRESS__
+#define BYTES_SPARE_NOW 0 /* so that a use after free is seen */
+#else
+#define BYTES_SPARE_NOW BYTES_SPARE
+#endif
+
+static struct bytes *spare[BYTES_SPARE];
+static unsigned spare_count;
+
+static struct bytes *bytes_allocate(uint32_t length)
 {
+    if (length == BYTES_PIECE && spare_count > 0)
+        return spare[--spare_count];
     /* Not mem_alloc(): zeroing what a peer is about to fill would cost a pass over it. */
     struct bytes *bytes = malloc(sizeof *bytes + length);
     if (!bytes)
         mem_exhausted();
+    return bytes;
+}
+
+static void bytes_free(struct bytes *bytes)
+{
+    if (bytes->length == BYTES_PIECE && spare_count < BYTES_SPARE_NOW)
+        spare[spare_count++] = bytes;
+    else
+        free(bytes);
+}
+
+struct bytes *bytes_new(uint32_t length)
+{
+    struct bytes *bytes = bytes_allocate(length);
     bytes->refs = 1;
     bytes->length = length;
     bytes->budget = NULL;
@@ -30,7 +58,7 @@ void bytes_unref(struct bytes *bytes)
         return;
     struct budget *budget = bytes->budget;
     uint32_t length = bytes->length;
-    free(bytes);
+    bytes_free(bytes);
     if (!budget)
         return;
     budget->live -= length;

@@ -76,11 +76,20 @@ struct cache_image *cache_image_get(struct cache *cache, const char *identity, u
     return image;
 }
 
+/* What an extent costs beside its bytes: small ones would else take much more
+ * memory than the budget says. A table has room for two to four times its entries. */
+static uint64_t extent_overhead(const struct cache_extent *extent)
+{
+    uint64_t blocks = (extent->entry.length + CACHE_BLOCK - 1) / CACHE_BLOCK;
+    return sizeof *extent + sizeof *extent->bytes + 3 * blocks * sizeof(struct block_entry);
+}
+
 static void extent_forget(struct cache_image *image, struct cache_extent *extent)
 {
     cache_image_unmap(image, &extent->entry);
     list_remove(&extent->link);
     image->held -= extent->entry.length;
+    image->cache->overhead -= extent_overhead(extent);
     bytes_unref(extent->bytes);
     mem_free(extent);
 }
@@ -132,6 +141,7 @@ void cache_image_insert(struct cache_image *image, uint64_t offset, const struct
         cache_image_map(image, &extent->entry);
         list_append(&image->extents, &extent->link);
         image->held += slice->length;
+        image->cache->overhead += extent_overhead(extent);
         offset += slice->length;
     }
 }
@@ -196,7 +206,7 @@ static bool evict_one(struct cache *cache, bool spare)
 
 bool cache_make_room(struct cache *cache, uint64_t length)
 {
-    while (cache->budget.live + cache->fetching + length > cache->limit)
+    while (cache->budget.live + cache->fetching + cache->overhead + length > cache->limit)
         if (!evict_one(cache, true) && !evict_one(cache, false))
             return false;
     return true;

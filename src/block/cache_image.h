@@ -14,6 +14,7 @@ struct cache {
     struct budget budget; /* live: bytes of extents, until the last reference goes */
     uint64_t limit, image_minimum;
     uint64_t fetching; /* bytes asked of lower sources */
+    uint64_t overhead; /* bytes of the extents' own records, and of the tables that find them */
     uint64_t clock;    /* counts uses: the age of extents */
     uint64_t hits, misses, evictions;
     struct link images;
