@@ -53,6 +53,7 @@ enum {
 #define LATE_MAX (20 * MSEC)     /* how much booking time a late wake-up may catch up on */
 #define GATHER_BULK (400 * USEC) /* deliveries of a flow with much to come are made together, */
 #define GATHER (20 * USEC)       /* of others hardly */
+#define EARLY_MAX (150 * USEC)
 #define NAP (150 * USEC)         /* while a link is full, events may wait this long */
 #define IDLE_RESTART (200 * MSEC)
 
@@ -108,6 +109,7 @@ struct link {
 
 static struct {
     int64_t half, rtt;
+    int64_t early;            /* how long this machine takes to wake us: the delays are shortened by it */
     double ns_per_byte;       /* 0: no limit */
     size_t window_max, window_initial;
     bool idle_restart;
@@ -232,7 +234,7 @@ static int ring_pieces(struct flow *f, size_t skip, size_t length, struct iovec 
 
 static bool flow_ready(const struct flow *f, int64_t now)
 {
-    return f->readable && !f->connection->connecting && now >= f->gate && f->line.count < SEGMENTS_MAX &&
+    return f->readable && !f->connection->connecting && now + em.early >= f->gate && f->line.count < SEGMENTS_MAX &&
            f->unacked + SEGMENT <= f->window;
 }
 
@@ -317,7 +319,7 @@ static bool flow_take(struct flow *f, size_t quantum, int64_t now)
 
 static void flow_acknowledge(struct flow *f, int64_t now)
 {
-    while (queue_next(&f->acks) <= now) {
+    while (queue_next(&f->acks) <= now + em.early) {
         size_t bytes = queue_pop(&f->acks);
         if ((f->peak > f->peak_before ? f->peak : f->peak_before) * 2 > f->window) /* a window that is used grows */
             f->window = f->window + bytes < em.window_max ? f->window + bytes : em.window_max;
@@ -345,7 +347,7 @@ static void flow_delivered(struct flow *f, size_t bytes, int64_t now)
 
 static void flow_deliver(struct flow *f, int64_t now)
 {
-    while (queue_next(&f->line) <= now)
+    while (queue_next(&f->line) <= now + em.early)
         f->due += queue_pop(&f->line);
     if (f->sink_dead && f->due)
         flow_delivered(f, f->due, now);
@@ -367,7 +369,7 @@ static void flow_deliver(struct flow *f, int64_t now)
 
 static void flow_finish(struct flow *f, int64_t now)
 {
-    if (f->ending == OPEN || f->done || f->used || now < f->ending_at)
+    if (f->ending == OPEN || f->done || f->used || now + em.early < f->ending_at)
         return;
     f->done = true;
     if (f->ending == RST) {
@@ -398,7 +400,7 @@ static int64_t flow_next(const struct flow *f, int64_t now)
     }
     if (f->ending != OPEN && !f->done && !f->used)
         next = min64(next, f->ending_at);
-    if (f->readable && now < f->gate)
+    if (f->readable && now + em.early < f->gate)
         next = min64(next, f->gate);
     return next;
 }
@@ -550,7 +552,7 @@ static int wait_events(int64_t next, struct epoll_event *events)
     struct timespec wait = {0, 0};
     if (next == NEVER)
         return epoll_pwait2(em.epoll, events, EVENTS_MAX, NULL, NULL);
-    int64_t left = max64(next - now_ns(), 0);
+    int64_t left = max64(next - em.early - now_ns(), 0);
     if ((em.up.backlogged || em.down.backlogged) && left > 0) {
         struct timespec nap = {0, min64(left, NAP)};
         nanosleep(&nap, NULL);
@@ -641,6 +643,23 @@ static struct sockaddr_in parse_address(const char *text)
     return address;
 }
 
+/* The median lateness of a short sleep. */
+static int64_t measure_wake(void)
+{
+    enum { TRIES = 15 };
+    int64_t late[TRIES];
+    for (int i = 0; i < TRIES; i++) {
+        struct timespec nap = {0, 2 * MSEC};
+        int64_t begin = now_ns(), at = i;
+        nanosleep(&nap, NULL);
+        int64_t took = now_ns() - begin - 2 * MSEC;
+        for (; at > 0 && late[at - 1] > took; at--)
+            late[at] = late[at - 1];
+        late[at] = took;
+    }
+    return min64(late[TRIES / 2], EARLY_MAX);
+}
+
 static void parse(int argc, char **argv, struct sockaddr_in *listen_at)
 {
     static const struct option options[] = {
@@ -666,6 +685,7 @@ static void parse(int argc, char **argv, struct sockaddr_in *listen_at)
     if (!em.window_max)
         em.window_max = em.rtt ? 32 << 20 : 1 << 20;
     em.half = em.rtt / 2;
+    em.early = em.half ? min64(measure_wake() / 2, em.half / 16) : 0; /* half: rather too long than too short */
     em.ns_per_byte = rate > 0 ? 8e9 / rate : 0;
     if (!em.rtt || em.window_initial > em.window_max)
         em.window_initial = em.window_max; /* without delay a window limits nothing but memory */

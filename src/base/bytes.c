@@ -9,14 +9,14 @@
 /* Whole pieces are used again: a large one is mapped and unmapped by malloc(), and
  * each of its pages would fault anew. Kept few, since they count in no budget. */
 #define BYTES_SPARE 4
-#ifdef __SANITIZE_ADDRESS__
-#define BYTES_SPARE_NOW 0 /* so that a use after free is seen */
-#else
-#define BYTES_SPARE_NOW BYTES_SPARE
-#endif
 
 static struct bytes *spare[BYTES_SPARE];
 static unsigned spare_count;
+#ifdef SANITIZED
+static const unsigned spare_limit = 0; /* so that a use after free is seen */
+#else
+static const unsigned spare_limit = BYTES_SPARE;
+#endif
 
 static struct bytes *bytes_allocate(uint32_t length)
 {
@@ -31,7 +31,7 @@ static struct bytes *bytes_allocate(uint32_t length)
 
 static void bytes_free(struct bytes *bytes)
 {
-    if (bytes->length == BYTES_PIECE && spare_count < BYTES_SPARE_NOW)
+    if (bytes->length == BYTES_PIECE && spare_count < spare_limit)
         spare[spare_count++] = bytes;
     else
         free(bytes);

@@ -17,6 +17,7 @@
 
 #define OPTION_DATA_MAX (16u << 10) /* of one option; larger ones are refused and skipped */
 #define EXTENTS_MAX 128             /* in one BLOCK_STATUS answer */
+#define EXPORT_NAME_MAX 1024u       /* of ours: so that a reply with it fits in HEADERS_SIZE */
 #define HEADERS_SIZE 4096u          /* bytes that reply headers share */
 #define COPY_SHARE 4                /* a reply that needs less of its bytes than 1/4 gets a copy */
 
@@ -52,6 +53,7 @@ struct nbd_connection {
     unsigned at_source;         /* ios not done */
     struct slices pending;      /* input that waits */
     bool reading;
+    bool draining; /* the medium goes: ESHUTDOWN to what comes, the end when all is answered */
     struct slices out;          /* replies of this turn of the loop */
     struct bytes *headers;
     uint32_t headers_used;
@@ -95,6 +97,7 @@ struct nbd_server {
 /* server.c */
 void connection_end(struct nbd_connection *c, const char *why); /* closes at once; `why` for the log */
 void connection_finish(struct nbd_connection *c);               /* closes once everything is sent */
+void connection_watch_idle(struct nbd_connection *c);           /* starts, or starts again */
 void server_io_done(struct nbd_server *server);
 /* Appends to what leaves at the end of this turn. `length` <= HEADERS_SIZE. */
 uint8_t *connection_reserve(struct nbd_connection *c, uint32_t length);

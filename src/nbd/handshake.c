@@ -65,7 +65,7 @@ static void option_list(struct nbd_connection *c)
         return;
     }
     if (c->server->source) {
-        uint8_t item[4 + NBD_NAME_MAX / 4];
+        uint8_t item[4 + EXPORT_NAME_MAX];
         uint32_t length = (uint32_t)strlen(c->server->export_name);
         nbd_put32(item, length);
         memcpy(item + 4, c->server->export_name, length);
@@ -142,8 +142,11 @@ static void option_meta(struct nbd_connection *c)
 {
     struct nbd_meta_request request;
     bool list = c->option.option == NBD_OPT_LIST_META_CONTEXT;
+    if (!list)
+        c->allocation = false; /* a SET that fails leaves nothing selected */
     if (!c->structured || !nbd_decode_meta(c->in, c->option.length, &request)) {
-        reply_text(c, NBD_REP_ERR_INVALID, c->structured ? "the lengths in the option don't add up" : "negotiate structured replies first");
+        reply_text(c, NBD_REP_ERR_INVALID,
+                   c->structured ? "the lengths in the option don't add up" : "negotiate structured replies first");
         return;
     }
     if (!c->server->source || !name_matches(c->server, request.name, request.name_length)) {

@@ -40,7 +40,13 @@ static void release_sent(struct nbd_connection *c)
     transmission_release(c, charge);
 }
 
+static bool is_ending(const struct nbd_connection *c)
+{
+    return c->phase == PHASE_ENDING || c->draining;
+}
+
 static void maybe_finish(struct nbd_connection *c);
+static void watch_ending(struct nbd_connection *c);
 
 /* Everything that was answered in this turn leaves in one call. */
 static void on_flush(struct defer *defer)
@@ -144,6 +150,8 @@ static void on_resume(struct defer *defer)
         connection_free_when_done(c);
         return;
     }
+    if (is_ending(c))
+        watch_ending(c); /* something was answered, or taken */
     if (c->held && transmission_may_resume(c))
         transmission_resume_held(c);
     if (!c->held)
@@ -156,6 +164,7 @@ static void on_resume(struct defer *defer)
 static void on_drain(struct stream *stream)
 {
     struct nbd_connection *c = stream->owner;
+    c->active_at = uv_now(stream->loop);
     release_sent(c);
     defer_schedule(c->server->loop, &c->resume);
 }
@@ -226,12 +235,22 @@ void connection_end(struct nbd_connection *c, const char *why)
 
 static void on_ending_timeout(uv_timer_t *timer)
 {
-    connection_end(container_of(timer, struct nbd_connection, timer), "did not take its last replies");
+    struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);
+    if (c->at_source > 0)
+        watch_ending(c); /* it waits for us, not we for it */
+    else
+        connection_end(c, "did not take its last replies");
+}
+
+static void watch_ending(struct nbd_connection *c)
+{
+    uv_timer_start(&c->timer, on_ending_timeout, ENDING_TIMEOUT_MS, 0);
 }
 
 static void maybe_finish(struct nbd_connection *c)
 {
-    if (c->phase == PHASE_ENDING && c->requests == 0 && c->out.length == 0 && c->stream->unsent == 0)
+    bool answered = c->requests == 0 && !c->held && c->out.length == 0;
+    if (is_ending(c) && answered && c->stream->unsent == 0)
         connection_end(c, NULL);
 }
 
@@ -239,18 +258,20 @@ void connection_finish(struct nbd_connection *c)
 {
     if (c->stream->closing || c->phase == PHASE_ENDING)
         return;
-    if (c->writing) { /* half a request: there is nothing to wait for */
-        connection_end(c, NULL);
-        return;
-    }
-    if (c->held) {
-        list_append(&c->idle, &c->held->link);
-        c->held = NULL;
-        list_remove(&c->waiting);
-    }
     c->phase = PHASE_ENDING;
     set_reading(c, false);
-    uv_timer_start(&c->timer, on_ending_timeout, ENDING_TIMEOUT_MS, 0);
+    watch_ending(c);
+    defer_schedule(c->server->loop, &c->resume);
+}
+
+/* The medium goes. What was sent before is answered, with data or ESHUTDOWN. */
+static void connection_drain(struct nbd_connection *c)
+{
+    if (c->stream->closing || is_ending(c))
+        return;
+    c->draining = true;
+    list_remove(&c->waiting);
+    watch_ending(c);
     defer_schedule(c->server->loop, &c->resume);
 }
 
@@ -263,32 +284,31 @@ static void on_end(struct stream *stream, int status)
 
 /* --- timers --- */
 
-static void watch_idle(struct nbd_connection *c);
-
+/* Idle is who sends nothing, in the middle of a payload too, or takes no reply;
+ * not who waits for the source or for the budget. */
 static void on_idle_timer(uv_timer_t *timer)
 {
     struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);
     uint64_t quiet = uv_now(timer->loop) - c->active_at;
-    if (c->requests == 0 && quiet >= c->server->options.idle_timeout_ms)
+    bool waits_for_us = c->at_source > 0 || !list_empty(&c->waiting);
+    if (!waits_for_us && quiet >= c->server->options.idle_timeout_ms)
         connection_end(c, "was idle for too long");
     else
-        watch_idle(c);
+        connection_watch_idle(c);
 }
 
-static void watch_idle(struct nbd_connection *c)
+void connection_watch_idle(struct nbd_connection *c)
 {
     uint64_t limit = c->server->options.idle_timeout_ms, quiet = uv_now(c->server->loop) - c->active_at;
     if (limit > 0)
         uv_timer_start(&c->timer, on_idle_timer, quiet < limit ? limit - quiet : limit, 0);
+    else
+        uv_timer_stop(&c->timer);
 }
 
 static void on_handshake_timer(uv_timer_t *timer)
 {
-    struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);
-    if (c->phase <= PHASE_DATA)
-        connection_end(c, "did not finish the handshake in time");
-    else
-        watch_idle(c);
+    connection_end(container_of(timer, struct nbd_connection, timer), "did not finish the handshake in time");
 }
 
 /* --- the server --- */
@@ -315,6 +335,7 @@ static void on_close_defer(struct defer *defer)
 struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options)
 {
     struct nbd_server *server = mem_alloc(sizeof *server);
+    assert(strlen(options->export_name) <= EXPORT_NAME_MAX);
     server->loop = loop;
     server->options = *options;
     server->export_name = mem_strdup(options->export_name);
@@ -393,7 +414,7 @@ void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), v
     list_for_each (l, &server->connections) {
         struct nbd_connection *c = container_of(l, struct nbd_connection, link);
         if (c->phase > PHASE_DATA)
-            connection_finish(c);
+            connection_drain(c);
     }
     maybe_detached(server);
 }

@@ -60,7 +60,8 @@ void nbd_server_add_client(struct nbd_server *server, struct stream *stream);
 /* Clients may use the source from now on; it must be open. */
 void nbd_server_attach(struct nbd_server *server, struct source *source);
 /* No request reaches the source any more. Clients in transmission get what is
- * outstanding answered, then are disconnected.
+ * outstanding answered, ESHUTDOWN for what they send meanwhile, then are
+ * disconnected.
  * `detached` comes once no io of the server is at the source (deferred, even
  * when there was none). A client that does not read its replies is dropped. */
 void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), void *arg);

@@ -12,6 +12,15 @@ void transmission_begin(struct nbd_connection *c)
 {
     c->phase = PHASE_REQUEST;
     c->want = NBD_REQUEST_SIZE;
+    c->in = mem_realloc(c->in, NBD_REQUEST_SIZE);
+    c->active_at = uv_now(c->server->loop);
+    connection_watch_idle(c);
+}
+
+/* What this client's requests go to; NULL while they are refused. */
+static struct source *source_of(const struct nbd_connection *c)
+{
+    return c->draining ? NULL : c->server->source;
 }
 
 /* --- request objects --- */
@@ -57,13 +66,16 @@ void transmission_release(struct nbd_connection *c, uint64_t charge)
 }
 
 /* One client may take a quarter, so that one that doesn't read its replies
- * leaves room for others; a client with nothing in flight is always served. */
+ * leaves room for others; more only with a single large request. A client with
+ * nothing in flight is always served a small one. */
 static bool budget_allows(const struct nbd_connection *c, uint32_t charge)
 {
     const struct nbd_server_budget *budget = c->server->options.budget;
     if (budget->used == 0 || (c->charged == 0 && charge <= NBD_SERVER_ALWAYS))
         return true;
-    return budget->used + charge <= budget->limit && c->charged + charge <= budget->limit / 4;
+    if (budget->used + charge > budget->limit)
+        return false;
+    return c->charged == 0 || c->charged + charge <= budget->limit / 4;
 }
 
 static bool admits(struct nbd_connection *c, uint32_t charge)
@@ -180,6 +192,7 @@ static void request_answer(struct nbd_client_request *r, int status)
 {
     struct nbd_connection *c = r->connection;
     reply(r, status);
+    c->active_at = uv_now(c->server->loop);
     c->unsent_charge += r->charge;
     c->requests--;
     request_free(r);
@@ -227,13 +240,14 @@ static bool carries_data(uint16_t type)
 
 static int request_check(const struct nbd_connection *c, const struct nbd_request *wire)
 {
-    if (!c->server->source)
+    const struct source *source = source_of(c);
+    if (!source)
         return -ESHUTDOWN;
     if (wire->type > NBD_CMD_BLOCK_STATUS || wire->flags & ~allowed_flags(wire->type))
         return -EINVAL;
     if (carries_data(wire->type) && wire->length > NBD_SERVER_MAX_REQUEST)
         return -EINVAL;
-    if (wire->type == NBD_CMD_WRITE && c->server->source->read_only)
+    if (wire->type == NBD_CMD_WRITE && source->read_only)
         return -EPERM; /* before its payload is given memory */
     if (wire->type == NBD_CMD_BLOCK_STATUS && (!c->allocation || wire->length == 0))
         return -EINVAL;
@@ -265,7 +279,7 @@ static void set_up_io(struct nbd_client_request *r)
 static void request_submit(struct nbd_client_request *r)
 {
     struct nbd_connection *c = r->connection;
-    struct source *source = c->server->source;
+    struct source *source = source_of(c);
     if (!source) { /* it went while the payload arrived */
         slices_clear(&r->io.data);
         request_answer(r, -ESHUTDOWN);
@@ -333,11 +347,11 @@ static bool step_request(struct nbd_connection *c)
 void transmission_resume_held(struct nbd_connection *c)
 {
     struct nbd_client_request *r = c->held;
-    if (!r || !admits(c, r->charge))
+    int status = request_check(c, &r->wire); /* the medium may have gone */
+    if (!admits(c, status == 0 ? r->charge : 0))
         return;
     list_remove(&c->waiting);
     c->held = NULL;
-    int status = request_check(c, &r->wire);
     if (status == 0)
         request_start(r);
     else
@@ -350,6 +364,7 @@ static size_t input_payload(struct nbd_connection *c, const uint8_t *data, size_
     size_t left = r->wire.length - r->filled, part = length < left ? length : left;
     slices_copy_in(&r->io.data, r->filled, data, part);
     r->filled += (uint32_t)part;
+    c->active_at = uv_now(c->server->loop);
     if (r->filled == r->wire.length) {
         c->writing = NULL;
         c->phase = PHASE_REQUEST;

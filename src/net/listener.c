@@ -38,13 +38,16 @@ __attribute__((format(printf, 3, 4))) static bool failed(const struct failure *f
     return false;
 }
 
-static bool still_answers(const struct sockaddr_un *address)
+/* Only a refused connection shows that nobody listens: a full backlog, missing
+ * rights or a datagram socket belong to somebody alive. */
+static bool is_stale(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool answers = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN);
+    int status = fd < 0 ? 0 : connect(fd, (const struct sockaddr *)address, sizeof *address);
+    bool stale = status != 0 && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    return answers;
+    return stale;
 }
 
 /* Makes room for our socket file: removes a stale one, and nothing else. */
@@ -56,7 +59,7 @@ static bool clear_path(const struct sockaddr_un *address, const struct failure *
         return errno == ENOENT || failed(failure, -errno, "%s: %s", path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return failed(failure, -EEXIST, "%s exists and is not a socket (remove it, or choose another path)", path);
-    if (still_answers(address))
+    if (!is_stale(address))
         return failed(failure, -EADDRINUSE, "%s is in use by another process (stop it, or choose another path)", path);
     if (unlink(path) != 0)
         return failed(failure, -errno, "%s: a stale socket can't be removed: %s", path, strerror(errno));

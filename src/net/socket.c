@@ -93,15 +93,17 @@ static void write_failed(struct socket_stream *s, int status)
     defer_schedule(s->stream.loop, &s->defer);
 }
 
-static unsigned buffers_from(const struct slices *data, uint64_t skip, uv_buf_t bufs[WRITE_IOVECS])
+static unsigned buffers_from(const struct slices *data, uint64_t skip, uv_buf_t bufs[WRITE_IOVECS], uint64_t *offered)
 {
     unsigned count = 0;
+    *offered = 0;
     for (uint32_t i = 0; i < data->count && count < WRITE_IOVECS; i++) {
         const struct slice *slice = &data->v[i];
         if (skip >= slice->length) {
             skip -= slice->length;
             continue;
         }
+        *offered += slice->length - skip;
         bufs[count++] = uv_buf_init((char *)slice_data(slice) + skip, (unsigned)(slice->length - skip));
         skip = 0;
     }
@@ -114,13 +116,16 @@ static int64_t write_now(struct socket_stream *s, const struct slices *data)
     uint64_t done = 0;
     while (done < data->length) {
         uv_buf_t bufs[WRITE_IOVECS];
-        unsigned count = buffers_from(data, done, bufs);
+        uint64_t offered;
+        unsigned count = buffers_from(data, done, bufs, &offered);
         int n = uv_try_write((uv_stream_t *)&s->pipe, bufs, count);
         if (n == UV_EAGAIN)
             break;
         if (n < 0)
             return n;
         done += (uint64_t)n;
+        if ((uint64_t)n < offered)
+            break; /* full: to try again would be a call in vain */
     }
     return (int64_t)done;
 }

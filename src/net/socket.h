@@ -1,7 +1,8 @@
 /*
  * Stream sockets as streams, and listening UNIX sockets. Socket files are made
  * with the wanted mode and group, replace a stale socket (never another kind of
- * file, never one that still answers), and are removed at close.
+ * file, never one that still answers), and are removed at close. The program
+ * ignores SIGPIPE.
  */
 #ifndef NET_SOCKET_H
 #define NET_SOCKET_H

@@ -4,6 +4,7 @@
  * server drop the client. The first byte of the input seeds the split.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -144,6 +145,7 @@ static size_t play(const uint8_t *data, size_t size, unsigned seed)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    signal(SIGPIPE, SIG_IGN);
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR);
     if (size < 2 || size > 4096)
         return 0;
