@@ -194,17 +194,24 @@ def certificates(tmp_path_factory):
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 30, "-subj", "/CN=test CA", "-keyout",
             place / "ca.key", "-out", place / "ca.pem")
 
-    def sign(name, alt, days):
+    (place / "ca.conf").write_text(
+        f"[ca]\ndefault_ca=c\n[c]\ndatabase={place}/index\nnew_certs_dir={place}\npolicy=p\ndefault_md=sha256\n"
+        "rand_serial=yes\nunique_subject=no\n[p]\ncommonName=supplied\n")
+    (place / "index").touch()
+
+    def sign(name, alt, end):
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", place / f"{name}.key",
                 "-out", place / f"{name}.csr")
         (place / "ext").write_text(f"subjectAltName={alt}\n")
-        openssl("x509", "-req", "-in", place / f"{name}.csr", "-CA", place / "ca.pem", "-CAkey", place / "ca.key",
-                "-CAcreateserial", "-days", days, "-extfile", place / "ext", "-out", place / f"{name}.pem")
+        openssl("ca", "-batch", "-notext", "-config", place / "ca.conf", "-cert", place / "ca.pem", "-keyfile",
+                place / "ca.key", "-startdate", "20200101000000Z", "-enddate", end, "-extfile", place / "ext",
+                "-in", place / f"{name}.csr", "-out", place / f"{name}.pem")
 
-    sign("good", "DNS:localhost,IP:127.0.0.1", 30)
-    sign("wrong", "DNS:elsewhere.example", 30)
-    sign("expired", "DNS:localhost,IP:127.0.0.1", -1)
-    sign("client", "DNS:client", 30)
+    later = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 30 * 86400))
+    sign("good", "DNS:localhost,IP:127.0.0.1", later)
+    sign("wrong", "DNS:elsewhere.example", later)
+    sign("expired", "DNS:localhost,IP:127.0.0.1", "20210101000000Z")
+    sign("client", "DNS:client", later)
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 30, "-subj", "/CN=self", "-addext",
             "subjectAltName=DNS:localhost", "-keyout", place / "self.key", "-out", place / "self.pem")
     return place
