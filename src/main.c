@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "api/control.h"
+#include "base/bytes.h"
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/log.h"
@@ -169,12 +170,9 @@ static void watch_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb cal
     uv_unref((uv_handle_t *)handle);
 }
 
-/* A large piece goes back to the system when it is freed: without a fixed
- * threshold malloc() learns to keep such pieces in its heap, where the small ones
- * break it up, and memory grows past what the cache counts. */
 static void bound_memory(void)
 {
-    mallopt(M_MMAP_THRESHOLD, 64 << 10);
+    mallopt(M_MMAP_THRESHOLD, BYTES_MAPPED); /* there it says why */
     mallopt(M_ARENA_MAX, 2);
 }
 

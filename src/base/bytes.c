@@ -8,7 +8,7 @@
 
 /* Whole pieces are used again: a large one is mapped and unmapped by malloc(), and
  * each of its pages would fault anew. Kept few, since they count in no budget. */
-#define BYTES_SPARE 4
+#define BYTES_SPARE 2
 
 static struct bytes *spare[BYTES_SPARE];
 static unsigned spare_count;

@@ -17,6 +17,10 @@
 /* The piece in which large buffers are made: small enough that one held piece
  * does not hold much, a multiple of every block size in use. */
 #define BYTES_PIECE (256u << 10)
+/* From that size on malloc() maps each piece by itself: it goes back to the system
+ * when it is freed. With a threshold that moves, as is the default, such pieces are
+ * kept in the heap, where small ones break it up, and memory grows past every budget. */
+#define BYTES_MAPPED (64u << 10)
 
 struct budget {
     uint64_t live; /* bytes charged and not yet freed */
