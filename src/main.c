@@ -17,6 +17,7 @@
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/text.h"
 #include "base/work.h"
 #include "config/config.h"
@@ -40,7 +41,7 @@ struct daemon {
     struct config config;
     struct slots *slots;
     struct control *control;
-    uv_signal_t on_term, on_int, on_hup;
+    uv_signal_t on_term, on_int, on_hup, on_usr2;
     struct closing signals_closing;
     bool stopping;
     struct defer stop;
@@ -101,6 +102,14 @@ static int reload(void *arg, char error[CONFIG_ERROR_MAX])
     return 0;
 }
 
+static int on_reload(void *arg, char error[CONFIG_ERROR_MAX])
+{
+    notify_reloading();
+    int status = reload(arg, error);
+    notify_reloaded();
+    return status;
+}
+
 /* --- stopping --- */
 
 static void on_signals_closed(struct closing *closing)
@@ -116,6 +125,7 @@ static void on_slots_closed(void *arg)
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_term);
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_int);
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_hup);
+    closing_add(&d->signals_closing, (uv_handle_t *)&d->on_usr2);
     closing_end(&d->signals_closing);
 }
 
@@ -139,7 +149,32 @@ static void stop(void *arg)
         return;
     d->stopping = true;
     log_notice("nbd-proxy", "stopping");
+    notify_stopping();
     defer_schedule(&d->loop, &d->stop);
+}
+
+/* Nothing is taken down: the kernel keeps the host's reads until the next process
+ * gives its devices new connections. */
+static void on_kept(void *arg)
+{
+    (void)arg;
+    log_notice("nbd-proxy", "stopped; the media stay in for the next start");
+    _exit(EXIT_SUCCESS);
+}
+
+static int stop_keeping(void *arg, char error[CONFIG_ERROR_MAX])
+{
+    struct daemon *d = arg;
+    if (d->stopping) {
+        snprintf(error, CONFIG_ERROR_MAX, "the daemon is stopping");
+        return -1;
+    }
+    if (!slots_may_keep(d->slots, error))
+        return -1;
+    d->stopping = true;
+    notify_stopping();
+    slots_keep(d->slots, on_kept, d);
+    return 0;
 }
 
 static void on_stop_signal(uv_signal_t *handle, int number)
@@ -156,8 +191,16 @@ static void on_reload_signal(uv_signal_t *handle, int number)
 {
     char error[CONFIG_ERROR_MAX];
     (void)number;
-    if (reload(handle->data, error) != 0)
+    if (on_reload(handle->data, error) != 0)
         log_error("nbd-proxy", "nothing was changed: %s", error);
+}
+
+static void on_keep_signal(uv_signal_t *handle, int number)
+{
+    char error[CONFIG_ERROR_MAX];
+    (void)number;
+    if (stop_keeping(handle->data, error) != 0)
+        log_error("nbd-proxy", "not stopped: %s", error);
 }
 
 /* --- starting --- */
@@ -187,8 +230,8 @@ static void harden(void)
 
 static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
-    struct control_hooks hooks = {.reload = reload, .quit = stop, .arg = d};
-    d->slots = slots_new(&d->loop, &d->config, error);
+    struct control_hooks hooks = {.reload = on_reload, .quit = stop, .keep = stop_keeping, .arg = d};
+    d->slots = slots_new(&d->loop, &d->config, &kernel_real, error);
     if (!d->slots)
         return false;
     d->control = control_new(&d->loop, &d->config, d->slots, &hooks, error);
@@ -214,6 +257,8 @@ static int serve(struct daemon *d)
     watch_signal(d, &d->on_term, on_stop_signal, SIGTERM);
     watch_signal(d, &d->on_int, on_stop_signal, SIGINT);
     watch_signal(d, &d->on_hup, on_reload_signal, SIGHUP);
+    watch_signal(d, &d->on_usr2, on_keep_signal, SIGUSR2);
+    notify_ready(&d->loop);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);
     config_free(&d->config);

@@ -10,8 +10,9 @@ MAY = {
     "block": {"base"},
     "nbd": {"base", "block", "net"},
     "source": {"base", "net", "block", "nbd"},
+    "kernel": {"base"},
     "config": {"base"},
-    "slot": {"base", "net", "block", "nbd", "source", "config"},
+    "slot": {"base", "net", "block", "nbd", "kernel", "source", "config"},
     "api": {"base", "net", "config", "slot"},
 }
 # nbd knows streams and ios, not how they are made; api needs to know how much is cached.

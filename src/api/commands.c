@@ -237,13 +237,27 @@ static void run_reload(struct control_client *client, int count, char **words)
         control_error(client, "nothing was changed: %s", error);
 }
 
+static void quit_keeping(struct control_client *client)
+{
+    const struct control_hooks *hooks = control_client_hooks(client);
+    char error[CONFIG_ERROR_MAX];
+    if (hooks->keep(hooks->arg, error) == 0)
+        control_ok(client, "stopping; the media stay in for the next start");
+    else
+        control_error(client, "%s", error);
+}
+
 static void run_quit(struct control_client *client, int count, char **words)
 {
     const struct control_hooks *hooks = control_client_hooks(client);
-    (void)count;
-    (void)words;
-    control_ok(client, "stopping");
-    hooks->quit(hooks->arg);
+    if (count == 0) {
+        control_ok(client, "stopping");
+        hooks->quit(hooks->arg);
+    } else if (strcmp(words[0], "--keep") == 0) {
+        quit_keeping(client);
+    } else {
+        control_error(client, "usage: quit [--keep]");
+    }
 }
 
 static void run_watch(struct control_client *client, int count, char **words)
@@ -265,7 +279,8 @@ static const struct command commands[] = {
     {"trace", "trace on|off [SLOT]", "Logs each read and write, or stops it.", 1, 2, run_trace},
     {"log", "log error|warning|notice|info|debug", "Sets how much is logged.", 1, 1, run_log},
     {"reload", "reload", "Reads the configuration again: all of it, or nothing if it has an error.", 0, 0, run_reload},
-    {"quit", "quit", "Stops the daemon cleanly.", 0, 0, run_quit},
+    {"quit", "quit [--keep]",
+     "Stops the daemon: ejects all, or with --keep leaves the media in for a daemon that is started soon.", 0, 1, run_quit},
     {"watch", "watch SLOT", "Prints a line of progress each second, until a line comes or the connection is closed.", 1, 1, run_watch},
     {0},
 };

@@ -38,6 +38,12 @@ static const char *media_name(enum config_media media)
     return media == MEDIA_CD ? "cd" : "disk";
 }
 
+static const char *attach_name(enum config_attach attach)
+{
+    static const char *const names[] = {"auto", "socket", "nbd", "usb"};
+    return names[attach];
+}
+
 static void add_row(struct text *text, const struct slot_status *s)
 {
     char size[TEXT_SIZE_MAX] = "-", image[256], error[SLOT_ERROR_MAX];
@@ -45,8 +51,8 @@ static void add_row(struct text *text, const struct slot_status *s)
         text_human_size(s->size, size);
     text_escape(*s->image ? s->image : "-", image, sizeof image);
     text_escape(s->error, error, sizeof error);
-    add(text, "%-3u %-12s %-5s %-10s %-9s %-3s %s\n", s->index, s->name, media_name(s->media), slot_state_name(s->state),
-        size, s->state != SLOT_READY ? "-" : s->writable ? "rw" : "ro", image);
+    add(text, "%-3u %-12s %-5s %-10s %-7s %-9s %-3s %s\n", s->index, s->name, media_name(s->media),
+        slot_state_name(s->state), attach_name(s->attach), size, s->state != SLOT_READY ? "-" : s->writable ? "rw" : "ro", image);
     if (*error)
         add(text, "    last error: %s\n", error);
 }
@@ -54,7 +60,7 @@ static void add_row(struct text *text, const struct slot_status *s)
 char *status_table(struct slots *slots)
 {
     struct text text = {0};
-    add(&text, "%-3s %-12s %-5s %-10s %-9s %-3s %s\n", "#", "SLOT", "MEDIA", "STATE", "SIZE", "RW", "IMAGE");
+    add(&text, "%-3s %-12s %-5s %-10s %-7s %-9s %-3s %s\n", "#", "SLOT", "MEDIA", "STATE", "ATTACH", "SIZE", "RW", "IMAGE");
     for (unsigned i = 0; i < slots_count(slots); i++) {
         struct slot_status status;
         slot_get_status(slots_get(slots, i), &status);
@@ -71,7 +77,9 @@ char *status_stats(struct slot *slot)
     slot_get_status(slot, &s);
     text_human_size(s.stats.bandwidth, rate);
     uint64_t reads = s.stats.hits + s.stats.misses;
-    add(&text, "slot: %s\nstate: %s\n", s.name, slot_state_name(s.state));
+    add(&text, "slot: %s\nstate: %s\nattach: %s\n", s.name, slot_state_name(s.state), attach_name(s.attach));
+    if (*s.device)
+        add(&text, "device: %s\n", s.device);
     add(&text, "clients: %u\nreads: %" PRIu64 "\nread-bytes: %" PRIu64 "\nwrites: %" PRIu64 "\nwrite-bytes: %" PRIu64
                "\nclient-errors: %" PRIu64 "\n",
         s.server.connections, s.server.reads, s.server.read_bytes, s.server.writes, s.server.write_bytes, s.server.errors);
@@ -161,6 +169,9 @@ static json_t *json_slot(struct slot *slot)
     put(o, "size", s.size);
     json_object_set_new(o, "writable", json_boolean(s.writable));
     json_object_set_new(o, "socket", json_text(s.socket));
+    json_object_set_new(o, "attach", json_string(attach_name(s.attach)));
+    json_object_set_new(o, "device", *s.device ? json_string(s.device) : json_null());
+    json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
     json_object_set_new(o, "error", *s.error ? json_text(s.error) : json_null());
     json_object_set_new(o, "stats", json_stats(&s.stats));
     json_object_set_new(o, "clients", json_clients(&s.server));

@@ -6,9 +6,7 @@
 
 #include "base/text.h"
 
-/* Whole pieces are used again: a large one is mapped and unmapped by malloc(), and
- * each of its pages would fault anew. Kept few, since they count in no budget. */
-#define BYTES_SPARE 2
+#define BYTES_SPARE 64
 
 static struct bytes *spare[BYTES_SPARE];
 static unsigned spare_count;
@@ -35,6 +33,12 @@ static void bytes_free(struct bytes *bytes)
         spare[spare_count++] = bytes;
     else
         free(bytes);
+}
+
+void bytes_keep_spare(uint64_t pieces)
+{
+    while (spare_count > pieces)
+        free(spare[--spare_count]);
 }
 
 struct bytes *bytes_new(uint32_t length)

@@ -51,6 +51,10 @@ struct slices {
 struct bytes *bytes_new(uint32_t length);
 struct bytes *bytes_ref(struct bytes *bytes);
 void bytes_unref(struct bytes *bytes); /* NULL is allowed */
+/* Freed pieces are kept for the next ones, since mapping a piece and touching its
+ * pages anew costs more than filling it. They count in no budget: who has one says
+ * how many may stay. */
+void bytes_keep_spare(uint64_t pieces);
 /* Charges bytes that are not charged yet. The budget must outlive them. */
 void bytes_charge(struct bytes *bytes, struct budget *budget);
 

@@ -72,6 +72,7 @@ struct cache_image *cache_image_get(struct cache *cache, const char *identity, u
     image->size = size;
     block_table_init(&image->blocks);
     list_init(&image->extents);
+    list_init(&image->unread);
     list_append(&cache->images, &image->link);
     return image;
 }
@@ -96,13 +97,20 @@ static void extent_forget(struct cache_image *image, struct cache_extent *extent
     mem_free(extent);
 }
 
+static void forget_all(struct cache_image *image, struct link *list)
+{
+    list_for_each (l, list)
+        extent_forget(image, container_of(l, struct cache_extent, link));
+}
+
 void cache_image_unref(struct cache_image *image)
 {
     if (--image->refs > 0)
         return;
-    list_for_each (l, &image->extents)
-        extent_forget(image, container_of(l, struct cache_extent, link));
+    forget_all(image, &image->extents);
+    forget_all(image, &image->unread);
     assert(image->blocks.count == 0);
+    bytes_keep_spare(0);
     list_remove(&image->link);
     block_table_free(&image->blocks);
     mem_free(image->identity);
@@ -138,10 +146,11 @@ void cache_image_insert(struct cache_image *image, uint64_t offset, const struct
         extent->start = slice->offset;
         extent->unread = unread;
         extent->used = ++image->cache->clock;
+        extent->inserted = image->cache->inserted += slice->length;
         if (!extent->bytes->budget)
             bytes_charge(extent->bytes, &image->cache->budget);
         cache_image_map(image, &extent->entry);
-        list_append(&image->extents, &extent->link);
+        list_append(unread ? &image->unread : &image->extents, &extent->link);
         image->held += slice->length;
         image->cache->overhead += extent_overhead(extent);
         offset += slice->length;
@@ -151,6 +160,7 @@ void cache_image_insert(struct cache_image *image, uint64_t offset, const struct
 void cache_image_touch(struct cache_image *image, struct cache_extent *extent)
 {
     extent->used = ++image->cache->clock;
+    extent->unread = false;
     list_remove(&extent->link);
     list_append(&image->extents, &extent->link);
 }
@@ -170,16 +180,28 @@ void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t lengt
 
 /* --- memory --- */
 
-/* The least recently used extent of an image that nothing else refers to: one
- * that a reply holds would free no memory by going. */
-static struct cache_extent *image_oldest(struct cache_image *image)
+/* The first that nothing else refers to: one that a reply holds would free no
+ * memory by going. */
+static struct cache_extent *first_free(struct link *list)
 {
-    list_for_each (l, &image->extents) {
+    list_for_each (l, list) {
         struct cache_extent *extent = container_of(l, struct cache_extent, link);
         if (extent->bytes->refs == 1)
             return extent;
     }
     return NULL;
+}
+
+/* What goes first: what was read longest ago. What was read ahead stays until it is
+ * wanted, or nobody can want it any more: the cache was filled twice since. */
+static struct cache_extent *image_oldest(struct cache_image *image)
+{
+    const struct cache *cache = image->cache;
+    struct cache_extent *ahead = first_free(&image->unread);
+    if (ahead && cache->inserted - ahead->inserted > 2 * cache->limit)
+        return ahead;
+    struct cache_extent *read = first_free(&image->extents);
+    return read ? read : ahead;
 }
 
 /* `spare`: leave images alone that are at their minimum. */
@@ -206,10 +228,18 @@ static bool evict_one(struct cache *cache, bool spare)
     return true;
 }
 
+static uint64_t cache_used(const struct cache *cache)
+{
+    return cache->budget.live + cache->fetching + cache->overhead;
+}
+
 bool cache_make_room(struct cache *cache, uint64_t length)
 {
-    while (cache->budget.live + cache->fetching + cache->overhead + length > cache->limit)
+    while (cache_used(cache) + length > cache->limit)
         if (!evict_one(cache, true) && !evict_one(cache, false))
             return false;
+    /* What was evicted is what the fetch will fill, if it takes whole pieces. */
+    uint64_t small = length < BYTES_PIECE ? length : 0;
+    bytes_keep_spare((cache->limit - cache_used(cache) - small) / BYTES_PIECE);
     return true;
 }

@@ -16,6 +16,7 @@ struct cache {
     uint64_t fetching; /* bytes asked of lower sources */
     uint64_t overhead; /* bytes of the extents' own records, and of the tables that find them */
     uint64_t clock;    /* counts uses: the age of extents */
+    uint64_t inserted; /* bytes, ever: the age of what was read ahead */
     uint64_t hits, misses, evictions;
     struct link images;
 };
@@ -29,6 +30,7 @@ struct cache_image {
     uint64_t held; /* bytes of its extents */
     struct block_table blocks;
     struct link extents; /* least recently used first */
+    struct link unread;  /* read ahead and not wanted yet, oldest first */
     struct source_stats *wasted_in; /* whose `wasted` an unread eviction counts in */
 };
 
@@ -41,11 +43,12 @@ struct cache_entry {
 
 struct cache_extent {
     struct cache_entry entry;
-    struct link link; /* in image->extents */
+    struct link link; /* in image->extents or image->unread */
     struct bytes *bytes;
     uint32_t start; /* of the extent inside its bytes */
     bool unread;    /* read ahead, and nobody has wanted it yet */
     uint64_t used;  /* cache->clock at the last use */
+    uint64_t inserted; /* cache->inserted when it came */
 };
 
 /* Gives a reference: to the image of that identity if it is here. */

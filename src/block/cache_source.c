@@ -18,8 +18,8 @@
 
 #define FETCH_MAX (4u << 20)      /* bytes of one fetch */
 #define CHUNK_MIN (64u << 10)     /* of a speculative fetch */
-#define CHUNK_UNKNOWN (256u << 10) /* before the link is measured */
-#define WINDOW_MIN (1u << 20)
+#define CHUNK_UNKNOWN (128u << 10) /* before the link is measured: many connections, since each starts slowly */
+#define WINDOW_MIN (2u << 20)
 #define DEMAND_CHUNK_MAX (64u << 10) /* a small read is rounded out to that at the most */
 #define DEMAND_CHUNK_SLOW (16u << 10)
 #define SLOW_RTT_US 5000
@@ -100,14 +100,14 @@ static uint32_t power_of_two_below(uint64_t value)
 static struct readahead_limits front_limits(const struct cache_front *front)
 {
     uint64_t bandwidth = front->lower->stats.bandwidth, rtt = front->lower->stats.rtt_us;
-    uint64_t memory = front->cache->limit / 2;
-    uint32_t largest = power_of_two_below(clamp(memory / 8, CHUNK_MIN, FETCH_MAX));
+    uint64_t memory = front->cache->limit / 4 * 3;
+    uint32_t largest = power_of_two_below(clamp(memory / 12, CHUNK_MIN, FETCH_MAX));
     struct readahead_limits limits = {.chunk = CHUNK_UNKNOWN};
     if (bandwidth && rtt)
         limits.chunk = power_of_two_below(bandwidth * clamp(rtt, 10000, 1000000) / 4000000);
     limits.chunk = (uint32_t)clamp(limits.chunk, CHUNK_MIN, largest);
     uint64_t product = bandwidth / 1000 * rtt / 1000;
-    limits.window = clamp(product * 5 / 2 + 4ull * limits.chunk, WINDOW_MIN, memory);
+    limits.window = clamp(product * 4 + 4ull * limits.chunk, WINDOW_MIN, memory);
     return limits;
 }
 
@@ -269,7 +269,6 @@ static uint64_t entry_end(const struct cache_entry *entry)
 static void extent_use(struct cache_front *front, struct cache_extent *extent, struct slices *to, uint64_t at,
                        uint64_t end)
 {
-    extent->unread = false;
     cache_image_touch(front->image, extent);
     slices_add(to, extent->bytes, extent->start + (uint32_t)(at - extent->entry.offset), (uint32_t)(end - at));
 }

@@ -182,6 +182,29 @@ static int validate_sockets(const struct config *config, char error[CONFIG_ERROR
     return 0;
 }
 
+/* N of "/dev/nbdN", or of the slot's place; -1: it is not such a name. */
+static int device_number(const struct config *config, unsigned i)
+{
+    const char *name = config->slots[i].device;
+    unsigned number;
+    char rest;
+    if (!*name)
+        return (int)i;
+    return sscanf(name, "/dev/nbd%3u%c", &number, &rest) == 1 && number < 256 ? (int)number : -1;
+}
+
+static int validate_devices(const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    for (unsigned i = 0; i < config->slot_count; i++) {
+        if (device_number(config, i) < 0)
+            return invalid(error, "nbd-device: expected a name from /dev/nbd0 to /dev/nbd255", config->slots[i].name);
+        for (unsigned j = 0; j < i; j++)
+            if (device_number(config, i) == device_number(config, j))
+                return invalid(error, "two slots have the same nbd-device", config->slots[i].name);
+    }
+    return 0;
+}
+
 static int validate_slot(const struct config_slot *slot, char error[CONFIG_ERROR_MAX])
 {
     const struct config_http *http = &slot->http;
@@ -203,5 +226,5 @@ int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
     for (unsigned i = 0; i < config->slot_count; i++)
         if (validate_slot(&config->slots[i], error) != 0)
             return -1;
-    return validate_sockets(config, error);
+    return validate_devices(config, error) != 0 ? -1 : validate_sockets(config, error);
 }

@@ -22,7 +22,10 @@
 #define CONFIG_SLOT_NAME_MAX 32 /* [A-Za-z0-9_-]+, and not only digits: digits are indexes */
 
 enum config_media { MEDIA_CD, MEDIA_DISK };
-enum config_attach { ATTACH_SOCKET }; /* the kernel's device comes beside it */
+/* Each shows the medium on the NBD socket too. */
+enum config_attach { ATTACH_AUTO, ATTACH_SOCKET, ATTACH_NBD, ATTACH_USB };
+enum config_present { PRESENT_ALWAYS, PRESENT_INSERTED };
+enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
@@ -45,10 +48,29 @@ struct config_http {
     bool readahead;                /* readahead = yes */
 };
 
+/* The USB device that the host sees. */
+struct config_usb {
+    char *controller;              /* usb-controller = "": any; glob patterns */
+    enum config_present present;   /* usb-present = always | inserted */
+    enum config_cdrom cdrom;       /* usb-cdrom = auto | yes | no */
+    uint64_t vendor_id, product_id; /* usb-vendor-id = 0x1d6b, usb-product-id = 0x0104 */
+    char *manufacturer, *product;  /* usb-manufacturer, usb-product */
+    char *serial;                  /* usb-serial = "": made from the machine and the slot */
+    char *inquiry;                 /* usb-inquiry: the drive's SCSI name, 28 characters at most */
+    uint64_t power;                /* usb-power = 100: mA */
+    bool fua;                      /* usb-fua = yes */
+    uint64_t eject_patience_ms;    /* eject-patience = 5s */
+};
+
 struct config_slot {
     char name[CONFIG_SLOT_NAME_MAX];
     enum config_media media;       /* media = cd | disk */
-    enum config_attach attach;     /* attach = socket */
+    enum config_attach attach;     /* attach = auto | socket | nbd | usb */
+    char *device;                  /* nbd-device = "" -> /dev/nbdN, N the slot's number */
+    uint64_t device_connections;   /* nbd-connections = 2 */
+    uint64_t device_readahead;     /* nbd-readahead = 512K: the kernel's, on the device */
+    uint64_t restart_grace_ms;     /* restart-grace = 25s: reads wait that long for a new daemon */
+    struct config_usb usb;
     char *socket;                  /* socket = "" -> RUNTIME-DIR/NAME.sock */
     uint64_t socket_mode;          /* socket-mode = 0600 (octal) */
     char *socket_group;            /* socket-group = "" */
@@ -72,6 +94,8 @@ struct config {
     uint64_t control_connections;  /* control-connections = 16 */
     uint64_t cache_size;           /* cache-size = 64M, 8M..64G, a budget over all slots */
     uint64_t cache_slot_minimum;   /* cache-slot-minimum = 4M */
+    uint64_t step_timeout_ms;      /* step-timeout = 60s: of one call to the kernel */
+    bool state_secrets;            /* state-secrets = no: URLs with secrets may be written to the state file */
     char *file_directory;          /* file-directory = "": when set, only files below it may be inserted */
     struct config_http http;       /* [http] */
     struct config_slot *slots;     /* in the file's order: slot number = index */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -10,7 +11,9 @@
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 static const char *const target_names[] = {"stderr", "syslog", NULL};
 static const char *const media_names[] = {"cd", "disk", NULL};
-static const char *const attach_names[] = {"socket", NULL};
+static const char *const attach_names[] = {"auto", "socket", "nbd", "usb", NULL};
+static const char *const present_names[] = {"always", "inserted", NULL};
+static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 
@@ -41,6 +44,12 @@ const struct key config_keys[] = {
            "Memory for cached blocks, all slots together."),
     DAEMON("cache-slot-minimum", cache_slot_minimum, KEY_SIZE, 0, 1ull << 30, NULL, "4M",
            "What each image keeps of the cache however busy the others are."),
+    DAEMON("step-timeout", step_timeout_ms, KEY_DURATION, 1000, MINUTES(60), NULL, "60s",
+           "A call to the kernel (connecting the device, taking out the medium) that takes longer is helped to its end: "
+           "what the host still reads fails."),
+    DAEMON("state-secrets", state_secrets, KEY_BOOL, 0, 0, NULL, "no",
+           "Let runtime-dir/state.json (mode 0600) hold passwords, tokens and URLs with a query, so that a medium inserted "
+           "with them goes on after the daemon was killed and started again."),
     DAEMON("file-directory", file_directory, KEY_STRING, 0, 4095, NULL, "",
            "When set, only local files below this folder may be inserted, symbolic links resolved."),
 
@@ -74,11 +83,42 @@ const struct key config_keys[] = {
     HTTP("readahead", readahead, KEY_BOOL, 0, 0, NULL, "yes", "Fetch what will be read next before it is asked for."),
 
     SLOT("media", media, KEY_ENUM, MEDIA_CD, 0, media_names, "cd", "What the host is shown: a CD/DVD drive or a USB disk."),
-    SLOT("attach", attach, KEY_ENUM, ATTACH_SOCKET, 0, attach_names, "socket",
-         "How the medium is shown: socket is an NBD UNIX socket."),
+    SLOT("attach", attach, KEY_ENUM, ATTACH_AUTO, 0, attach_names, "auto",
+         "How the medium is shown: socket is an NBD UNIX socket; nbd is /dev/nbdN beside it; usb is a USB drive at the "
+         "host, made of that device. auto takes the best that the machine can do: usb with a USB device controller, nbd "
+         "with the kernel's nbd module, both as root, else socket."),
     SLOT("socket", socket, KEY_STRING, 0, 107, NULL, "", "The NBD socket's path. Empty: NAME.sock in runtime-dir."),
     SLOT("socket-mode", socket_mode, KEY_MODE, 0, 0777, NULL, "0600", "The NBD socket's mode, in octal."),
     SLOT("socket-group", socket_group, KEY_STRING, 0, 64, NULL, "", "The NBD socket's group."),
+    SLOT("nbd-device", device, KEY_STRING, 0, 31, NULL, "",
+         "The device, like /dev/nbd3. Empty: /dev/nbdN, N being the slot's number."),
+    SLOT("nbd-connections", device_connections, KEY_UINT, 1, 8, NULL, "2", "Connections between the device and the daemon."),
+    SLOT("nbd-readahead", device_readahead, KEY_SIZE, 0, 64ull << 20, NULL, "512K",
+         "What the kernel reads ahead on the device. The daemon reads further ahead by itself."),
+    SLOT("restart-grace", restart_grace_ms, KEY_DURATION, 1000, MINUTES(10), NULL, "25s",
+         "How long the host's reads wait for a daemon that was killed, or stopped by quit --keep, to be started again; "
+         "then they fail. A host's own limit is 30 seconds."),
+    SLOT("usb-controller", usb.controller, KEY_STRING, 0, 127, NULL, "",
+         "The USB device controllers that may be used, as patterns like dwc2* or 1e6a0000.usb-vhub:p[1-3], separated by "
+         "blanks, the best first. Empty: any. One that is busy is passed over."),
+    SLOT("usb-present", usb.present, KEY_ENUM, PRESENT_ALWAYS, 0, present_names, "always",
+         "Whether the host sees the drive always, or only with a medium in it."),
+    SLOT("usb-cdrom", usb.cdrom, KEY_ENUM, CDROM_AUTO, 0, cdrom_names, "auto",
+         "Whether a drive with media = cd is a CD-ROM for the host. The kernel shows 2359293952 bytes of a CD at most: "
+         "auto shows a larger image as a USB disk that can't be written to, yes refuses it, no shows each as a disk."),
+    SLOT("usb-vendor-id", usb.vendor_id, KEY_HEX, 0, 0xffff, NULL, "0x1d6b", "USB: idVendor."),
+    SLOT("usb-product-id", usb.product_id, KEY_HEX, 0, 0xffff, NULL, "0x0104", "USB: idProduct."),
+    SLOT("usb-manufacturer", usb.manufacturer, KEY_STRING, 1, 63, NULL, "nbd-proxy", "USB: the manufacturer's name."),
+    SLOT("usb-product", usb.product, KEY_STRING, 1, 63, NULL, "Virtual Media", "USB: the product's name."),
+    SLOT("usb-serial", usb.serial, KEY_STRING, 0, 63, NULL, "",
+         "USB: the serial number. Empty: made from the machine's id and the slot's name."),
+    SLOT("usb-inquiry", usb.inquiry, KEY_STRING, 0, 28, NULL, "",
+         "SCSI: 8 characters of vendor, 16 of model, 4 of revision. Empty: \"nbd-prxyVirtual CD/DVD\" or "
+         "\"nbd-prxyVirtual Disk\"."),
+    SLOT("usb-power", usb.power, KEY_UINT, 0, 500, NULL, "100", "USB: MaxPower in mA."),
+    SLOT("usb-fua", usb.fua, KEY_BOOL, 0, 0, NULL, "yes", "Honour the host's forced unit access in writes."),
+    SLOT("eject-patience", usb.eject_patience_ms, KEY_DURATION, 0, MINUTES(5), NULL, "5s",
+         "How long a host that locks the medium is waited for at an eject; then it is taken out by force."),
     SLOT("writable", writable, KEY_BOOL, 0, 0, NULL, "no", "Let writes reach an image that can be written to (a local file)."),
     SLOT("max-connections", max_connections, KEY_UINT, 1, 64, NULL, "16", "NBD clients at a time."),
     SLOT("idle-timeout", idle_timeout_ms, KEY_DURATION, 0, MINUTES(1440), NULL, "0s",
@@ -190,6 +230,19 @@ static bool set_mode(uint64_t *to, const char *text, char *expected, size_t size
     return true;
 }
 
+static bool set_hex(const struct key *key, uint64_t *to, const char *text, char *expected, size_t size)
+{
+    size_t length = strlen(text);
+    uint64_t value = 0;
+    if (strncmp(text, "0x", 2) != 0 || length < 3 || length > 10 || strspn(text + 2, "0123456789abcdefABCDEF") != length - 2 ||
+        (value = strtoull(text + 2, NULL, 16)) > key->max) {
+        snprintf(expected, size, "a hexadecimal number from 0x0000 to 0x%04" PRIx64 ", like %s", key->max, key->standard);
+        return false;
+    }
+    *to = value;
+    return true;
+}
+
 static bool set_enum(const struct key *key, int *to, const char *text, char *expected, size_t size)
 {
     size_t used = 0;
@@ -228,6 +281,8 @@ bool key_set(const struct key *key, void *base, const char *text, char *expected
         return set_number(key, to, text, expected, size);
     case KEY_MODE:
         return set_mode(to, text, expected, size);
+    case KEY_HEX:
+        return set_hex(key, to, text, expected, size);
     case KEY_ENUM:
         return set_enum(key, to, text, expected, size);
     case KEY_STRING:
@@ -258,6 +313,9 @@ void key_get(const struct key *key, const void *base, char *out, size_t size)
         return;
     case KEY_MODE:
         snprintf(out, size, "%04o", (unsigned)*(const uint64_t *)from);
+        return;
+    case KEY_HEX:
+        snprintf(out, size, "0x%04x", (unsigned)*(const uint64_t *)from);
         return;
     case KEY_ENUM:
         snprintf(out, size, "%s", key->names[*(const int *)from - (int)key->min]);

@@ -9,7 +9,7 @@
 #include "config/config.h"
 
 enum key_section { KEY_DAEMON, KEY_HTTP, KEY_SLOT };
-enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_ENUM, KEY_STRING, KEY_SECRET };
+enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_STRING, KEY_SECRET };
 
 struct key {
     const char *name;

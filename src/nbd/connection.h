@@ -53,6 +53,7 @@ struct nbd_connection {
     unsigned at_source;         /* ios not done */
     struct slices pending;      /* input that waits */
     bool reading;
+    bool is_kernel; /* no handshake, no limits of clients */
     bool draining; /* the medium goes: ESHUTDOWN to what comes, the end when all is answered */
     struct slices out;          /* replies of this turn of the loop */
     struct bytes *headers;
@@ -82,8 +83,9 @@ struct nbd_server {
     char *export_name, *description;
     struct source *source; /* NULL: no medium, or it is going */
     struct link connections;
-    unsigned count;
-    unsigned at_source; /* ios of all clients, those that have gone too */
+    unsigned count, kernel_count; /* connections, and how many of them are the kernel's */
+    unsigned at_source;           /* ios of all clients, those that have gone too */
+    uint64_t answered;            /* ios that came back from it */
     struct nbd_server_stats stats;
     void (*detached)(void *arg);
     void *detached_arg;

@@ -192,10 +192,12 @@ static void connection_free_when_done(struct nbd_connection *c)
     slices_clear(&c->pending);
     slices_clear(&c->out);
     headers_drop(c);
+    bool is_kernel = c->is_kernel;
     stream_free(c->stream);
     mem_free(c->in);
     mem_free(c);
     server->count--;
+    server->kernel_count -= is_kernel;
     server_finish_closing(server);
 }
 
@@ -299,7 +301,7 @@ static void on_idle_timer(uv_timer_t *timer)
 
 void connection_watch_idle(struct nbd_connection *c)
 {
-    uint64_t limit = c->server->options.idle_timeout_ms, quiet = uv_now(c->server->loop) - c->active_at;
+    uint64_t limit = c->is_kernel ? 0 : c->server->options.idle_timeout_ms, quiet = uv_now(c->server->loop) - c->active_at;
     if (limit > 0)
         uv_timer_start(&c->timer, on_idle_timer, quiet < limit ? limit - quiet : limit, 0);
     else
@@ -351,20 +353,20 @@ static void on_refused_closed(struct stream *stream)
     stream_free(stream);
 }
 
-void nbd_server_add_client(struct nbd_server *server, struct stream *stream)
+static void refuse(struct nbd_server *server, struct stream *stream)
 {
-    if (server->closing || server->count >= server->options.max_connections) {
-        log_warning(server->options.who, "nbd: a client was refused: there are %u already (see max-connections)",
-                    server->count);
-        stream->on_closed = on_refused_closed;
-        stream_close(stream);
-        return;
-    }
+    log_warning(server->options.who, "nbd: a client was refused: there are %u already (see max-connections)",
+                server->count - server->kernel_count);
+    stream->on_closed = on_refused_closed;
+    stream_close(stream);
+}
+
+static struct nbd_connection *connection_new(struct nbd_server *server, struct stream *stream)
+{
     struct nbd_connection *c = mem_alloc(sizeof *c);
     c->server = server;
     c->stream = stream;
     c->in = mem_alloc(OPTION_DATA_MAX);
-    c->want = NBD_CLIENT_FLAGS_SIZE;
     c->active_at = uv_now(server->loop);
     list_init(&c->idle);
     list_init(&c->waiting);
@@ -373,7 +375,6 @@ void nbd_server_add_client(struct nbd_server *server, struct stream *stream)
     defer_setup(&c->flush, on_flush);
     defer_setup(&c->resume, on_resume);
     uv_timer_init(server->loop, &c->timer);
-    uv_timer_start(&c->timer, on_handshake_timer, NBD_SERVER_HANDSHAKE_TIMEOUT_MS, 0);
     stream->owner = c;
     stream->on_data = on_data;
     stream->on_end = on_end;
@@ -382,8 +383,35 @@ void nbd_server_add_client(struct nbd_server *server, struct stream *stream)
     list_append(&server->connections, &c->link);
     server->count++;
     server->stats.connections_total++;
+    return c;
+}
+
+void nbd_server_add_client(struct nbd_server *server, struct stream *stream)
+{
+    if (server->closing || server->count - server->kernel_count >= server->options.max_connections) {
+        refuse(server, stream);
+        return;
+    }
+    struct nbd_connection *c = connection_new(server, stream);
+    c->want = NBD_CLIENT_FLAGS_SIZE;
+    uv_timer_start(&c->timer, on_handshake_timer, NBD_SERVER_HANDSHAKE_TIMEOUT_MS, 0);
     nbd_encode_greeting(connection_reserve(c, NBD_GREETING_SIZE));
     set_reading(c, true);
+}
+
+void nbd_server_add_kernel(struct nbd_server *server, struct stream *stream)
+{
+    assert(server->source && !server->closing);
+    struct nbd_connection *c = connection_new(server, stream);
+    c->is_kernel = true;
+    server->kernel_count++;
+    transmission_begin(c);
+    set_reading(c, true);
+}
+
+uint16_t nbd_server_flags(const struct nbd_server *server)
+{
+    return nbd_transmission_flags(server->source, false);
 }
 
 void nbd_server_attach(struct nbd_server *server, struct source *source)
@@ -403,6 +431,7 @@ static void maybe_detached(struct nbd_server *server)
 void server_io_done(struct nbd_server *server)
 {
     server->at_source--;
+    server->answered++;
     maybe_detached(server);
 }
 
@@ -419,6 +448,22 @@ void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), v
     maybe_detached(server);
 }
 
+unsigned nbd_server_waiting(const struct nbd_server *server)
+{
+    return server->at_source;
+}
+
+uint64_t nbd_server_answered(const struct nbd_server *server)
+{
+    return server->answered;
+}
+
+void nbd_server_drop_clients(struct nbd_server *server)
+{
+    list_for_each (l, &server->connections)
+        connection_end(container_of(l, struct nbd_connection, link), NULL);
+}
+
 void nbd_server_get_stats(const struct nbd_server *server, struct nbd_server_stats *stats)
 {
     *stats = server->stats;
@@ -431,7 +476,6 @@ void nbd_server_close(struct nbd_server *server, void (*closed)(void *arg), void
     server->closing = true;
     server->closed = closed;
     server->closed_arg = arg;
-    list_for_each (l, &server->connections)
-        connection_end(container_of(l, struct nbd_connection, link), NULL);
+    nbd_server_drop_clients(server);
     server_finish_closing(server);
 }

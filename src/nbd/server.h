@@ -57,6 +57,12 @@ struct nbd_server_stats {
 struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options);
 /* Adds a client; the server owns the stream. Over the limit it is closed. */
 void nbd_server_add_client(struct nbd_server *server, struct stream *stream);
+/* Adds the kernel's end of a device: it has no handshake, so the source must be
+ * attached; it counts in no limit and may be idle for ever. The server owns the
+ * stream. */
+void nbd_server_add_kernel(struct nbd_server *server, struct stream *stream);
+/* The transmission flags (doc/proto.md) that the attached source gives. */
+uint16_t nbd_server_flags(const struct nbd_server *server);
 /* Clients may use the source from now on; it must be open. */
 void nbd_server_attach(struct nbd_server *server, struct source *source);
 /* No request reaches the source any more. Clients in transmission get what is
@@ -65,6 +71,11 @@ void nbd_server_attach(struct nbd_server *server, struct source *source);
  * `detached` comes once no io of the server is at the source (deferred, even
  * when there was none). A client that does not read its replies is dropped. */
 void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), void *arg);
+/* Requests that wait for the source now; and all that were answered. */
+unsigned nbd_server_waiting(const struct nbd_server *server);
+uint64_t nbd_server_answered(const struct nbd_server *server);
+/* Drops all clients at once, the kernel too. */
+void nbd_server_drop_clients(struct nbd_server *server);
 void nbd_server_get_stats(const struct nbd_server *server, struct nbd_server_stats *stats);
 /* Drops all clients. `closed` comes when all is freed. The source must be
  * detached before. */

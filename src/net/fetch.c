@@ -9,8 +9,12 @@
 #include "base/text.h"
 #include "net/content_range.h"
 
-#define PLAIN_BUFFER (256L << 10) /* CURLOPT_BUFFERSIZE; TLS hands on a record (16 KiB) at a time */
+/* CURLOPT_BUFFERSIZE, by what is asked for: libcurl makes the buffer anew for each
+ * transfer, so it should come from the heap; TLS hands on a record (16 KiB) at a time. */
+#define PLAIN_BUFFER (60L << 10)
 #define TLS_BUFFER (32L << 10)
+#define SMALL_BUFFER (8L << 10)
+#define SMALL_RANGE (6u << 10)
 
 struct fetch_setup {
     enum fetch_http http;
@@ -440,8 +444,8 @@ static void set_credentials(struct fetch *fetch, bool send, unsigned long wanted
 static void set_url(struct fetch *fetch, const char *url)
 {
     bool tls = strncmp(url, "https:", 6) == 0;
+    fetch->buffer = tls ? TLS_BUFFER : PLAIN_BUFFER;
     curl_easy_setopt(fetch->transfer.easy, CURLOPT_URL, url);
-    curl_easy_setopt(fetch->transfer.easy, CURLOPT_BUFFERSIZE, tls ? TLS_BUFFER : PLAIN_BUFFER);
     curl_easy_setopt(fetch->transfer.easy, CURLOPT_REDIR_PROTOCOLS_STR,
                      tls || !fetch->setup->allow_plain ? "https" : "http,https");
 }
@@ -470,6 +474,7 @@ static void start(struct fetch *fetch, uint64_t offset, uint32_t length)
     char range[64];
     snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, offset, offset + length - 1);
     curl_easy_setopt(fetch->transfer.easy, CURLOPT_RANGE, range);
+    curl_easy_setopt(fetch->transfer.easy, CURLOPT_BUFFERSIZE, length <= SMALL_RANGE ? SMALL_BUFFER : fetch->buffer);
     slices_clear(&fetch->data);
     slices_alloc(&fetch->data, length, BYTES_PIECE);
     fetch->offset = offset;

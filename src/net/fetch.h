@@ -70,6 +70,7 @@ struct fetch {
     struct curl_loop *curl;
     struct fetch_setup *setup;
     struct curl_slist *headers;
+    long buffer; /* of libcurl, for a large range */
     const struct fetch_resource *expect;
     unsigned version;
     uint64_t offset;

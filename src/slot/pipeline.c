@@ -123,6 +123,12 @@ void pipeline_stats(struct source *source, struct source_stats *stats, uint64_t 
     *cached = strcmp(lower->ops->name, "cache") == 0 ? cache_source_cached(lower) : 0;
 }
 
+bool pipeline_keepable(const struct source *source)
+{
+    (void)source;
+    return true;
+}
+
 const char *pipeline_error(struct source *source)
 {
     const struct source *lower = trace_source_lower(source);

@@ -25,6 +25,8 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
 void pipeline_set_trace(struct source *source, bool on);
 /* The counters of all stages; and what the cache holds of the image. */
 void pipeline_stats(struct source *source, struct source_stats *stats, uint64_t *cached);
+/* Nothing written through it is in this process's memory alone. */
+bool pipeline_keepable(const struct source *source);
 const char *pipeline_error(struct source *source);
 
 #endif

@@ -12,7 +12,8 @@
 
 const char *slot_state_name(enum slot_state state)
 {
-    static const char *const names[] = {"empty", "opening", "attaching", "ready", "detaching", "closing"};
+    static const char *const names[] = {"empty",  "opening",   "attaching", "binding",
+                                        "ready", "unbinding", "detaching", "closing"};
     return names[state];
 }
 
@@ -42,33 +43,209 @@ static void request_answer(struct slot *slot, struct slot_request *request, int 
     defer_schedule(slot->set->loop, &request->defer);
 }
 
-/* --- the state machine --- */
+void slot_ignore_done(void *arg, int status, const char *error)
+{
+    (void)arg;
+    (void)status;
+    (void)error;
+}
 
-static void slot_step(struct slot *slot);
+/* --- the state --- */
 
 /* The one place where the state changes. */
 static void slot_move(struct slot *slot, enum slot_state state)
 {
+    if (slot->state == state)
+        return;
     log_debug(slot->config.name, "%s -> %s", slot_state_name(slot->state), slot_state_name(state));
     slot->state = state;
 }
 
-static void slot_fail(struct slot *slot, int status, const char *error)
+void slot_fail(struct slot *slot, int status, const char *error)
 {
-    snprintf(slot->error, sizeof slot->error, "%s", error);
-    slot->failure = status;
+    if (slot->failure == 0) {
+        snprintf(slot->error, sizeof slot->error, "%s", error);
+        slot->failure = status;
+    }
     slot->wanted = false;
+}
+
+/* --- what takes too long --- */
+
+/* A call to the kernel may wait for reads that wait for us: those are ended first. */
+static void help_job(struct slot *slot, uint64_t now)
+{
+    struct slot_device *device = &slot->device;
+    uint64_t limit = slot->set->step_timeout_ms;
+    if (device->forced == 0 && now - device->began >= limit) {
+        device->forced = 1;
+        log_error(slot->config.name, "the kernel takes too long (%s): what it still reads fails", slot_state_name(slot->state));
+        slot_fail(slot, -ETIMEDOUT, "the kernel takes too long to attach or detach the medium");
+        if (slot->source)
+            source_close(slot->source);
+    } else if (device->forced == 1 && now - device->began >= limit + SLOT_FORCE_MS) {
+        device->forced = 2;
+        log_error(slot->config.name, "the kernel still does not answer: its connections are closed");
+        nbd_server_drop_clients(slot->server);
+    }
+}
+
+/* Reads that still wait (for a web server that is down, say) are given up when the
+ * medium goes: closing the source ends them. */
+static void help_reads(struct slot *slot)
+{
+    uint64_t answered = nbd_server_answered(slot->server);
+    bool waiting = !slot->wanted && slot->serving && nbd_server_waiting(slot->server) > 0;
+    slot->stuck = waiting && answered == slot->answered ? slot->stuck + 1 : 0;
+    slot->answered = answered;
+    if (slot->stuck >= (slot->writable ? SLOT_STUCK_WRITES : SLOT_STUCK_READS))
+        source_close(slot->source);
+}
+
+static void watch(struct slot *slot);
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct slot *slot = timer->data;
+    if (slot->device.running)
+        help_job(slot, uv_now(timer->loop));
+    help_reads(slot);
+    watch(slot);
+}
+
+/* The tick runs while something should come to its end. */
+static void watch(struct slot *slot)
+{
+    bool needed = slot->device.running || (!slot->wanted && slot->serving);
+    if (!needed)
+        uv_timer_stop(&slot->tick);
+    else if (!uv_is_active((uv_handle_t *)&slot->tick))
+        uv_timer_start(&slot->tick, on_tick, SLOT_TICK_MS, 0);
+}
+
+/* --- one step right --- */
+
+static void slot_ready(struct slot *slot)
+{
+    char size[TEXT_SIZE_MAX];
+    slot->ready_at = uv_now(slot->set->loop);
+    slot_move(slot, SLOT_READY);
+    text_human_size(slot->source->size, size);
+    log_notice(slot->config.name, "inserted %s, %s, %s", slot->url_public, size, slot->writable ? "writable" : "read-only");
+    if (slot->inserting)
+        request_answer(slot, slot->inserting, 0, "");
+    slot->inserting = NULL;
+    slots_save_state(slot->set);
+}
+
+static void serve(struct slot *slot)
+{
+    nbd_server_attach(slot->server, slot->source);
+    slot->writable = !slot->source->read_only;
+    slot->serving = true;
+}
+
+static void step_right(struct slot *slot)
+{
+    if (!slot->opened || slot->state == SLOT_READY)
+        return;
+    if (!slot->serving)
+        serve(slot);
+    slot_move(slot, slot->attached ? SLOT_BINDING : SLOT_ATTACHING);
+    if (!slot_device_uses_kernel(slot) || slot->bound)
+        slot_ready(slot);
+    else if (!slot->device.swept && !slot->device.reconnect)
+        slot_device_start(slot, JOB_PREPARE);
+    else
+        slot_device_start(slot, slot->attached ? JOB_BIND : JOB_ATTACH);
+}
+
+/* --- one step left --- */
+
+static void slot_emptied(struct slot *slot);
+
+static void on_detached(void *arg)
+{
+    struct slot *slot = arg;
+    slot->serving = false;
+    slot_step(slot);
+}
+
+static void step_left(struct slot *slot)
+{
+    if (slot->bound) {
+        slot_move(slot, SLOT_UNBINDING);
+        slot_device_start(slot, JOB_UNBIND);
+    } else if (slot->attached) {
+        slot_move(slot, SLOT_DETACHING);
+        slot_device_start(slot, JOB_DETACH);
+    } else if (slot->serving) {
+        slot_move(slot, SLOT_DETACHING);
+        if (!slot->draining)
+            nbd_server_detach(slot->server, on_detached, slot);
+        slot->draining = true;
+    } else if (!slot->source_closed) {
+        slot_move(slot, SLOT_CLOSING);
+        source_close(slot->source);
+    } else {
+        source_free(slot->source);
+        slot->source = NULL;
+        slot_move(slot, SLOT_EMPTY);
+        slot_emptied(slot);
+    }
+}
+
+void slot_step(struct slot *slot)
+{
+    if (!slot->device.running) { /* else its end steps again */
+        if (!slot->source)
+            slot_settle(slot);
+        else if (slot->wanted)
+            step_right(slot);
+        else
+            step_left(slot);
+    }
+    watch(slot);
+}
+
+/* --- events --- */
+
+static const char *why_source(struct source *source, int status)
+{
+    const char *why = pipeline_error(source);
+    return *why ? why : strerror(-status);
+}
+
+/* After a restart a medium goes on only if it is the same. */
+static bool is_same_image(const struct slot *slot)
+{
+    const struct slot_media *before = slot->restoring;
+    return before->size == slot->source->size && strcmp(before->identity ? before->identity : "", slot->source->identity) == 0;
+}
+
+static void check_opened(struct slot *slot)
+{
+    char error[SLOT_ERROR_MAX];
+    int status = 0;
+    if (slot->restoring && !is_same_image(slot)) {
+        status = -ESTALE;
+        snprintf(error, sizeof error, "the image has changed while the daemon was away");
+        slot->restore_until = 0; /* no use to try again */
+    } else if (slot_device_uses_kernel(slot)) {
+        status = slot_device_choose(slot, error);
+    }
+    if (status != 0)
+        slot_fail(slot, status, error);
 }
 
 static void on_opened(struct source *source, int status)
 {
     struct slot *slot = source->owner;
-    if (status != 0 && slot->wanted) {
-        const char *why = pipeline_error(source);
-        slot_fail(slot, status, *why ? why : strerror(-status));
-    }
-    if (slot->wanted)
-        slot_move(slot, SLOT_ATTACHING);
+    slot->opened = status == 0;
+    if (status != 0 && slot->wanted)
+        slot_fail(slot, status, why_source(source, status));
+    if (slot->opened && slot->wanted)
+        check_opened(slot);
     slot_step(slot);
 }
 
@@ -77,131 +254,71 @@ static void on_died(struct source *source, int status)
     struct slot *slot = source->owner;
     if (!slot->wanted)
         return;
-    const char *why = pipeline_error(source);
-    slot_fail(slot, status, *why ? why : strerror(-status));
+    slot_fail(slot, status, why_source(source, status));
     log_error(slot->config.name, "the source is gone: %s", slot->error);
     slot_step(slot);
-}
-
-static void slot_emptied(struct slot *slot);
-
-static void slot_drop_source(struct slot *slot)
-{
-    source_free(slot->source);
-    slot->source = NULL;
-    slot_move(slot, SLOT_EMPTY);
-    slot_emptied(slot);
 }
 
 static void on_source_closed(struct source *source)
 {
     struct slot *slot = source->owner;
     slot->source_closed = true;
-    if (slot->state == SLOT_CLOSING)
-        slot_drop_source(slot);
+    slot_step(slot);
 }
 
-static void on_detached(void *arg)
+static void on_attached(struct slot *slot, int status, const char *error)
 {
-    struct slot *slot = arg;
-    uv_timer_stop(&slot->detach_timer);
-    slot_move(slot, SLOT_CLOSING);
-    if (slot->source_closed)
-        slot_drop_source(slot);
-    else
-        source_close(slot->source);
+    slot->attached = status == 0;
+    if (status != 0)
+        slot_fail(slot, status, error);
 }
 
-/* Reads that still wait (for a server that is down, say) are given up: closing
- * the source ends them, and that lets the server detach. */
-static void on_detach_timer(uv_timer_t *timer)
+static void on_bound(struct slot *slot, int status, const char *error)
 {
-    struct slot *slot = timer->data;
-    source_close(slot->source);
+    slot->bound = status == 0;
+    if (status != 0)
+        slot_fail(slot, status, error);
 }
 
-static void slot_attach(struct slot *slot)
+/* A debt that can't be paid is logged and left to a sweep before the next medium: there
+ * is nothing else to try, and the host must not keep the slot for ever. */
+static void unpaid(struct slot *slot, int status, const char *error)
 {
-    char size[TEXT_SIZE_MAX];
-    nbd_server_attach(slot->server, slot->source);
-    slot->writable = !slot->source->read_only;
-    slot->ready_at = uv_now(slot->set->loop);
-    slot_move(slot, SLOT_READY);
-    text_human_size(slot->source->size, size);
-    log_notice(slot->config.name, "inserted %s, %s, %s", slot->url_public, size, slot->writable ? "writable" : "read-only");
-    if (slot->inserting)
-        request_answer(slot, slot->inserting, 0, "");
-    slot->inserting = NULL;
+    if (status == 0)
+        return;
+    log_error(slot->config.name, "%s", error);
+    slot->device.swept = false;
 }
 
-/* One step right while a medium is wanted, else one step left. */
-static void slot_step(struct slot *slot)
+void slot_job_done(struct slot *slot, enum slot_job job, int status, const char *error)
 {
-    switch (slot->state) {
-    case SLOT_OPENING:
-        if (!slot->wanted) {
-            slot_move(slot, SLOT_CLOSING);
-            source_close(slot->source);
-        }
-        return;
-    case SLOT_ATTACHING:
-        if (slot->wanted) {
-            slot_attach(slot);
-        } else {
-            slot_move(slot, SLOT_CLOSING);
-            source_close(slot->source);
-        }
-        return;
-    case SLOT_READY:
-        if (!slot->wanted) {
-            slot_move(slot, SLOT_DETACHING);
-            uv_timer_start(&slot->detach_timer, on_detach_timer, SLOT_DETACH_MS, 0);
-            nbd_server_detach(slot->server, on_detached, slot);
-        }
-        return;
-    case SLOT_EMPTY:
-    case SLOT_DETACHING: /* on_detached() goes on */
-    case SLOT_CLOSING:   /* on_source_closed() goes on */
-        return;
+    switch (job) {
+    case JOB_ATTACH:
+        on_attached(slot, status, error);
+        break;
+    case JOB_BIND:
+        on_bound(slot, status, error);
+        break;
+    case JOB_UNBIND:
+        slot->bound = false;
+        unpaid(slot, status, error);
+        break;
+    case JOB_DETACH:
+        slot->attached = false;
+        unpaid(slot, status, error);
+        break;
+    case JOB_REMOVE:
+        unpaid(slot, status, error);
+        break;
+    case JOB_PREPARE:
+    case JOB_RECONNECT:
+        if (status != 0)
+            log_warning(slot->config.name, "%s", error);
+        break;
     }
-}
-
-static void apply_next_config(struct slot *slot)
-{
-    if (!slot->next_config)
-        return;
-    config_slot_clear(&slot->config);
-    slot->config = *slot->next_config;
-    mem_free(slot->next_config);
-    slot->next_config = NULL;
-    if (!slot->leaving)
-        slot_insert_configured(slot);
-}
-
-static void on_slot_closed(struct closing *closing)
-{
-    struct slot *slot = container_of(closing, struct slot, closing);
-    struct slots *set = slot->set;
-    config_slot_clear(&slot->config);
-    mem_free(slot->socket);
-    mem_free(slot);
-    slots_slot_gone(set);
-}
-
-static void on_server_closed(void *arg)
-{
-    struct slot *slot = arg;
-    closing_begin(&slot->closing, slot->set->loop, on_slot_closed);
-    closing_add(&slot->closing, (uv_handle_t *)&slot->detach_timer);
-    closing_end(&slot->closing);
-}
-
-static void slot_finish_leaving(struct slot *slot)
-{
-    if (slot->listener)
-        listener_close(slot->listener);
-    slot->listener = NULL;
-    nbd_server_close(slot->server, on_server_closed, slot);
+    if (slot->device.lost > 0 && slot->state == SLOT_READY && slot->wanted)
+        slot_device_start(slot, JOB_RECONNECT);
+    slot_step(slot);
 }
 
 /* Everything is paid back: answer whoever waits. */
@@ -218,13 +335,12 @@ static void slot_emptied(struct slot *slot)
     for (struct link *l = list_pop(&slot->ejecting); l; l = list_pop(&slot->ejecting))
         request_answer(slot, container_of(l, struct slot_request, link), 0, "");
     slot->ejecting_count = 0;
-    mem_free_secret(slot->url); /* its query may be a signature */
+    slot_media_clear(&slot->media);
     mem_free(slot->url_public);
-    slot->url = slot->url_public = NULL;
+    slot->url_public = NULL;
     slot->ready_at = 0;
-    apply_next_config(slot);
-    if (slot->leaving)
-        slot_finish_leaving(slot);
+    slots_save_state(slot->set);
+    slot_settle(slot);
 }
 
 /* --- commands --- */
@@ -242,10 +358,44 @@ static const char *insert_problem(const struct slot *slot, const char *url, int 
     return strlen(url) >= SLOT_URL_MAX ? "the image's URL is too long" : NULL;
 }
 
+static void remember(struct slot *slot, const char *url, const struct slot_insert_options *options)
+{
+    slot->media = (struct slot_media){
+        .url = mem_strdup(url),
+        .user = mem_strdup(options->user),
+        .password = mem_strdup(options->password),
+        .bearer_token = mem_strdup(options->bearer_token),
+        .ca_file = mem_strdup(options->ca_file),
+        .verify = options->verify,
+        .writable = options->writable,
+    };
+    slot->url_public = mem_alloc(SLOT_URL_MAX);
+    text_url_public(url, slot->url_public, SLOT_URL_MAX);
+}
+
+static void begin_insert(struct slot *slot, struct source *source)
+{
+    *slot->error = '\0';
+    slot->failure = 0;
+    slot->wanted = true;
+    slot->source = source;
+    slot->opened = slot->source_closed = slot->draining = false;
+    source->owner = slot;
+    source->opened = on_opened;
+    source->died = on_died;
+    source->closed = on_source_closed;
+    pipeline_set_trace(source, slot->trace);
+    slot_move(slot, SLOT_OPENING);
+    source_open(source);
+}
+
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
 {
     struct slot_request *request = request_new(done, arg);
     int status;
+    if (!slot->restore_now && slot->state == SLOT_EMPTY)
+        slot_restore_cancel(slot);
+    slot->restore_now = false;
     const char *problem = insert_problem(slot, url, &status);
     if (problem) {
         request_answer(slot, request, status, problem);
@@ -258,27 +408,15 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
         request_answer(slot, request, -EINVAL, error);
         return;
     }
-    *slot->error = '\0';
-    slot->failure = 0;
-    slot->wanted = true;
-    slot->url = mem_strdup(url);
-    slot->url_public = mem_alloc(SLOT_URL_MAX);
-    text_url_public(url, slot->url_public, SLOT_URL_MAX);
+    remember(slot, url, options);
     slot->inserting = request;
-    slot->source = source;
-    slot->source_closed = false;
-    source->owner = slot;
-    source->opened = on_opened;
-    source->died = on_died;
-    source->closed = on_source_closed;
-    pipeline_set_trace(source, slot->trace);
-    slot_move(slot, SLOT_OPENING);
-    source_open(source);
+    begin_insert(slot, source);
 }
 
 void slot_eject(struct slot *slot, slot_done *done, void *arg)
 {
     struct slot_request *request = request_new(done, arg);
+    slot_restore_cancel(slot);
     if (slot->state == SLOT_EMPTY) {
         request_answer(slot, request, 0, "");
         return;
@@ -301,12 +439,15 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .media = slot->config.media,
         .state = slot->state,
         .socket = slot->socket,
+        .device = slot->attached ? slot->device.medium.device : "",
+        .cdrom = slot->bound && slot->device.attach == ATTACH_USB && slot->device.medium.cdrom,
+        .attach = slot->device.attach,
         .image = slot->url_public ? slot->url_public : "",
         .error = slot->error,
     };
     nbd_server_get_stats(slot->server, &status->server);
-    if (slot->url)
-        text_url_name(slot->url, status->image_name, sizeof status->image_name);
+    if (slot->media.url)
+        text_url_name(slot->media.url, status->image_name, sizeof status->image_name);
     if (!slot->source)
         return;
     pipeline_stats(slot->source, &status->stats, &status->cached);
@@ -329,110 +470,4 @@ void slot_set_trace(struct slot *slot, bool on)
 bool slot_get_trace(const struct slot *slot)
 {
     return slot->trace;
-}
-
-/* --- life --- */
-
-char *slot_socket_path(const struct config_slot *config, const char *runtime_dir)
-{
-    if (config->socket && *config->socket)
-        return mem_strdup(config->socket);
-    size_t size = strlen(runtime_dir) + sizeof config->name + 8;
-    char *path = mem_alloc(size);
-    snprintf(path, size, "%s/%s.sock", runtime_dir, config->name);
-    return path;
-}
-
-static void on_client(struct listener *listener, struct stream *stream)
-{
-    struct slot *slot = listener_owner(listener);
-    nbd_server_add_client(slot->server, stream);
-}
-
-struct listener *slot_listen(struct slot *slot, const struct config_slot *config, const char *path,
-                             char error[CONFIG_ERROR_MAX])
-{
-    struct listener_options options = {
-        .path = path,
-        .mode = (unsigned)config->socket_mode,
-        .group = config->socket_group,
-        .backlog = 128,
-    };
-    int status;
-    char why[CONFIG_ERROR_MAX - 64];
-    struct listener *listener = listener_new(slot->set->loop, &options, on_client, slot, &status, why, sizeof why);
-    if (!listener)
-        snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config->name, why);
-    return listener;
-}
-
-struct slot *slot_new(struct slots *set, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
-{
-    struct slot *slot = mem_alloc(sizeof *slot);
-    slot->set = set;
-    list_init(&slot->ejecting);
-    config_slot_copy(&slot->config, config);
-    slot->socket = slot_socket_path(config, set->runtime_dir);
-    slot->listener = slot_listen(slot, config, slot->socket, error);
-    if (!slot->listener) {
-        config_slot_clear(&slot->config);
-        mem_free(slot->socket);
-        mem_free(slot);
-        return NULL;
-    }
-    struct nbd_server_options options = {
-        .who = slot->config.name,
-        .export_name = slot->config.name,
-        .description = config->media == MEDIA_CD ? "CD/DVD drive" : "USB stick",
-        .max_connections = (unsigned)config->max_connections,
-        .idle_timeout_ms = config->idle_timeout_ms,
-        .budget = &set->budget,
-    };
-    slot->server = nbd_server_new(set->loop, &options);
-    uv_timer_init(set->loop, &slot->detach_timer);
-    slot->detach_timer.data = slot;
-    set->alive++;
-    return slot;
-}
-
-static void ignore_done(void *arg, int status, const char *error)
-{
-    (void)arg;
-    (void)status;
-    (void)error;
-}
-
-void slot_leave(struct slot *slot)
-{
-    slot->leaving = true;
-    if (slot->state == SLOT_EMPTY)
-        slot_finish_leaving(slot);
-    else
-        slot_eject(slot, ignore_done, NULL);
-}
-
-void slot_reconfigure(struct slot *slot, const struct config_slot *config)
-{
-    if (!slot->next_config)
-        slot->next_config = mem_alloc(sizeof *slot->next_config);
-    else
-        config_slot_clear(slot->next_config);
-    config_slot_copy(slot->next_config, config);
-    if (slot->state == SLOT_EMPTY)
-        apply_next_config(slot);
-    else
-        slot_eject(slot, ignore_done, NULL);
-}
-
-static void on_configured(void *arg, int status, const char *error)
-{
-    if (status != 0)
-        log_error(arg, "the configured image was not inserted: %s", error);
-}
-
-void slot_insert_configured(struct slot *slot)
-{
-    struct slot_insert_options options = {.verify = -1, .writable = -1};
-    if (slot->config.image && *slot->config.image)
-        slot_insert(slot, slot->config.image, &options, on_configured, slot->config.name);
 }

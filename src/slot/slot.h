@@ -1,14 +1,17 @@
 /*
  * A slot: one drive of the host. It owns the pipeline of the medium that is in
- * it (source -> cache) and the sink that shows it to the host (now: an NBD
- * server on a UNIX socket). Commands only say what is wanted; one function
- * moves the state, one step at a time, and every state is a debt that is paid
- * on the way back to EMPTY:
+ * it (source -> cache) and what shows it to the host: an NBD server on a UNIX
+ * socket and, as the configuration says, the kernel's /dev/nbdN in front of it and
+ * a USB gadget that exports the device. Commands only say what is wanted; one
+ * function moves the state, one step at a time, and every state is a debt that is
+ * paid on the way back to EMPTY:
  *
- *   EMPTY -> OPENING -> ATTACHING -> READY
- *     ^         |           |          |
- *     +- CLOSING <------ DETACHING <---+
+ *   EMPTY -> OPENING -> ATTACHING -> BINDING --> READY
+ *     ^         |           |           |          |
+ *     +- CLOSING <----- DETACHING <- UNBINDING <---+
+ *   debt:    source     + nbd device   + gadget
  *
+ * The server keeps answering while the gadget and the device are taken away.
  * A failure is not a state: it sets the last error, wants EMPTY, and walks left.
  */
 #ifndef SLOT_SLOT_H
@@ -22,12 +25,22 @@
 #include "block/cache.h"
 #include "block/source.h"
 #include "config/config.h"
+#include "kernel/kernel.h"
 #include "nbd/server.h"
 
 #define SLOT_ERROR_MAX SOURCE_ERROR_MAX
 #define SLOT_URL_MAX 8192
 
-enum slot_state { SLOT_EMPTY, SLOT_OPENING, SLOT_ATTACHING, SLOT_READY, SLOT_DETACHING, SLOT_CLOSING };
+enum slot_state {
+    SLOT_EMPTY,
+    SLOT_OPENING,
+    SLOT_ATTACHING,
+    SLOT_BINDING,
+    SLOT_READY,
+    SLOT_UNBINDING,
+    SLOT_DETACHING,
+    SLOT_CLOSING
+};
 const char *slot_state_name(enum slot_state state); /* "empty", "opening", ... */
 
 /* What an insert may say beside the URL; NULL or -1 means: as the config has it. */
@@ -44,6 +57,9 @@ struct slot_status {
     enum config_media media;
     enum slot_state state;
     const char *socket;     /* path */
+    enum config_attach attach; /* as resolved */
+    const char *device;     /* "/dev/nbd0", "" when there is none */
+    bool cdrom;             /* the host sees a CD-ROM */
     char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
     char image_name[256];
     uint64_t size;
@@ -62,13 +78,22 @@ struct slots; /* the set */
  * errno and the reason in words; exactly once, never inside the call. */
 typedef void slot_done(void *arg, int status, const char *error);
 
-struct slots *slots_new(uv_loop_t *loop, const struct config *config, char error[CONFIG_ERROR_MAX]); /* NULL on failure */
+/* Media of before a restart are gone on with, else what the configuration names is
+ * inserted. NULL on failure. */
+struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
+                        char error[CONFIG_ERROR_MAX]);
 unsigned slots_count(const struct slots *slots);
 struct slot *slots_get(struct slots *slots, unsigned index);
 struct slot *slots_find(struct slots *slots, const char *name_or_index); /* NULL: none */
 /* All or nothing: a slot whose section did not change is untouched. */
 int slots_reload(struct slots *slots, const struct config *config, char error[CONFIG_ERROR_MAX]);
 struct cache *slots_cache(struct slots *slots);
+/* May the process end with the media in, for another to go on with them? False with
+ * the reason: what was written to a medium is in memory only. */
+bool slots_may_keep(const struct slots *slots, char error[CONFIG_ERROR_MAX]);
+/* Calls `kept` once the state file is written; the process then exits, and neither
+ * the kernel's devices nor the gadgets are taken away. */
+void slots_keep(struct slots *slots, void (*kept)(void *arg), void *arg);
 /* Ejects all, closes all, frees; then `closed`. */
 void slots_close(struct slots *slots, void (*closed)(void *arg), void *arg);
 

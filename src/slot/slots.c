@@ -20,10 +20,9 @@ static uint64_t budget_for(uint64_t cache_size)
 
 static bool slots_add(struct slots *set, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
 {
-    struct slot *slot = slot_new(set, config, error);
+    struct slot *slot = slot_new(set, set->count, config, error);
     if (!slot)
         return false;
-    slot->index = set->count;
     set->slots[set->count++] = slot;
     return true;
 }
@@ -33,10 +32,30 @@ static void ignore_closed(void *arg)
     (void)arg;
 }
 
-struct slots *slots_new(uv_loop_t *loop, const struct config *config, char error[CONFIG_ERROR_MAX])
+/* The device may be another slot's by now: connections die while devices go. */
+static void on_link_dead(void *arg, unsigned index)
+{
+    struct slots *set = arg;
+    for (unsigned i = 0; i < set->count; i++)
+        if (slot_device_uses_kernel(set->slots[i]) && set->slots[i]->device.nbd.index == index)
+            slot_device_lost(set->slots[i]);
+}
+
+static void watch_links(struct slots *set)
+{
+    for (unsigned i = 0; i < set->count && !set->link_watch; i++)
+        if (slot_device_uses_kernel(set->slots[i]))
+            set->link_watch = link_watch_new(set->loop, on_link_dead, set);
+}
+
+struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
+                        char error[CONFIG_ERROR_MAX])
 {
     struct slots *set = mem_alloc(sizeof *set);
     set->loop = loop;
+    set->kernel = kernel;
+    set->step_timeout_ms = config->step_timeout_ms;
+    state_load(&set->state, loop, config->runtime_dir, config->state_secrets);
     set->file_directory = mem_strdup(config->file_directory);
     set->runtime_dir = mem_strdup(config->runtime_dir);
     set->budget.limit = budget_for(config->cache_size);
@@ -52,8 +71,9 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, char error
             slots_close(set, ignore_closed, NULL);
             return NULL;
         }
+    watch_links(set);
     for (unsigned i = 0; i < set->count; i++)
-        slot_insert_configured(set->slots[i]);
+        slot_start(set->slots[i]);
     return set;
 }
 
@@ -102,19 +122,20 @@ static bool same_socket(const struct slot *slot, const struct config_slot *confi
 }
 
 /* First everything that can fail: the sockets. */
-static bool reload_prepare(struct slots *set, struct reload_slot *plan, const struct config_slot *config,
-                           char error[CONFIG_ERROR_MAX])
+static bool reload_prepare(struct slots *set, struct reload_slot *plan, unsigned index,
+                           const struct config_slot *config, char error[CONFIG_ERROR_MAX])
 {
     plan->config = config;
     plan->slot = slots_find(set, config->name);
     if (!plan->slot) {
-        plan->slot = slot_new(set, config, error);
+        plan->slot = slot_new(set, index, config, error);
         plan->changed = false;
         plan->socket = NULL;
         plan->listener = NULL;
         return plan->slot;
     }
-    plan->changed = !config_slot_equal(&plan->slot->config, config);
+    bool moves = plan->slot->index != index && slot_device_uses_kernel(plan->slot); /* another device by default */
+    plan->changed = moves || !config_slot_equal(&plan->slot->config, config);
     char *path = slot_socket_path(config, set->runtime_dir);
     if (!plan->changed || same_socket(plan->slot, config, path)) {
         mem_free(path);
@@ -155,7 +176,7 @@ static void reload_apply_one(struct reload_slot *plan, bool is_new)
         slot->socket = plan->socket;
     }
     if (is_new)
-        slot_insert_configured(slot);
+        slot_start(slot);
     else if (plan->changed)
         slot_reconfigure(slot, plan->config);
 }
@@ -186,7 +207,7 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
 {
     struct reload_slot plans[CONFIG_SLOTS_MAX] = {0};
     for (unsigned i = 0; i < config->slot_count; i++)
-        if (!reload_prepare(set, &plans[i], &config->slots[i], error)) {
+        if (!reload_prepare(set, &plans[i], i, &config->slots[i], error)) {
             reload_undo(set, plans, i + 1);
             return -EINVAL;
         }
@@ -195,8 +216,57 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
     set->file_directory = mem_strdup(config->file_directory);
     set->context.file_directory = set->file_directory;
     set->budget.limit = budget_for(config->cache_size);
+    set->step_timeout_ms = config->step_timeout_ms;
+    set->state.secrets = config->state_secrets;
+    watch_links(set);
     cache_resize(set->context.cache, config->cache_size, config->cache_slot_minimum);
     return 0;
+}
+
+/* --- what outlives the process --- */
+
+static const struct slot_media *media_of(struct slot *slot)
+{
+    if (slot->state != SLOT_READY || !slot->wanted)
+        return slot->restoring; /* still to be gone on with, or NULL */
+    struct slot_media *media = &slot->media;
+    snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
+    media->size = slot->source->size;
+    media->device = slot->device.nbd.index;
+    media->keepable = pipeline_keepable(slot->source);
+    mem_free(media->identity);
+    media->identity = mem_strdup(slot->source->identity);
+    return media;
+}
+
+void slots_save_state(struct slots *set)
+{
+    const struct slot_media *media[CONFIG_SLOTS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < set->count; i++) {
+        media[count] = media_of(set->slots[i]);
+        count += media[count] != NULL;
+    }
+    state_save(&set->state, media, count);
+}
+
+bool slots_may_keep(const struct slots *set, char error[CONFIG_ERROR_MAX])
+{
+    for (unsigned i = 0; i < set->count; i++) {
+        const struct slot *slot = set->slots[i];
+        if (slot->state != SLOT_READY || pipeline_keepable(slot->source))
+            continue;
+        snprintf(error, CONFIG_ERROR_MAX, "%s: what was written to the medium is in memory only (eject it first)",
+                 slot->config.name);
+        return false;
+    }
+    return true;
+}
+
+void slots_keep(struct slots *set, void (*kept)(void *arg), void *arg)
+{
+    slots_save_state(set);
+    state_flush(&set->state, kept, arg);
 }
 
 /* --- the end --- */
@@ -207,16 +277,24 @@ static void on_curl_closed(void *arg)
     void (*closed)(void *arg) = set->closed;
     void *closed_arg = set->closed_arg;
     cache_free(set->context.cache);
+    state_free(&set->state);
     mem_free(set->file_directory);
     mem_free(set->runtime_dir);
     mem_free(set);
     closed(closed_arg);
 }
 
+static void on_state_written(void *arg)
+{
+    struct slots *set = arg;
+    curl_loop_close(set->context.curl, on_curl_closed, set);
+}
+
 static void on_all_gone(struct defer *defer)
 {
     struct slots *set = container_of(defer, struct slots, closed_defer);
-    curl_loop_close(set->context.curl, on_curl_closed, set);
+    link_watch_close(set->link_watch);
+    state_flush(&set->state, on_state_written, set);
 }
 
 void slots_slot_gone(struct slots *set)
@@ -233,7 +311,9 @@ void slots_close(struct slots *set, void (*closed)(void *arg), void *arg)
     defer_setup(&set->closed_defer, on_all_gone);
     if (set->alive == 0)
         defer_schedule(set->loop, &set->closed_defer);
-    for (unsigned i = 0; i < set->count; i++)
+    unsigned count = set->count;
+    set->count = 0; /* and so the state is saved as empty */
+    slots_save_state(set);
+    for (unsigned i = 0; i < count; i++)
         slot_leave(set->slots[i]);
-    set->count = 0;
 }

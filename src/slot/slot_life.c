@@ -1,0 +1,244 @@
+/* How a slot is made, changed by a reload, started after a restart, and removed. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "slot/slot_internal.h"
+
+/* --- its socket --- */
+
+char *slot_socket_path(const struct config_slot *config, const char *runtime_dir)
+{
+    if (config->socket && *config->socket)
+        return mem_strdup(config->socket);
+    size_t size = strlen(runtime_dir) + sizeof config->name + 8;
+    char *path = mem_alloc(size);
+    snprintf(path, size, "%s/%s.sock", runtime_dir, config->name);
+    return path;
+}
+
+static void on_client(struct listener *listener, struct stream *stream)
+{
+    struct slot *slot = listener_owner(listener);
+    nbd_server_add_client(slot->server, stream);
+}
+
+struct listener *slot_listen(struct slot *slot, const struct config_slot *config, const char *path,
+                             char error[CONFIG_ERROR_MAX])
+{
+    struct listener_options options = {
+        .path = path,
+        .mode = (unsigned)config->socket_mode,
+        .group = config->socket_group,
+        .backlog = 128,
+    };
+    int status;
+    char why[CONFIG_ERROR_MAX - 64];
+    struct listener *listener = listener_new(slot->set->loop, &options, on_client, slot, &status, why, sizeof why);
+    if (!listener)
+        snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config->name, why);
+    return listener;
+}
+
+/* --- made --- */
+
+struct slot *slot_new(struct slots *set, unsigned index, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
+{
+    struct slot *slot = mem_alloc(sizeof *slot);
+    slot->set = set;
+    slot->index = index;
+    list_init(&slot->ejecting);
+    config_slot_copy(&slot->config, config);
+    slot->socket = slot_socket_path(config, set->runtime_dir);
+    slot->listener = slot_listen(slot, config, slot->socket, error);
+    if (!slot->listener) {
+        config_slot_clear(&slot->config);
+        mem_free(slot->socket);
+        mem_free(slot);
+        return NULL;
+    }
+    struct nbd_server_options options = {
+        .who = slot->config.name,
+        .export_name = slot->config.name,
+        .description = config->media == MEDIA_CD ? "CD/DVD drive" : "USB stick",
+        .max_connections = (unsigned)config->max_connections,
+        .idle_timeout_ms = config->idle_timeout_ms,
+        .budget = &set->budget,
+    };
+    slot->server = nbd_server_new(set->loop, &options);
+    uv_timer_init(set->loop, &slot->tick);
+    uv_timer_init(set->loop, &slot->restore_timer);
+    slot->tick.data = slot->restore_timer.data = slot;
+    slot_device_setup(slot);
+    set->alive++;
+    return slot;
+}
+
+/* --- started --- */
+
+static void on_configured(void *arg, int status, const char *error)
+{
+    if (status != 0)
+        log_error(arg, "the configured image was not inserted: %s", error);
+}
+
+static void insert_configured(struct slot *slot)
+{
+    struct slot_insert_options options = {.verify = -1, .writable = -1};
+    if (*slot->config.image)
+        slot_insert(slot, slot->config.image, &options, on_configured, slot->config.name);
+}
+
+static void restore_try(struct slot *slot);
+
+static void on_restore_timer(uv_timer_t *timer)
+{
+    restore_try(timer->data);
+}
+
+static void restore_end(struct slot *slot)
+{
+    slot->restoring = NULL;
+    slot->device.reconnect = false;
+    uv_timer_stop(&slot->restore_timer);
+}
+
+static void on_restored(void *arg, int status, const char *error)
+{
+    struct slot *slot = arg;
+    if (status == 0) {
+        log_notice(slot->config.name, "goes on with the medium of before the restart");
+        slot->device.swept = true;
+        restore_end(slot);
+    } else if (uv_now(slot->set->loop) < slot->restore_until) {
+        uv_timer_start(&slot->restore_timer, on_restore_timer, SLOT_RESTORE_MS, 0);
+    } else {
+        log_error(slot->config.name, "does not go on with the medium of before the restart: %s", error);
+        restore_end(slot);
+        slot_step(slot); /* sweeps */
+    }
+}
+
+static void restore_try(struct slot *slot)
+{
+    const struct slot_media *media = slot->restoring;
+    struct slot_insert_options options = {
+        .user = media->user,
+        .password = media->password,
+        .bearer_token = media->bearer_token,
+        .ca_file = media->ca_file,
+        .verify = media->verify,
+        .writable = media->writable,
+    };
+    slot->device.reconnect = slot_device_uses_kernel(slot);
+    slot->restore_now = true;
+    slot_insert(slot, media->url, &options, on_restored, slot);
+}
+
+void slot_restore_cancel(struct slot *slot)
+{
+    slot->restore_until = 0; /* a try under way is the last */
+    if (slot->restoring && slot->state == SLOT_EMPTY)
+        restore_end(slot);
+}
+
+void slot_start(struct slot *slot)
+{
+    struct slot_media *media = state_find(&slot->set->state, slot->config.name);
+    if (media && media->device == slot->device.nbd.index) {
+        slot->restoring = media;
+        slot->restore_until = uv_now(slot->set->loop) + slot->config.restart_grace_ms;
+        restore_try(slot);
+        return;
+    }
+    insert_configured(slot);
+    slot_step(slot);
+}
+
+/* --- changed --- */
+
+static void apply_next_config(struct slot *slot)
+{
+    config_slot_clear(&slot->config);
+    slot->config = *slot->next_config;
+    mem_free(slot->next_config);
+    slot->next_config = NULL;
+    slot_device_setup(slot);
+    insert_configured(slot);
+    slot_settle(slot);
+}
+
+void slot_reconfigure(struct slot *slot, const struct config_slot *config)
+{
+    if (!slot->next_config)
+        slot->next_config = mem_alloc(sizeof *slot->next_config);
+    else
+        config_slot_clear(slot->next_config);
+    config_slot_copy(slot->next_config, config);
+    if (slot->state == SLOT_EMPTY)
+        slot_step(slot);
+    else
+        slot_eject(slot, slot_ignore_done, NULL);
+}
+
+/* --- removed --- */
+
+static void on_slot_closed(struct closing *closing)
+{
+    struct slot *slot = container_of(closing, struct slot, closing);
+    struct slots *set = slot->set;
+    config_slot_clear(&slot->config);
+    if (slot->next_config)
+        config_slot_clear(slot->next_config);
+    mem_free(slot->next_config);
+    mem_free(slot->socket);
+    mem_free(slot);
+    slots_slot_gone(set);
+}
+
+static void on_server_closed(void *arg)
+{
+    struct slot *slot = arg;
+    closing_begin(&slot->closing, slot->set->loop, on_slot_closed);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->tick);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->restore_timer);
+    closing_end(&slot->closing);
+}
+
+static void finish_leaving(struct slot *slot)
+{
+    if (!slot->listener)
+        return; /* it is on its way */
+    listener_close(slot->listener);
+    slot->listener = NULL;
+    nbd_server_close(slot->server, on_server_closed, slot);
+}
+
+/* What is of ours in the kernel goes before the slot does, or its configuration. */
+void slot_settle(struct slot *slot)
+{
+    struct slot_device *device = &slot->device;
+    if (device->running || slot->source)
+        return;
+    bool going = slot->leaving || slot->next_config;
+    if (going && device->touched)
+        slot_device_start(slot, JOB_REMOVE);
+    else if (slot->leaving)
+        finish_leaving(slot);
+    else if (slot->next_config)
+        apply_next_config(slot);
+    else if (!device->swept && !slot->restoring && slot_device_uses_kernel(slot))
+        slot_device_start(slot, JOB_PREPARE);
+}
+
+void slot_leave(struct slot *slot)
+{
+    slot->leaving = true;
+    slot_restore_cancel(slot);
+    if (slot->state == SLOT_EMPTY)
+        slot_step(slot);
+    else
+        slot_eject(slot, slot_ignore_done, NULL);
+}

@@ -1,0 +1,58 @@
+/*
+ * What outlives the process: RUNTIME-DIR/state.json says which medium is in which
+ * slot, so that a daemon that was killed, or stopped to be replaced, goes on where
+ * it was. It is written whenever a medium was put in or taken out, in a thread,
+ * with mode 0600 and atomically. Secrets are only written when the configuration
+ * allows it (state-secrets): otherwise such a medium can't be gone on with.
+ */
+#ifndef SLOT_STATE_H
+#define SLOT_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/work.h"
+#include "config/config.h"
+
+/* What an insert was given; strings are owned, NULL when not given. */
+struct slot_media {
+    char slot[CONFIG_SLOT_NAME_MAX];
+    char *url, *user, *password, *bearer_token, *ca_file;
+    int verify, writable; /* -1: as the config has it */
+    /* Of the opened image, to see that it is the same one. */
+    uint64_t size;
+    char *identity;
+    unsigned device; /* N of /dev/nbdN */
+    bool keepable;   /* nothing of it is in this process's memory alone */
+};
+
+void slot_media_clear(struct slot_media *media);
+
+struct state {
+    uv_loop_t *loop;
+    char *path;
+    bool secrets;
+    struct slot_media *found; /* as the file had them at the start */
+    unsigned found_count;
+
+    struct work work;
+    char *text;      /* what is being written */
+    char *next;      /* what is to be written after that */
+    bool writing;
+    int status;
+    void (*idle)(void *arg); /* once, when nothing is to be written any more */
+    void *idle_arg;
+};
+
+/* Reads the file, if there is one; a damaged one is logged and taken as empty. */
+void state_load(struct state *state, uv_loop_t *loop, const char *runtime_dir, bool secrets);
+/* The entry of that slot, owned by the state; NULL: none. */
+struct slot_media *state_find(struct state *state, const char *slot);
+/* Writes the media as the new state; they are only read during the call. */
+void state_save(struct state *state, const struct slot_media *const *media, unsigned count);
+/* `idle` comes once all is written, inside the call when it is already. */
+void state_flush(struct state *state, void (*idle)(void *arg), void *arg);
+void state_free(struct state *state);
+
+#endif
