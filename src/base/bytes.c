@@ -144,6 +144,22 @@ void slices_take(struct slices *to, struct slices *from)
     slices_init(from);
 }
 
+void slices_add_part(struct slices *to, const struct slices *from, uint64_t offset, uint64_t length)
+{
+    assert(offset <= from->length && length <= from->length - offset);
+    for (uint32_t i = 0; length > 0; i++) {
+        const struct slice *s = &from->v[i];
+        if (offset >= s->length) {
+            offset -= s->length;
+            continue;
+        }
+        uint32_t part = s->length - offset < length ? (uint32_t)(s->length - offset) : (uint32_t)length;
+        slices_add(to, s->bytes, s->offset + (uint32_t)offset, part);
+        length -= part;
+        offset = 0;
+    }
+}
+
 enum copy_kind { COPY_OUT, COPY_IN, COPY_ZERO };
 
 static void slices_copy(const struct slices *list, uint64_t offset, unsigned char *memory, uint64_t length,

@@ -73,6 +73,8 @@ void slices_add(struct slices *list, struct bytes *bytes, uint32_t offset, uint3
 void slices_alloc(struct slices *list, uint64_t length, uint32_t piece);
 /* Moves all slices of `from` behind those of `to`. */
 void slices_take(struct slices *to, struct slices *from);
+/* Appends references to part of `from`; the range must lie inside it. */
+void slices_add_part(struct slices *to, const struct slices *from, uint64_t offset, uint64_t length);
 /* Copies out of, into, or zeroes the range; it must lie inside the list. */
 void slices_copy_out(const struct slices *list, uint64_t offset, void *to, size_t length);
 void slices_copy_in(struct slices *list, uint64_t offset, const void *from, size_t length);

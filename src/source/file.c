@@ -20,11 +20,14 @@
 #define FILE_BLOCK 4096u
 #define FILE_IOVECS 128 /* pieces a call; a request has fewer */
 #define FILE_ZEROES (64u << 10)
+#define FILE_MODE 0600 /* of a file that is made here */
 
 struct file_source {
     struct source source;
     char *path, *directory;
     bool writable;
+    uint64_t create_size;
+    bool remove_at_close;
     int fd;
     bool is_device;
     struct work work;     /* opening, closing */
@@ -53,8 +56,9 @@ static struct file_source *file_of(struct source *source)
 
 static int open_beneath(const struct file_source *file, int flags)
 {
+    mode_t mode = flags & O_CREAT ? FILE_MODE : 0;
     if (!file->directory)
-        return open(file->path, flags);
+        return open(file->path, flags, mode);
     size_t n = strlen(file->directory);
     while (n > 0 && file->directory[n - 1] == '/')
         n--;
@@ -65,7 +69,7 @@ static int open_beneath(const struct file_source *file, int flags)
     int dir = open(file->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -1;
-    struct open_how how = {.flags = (uint64_t)flags, .resolve = RESOLVE_BENEATH};
+    struct open_how how = {.flags = (uint64_t)flags, .mode = mode, .resolve = RESOLVE_BENEATH};
     int fd = (int)syscall(SYS_openat2, dir, file->path + n + 1, &how, sizeof how);
     int error = errno;
     close(dir);
@@ -79,11 +83,38 @@ static int file_failed(struct file_source *file, int status, const char *hint)
     return status;
 }
 
+/* The folder's entry for a new file must outlast the power as its content does. */
+static int sync_folder(const struct file_source *file)
+{
+    char *folder = mem_strdup(file->path);
+    char *slash = strrchr(folder, '/');
+    slash[slash == folder] = '\0';
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int status = fd < 0 || fsync(fd) != 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    mem_free(folder);
+    return status;
+}
+
+static int give_size(struct file_source *file, struct stat *st)
+{
+    if (ftruncate(file->fd, (off_t)file->create_size) != 0 || fsync(file->fd) != 0)
+        return -errno;
+    int status = sync_folder(file);
+    return status == 0 && fstat(file->fd, st) != 0 ? -errno : status;
+}
+
 static int check_kind(struct file_source *file)
 {
     struct stat st;
     if (fstat(file->fd, &st) != 0)
         return file_failed(file, -errno, "");
+    if (file->create_size > 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
+        int status = give_size(file, &st);
+        if (status != 0)
+            return file_failed(file, status, " (it could not be made as large as it must be)");
+    }
     if (S_ISBLK(st.st_mode)) {
         file->is_device = true;
         if (ioctl(file->fd, BLKGETSIZE64, &file->work_size) != 0)
@@ -107,6 +138,8 @@ static void open_run(struct work *work)
     /* O_NONBLOCK: a FIFO must not hold a pool thread until it has a writer. */
     int flags = (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     file->fd = open_beneath(file, flags);
+    if (file->fd < 0 && errno == ENOENT && file->create_size > 0)
+        file->fd = open_beneath(file, flags | O_CREAT | O_EXCL);
     if (file->fd >= 0)
         file->work_status = check_kind(file);
     else if (errno == EXDEV)
@@ -115,9 +148,20 @@ static void open_run(struct work *work)
         file->work_status = file_failed(file, -errno, errno == ENOENT ? " (check the path)" : "");
 }
 
+/* Only if the name is still this file's. */
+static void remove_file(const struct file_source *file)
+{
+    struct stat opened, named;
+    if (fstat(file->fd, &opened) == 0 && S_ISREG(opened.st_mode) && lstat(file->path, &named) == 0 &&
+        opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
+        unlink(file->path);
+}
+
 static void close_run(struct work *work)
 {
     struct file_source *file = container_of(work, struct file_source, work);
+    if (file->fd >= 0 && file->remove_at_close)
+        remove_file(file);
     if (file->fd >= 0)
         close(file->fd);
     file->fd = -1;
@@ -355,6 +399,8 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
     file->path = mem_strdup(options->path);
     file->directory = options->directory && *options->directory ? mem_strdup(options->directory) : NULL;
     file->writable = options->writable;
+    file->create_size = options->writable ? options->create_size : 0;
+    file->remove_at_close = options->remove_at_close;
     file->fd = -1;
     list_init(&file->queue);
     list_init(&file->idle);
@@ -363,4 +409,10 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
         list_append(&file->idle, &file->jobs[i].link);
     }
     return &file->source;
+}
+
+void file_source_remove_at_close(struct source *source, bool remove)
+{
+    assert(source->state != SOURCE_CLOSING);
+    file_of(source)->remove_at_close = remove;
 }

@@ -1,0 +1,18 @@
+/*
+ * A source on a source that is a little larger: some drives' sizes must be a
+ * multiple of a sector, or of a minimum. What lies past the lower source's end
+ * reads as zeroes, and takes no write but zeroes (ENOSPC). The lower source never
+ * gets a request past its end; one that lies before it is handed straight on.
+ */
+#ifndef BLOCK_PAD_H
+#define BLOCK_PAD_H
+
+#include "block/source.h"
+
+/* Owns `lower`. Its size becomes at least `minimum`, then the next multiple of
+ * `multiple` (1: any), both in bytes. */
+struct source *pad_source_new(struct source *lower, uint32_t multiple, uint64_t minimum);
+/* What lies below; for asking a lower source what only it knows. */
+struct source *pad_source_lower(struct source *source);
+
+#endif

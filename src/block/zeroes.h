@@ -1,0 +1,12 @@
+/*
+ * Zeroes without memory of their own: every slice refers to one piece that the
+ * whole process shares and nobody may write to.
+ */
+#ifndef BLOCK_ZEROES_H
+#define BLOCK_ZEROES_H
+
+#include "base/bytes.h"
+
+void zeroes_add(struct slices *list, uint64_t length);
+
+#endif
