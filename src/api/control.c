@@ -174,12 +174,12 @@ static void watch_line(struct control_client *client)
     slot_get_status(slot, &s);
     uint64_t now = uv_now(client->control->loop), elapsed = now - client->watched_at;
     uint64_t moved = s.server.read_bytes >= client->watched_bytes ? s.server.read_bytes - client->watched_bytes : 0;
-    uint64_t reads = s.stats.hits + s.stats.misses;
+    uint64_t reads = s.counters.source.hits + s.counters.source.misses;
     text_human_size(s.server.read_bytes, bytes);
     text_human_size(elapsed ? moved * 1000 / elapsed : 0, rate);
     snprintf(line, sizeof line, "%s: %s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms\n", s.name,
-             slot_state_name(s.state), bytes, rate, reads ? 100.0 * (double)s.stats.hits / (double)reads : 0.0,
-             (double)s.stats.rtt_us / 1000);
+             slot_state_name(s.state), bytes, rate, reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0,
+             (double)s.counters.source.rtt_us / 1000);
     client->watched_bytes = s.server.read_bytes;
     client->watched_at = now;
     if (client->stream->unsent < CONTROL_UNSENT_MAX) /* a slow reader misses lines */

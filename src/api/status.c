@@ -75,8 +75,8 @@ char *status_stats(struct slot *slot)
     struct slot_status s;
     char rate[TEXT_SIZE_MAX];
     slot_get_status(slot, &s);
-    text_human_size(s.stats.bandwidth, rate);
-    uint64_t reads = s.stats.hits + s.stats.misses;
+    text_human_size(s.counters.source.bandwidth, rate);
+    uint64_t reads = s.counters.source.hits + s.counters.source.misses;
     add(&text, "slot: %s\nstate: %s\nattach: %s\n", s.name, slot_state_name(s.state), attach_name(s.attach));
     if (*s.device)
         add(&text, "device: %s\n", s.device);
@@ -84,12 +84,14 @@ char *status_stats(struct slot *slot)
                "\nclient-errors: %" PRIu64 "\n",
         s.server.connections, s.server.reads, s.server.read_bytes, s.server.writes, s.server.write_bytes, s.server.errors);
     add(&text, "source-requests: %" PRIu64 "\nsource-bytes: %" PRIu64 "\nsource-errors: %" PRIu64 "\nsource-retries: %" PRIu64 "\n",
-        s.stats.requests, s.stats.bytes, s.stats.errors, s.stats.retries);
-    add(&text, "round-trip: %.1f ms\nbandwidth: %s/s\n", (double)s.stats.rtt_us / 1000, rate);
+        s.counters.source.requests, s.counters.source.bytes, s.counters.source.errors, s.counters.source.retries);
+    add(&text, "round-trip: %.1f ms\nbandwidth: %s/s\n", (double)s.counters.source.rtt_us / 1000, rate);
     add(&text, "cache-hits: %" PRIu64 "\ncache-misses: %" PRIu64 "\nhit-rate: %.1f %%\nread-ahead: %" PRIu64
                "\nread-ahead-wasted: %" PRIu64 "\ncached: %" PRIu64 "\n",
-        s.stats.hits, s.stats.misses, reads ? 100.0 * (double)s.stats.hits / (double)reads : 0.0, s.stats.prefetched,
-        s.stats.wasted, s.cached);
+        s.counters.source.hits, s.counters.source.misses, reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0, s.counters.source.prefetched,
+        s.counters.source.wasted, s.counters.cached);
+    if (s.counters.overlay_bound > 0)
+        add(&text, "overlay: %" PRIu64 " of %" PRIu64 "\n", s.counters.overlay_used, s.counters.overlay_bound);
     return text.start;
 }
 
@@ -173,9 +175,11 @@ static json_t *json_slot(struct slot *slot)
     json_object_set_new(o, "device", *s.device ? json_string(s.device) : json_null());
     json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
     json_object_set_new(o, "error", *s.error ? json_text(s.error) : json_null());
-    json_object_set_new(o, "stats", json_stats(&s.stats));
+    json_object_set_new(o, "stats", json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));
-    put(o, "cached", s.cached);
+    put(o, "cached", s.counters.cached);
+    put(o, "overlay_used", s.counters.overlay_used);
+    put(o, "overlay_bound", s.counters.overlay_bound);
     return o;
 }
 

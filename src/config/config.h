@@ -25,6 +25,7 @@ enum config_media { MEDIA_CD, MEDIA_DISK };
 /* Each shows the medium on the NBD socket too. */
 enum config_attach { ATTACH_AUTO, ATTACH_SOCKET, ATTACH_NBD, ATTACH_USB };
 enum config_present { PRESENT_ALWAYS, PRESENT_INSERTED };
+enum config_overlay { OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_FILE };
 enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
@@ -75,6 +76,10 @@ struct config_slot {
     uint64_t socket_mode;          /* socket-mode = 0600 (octal) */
     char *socket_group;            /* socket-group = "" */
     bool writable;                 /* writable = no: writes reach the source if it can */
+    enum config_overlay overlay;   /* overlay = none | memory | file: where writes go instead */
+    uint64_t overlay_size;         /* overlay-size = 64M */
+    bool overlay_keep;             /* overlay-keep = no: a file is kept at the eject */
+    char *overlay_directory;       /* overlay-directory = /var/lib/nbd-proxy */
     uint64_t max_connections;      /* max-connections = 16 */
     uint64_t idle_timeout_ms;      /* idle-timeout = 0s: never */
     char *image;                   /* image = "": inserted at start */

@@ -13,6 +13,7 @@ static const char *const target_names[] = {"stderr", "syslog", NULL};
 static const char *const media_names[] = {"cd", "disk", NULL};
 static const char *const attach_names[] = {"auto", "socket", "nbd", "usb", NULL};
 static const char *const present_names[] = {"always", "inserted", NULL};
+static const char *const overlay_names[] = {"none", "memory", "file", NULL};
 static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
@@ -120,6 +121,16 @@ const struct key config_keys[] = {
     SLOT("eject-patience", usb.eject_patience_ms, KEY_DURATION, 0, MINUTES(5), NULL, "5s",
          "How long a host that locks the medium is waited for at an eject; then it is taken out by force."),
     SLOT("writable", writable, KEY_BOOL, 0, 0, NULL, "no", "Let writes reach an image that can be written to (a local file)."),
+    SLOT("overlay", overlay, KEY_ENUM, OVERLAY_NONE, 0, overlay_names, "none",
+         "Let the host write to any image without changing it: what it writes is kept in memory, or in a file of "
+         "overlay-directory. In memory it is lost with the daemon, and such a medium does not go on after a restart."),
+    SLOT("overlay-size", overlay_size, KEY_SIZE, 1ull << 20, 1ull << 40, NULL, "64M",
+         "How much may be written to the overlay; then writes fail, as on a full disk. Memory is taken as it is needed, "
+         "beside cache-size."),
+    SLOT("overlay-keep", overlay_keep, KEY_BOOL, 0, 0, NULL, "no",
+         "Keep the overlay's file at the eject: the next insert of the same URL goes on with what was written."),
+    SLOT("overlay-directory", overlay_directory, KEY_STRING, 1, 4000, NULL, "/var/lib/nbd-proxy",
+         "The folder of overlay files. It must exist."),
     SLOT("max-connections", max_connections, KEY_UINT, 1, 64, NULL, "16", "NBD clients at a time."),
     SLOT("idle-timeout", idle_timeout_ms, KEY_DURATION, 0, MINUTES(1440), NULL, "0s",
          "An NBD client without a request for that long is disconnected. 0s: never."),

@@ -1,11 +1,15 @@
 #include "slot/pipeline.h"
 
 #include <curl/curl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/text.h"
+#include "block/memory.h"
+#include "block/overlay.h"
+#include "block/pad.h"
 #include "block/trace.h"
 #include "source/file.h"
 #include "source/http.h"
@@ -54,8 +58,9 @@ static struct source *http_pipeline(const struct pipeline_context *context, cons
         snprintf(error, SLOT_ERROR_MAX, "%s: %.200s", shown, reason);
         return NULL;
     }
-    if (options->writable > 0) {
-        snprintf(error, SLOT_ERROR_MAX, "an image on a web server can't be written to (leave out writable=yes)");
+    if (options->writable > 0 && config->overlay == OVERLAY_NONE) {
+        snprintf(error, SLOT_ERROR_MAX,
+                 "an image on a web server can't be written to (leave out writable=yes, or give the slot an overlay)");
         return NULL;
     }
     struct http_source_options http = {
@@ -95,20 +100,79 @@ static struct source *file_pipeline(const struct pipeline_context *context, cons
     struct file_source_options file = {
         .path = path,
         .directory = context->file_directory,
-        .writable = option(options->writable, config->writable),
+        .writable = config->overlay == OVERLAY_NONE && option(options->writable, config->writable),
     };
     struct source *source = file_source_new(context->loop, config->name, &file);
     mem_free(path);
     return source;
 }
 
-struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config, const char *url,
+/* --- the overlay --- */
+
+static uint64_t hash(const char *text)
+{
+    uint64_t value = 0xcbf29ce484222325ull; /* FNV-1a: it only has to tell images apart */
+    for (; *text; text++)
+        value = (value ^ (unsigned char)*text) * 0x100000001b3ull;
+    return value;
+}
+
+/* One file for each slot and image, so that a kept one is found again. */
+static char *overlay_path(const struct config_slot *config, const char *url)
+{
+    size_t size = strlen(config->overlay_directory) + sizeof config->name + 32;
+    char *path = mem_alloc(size), *shown = mem_alloc(SLOT_URL_MAX);
+    text_url_public(url, shown, SLOT_URL_MAX);
+    snprintf(path, size, "%s/%s-%016" PRIx64 ".overlay", config->overlay_directory, config->name, hash(shown));
+    mem_free(shown);
+    return path;
+}
+
+static struct source *overlay_store(const struct pipeline_context *context, const struct config_slot *config,
+                                    const struct pipeline_drive *drive, const char *path)
+{
+    uint64_t size = overlay_store_size(config->overlay_size);
+    if (config->overlay == OVERLAY_MEMORY)
+        return memory_source_new(context->loop, config->name, size);
+    struct file_source_options file = {
+        .path = path,
+        .writable = true,
+        .create_size = size,
+        .remove_at_close = !config->overlay_keep,
+        .fresh = !config->overlay_keep && !drive->resume,
+    };
+    return file_source_new(context->loop, config->name, &file);
+}
+
+static struct source *overlay_on(struct source *lower, const struct pipeline_context *context,
+                                 const struct config_slot *config, const struct pipeline_drive *drive, const char *url)
+{
+    char *path = overlay_path(config, url);
+    struct overlay_options options = {
+        .store_name = config->overlay == OVERLAY_MEMORY ? "memory" : path,
+        .boot_id = context->boot_id,
+        .sync_at_close = config->overlay == OVERLAY_FILE && config->overlay_keep,
+    };
+    struct source *source = overlay_source_new(lower, overlay_store(context, config, drive, path), &options);
+    mem_free(path);
+    return source;
+}
+
+/* --- all of it --- */
+
+struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
+                            const struct pipeline_drive *drive, const char *url,
                             const struct slot_insert_options *options, char error[SLOT_ERROR_MAX])
 {
     bool is_file = *url == '/' || strncasecmp(url, "file://", 7) == 0;
+    bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
     struct source *source = is_file ? file_pipeline(context, config, url, options, error)
                                     : http_pipeline(context, config, url, options, error);
-    return source ? trace_source_new(source) : NULL;
+    if (!source)
+        return NULL;
+    if (overlaid)
+        source = overlay_on(source, context, config, drive, url);
+    return trace_source_new(pad_source_new(source, drive->multiple, drive->minimum));
 }
 
 void pipeline_set_trace(struct source *source, bool on)
@@ -116,21 +180,45 @@ void pipeline_set_trace(struct source *source, bool on)
     trace_source_set(source, on);
 }
 
-void pipeline_stats(struct source *source, struct source_stats *stats, uint64_t *cached)
+static bool is_stage(const struct source *source, const char *name)
 {
-    const struct source *lower = trace_source_lower(source);
-    *stats = lower->stats;
-    *cached = strcmp(lower->ops->name, "cache") == 0 ? cache_source_cached(lower) : 0;
+    return strcmp(source->ops->name, name) == 0;
 }
 
-bool pipeline_keepable(const struct source *source)
+static struct source *overlay_of(struct source *source)
 {
-    (void)source;
-    return true;
+    struct source *stage = pad_source_lower(trace_source_lower(source));
+    return is_stage(stage, "overlay") ? stage : NULL;
+}
+
+/* What has the counters: the cache, or a source that needs none. */
+static struct source *image_of(struct source *source)
+{
+    struct source *overlay = overlay_of(source);
+    return overlay ? overlay_source_lower(overlay) : pad_source_lower(trace_source_lower(source));
+}
+
+void pipeline_count(struct source *source, struct slot_counters *counters)
+{
+    const struct source *image = image_of(source), *overlay = overlay_of(source);
+    struct overlay_usage usage = {0};
+    if (overlay)
+        overlay_source_used(overlay, &usage);
+    *counters = (struct slot_counters){
+        .source = image->stats,
+        .cached = is_stage(image, "cache") ? cache_source_cached(image) : 0,
+        .overlay_used = usage.used,
+        .overlay_bound = usage.bound,
+    };
+}
+
+bool pipeline_keepable(struct source *source, const struct config_slot *config)
+{
+    return !overlay_of(source) || config->overlay == OVERLAY_FILE;
 }
 
 const char *pipeline_error(struct source *source)
 {
-    const struct source *lower = trace_source_lower(source);
-    return *lower->error ? lower->error : source->error;
+    const struct source *overlay = overlay_of(source), *image = image_of(source);
+    return overlay && *overlay->error ? overlay->error : *image->error ? image->error : source->error;
 }

@@ -154,7 +154,7 @@ static void step_right(struct slot *slot)
     slot_move(slot, slot->attached ? SLOT_BINDING : SLOT_ATTACHING);
     if (!slot_device_uses_kernel(slot) || slot->bound)
         slot_ready(slot);
-    else if (!slot->device.swept && !slot->device.reconnect)
+    else if (!slot->attached && !slot->device.swept && !slot->device.reconnect)
         slot_device_start(slot, JOB_PREPARE);
     else
         slot_device_start(slot, slot->attached ? JOB_BIND : JOB_ATTACH);
@@ -287,7 +287,7 @@ static void unpaid(struct slot *slot, int status, const char *error)
     if (status == 0)
         return;
     log_error(slot->config.name, "%s", error);
-    slot->device.swept = false;
+    slot->device.swept = slot->device.unsweepable = false;
 }
 
 void slot_job_done(struct slot *slot, enum slot_job job, int status, const char *error)
@@ -314,6 +314,8 @@ void slot_job_done(struct slot *slot, enum slot_job job, int status, const char 
     case JOB_RECONNECT:
         if (status != 0)
             log_warning(slot->config.name, "%s", error);
+        if (status != 0 && job == JOB_PREPARE && slot->source)
+            slot_fail(slot, status, error);
         break;
     }
     if (slot->device.lost > 0 && slot->state == SLOT_READY && slot->wanted)
@@ -402,7 +404,8 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
         return;
     }
     char error[SLOT_ERROR_MAX] = "";
-    struct source *source = pipeline_new(&slot->set->context, &slot->config, url, options, error);
+    struct pipeline_drive drive = slot_device_drive(slot);
+    struct source *source = pipeline_new(&slot->set->context, &slot->config, &drive, url, options, error);
     if (!source) {
         snprintf(slot->error, sizeof slot->error, "%s", error);
         request_answer(slot, request, -EINVAL, error);
@@ -450,7 +453,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         text_url_name(slot->media.url, status->image_name, sizeof status->image_name);
     if (!slot->source)
         return;
-    pipeline_stats(slot->source, &status->stats, &status->cached);
+    pipeline_count(slot->source, &status->counters);
     if (slot->state == SLOT_READY) {
         status->size = slot->source->size;
         status->writable = slot->writable;

@@ -51,6 +51,12 @@ struct slot_insert_options {
     int writable; /* -1, 0, 1 */
 };
 
+struct slot_counters {
+    struct source_stats source;           /* of what talks to the image's server, the cache included */
+    uint64_t cached;                      /* bytes of the image in the cache */
+    uint64_t overlay_used, overlay_bound; /* bytes; 0 without an overlay */
+};
+
 struct slot_status {
     const char *name;
     unsigned index;
@@ -66,9 +72,8 @@ struct slot_status {
     bool writable;
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
     const char *error;      /* the last failure in words, "" if none since the last insert */
-    struct source_stats stats;
+    struct slot_counters counters;
     struct nbd_server_stats server;
-    uint64_t cached;        /* bytes of this slot's image in the cache */
 };
 
 struct slot;

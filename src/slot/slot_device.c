@@ -83,7 +83,7 @@ void slot_device_setup(struct slot *slot)
     device->kernel = slot->set->kernel;
     device->attach = resolve_attach(config->attach);
     device->eject_patience_ms = (unsigned)config->usb.eject_patience_ms;
-    device->swept = false;
+    device->swept = device->unsweepable = false;
     device->nbd = (struct kernel_nbd){
         .index = device_index(slot),
         .timeout_s = (unsigned)(timeout / 1000),
@@ -122,6 +122,17 @@ static bool choose_cdrom(struct slot *slot, uint64_t size, int *status, char err
                    KERNEL_CDROM_MAX);
     }
     return false;
+}
+
+struct pipeline_drive slot_device_drive(const struct slot *slot)
+{
+    bool cd = slot->config.media == MEDIA_CD, usb = slot->device.attach == ATTACH_USB;
+    struct pipeline_drive drive = {.multiple = 1, .resume = slot->restoring};
+    if (!slot_device_uses_kernel(slot))
+        return drive; /* a client of the socket sees the image as it is */
+    drive.multiple = cd ? KERNEL_CDROM_SECTOR : DEVICE_BLOCK;
+    drive.minimum = cd && usb ? KERNEL_CDROM_MIN : 0;
+    return drive;
 }
 
 int slot_device_choose(struct slot *slot, char error[SLOT_ERROR_MAX])
@@ -210,10 +221,14 @@ static void on_done(struct work *work)
     enum slot_job job = device->job;
     device->running = false;
     close_fds(device);
-    if (job == JOB_ATTACH)
+    if (job == JOB_ATTACH) {
         device->reconnect = false;
-    if (job == JOB_PREPARE)
-        device->swept = true;
+        device->swept |= device->status == 0;
+    }
+    if (job == JOB_PREPARE) {
+        device->swept = device->status == 0;
+        device->unsweepable = device->status != 0;
+    }
     if (job == JOB_REMOVE)
         device->touched = false;
     if (device->status != 0 && !*device->error)

@@ -62,7 +62,8 @@ struct slot_device {
     struct kernel_gadget gadget;
     struct kernel_medium medium;
     unsigned eject_patience_ms;
-    bool swept;     /* JOB_PREPARE has run: nothing of a process before us is left */
+    bool swept;     /* JOB_PREPARE has done its work: nothing of before is left */
+    bool unsweepable; /* it failed: not again before the next medium */
     bool touched;   /* something of ours may be in the kernel */
     bool reconnect; /* the device of before a restart is gone on with */
     unsigned lost;  /* connections that died, to be replaced */
@@ -129,6 +130,8 @@ void slot_ignore_done(void *arg, int status, const char *error);
 
 /* slot_device.c */
 void slot_device_setup(struct slot *slot);
+/* What the drive wants of an image. */
+struct pipeline_drive slot_device_drive(const struct slot *slot);
 /* How the opened source is shown: a CD or a disk, read-only or not; 0 or -errno. */
 int slot_device_choose(struct slot *slot, char error[SLOT_ERROR_MAX]);
 /* Starts the job; slot_job_done() comes later, also when there is nothing to do. */

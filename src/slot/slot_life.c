@@ -110,7 +110,6 @@ static void on_restored(void *arg, int status, const char *error)
     struct slot *slot = arg;
     if (status == 0) {
         log_notice(slot->config.name, "goes on with the medium of before the restart");
-        slot->device.swept = true;
         restore_end(slot);
     } else if (uv_now(slot->set->loop) < slot->restore_until) {
         uv_timer_start(&slot->restore_timer, on_restore_timer, SLOT_RESTORE_MS, 0);
@@ -229,7 +228,7 @@ void slot_settle(struct slot *slot)
         finish_leaving(slot);
     else if (slot->next_config)
         apply_next_config(slot);
-    else if (!device->swept && !slot->restoring && slot_device_uses_kernel(slot))
+    else if (!device->swept && !device->unsweepable && !slot->restoring && slot_device_uses_kernel(slot))
         slot_device_start(slot, JOB_PREPARE);
 }
 

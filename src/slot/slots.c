@@ -48,6 +48,16 @@ static void watch_links(struct slots *set)
             set->link_watch = link_watch_new(set->loop, on_link_dead, set);
 }
 
+static void read_boot_id(char *id, size_t size)
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!file || !fgets(id, (int)size, file))
+        *id = '\0';
+    if (file)
+        fclose(file);
+    id[strcspn(id, "\n")] = '\0';
+}
+
 struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
                         char error[CONFIG_ERROR_MAX])
 {
@@ -71,6 +81,7 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, const stru
             slots_close(set, ignore_closed, NULL);
             return NULL;
         }
+    read_boot_id(set->context.boot_id, sizeof set->context.boot_id);
     watch_links(set);
     for (unsigned i = 0; i < set->count; i++)
         slot_start(set->slots[i]);
@@ -233,7 +244,7 @@ static const struct slot_media *media_of(struct slot *slot)
     snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
     media->size = slot->source->size;
     media->device = slot->device.nbd.index;
-    media->keepable = pipeline_keepable(slot->source);
+    media->keepable = pipeline_keepable(slot->source, &slot->config);
     mem_free(media->identity);
     media->identity = mem_strdup(slot->source->identity);
     return media;
@@ -254,7 +265,7 @@ bool slots_may_keep(const struct slots *set, char error[CONFIG_ERROR_MAX])
 {
     for (unsigned i = 0; i < set->count; i++) {
         const struct slot *slot = set->slots[i];
-        if (slot->state != SLOT_READY || pipeline_keepable(slot->source))
+        if (slot->state != SLOT_READY || pipeline_keepable(slot->source, &slot->config))
             continue;
         snprintf(error, CONFIG_ERROR_MAX, "%s: what was written to the medium is in memory only (eject it first)",
                  slot->config.name);

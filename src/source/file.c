@@ -27,7 +27,7 @@ struct file_source {
     char *path, *directory;
     bool writable;
     uint64_t create_size;
-    bool remove_at_close;
+    bool remove_at_close, fresh;
     int fd;
     bool is_device;
     struct work work;     /* opening, closing */
@@ -137,6 +137,8 @@ static void open_run(struct work *work)
     struct file_source *file = container_of(work, struct file_source, work);
     /* O_NONBLOCK: a FIFO must not hold a pool thread until it has a writer. */
     int flags = (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    if (file->fresh)
+        unlink(file->path);
     file->fd = open_beneath(file, flags);
     if (file->fd < 0 && errno == ENOENT && file->create_size > 0)
         file->fd = open_beneath(file, flags | O_CREAT | O_EXCL);
@@ -401,6 +403,7 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
     file->writable = options->writable;
     file->create_size = options->writable ? options->create_size : 0;
     file->remove_at_close = options->remove_at_close;
+    file->fresh = options->fresh && file->create_size > 0;
     file->fd = -1;
     list_init(&file->queue);
     list_init(&file->idle);

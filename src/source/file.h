@@ -17,6 +17,7 @@ struct file_source_options {
      * sparse, for its owner only. One that is there keeps its size. */
     uint64_t create_size;
     bool remove_at_close;
+    bool fresh; /* with create_size: what is there is removed first */
 };
 
 struct source *file_source_new(uv_loop_t *loop, const char *who, const struct file_source_options *options);

@@ -16,7 +16,7 @@ import pytest
 for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
     os.environ.pop(name, None)
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
+TOP = pathlib.Path(__file__).resolve().parents[1]
 SANITIZED = os.environ.get("NBD_PROXY_SANITIZED") == "1"
 
 
@@ -208,7 +208,7 @@ def certificates(tmp_path_factory):
                 "-in", place / f"{name}.csr", "-out", place / f"{name}.pem")
 
     later = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 30 * 86400))
-    sign("good", "DNS:localhost,IP:127.0.0.1", later)
+    sign("good", "DNS:localhost,IP:127.0.0.1,IP:10.0.2.2", later)  # 10.0.2.2: this machine, for a guest of QEMU
     sign("wrong", "DNS:elsewhere.example", later)
     sign("expired", "DNS:localhost,IP:127.0.0.1", "20210101000000Z")
     sign("client", "DNS:client", later)

@@ -1,0 +1,388 @@
+"""The daemon on a real kernel: its nbd device, its USB gadget, and the drive that the host sees at the other end."""
+import hashlib
+import json
+import re
+import shutil
+import time
+
+import pytest
+
+from conftest import binary, make_image, sha, wait_for
+from guest import Guest
+
+MISSING = [p for p in ("qemu-system-x86_64", "cpio", "busybox") if not shutil.which(p)]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
+
+SOCKET = "/run/nbd-proxy/control.sock"
+HTTP = "[http]\nca-file = /etc/ca.pem\n"
+FAST = HTTP + "io-timeout = 3s\nstall-timeout = 1s\nconnect-timeout = 1s\n"
+CD = "[slot cd]\n"
+STICK = "[slot stick]\nmedia = disk\n"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory, certificates):
+    guest = Guest(tmp_path_factory.mktemp("guest"), binary(), files=[("/etc/ca.pem", certificates / "ca.pem")])
+    yield guest
+    console = guest.console()
+    guest.stop()
+    for bad in ("BUG:", "Oops", "hung task", "blocked for more than", "Call Trace"):
+        assert bad not in console, console[-8000:]
+
+
+class Proxy:
+    """A daemon in the guest."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.config = None
+
+    def start(self, slots=None, http=HTTP):
+        """A daemon with these sections, or with those of before."""
+        if slots is not None or self.config is None:
+            self.config = f"[daemon]\nlog-level = debug\n{http}" + (slots or CD + STICK)
+        self.guest.ok(f"cat >/tmp/conf <<'END'\n{self.config}END\n"
+                      "nbd-proxy --config /tmp/conf >>/tmp/log 2>&1 </dev/null & echo $! >/tmp/pid")
+        wait_for(lambda: self.guest.run(f"echo slots | socat -t 9 - UNIX-CONNECT:{SOCKET}")[0] == 0, "the daemon in the guest")
+        return self
+
+    def ask(self, command):
+        return self.guest.run(f"echo '{command}' | socat -t 90 - UNIX-CONNECT:{SOCKET}")[1].splitlines()[-1]
+
+    def ok(self, command):
+        answer = self.ask(command)
+        assert answer.startswith("ok"), answer + "\n" + self.log()
+        return answer
+
+    def error(self, command):
+        answer = self.ask(command)
+        assert answer.startswith("error: "), answer
+        return answer
+
+    def status(self):
+        return json.loads(self.guest.run(f"echo 'status --json' | socat -t 9 - UNIX-CONNECT:{SOCKET}")[1].splitlines()[0])
+
+    def slot(self, index=0):
+        return self.status()["slots"][index]
+
+    def log(self):
+        return self.guest.run("cat /tmp/log")[1]
+
+    def alive(self):
+        return self.guest.run("kill -0 $(cat /tmp/pid)")[0] == 0
+
+    def kill(self, number="KILL"):
+        self.guest.ok(f"kill -{number} $(cat /tmp/pid)")
+
+    def stop(self):
+        if self.alive():
+            self.kill("TERM")
+            wait_for(lambda: not self.alive(), "the daemon's end", 60)
+
+
+@pytest.fixture
+def proxy(machine):
+    machine.ok("rm -f /tmp/log /run/nbd-proxy/*; echo t >/dev/kmsg")
+    p = Proxy(machine)
+    yield p
+    p.stop()
+    log = p.log()
+    left = machine.run("ls /sys/kernel/config/usb_gadget")[1], machine.run("ls /sys/block/nbd*/pid 2>/dev/null")[1]
+    if any(left):  # so that the next test does not suffer from it
+        p.start()
+        p.stop()
+    assert left == ("", ""), log
+    assert "Sanitizer" not in log and "runtime error" not in log and "left open" not in log, log
+    wait_for(lambda: not machine.run("ls /sys/block | grep '^s[rd]'")[1], "the drives' end")
+
+
+@pytest.fixture(scope="module")
+def image(www):
+    return make_image(www / "guest.iso", 24 << 20, seed=7)
+
+
+def url(nginx, name="guest.iso"):
+    return nginx.url(name, host="10.0.2.2")
+
+
+def drive(machine, kind):
+    """The name of the host's drive: "sr" or "sd"."""
+    return wait_for(lambda: re.findall(rf"/dev/({kind}\w+)", machine.run(f"ls /dev/{kind}*")[1]), f"/dev/{kind}*")[0]
+
+
+def with_medium(machine, name):
+    wait_for(lambda: machine.run(f"dd if=/dev/{name} bs=2048 count=1 of=/dev/null")[0] == 0, f"a medium in {name}")
+
+
+def drop_caches(machine):
+    machine.ok("sync; echo 3 >/proc/sys/vm/drop_caches")
+
+
+def digest(machine, name):
+    return machine.ok(f"dd if=/dev/{name} bs=64k 2>/dev/null | sha256sum").split()[0]
+
+
+def test_the_host_reads_the_image_from_a_cd_drive(machine, proxy, nginx, image):
+    proxy.start()
+    proxy.ok(f"insert 0 {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    assert digest(machine, name) == sha(image)
+    s = proxy.slot()
+    assert (s["attach"], s["device"], s["cdrom"], s["writable"]) == ("usb", "/dev/nbd0", True, False)
+    assert machine.ok(f"cat /sys/block/{name}/device/vendor /sys/block/{name}/device/model").split("\n")[0].strip() == "nbd-prxy"
+    assert "Virtual CD/DVD" in machine.console()
+    assert machine.ok("cat /sys/block/nbd0/backend") == "nbd-proxy:cd"
+
+
+def test_a_medium_changes_without_plugging_the_drive_anew(machine, proxy, nginx, image, www):
+    proxy.start()
+    name = drive(machine, "sr")
+    number = machine.ok("cat /sys/bus/usb/devices/1-1/devnum")
+    for file in ("guest.iso", "other.iso"):
+        proxy.ok(f"insert 0 {url(nginx, file)}")
+        with_medium(machine, name)
+        content = (www / file).read_bytes()
+        whole = len(content) // 2048 * 2048
+        got = machine.ok(f"dd if=/dev/{name} bs=2048 count={whole // 2048} 2>/dev/null | sha256sum").split()[0]
+        assert got == hashlib.sha256(content[:whole]).hexdigest()
+        proxy.ok("eject 0")
+        assert machine.run(f"dd if=/dev/{name} bs=2048 count=1 of=/dev/null")[0] != 0
+        assert machine.run("cat /sys/block/nbd0/pid")[0] != 0
+    assert machine.ok("cat /sys/bus/usb/devices/1-1/devnum") == number
+
+
+def test_a_drive_that_is_present_only_with_a_medium(machine, proxy, nginx, image):
+    proxy.start(CD + "usb-present = inserted\n")
+    assert machine.run("ls /sys/kernel/config/usb_gadget/nbd-proxy-cd")[0] == 0
+    assert machine.run("ls -d /sys/block/sr*")[0] != 0
+    proxy.ok(f"insert cd {url(nginx)}")
+    with_medium(machine, drive(machine, "sr"))
+    proxy.ok("eject cd")
+    wait_for(lambda: machine.run("ls -d /sys/block/sr*")[0] != 0, "the drive's end")
+
+
+def test_an_image_too_large_for_a_cd_is_a_disk_with_every_byte(machine, proxy, nginx):
+    proxy.start()
+    drive(machine, "sr")
+    proxy.ok(f"insert 0 {url(nginx, 'sparse.iso')}")
+    assert proxy.slot()["cdrom"] is False
+    assert "the host sees a USB disk" in proxy.log()
+    wait_for(lambda: machine.run("cat /sys/block/sd?/size")[1].split().count(str((5 << 30) // 512)) == 1, "the disk")
+    name = next(n for n in re.findall(r"/dev/(sd\w)", machine.ok("ls /dev/sd?"))
+                if machine.ok(f"cat /sys/block/{n}/size") == str((5 << 30) // 512))
+    assert machine.ok(f"tail -c 7 /dev/{name}") == "the end"
+    assert machine.ok(f"cat /sys/block/{name}/ro") == "1"
+
+
+def test_an_image_too_large_for_a_cd_is_refused_when_it_must_be_one(machine, proxy, nginx):
+    proxy.start(CD + "usb-cdrom = yes\n")
+    assert "2359293952 of a CD at most" in proxy.error(f"insert cd {url(nginx, 'sparse.iso')}")
+    assert proxy.slot()["state"] == "empty"
+
+
+@pytest.mark.parametrize("force", ["forced_eject", "unbind"])
+def test_a_locked_medium_is_taken_by_force_in_the_end(machine, proxy, nginx, image, force):
+    proxy.start(CD + "eject-patience = 1s\n")
+    proxy.ok(f"insert cd {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    if force == "unbind":  # a kernel without that file
+        machine.ok("mount -t tmpfs none /mnt && echo >/mnt/x && "
+                   "mount --bind /mnt/x /sys/kernel/config/usb_gadget/nbd-proxy-cd/functions/mass_storage.0/lun.0/forced_eject && "
+                   "mount -o remount,bind,ro /sys/kernel/config/usb_gadget/nbd-proxy-cd/functions/mass_storage.0/lun.0/forced_eject")
+    machine.ok(f"sleep 600 </dev/{name} >/dev/null 2>&1 & echo $! >/tmp/holder; sleep 0.5")  # an open drive is locked
+    lun = "/sys/kernel/config/usb_gadget/nbd-proxy-cd/functions/mass_storage.0/lun.0/file"
+    assert "busy" in machine.run(f"echo >{lun}")[1]
+    begin = time.monotonic()
+    proxy.ok("eject cd")
+    assert 1 <= time.monotonic() - begin < 20
+    assert proxy.slot()["state"] == "empty"
+    machine.run("kill $(cat /tmp/holder)")
+    if force == "unbind":
+        machine.ok("umount /sys/kernel/config/usb_gadget/nbd-proxy-cd/functions/mass_storage.0/lun.0/forced_eject; umount /mnt")
+
+
+def test_controllers_that_are_busy_are_passed_over(machine, proxy, nginx, image):
+    proxy.start("".join(f"[slot {n}]\nusb-controller = {c}\n" for n, c in (
+        ("a", "dummy_udc.1 dummy*"), ("b", "dummy_udc.[1-2]"), ("c", "dummy_udc.1"), ("d", "none*"))))
+    wait_for(lambda: "none*" in proxy.log(), "the complaint")
+    bound = {n: machine.ok(f"cat /sys/kernel/config/usb_gadget/nbd-proxy-{n}/UDC") for n in "abcd"}
+    used = sorted(filter(None, bound.values()))
+    assert len(set(used)) == len(used) >= 2 and bound["d"] == "" and bound["c"] in ("", "dummy_udc.1")
+    assert "no USB device controller that matches usb-controller = none*" in proxy.error(f"insert d {url(nginx)}")
+    assert proxy.slot(3)["state"] == "empty"
+    for name in "abc":
+        if not bound[name]:
+            assert "busy" in proxy.error(f"insert {name} {url(nginx)}")
+
+
+def test_a_server_that_is_away_for_a_while_makes_a_read_late_but_right(machine, proxy, own_nginx, image):
+    proxy.start()
+    proxy.ok(f"insert 0 {url(own_nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    own_nginx.stop()
+    machine.ok(f"(dd if=/dev/{name} bs=64k 2>/dev/null | sha256sum >/tmp/sum; echo done >>/tmp/sum) >/dev/null 2>&1 &")
+    time.sleep(5)
+    assert "done" not in machine.run("cat /tmp/sum")[1]
+    own_nginx.start()
+    wait_for(lambda: "done" in machine.run("cat /tmp/sum")[1], "the late read", 60)
+    assert machine.ok("cat /tmp/sum").split()[0] == sha(image)
+
+
+def test_a_server_that_is_away_for_long_is_a_medium_error_and_no_more(machine, proxy, own_nginx, image):
+    proxy.start(http=FAST)
+    proxy.ok(f"insert 0 {url(own_nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    own_nginx.stop()
+    begin = time.monotonic()
+    code, out = machine.run(f"dd if=/dev/{name} bs=2048 skip=9000 count=1 of=/dev/null")
+    assert code != 0 and "Input/output error" in out and time.monotonic() - begin < 60
+    assert proxy.slot()["state"] == "ready"
+    own_nginx.start()
+    wait_for(lambda: machine.run(f"dd if=/dev/{name} bs=2048 skip=9000 count=1 of=/dev/null")[0] == 0, "the next read", 30)
+    drop_caches(machine)
+    assert digest(machine, name) == sha(image)
+
+
+def read_slowly(machine, name):
+    """Reads the whole drive in the background, with a pause now and then."""
+    machine.ok(f"rm -f /tmp/sum /tmp/bad; (for i in $(seq 0 23); do dd if=/dev/{name} bs=1M skip=$i count=1 || echo bad >>/tmp/bad; "
+               "sleep 0.1; done 2>/dev/null | sha256sum >/tmp/sum.part; mv /tmp/sum.part /tmp/sum) >/dev/null 2>&1 &")
+
+
+@pytest.mark.parametrize("how", ["KILL", "USR2", "quit --keep"])
+def test_a_reader_goes_on_when_the_daemon_is_replaced(machine, proxy, nginx, image, how):
+    proxy.start()
+    proxy.ok(f"insert 0 {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    wait_for(lambda: "guest.iso" in machine.run("cat /run/nbd-proxy/state.json")[1], "the state file")
+    drop_caches(machine)
+    read_slowly(machine, name)
+    time.sleep(0.7)
+    proxy.ok(how) if how.startswith("quit") else proxy.kill(how)
+    wait_for(lambda: not proxy.alive(), "the daemon's end")
+    assert machine.run("ls /tmp/sum")[0] != 0, "the reader was ready too soon"
+    time.sleep(1)
+    proxy.start()
+    wait_for(lambda: machine.run("cat /tmp/sum")[0] == 0, "the reader", 90)
+    assert machine.ok("cat /tmp/sum").split()[0] == sha(image), proxy.log()
+    assert machine.run("ls /tmp/bad")[0] != 0, "a read failed"
+    assert "goes on with the medium" in proxy.log() and "made anew" not in proxy.log()
+
+
+def test_an_image_that_changed_while_the_daemon_was_away_is_not_gone_on_with(machine, proxy, nginx, www):
+    make_image(www / "changing.iso", 4 << 20, seed=1)
+    proxy.start(http=FAST)
+    proxy.ok(f"insert 0 {url(nginx, 'changing.iso')}")
+    wait_for(lambda: "changing.iso" in machine.run("cat /run/nbd-proxy/state.json")[1], "the state file")
+    proxy.kill()
+    make_image(www / "changing.iso", 4 << 20, seed=2)
+    proxy.start()
+    wait_for(lambda: "the image has changed" in proxy.log(), "the refusal")
+    wait_for(lambda: proxy.slot()["state"] == "empty" and machine.run("cat /sys/block/nbd0/pid")[0] != 0, "the sweep")
+    proxy.ok(f"insert 0 {url(nginx, 'changing.iso')}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    assert digest(machine, name) == sha(www / "changing.iso")
+
+
+def test_a_host_is_freed_when_no_daemon_comes_back(machine, proxy, nginx, image):
+    proxy.start(CD + "restart-grace = 3s\n")
+    proxy.ok(f"insert cd {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    proxy.kill()
+    begin = time.monotonic()
+    code, out = machine.run(f"dd if=/dev/{name} bs=2048 skip=8000 count=1 of=/dev/null")
+    assert code != 0 and "Input/output error" in out and time.monotonic() - begin < 90
+    machine.ok("rm /run/nbd-proxy/state.json")  # as after a restart that forgot: what is left is swept
+    proxy.start()
+    wait_for(lambda: machine.run("cat /sys/block/nbd0/pid")[0] != 0, "the sweep")
+    proxy.ok(f"insert cd {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    assert digest(machine, name) == sha(image)
+
+
+def test_a_daemon_that_hangs_loses_its_connections_and_gets_new_ones(machine, proxy, nginx, image):
+    proxy.start(CD + "io-timeout = 1s\nrestart-grace = 60s\n")
+    proxy.ok(f"insert cd {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    proxy.kill("STOP")
+    machine.ok(f"(dd if=/dev/{name} bs=64k 2>/dev/null | sha256sum >/tmp/sum; echo done >>/tmp/sum) >/dev/null 2>&1 &")
+    wait_for(lambda: "Connection timed out" in machine.console(), "the kernel's patience", 60)
+    proxy.kill("CONT")
+    wait_for(lambda: "done" in machine.run("cat /tmp/sum")[1], "the read", 60)
+    assert "the kernel lost a connection" in proxy.log()
+    drop_caches(machine)
+    assert digest(machine, name) == sha(image)
+
+
+def test_a_device_of_another_program_is_left_alone(machine, proxy, nginx, image):
+    machine.ok(f"mkdir -p /run/other; cat >/tmp/conf2 <<'END'\n[daemon]\nruntime-dir = /run/other\n{HTTP}[slot other]\nattach = nbd\n"
+               "END\nnbd-proxy --config /tmp/conf2 >/tmp/log2 2>&1 </dev/null & echo $! >/tmp/pid2; sleep 1; "
+               f"echo 'insert other {url(nginx)}' | socat -t 60 - UNIX-CONNECT:/run/other/control.sock")
+    proxy.start(CD + "attach = nbd\n")
+    assert "in use by another program" in proxy.error(f"insert cd {url(nginx)}")
+    assert machine.ok("cat /sys/block/nbd0/backend") == "nbd-proxy:other"
+    assert digest(machine, "nbd0") == sha(image)
+    machine.ok("kill $(cat /tmp/pid2); while kill -0 $(cat /tmp/pid2) 2>/dev/null; do sleep 0.1; done")
+
+
+def test_a_writable_file_is_a_stick_and_a_flush_survives_a_kill(machine, proxy):
+    proxy.start(STICK + "writable = yes\n")
+    machine.ok("truncate -s 32M /tmp/stick.img")
+    proxy.ok("insert stick /tmp/stick.img")
+    name = drive(machine, "sd")
+    wait_for(lambda: machine.run(f"cat /sys/block/{name}/size")[1].strip() == str((32 << 20) // 512), "the medium")
+    machine.ok(f"/usr/bin/mke2fs -q -t ext4 /dev/{name} && mkdir -p /mnt && mount -t ext4 /dev/{name} /mnt")
+    machine.ok("dd if=/dev/urandom of=/mnt/file bs=64k count=40 2>/dev/null; sha256sum </mnt/file >/tmp/want; sync")
+    proxy.kill()
+    got = machine.ok("debugfs -R 'cat /file' /tmp/stick.img 2>/dev/null | sha256sum")
+    assert got == machine.ok("cat /tmp/want")
+    proxy.start()
+    wait_for(lambda: proxy.slot()["state"] == "ready", "the medium of before")
+    machine.ok("echo more >/mnt/more && umount /mnt", 60)
+    proxy.ok("eject stick")
+    assert machine.ok("debugfs -R 'cat /more' /tmp/stick.img 2>/dev/null") == "more"
+    machine.ok("rm /tmp/stick.img")
+
+
+def test_a_read_only_stick_refuses_writes(machine, proxy, nginx, image):
+    proxy.start(STICK)
+    proxy.ok(f"insert stick {url(nginx)}")
+    name = drive(machine, "sd")
+    wait_for(lambda: machine.run(f"cat /sys/block/{name}/size")[1].strip() == str((24 << 20) // 512), "the medium")
+    assert machine.ok(f"cat /sys/block/{name}/ro") == "1"
+    assert machine.run(f"dd if=/dev/zero of=/dev/{name} bs=512 count=1 conv=fsync")[0] != 0
+    assert digest(machine, name) == sha(image)
+
+
+def test_an_eject_does_not_wait_for_a_dead_server(machine, proxy, own_nginx, image):
+    proxy.start()
+    proxy.ok(f"insert 0 {url(own_nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    own_nginx.stop()
+    machine.ok(f"dd if=/dev/{name} bs=2048 skip=9000 count=1 of=/dev/null >/dev/null 2>&1 & sleep 0.5")
+    begin = time.monotonic()
+    proxy.ok("eject 0")
+    assert time.monotonic() - begin < 15
+    own_nginx.start()
+
+
+def test_missing_modules_are_said(machine, proxy, nginx, image):
+    machine.ok("rmmod nbd")
+    try:
+        proxy.start("[slot a]\nattach = nbd\n[slot b]\n")
+        assert "modprobe nbd" in proxy.error(f"insert a {url(nginx)}")
+        proxy.ok(f"insert b {url(nginx)}")
+        assert proxy.slot(1)["attach"] == "socket"
+        proxy.stop()
+    finally:
+        machine.ok("insmod /modules/nbd.ko max_part=0 nbds_max=4")
