@@ -353,6 +353,36 @@ def test_a_writable_file_is_a_stick_and_a_flush_survives_a_kill(machine, proxy):
     machine.ok("rm /tmp/stick.img")
 
 
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_the_host_writes_to_an_overlay_on_an_image_from_the_web(machine, proxy, nginx, www, kind):
+    machine.ok("mkdir -p /tmp/overlays; rm -f /tmp/overlays/*")
+    file = www / "stick.img"
+    if not file.exists():
+        machine.ok("truncate -s 16M /tmp/s.img; /usr/bin/mke2fs -q -t ext4 -F /tmp/s.img")
+        with open(file, "wb") as f:  # the guest's tool makes it, the machine's web server has it
+            for i in range(16):
+                f.write(machine.read("/tmp/s.img", i << 20, 1 << 20))
+        machine.ok("rm /tmp/s.img")
+    before = sha(file)
+    proxy.start(STICK + f"overlay = {kind}\noverlay-directory = /tmp/overlays\noverlay-keep = {'yes' if kind == 'file' else 'no'}\n")
+    proxy.ok(f"insert stick {url(nginx, 'stick.img')}")
+    name = drive(machine, "sd")
+    wait_for(lambda: machine.run(f"cat /sys/block/{name}/size")[1].strip() == str((16 << 20) // 512), "the medium")
+    machine.ok(f"mount -t ext4 /dev/{name} /mnt && dd if=/dev/urandom of=/mnt/file bs=64k count=20 2>/dev/null && "
+               "sha256sum </mnt/file >/tmp/want && umount /mnt", 60)
+    drop_caches(machine)
+    machine.ok(f"mount -t ext4 /dev/{name} /mnt && sha256sum </mnt/file >/tmp/got; umount /mnt; cmp /tmp/got /tmp/want")
+    assert proxy.slot()["overlay_used"] > 20 << 16
+    if kind == "file":  # as at a power cut, but for what was flushed
+        proxy.kill()
+        proxy.start()
+        wait_for(lambda: proxy.slot()["state"] == "ready", "the medium of before")
+        drop_caches(machine)
+        machine.ok(f"mount -t ext4 /dev/{name} /mnt && sha256sum </mnt/file >/tmp/got; umount /mnt; cmp /tmp/got /tmp/want")
+    proxy.ok("eject stick")
+    assert sha(file) == before
+
+
 def test_a_read_only_stick_refuses_writes(machine, proxy, nginx, image):
     proxy.start(STICK)
     proxy.ok(f"insert stick {url(nginx)}")
