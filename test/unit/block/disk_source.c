@@ -90,7 +90,7 @@ static unsigned char *sector_of(unsigned char *content, uint32_t sector)
 /* What was answered so far is to become stable. */
 static void flush_begin(struct disk *disk)
 {
-    assert(!disk->flushing); /* one at a time */
+    assert(!disk->flushing_data); /* one at a time */
     disk->flushes++;
     disk->flushing = disk->dirty;
     disk->flushing_count = disk->dirty_count;
@@ -131,7 +131,7 @@ void disk_kill(struct disk *disk)
 void disk_cut(struct disk *disk)
 {
     disk_kill(disk);
-    if (disk->flushing)
+    if (disk->flushing_data)
         flush_end(disk, FLUSH_LEFT);
     for (uint32_t i = 0; i < disk->dirty_count; i++) {
         if (random() % 2)
@@ -172,7 +172,7 @@ static int perform(struct disk *disk, struct io *io)
         return status;
     case IO_FLUSH:
         status = disk->off || fails(disk->fail_flushes) ? -EIO : 0;
-        if (disk->flushing)
+        if (disk->flushing_data)
             flush_end(disk, status == 0 ? FLUSH_GOOD : disk->off ? FLUSH_LEFT : FLUSH_FAILED);
         return status;
     case IO_EXTENTS:
@@ -235,7 +235,7 @@ static void disk_close(struct source *source)
     struct disk_source *d = of(source);
     for (struct link *l = list_pop(&d->waiting); l; l = list_pop(&d->waiting)) {
         struct io *io = container_of(l, struct io, link);
-        if (io->op == IO_FLUSH && d->disk->flushing)
+        if (io->op == IO_FLUSH && d->disk->flushing_data)
             flush_end(d->disk, FLUSH_LEFT);
         io_finish_later(source->loop, io, -ECANCELED);
     }

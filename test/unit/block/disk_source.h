@@ -16,8 +16,8 @@ struct disk {
     unsigned char *now, *stable;
     unsigned char *marks; /* by sector: it is in `dirty` */
     uint32_t *dirty, dirty_count, dirty_room;
-    uint32_t *flushing, flushing_count; /* what the flush under way makes stable */
-    unsigned char *flushing_data;
+    uint32_t *flushing, flushing_count;             /* what the flush under way makes stable */
+    unsigned char *flushing_data;                   /* NULL: none is under way */
     bool off;                                       /* killed, or without power: nothing changes any more */
     unsigned delay_max;                             /* turns of the loop */
     unsigned fail_reads, fail_writes, fail_flushes; /* percent; a failed write leaves any of its sectors */

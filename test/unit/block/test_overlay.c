@@ -234,7 +234,7 @@ static void errors_are_answered_and_nothing_is_torn(void **state)
 static void closing_in_mid_flight_answers_everything(void **state)
 {
     (void)state;
-    for (unsigned seed = 0; seed < 150; seed++) {
+    for (unsigned seed = 0; seed < 80; seed++) {
         struct rig rig;
         srandom(seed);
         rig_begin(&rig, BLOCKS);
