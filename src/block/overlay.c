@@ -208,3 +208,8 @@ struct source *overlay_source_lower(struct source *source)
 {
     return overlay_of(source)->lower;
 }
+
+struct source *overlay_source_store(struct source *source)
+{
+    return overlay_of(source)->store;
+}

@@ -46,7 +46,8 @@ struct overlay_usage {
 };
 /* All 0 unless it is open. */
 void overlay_source_used(const struct source *source, struct overlay_usage *usage);
-/* What lies below; for asking a lower source what only it knows. */
+/* What lies below; for asking it what only it knows. */
 struct source *overlay_source_lower(struct source *source);
+struct source *overlay_source_store(struct source *source);
 
 #endif

@@ -212,6 +212,13 @@ void pipeline_count(struct source *source, struct slot_counters *counters)
     };
 }
 
+void pipeline_resumed(struct source *source, const struct config_slot *config)
+{
+    struct source *overlay = overlay_of(source);
+    if (overlay && config->overlay == OVERLAY_FILE && !config->overlay_keep)
+        file_source_remove_at_close(overlay_source_store(overlay), true);
+}
+
 bool pipeline_keepable(struct source *source, const struct config_slot *config)
 {
     return !overlay_of(source) || config->overlay == OVERLAY_FILE;

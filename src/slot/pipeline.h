@@ -33,6 +33,9 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
                             const struct slot_insert_options *options, char error[SLOT_ERROR_MAX]);
 void pipeline_set_trace(struct source *source, bool on);
 void pipeline_count(struct source *source, struct slot_counters *counters);
+/* It is open and goes on with the medium of before a restart: what was to be thrown
+ * away at the eject then still is. */
+void pipeline_resumed(struct source *source, const struct config_slot *config);
 /* Nothing written through it is in this process's memory alone. */
 bool pipeline_keepable(struct source *source, const struct config_slot *config);
 const char *pipeline_error(struct source *source);

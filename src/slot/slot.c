@@ -236,6 +236,8 @@ static void check_opened(struct slot *slot)
     }
     if (status != 0)
         slot_fail(slot, status, error);
+    else if (slot->restoring)
+        pipeline_resumed(slot->source, &slot->config);
 }
 
 static void on_opened(struct source *source, int status)

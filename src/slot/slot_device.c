@@ -12,7 +12,10 @@
 #include "slot/slot_internal.h"
 
 #define DEVICE_BLOCK 512u
-#define TIMEOUT_SPARE_MS 10000u /* the kernel's limit of a request, over our own io-timeout */
+/* The kernel's limit of a request, over our own io-timeout. When a daemon is killed, requests
+ * that it had are only given to the next one after that time, which has to be within a host's
+ * 30 seconds; those that it hadn't go on at once. */
+#define TIMEOUT_SPARE_MS 2000u
 
 /* --- what the configuration says --- */
 

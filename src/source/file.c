@@ -27,7 +27,7 @@ struct file_source {
     char *path, *directory;
     bool writable;
     uint64_t create_size;
-    bool remove_at_close, fresh;
+    bool remove_made, remove_at_close, fresh;
     int fd;
     bool is_device;
     struct work work;     /* opening, closing */
@@ -140,8 +140,10 @@ static void open_run(struct work *work)
     if (file->fresh)
         unlink(file->path);
     file->fd = open_beneath(file, flags);
-    if (file->fd < 0 && errno == ENOENT && file->create_size > 0)
+    if (file->fd < 0 && errno == ENOENT && file->create_size > 0) {
         file->fd = open_beneath(file, flags | O_CREAT | O_EXCL);
+        file->remove_at_close |= file->fd >= 0 && file->remove_made;
+    }
     if (file->fd >= 0)
         file->work_status = check_kind(file);
     else if (errno == EXDEV)
@@ -402,7 +404,7 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
     file->directory = options->directory && *options->directory ? mem_strdup(options->directory) : NULL;
     file->writable = options->writable;
     file->create_size = options->writable ? options->create_size : 0;
-    file->remove_at_close = options->remove_at_close;
+    file->remove_made = options->remove_at_close;
     file->fresh = options->fresh && file->create_size > 0;
     file->fd = -1;
     list_init(&file->queue);
@@ -416,6 +418,7 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
 
 void file_source_remove_at_close(struct source *source, bool remove)
 {
-    assert(source->state != SOURCE_CLOSING);
-    file_of(source)->remove_at_close = remove;
+    struct file_source *file = file_of(source);
+    assert(source->state != SOURCE_OPENING && source->state != SOURCE_CLOSING); /* the pool looks at it */
+    file->remove_made = file->remove_at_close = remove;
 }

@@ -16,13 +16,13 @@ struct file_source_options {
     /* Not 0, and the file is missing or empty: it is made with so many bytes,
      * sparse, for its owner only. One that is there keeps its size. */
     uint64_t create_size;
-    bool remove_at_close;
-    bool fresh; /* with create_size: what is there is removed first */
+    bool remove_at_close; /* if it was made here: one that was there may be anybody's */
+    bool fresh;           /* with create_size: what is there is removed first */
 };
 
 struct source *file_source_new(uv_loop_t *loop, const char *who, const struct file_source_options *options);
-/* Changes `remove_at_close`: until source_close(), which unlinks the file that
- * was opened (never a device, nor another file that has taken its name). */
+/* Whether closing unlinks the file, made here or not; until source_close(). A
+ * device is left, and another file that has taken its name. */
 void file_source_remove_at_close(struct source *source, bool remove);
 
 #endif

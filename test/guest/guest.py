@@ -220,10 +220,6 @@ class Guest:
         assert code == 0, f"{command}: {code}\n{output}\n--- console ---\n{self.console()[-3000:]}"
         return output.strip()
 
-    def read(self, path, offset, size):
-        """Bytes of a file in the guest."""
-        return base64.b64decode(self.ok(f"dd if={path} bs=64k skip={offset >> 16} count={size >> 16} 2>/dev/null | base64 -w 0"))
-
     def stop(self):
         self.process.kill()
         self.process.wait()

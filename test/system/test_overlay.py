@@ -105,6 +105,8 @@ def test_a_killed_daemon_loses_no_answered_write(daemon, folder, image):
     h = handle(d.uri("slot1"))
     for i in range(100):
         assert h.pread(1000, i * 8192) == bytes([i]) * 1000
+    d.ok("eject 1")
+    assert not list(folder.glob("*.overlay"))
 
 
 def test_an_overlay_in_memory_is_not_gone_on_with(daemon, folder, image):

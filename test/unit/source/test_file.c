@@ -9,6 +9,7 @@
 
 #include "../block/contract.h"
 #include "../cmocka_all.h"
+#include "block/overlay.h"
 #include "source/file.h"
 
 #define SIZE (1000u * 1000 + 7)
@@ -167,13 +168,188 @@ static void files_outside_the_directory_are_refused(void **state)
     assert_int_equal(try_file(&options, -1, NULL, error), -EPERM);
 }
 
+static uint64_t size_of(const char *name)
+{
+    struct stat st;
+    return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static void a_missing_file_is_made(void **state)
+{
+    (void)state;
+    char name[160];
+    struct stat st;
+    snprintf(name, sizeof name, "%s/new", folder);
+    struct file_source_options options = {.path = name, .writable = true, .create_size = 1 << 30};
+    mode_t mask = umask(0);
+    assert_int_equal(try_file(&options, -1, NULL, NULL), 0);
+    umask(mask);
+    assert_int_equal(stat(name, &st), 0);
+    assert_int_equal(st.st_size, 1 << 30);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_true(st.st_blocks < 100); /* sparse */
+    options.create_size = 1 << 20;
+    assert_int_equal(try_file(&options, -1, NULL, NULL), 0);
+    assert_int_equal(size_of(name), 1 << 30); /* what is there keeps its size */
+    assert_int_equal(truncate(name, 0), 0);
+    assert_int_equal(try_file(&options, -1, NULL, NULL), 0);
+    assert_int_equal(size_of(name), 1 << 20); /* its making was cut off */
+    unlink(name);
+    options.directory = folder;
+    int status = try_file(&options, -1, NULL, NULL);
+    assert_true(status == 0 || status == -ENOSYS);
+    unlink(name);
+    options.writable = false;
+    options.directory = NULL;
+    assert_int_equal(try_file(&options, -1, NULL, NULL), -ENOENT);
+    options.writable = true;
+    options.create_size = INT64_MAX; /* more than any file system takes, or has */
+    char error[SOURCE_ERROR_MAX];
+    assert_true(try_file(&options, -1, NULL, error) < 0);
+    assert_non_null(strstr(error, "as large as it must be"));
+    unlink(name);
+}
+
+static bool remove_opened, replace_opened;
+
+static void on_opened_to_remove(struct source *source, int status)
+{
+    on_opened(source, status);
+    file_source_remove_at_close(source, remove_opened);
+    if (replace_opened) {
+        char other[160];
+        snprintf(other, sizeof other, "%s/other", folder);
+        assert_int_equal(rename(other, path), 0);
+    }
+}
+
+static void open_and_close(const struct file_source_options *options, void (*opened)(struct source *, int))
+{
+    uv_loop_t loop;
+    test_loop_begin(&loop);
+    struct source *source = file_source_new(&loop, "test", options);
+    source->opened = opened;
+    source->closed = on_closed;
+    opened_status = 1;
+    source_open(source);
+    while (opened_status == 1)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(opened_status, 0);
+    source_close(source);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    source_free(source);
+    test_loop_end(&loop);
+}
+
+static void closing_removes_what_it_should(void **state)
+{
+    (void)state;
+    char name[160], other[160];
+    snprintf(name, sizeof name, "%s/new", folder);
+    snprintf(other, sizeof other, "%s/other", folder);
+    struct file_source_options options = {
+        .path = name, .writable = true, .create_size = 1 << 20, .remove_at_close = true};
+    open_and_close(&options, on_opened);
+    assert_int_equal(access(name, F_OK), -1); /* made here */
+    options.path = path;
+    open_and_close(&options, on_opened);
+    assert_int_equal(size_of(path), SIZE); /* was there */
+    options.path = name;
+    remove_opened = false;
+    open_and_close(&options, on_opened_to_remove);
+    assert_int_equal(size_of(name), 1 << 20); /* kept after all */
+    assert_int_equal(rename(name, other), 0);
+    options.path = path;
+    remove_opened = replace_opened = true;
+    open_and_close(&options, on_opened_to_remove);
+    assert_int_equal(size_of(path), 1 << 20); /* another file has the name */
+    replace_opened = false;
+    open_and_close(&options, on_opened_to_remove);
+    assert_int_equal(access(path, F_OK), -1);
+    write_image(NULL);
+}
+
+/* --- a file as the store of an overlay --- */
+
+static struct source *overlay_open_here(uv_loop_t *loop, const char *store, const char *boot_id)
+{
+    struct file_source_options lower = {.path = path};
+    struct file_source_options changes = {.path = store, .writable = true, .create_size = overlay_store_size(SIZE)};
+    struct overlay_options options = {.store_name = store, .boot_id = boot_id, .sync_at_close = true};
+    struct source *source =
+        overlay_source_new(file_source_new(loop, "test", &lower), file_source_new(loop, "test", &changes), &options);
+    source->opened = on_opened;
+    source->closed = on_closed;
+    opened_status = 1;
+    source_open(source);
+    while (opened_status == 1)
+        uv_run(loop, UV_RUN_ONCE);
+    assert_int_equal(opened_status, 0);
+    return source;
+}
+
+static void run_io(uv_loop_t *loop, struct source *source, struct io *io)
+{
+    done_status = 1;
+    source_submit(source, io);
+    while (done_status == 1)
+        uv_run(loop, UV_RUN_ONCE);
+    assert_int_equal(done_status, 0);
+}
+
+static unsigned char seen[SIZE];
+
+static void on_seen(struct io *io)
+{
+    if (io->status == 0)
+        slices_copy_out(&io->data, 0, seen, io->length);
+    on_done(io);
+}
+
+static void an_overlay_is_kept_in_a_file(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct io io;
+    char store[160];
+    unsigned char model[100000];
+    struct stat st;
+    snprintf(store, sizeof store, "%s/overlay", folder);
+    test_loop_begin(&loop);
+    for (int life = 0; life < 3; life++) {
+        char boot[16];
+        snprintf(boot, sizeof boot, "boot %d", life / 2);
+        struct source *source = overlay_open_here(&loop, store, boot);
+        if (life == 0) {
+            for (unsigned i = 0; i < sizeof model; i++)
+                model[i] = (unsigned char)random();
+            io_init(&io, IO_WRITE, 1234, sizeof model, on_done);
+            slices_alloc(&io.data, sizeof model, 4096);
+            slices_copy_in(&io.data, 0, model, sizeof model);
+            run_io(&loop, source, &io);
+        }
+        io_init(&io, IO_READ, 0, SIZE, on_seen);
+        run_io(&loop, source, &io);
+        assert_memory_equal(seen, content, 1234);
+        assert_memory_equal(seen + 1234, model, sizeof model);
+        assert_memory_equal(seen + 1234 + sizeof model, content + 1234 + sizeof model, SIZE - 1234 - sizeof model);
+        source_close(source);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        source_free(source);
+    }
+    assert_int_equal(stat(store, &st), 0);
+    assert_true((uint64_t)st.st_blocks * 512 < SIZE / 2); /* grows with what is written */
+    test_loop_end(&loop);
+    unlink(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(file_keeps_the_contract),
-        cmocka_unit_test(a_file_that_shrinks_gives_eio),
-        cmocka_unit_test(only_files_and_devices_open),
-        cmocka_unit_test(files_outside_the_directory_are_refused),
+        cmocka_unit_test(file_keeps_the_contract),      cmocka_unit_test(a_file_that_shrinks_gives_eio),
+        cmocka_unit_test(only_files_and_devices_open),  cmocka_unit_test(files_outside_the_directory_are_refused),
+        cmocka_unit_test(a_missing_file_is_made),       cmocka_unit_test(closing_removes_what_it_should),
+        cmocka_unit_test(an_overlay_is_kept_in_a_file),
     };
     return cmocka_run_group_tests(tests, make_image, remove_image);
 }
