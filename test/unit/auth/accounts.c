@@ -84,7 +84,8 @@ static void wait_until(struct place *place, bool (*condition)(void *arg), void *
     uv_timer_init(&place->loop, timer);
     timer->data = &late;
     uv_update_time(&place->loop);
-    uv_timer_start(timer, on_wake, ms, 0);
+    /* It repeats: run before the poll, a timer does not end it. */
+    uv_timer_start(timer, on_wake, ms, 10);
     while (!late && !(condition && condition(arg)))
         uv_run(&place->loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)timer, on_wake_closed);
