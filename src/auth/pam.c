@@ -69,11 +69,11 @@ bool pam_check(const char *folder, const char *name, const char *password, const
     const struct pam_conv conversation = {.conv = converse, .appdata_ptr = copy};
     pam_handle_t *handle = NULL;
     pthread_mutex_lock(&one_at_a_time);
-    int status = pam_start_confdir(PAM_SERVICE, name, &conversation, folder, &handle);
+    int status = pam_start_confdir(PAM_SERVICE_NAME, name, &conversation, folder, &handle);
     if (status == PAM_SUCCESS)
         status = run(handle, peer);
     else
-        log_error("pam", "service " PAM_SERVICE ": it can't be started");
+        log_error("pam", "service " PAM_SERVICE_NAME ": it can't be started");
     if (handle)
         pam_end(handle, status);
     pthread_mutex_unlock(&one_at_a_time);

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#define PAM_SERVICE "nbd-proxy"
+#define PAM_SERVICE_NAME "nbd-proxy"
 
 /* `folder`: where the service's file is, NULL: /etc/pam.d. False also in a build
  * without PAM. */

@@ -32,7 +32,7 @@ static bool read_line(char *to, size_t size, const char **why)
         if (n < 0 && errno == EINTR && !caught)
             continue;
         if (n < 0 || (n == 0 && used == 0)) {
-            *why = "no password was given";
+            *why = caught ? "interrupted" : "no password was given";
             return false;
         }
         if (n == 0 || byte == '\n')
@@ -74,9 +74,12 @@ static bool read_hidden(const char *prompt, char *to, size_t size, const char **
 
 bool prompt_password(const char *prompt, char *to, size_t size, const char **why)
 {
-    *why = "interrupted";
+    *why = NULL;
     bool ok = prompt_is_terminal() ? read_hidden(prompt, to, size, why) : read_line(to, size, why);
-    if (!ok)
-        explicit_bzero(to, size);
-    return ok;
+    if (ok)
+        return true;
+    if (!*why)
+        *why = "interrupted";
+    explicit_bzero(to, size);
+    return false;
 }

@@ -475,7 +475,7 @@ static void a_pam_account_is_asked_of_pam(void **state)
     chmod(name, 0700);
     snprintf(text, sizeof text, "auth required pam_exec.so quiet expose_authtok %s\naccount required pam_permit.so\n",
              name);
-    snprintf(name, sizeof name, "%s/" PAM_SERVICE, place.folder);
+    snprintf(name, sizeof name, "%s/" PAM_SERVICE_NAME, place.folder);
     FILE *service = fopen(name, "w");
     fputs(text, service);
     fclose(service);
