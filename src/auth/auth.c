@@ -321,6 +321,7 @@ void auth_verify(struct auth *auth, struct auth_check *check)
     bool possible = user_name_valid(check->name) && *check->password && strlen(check->password) <= PASSWORD_MAX;
     const char *name = user_name_valid(check->name) ? check->name : "";
     const char *password = possible ? check->password : "";
+    assert(strlen(check->peer) < PEER_MAX);
     check->auth = auth;
     check->delayed = false;
     list_init(&check->link);

@@ -1,5 +1,7 @@
 #include "auth/pam.h"
 
+#include <build-config.h>
+
 #ifdef HAVE_PAM
 
 #include <pthread.h>

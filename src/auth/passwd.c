@@ -1,5 +1,6 @@
 #include "auth/passwd.h"
 
+#include <build-config.h>
 #include <errno.h>
 #include <getopt.h>
 #include <libgen.h>

@@ -1,4 +1,5 @@
 /* The text of a users file: reading it, and changing a line of it. No files here. */
+#include <build-config.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* Verification: the answer, its way, what it costs, and that it says nothing more. */
+#include <build-config.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -414,45 +415,61 @@ static void without_accounts_nobody_comes_in(void **state)
     assert_int_equal(auth_hashes(f->auth), 3);
 }
 
-static void a_wrong_one_waits(void **state)
+static void start_with_delay(uint64_t ms)
+{
+    const struct auth_options options = {.failure_delay_ms = ms};
+    teardown(NULL);
+    start_with(account("admin", "correct horse", "Administrator", "enabled"), options);
+}
+
+static void a_wrong_answer_is_held_back(void **state)
 {
     (void)state;
-    struct asked many[AUTH_DELAYED_MAX / LOCKED_AFTER * LOCKED_AFTER], first, last;
-    char password[16], peer[32];
-    teardown(NULL);
-    const struct auth_options options = {.failure_delay_ms = 300, .lockout = {.account_failures = 1000}};
-    start_with(account("admin", "correct horse", "Administrator", "enabled"), options);
+    start_with_delay(400);
     uint64_t before = uv_hrtime();
-    assert_int_equal(verify("admin", "correct horse"), 0);
     assert_int_equal(verify("admin", "wrong"), -EACCES);
-    assert_true(uv_hrtime() - before >= 299 * 1000000ull);
-    ask(&first, "admin", "wrong", "192.0.2.2");
-    place_run_for(&f->place, 100);
-    assert_false(first.done);
-    auth_cancel(&first.check);
-    place_run_until(&f->place, is_true, &first.done);
-    assert_int_equal(first.check.status, -ECANCELED);
-    /* More of them than are held back: equal ones are one job and many answers. */
-    ask(&first, "admin", "wrong", "192.0.2.3");
-    place_run_for(&f->place, 100);
-    for (unsigned i = 0; i < sizeof many / sizeof many[0]; i++) {
-        snprintf(password, sizeof password, "wrong%u", i % 2);
-        snprintf(peer, sizeof peer, "192.0.3.%u", i % 4);
-        ask(&many[i], "admin", password, peer);
-    }
-    for (unsigned i = 0; i < 5; i++) {
-        ask(&last, "admin", "wrong", "192.0.4.1");
-        if (i < 4)
-            auth_cancel(&last.check);
-        if (i < 4)
-            place_run_until(&f->place, is_true, &last.done);
-    }
-    assert_int_equal(first.check.status, 0);
-    assert_false(last.done);
+    assert_true(uv_hrtime() - before >= 399 * 1000000ull);
+}
+
+static bool is_held(void *arg)
+{
+    return ((struct asked *)arg)->check.delayed;
+}
+
+/* With a delay that no test would live to see. */
+static void a_right_answer_is_not_held_back(void **state)
+{
+    (void)state;
+    struct asked wrong;
+    start_with_delay(3600000);
+    assert_int_equal(verify("admin", "correct horse"), 0);
+    ask(&wrong, "admin", "wrong", "192.0.2.2");
+    place_run_until(&f->place, is_held, &wrong);
+    assert_int_equal(verify("admin", "correct horse"), 0);
+    assert_false(wrong.done);
+    auth_cancel(&wrong.check);
+    assert_false(wrong.done);
+    place_run_until(&f->place, is_true, &wrong.done);
+    assert_int_equal(wrong.check.status, -ECANCELED);
+}
+
+static void so_many_are_held_back(void **state)
+{
+    (void)state;
+    enum { MORE = 6, MANY = AUTH_DELAYED_MAX + MORE };
+    struct asked asked[MANY];
+    start_with_delay(3600000);
+    for (unsigned i = 0; i < MANY; i++) /* one password, many who ask */
+        ask(&asked[i], "admin", "wrong", "192.0.2.1");
+    place_run_until(&f->place, is_true, &asked[MORE - 1].done);
+    place_run_for(&f->place, 20);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(asked[i].done, i < MORE);
+    assert_int_equal(asked[0].check.status, -EACCES);
     auth_close(f->auth, mark_closed, &f->auth_closed);
     place_run_until(&f->place, is_true, &f->auth_closed);
-    assert_true(first.done && last.done && many[0].done);
-    assert_int_equal(last.check.status, -ECANCELED);
+    for (unsigned i = MORE; i < MANY; i++)
+        assert_true(asked[i].done && asked[i].check.status == -ECANCELED);
 }
 
 #ifdef HAVE_PAM
@@ -509,7 +526,9 @@ int main(void)
         TEST(closing_answers_everybody),
         TEST(time_does_not_tell_who_exists),
         TEST(without_accounts_nobody_comes_in),
-        TEST(a_wrong_one_waits),
+        TEST(a_wrong_answer_is_held_back),
+        TEST(a_right_answer_is_not_held_back),
+        TEST(so_many_are_held_back),
 #ifdef HAVE_PAM
         TEST(a_pam_account_is_asked_of_pam),
 #endif

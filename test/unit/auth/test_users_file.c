@@ -1,4 +1,5 @@
 /* The users file: what is read, what is refused and where, what is written. */
+#include <build-config.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
