@@ -415,6 +415,20 @@ static void without_accounts_nobody_comes_in(void **state)
     assert_int_equal(auth_hashes(f->auth), 3);
 }
 
+/* Somebody wrote the hash of an empty password into the file. */
+static void an_empty_password_is_none(void **state)
+{
+    (void)state;
+    teardown(NULL);
+    const struct auth_options options = {0};
+    start_with(account("admin", "", "Administrator", "enabled"), options);
+    char lengthy[PASSWORD_MAX + 2];
+    memset(lengthy, 'x', sizeof lengthy);
+    lengthy[sizeof lengthy - 1] = '\0';
+    assert_int_equal(verify("admin", ""), -EACCES);
+    assert_int_equal(verify("admin", lengthy), -EACCES);
+}
+
 static void start_with_delay(uint64_t ms)
 {
     const struct auth_options options = {.failure_delay_ms = ms};
@@ -526,6 +540,7 @@ int main(void)
         TEST(closing_answers_everybody),
         TEST(time_does_not_tell_who_exists),
         TEST(without_accounts_nobody_comes_in),
+        TEST(an_empty_password_is_none),
         TEST(a_wrong_answer_is_held_back),
         TEST(a_right_answer_is_not_held_back),
         TEST(so_many_are_held_back),
