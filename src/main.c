@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "api/control.h"
+#include "auth/passwd.h"
 #include "base/bytes.h"
 #include "base/closing.h"
 #include "base/defer.h"
@@ -289,7 +290,8 @@ static const struct option options[] = {
 static void print_help(void)
 {
     puts("usage: nbd-proxy [OPTION]...\n"
-         "Serves disk images as virtual media over NBD.\n\n"
+         "       nbd-proxy passwd [OPTION]... NAME\n"
+         "Serves disk images as virtual media over NBD; passwd keeps its accounts.\n\n"
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
          "      --no-config               no file: two slots with the defaults\n"
          "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, http.KEY, slot.NAME.KEY\n"
@@ -371,6 +373,10 @@ int main(int argc, char **argv)
     static struct daemon d;
     struct arguments arguments = {.file = DEFAULT_CONFIG};
     char error[CONFIG_ERROR_MAX];
+    if (argc > 1 && strcmp(argv[1], "passwd") == 0) {
+        harden();
+        return passwd_command(argc - 1, argv + 1);
+    }
     int code = parse_arguments(&arguments, argc, argv);
     if (code >= 0)
         return code;

@@ -6,6 +6,7 @@ import sys
 
 MAY = {
     "base": set(),
+    "auth": {"base"},
     "net": {"base"},
     "block": {"base"},
     "nbd": {"base", "block", "net"},
