@@ -117,8 +117,7 @@ void http_answer_plain(struct http_connection *c, unsigned status)
 
 static bool is_own_field(const char *name)
 {
-    static const char *const own[] = {"Connection", "Content-Length", "Date", "Keep-Alive", "Transfer-Encoding",
-                                      "Trailer",    "Upgrade"};
+    static const char *const own[] = {"Connection", "Content-Length", "Date", "Keep-Alive", "Trailer", "Transfer-Encoding"};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcasecmp(name, own[i]) == 0)
             return true;
