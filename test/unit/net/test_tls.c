@@ -78,8 +78,7 @@ static struct tls_options options_of(bool client, bool required)
     return (struct tls_options){.certificate = certificate_path,
                                 .key = key_path,
                                 .client_ca = client ? ca_path : NULL,
-                                .client_required = required,
-                                .handshake_timeout_ms = 100};
+                                .client_required = required};
 }
 
 static void connect_peer(struct end *end)
@@ -328,7 +327,9 @@ static void plain_text_and_noise_get_nothing(void **state)
 static void a_handshake_that_stalls_is_ended(void **state)
 {
     (void)state;
-    struct end *end = begin();
+    struct tls_options options = options_of(false, false);
+    options.handshake_timeout_ms = 50;
+    struct end *end = begin_with(&options);
     assert_int_equal(send(end->peer.fd, "\x16", 1, MSG_NOSIGNAL), 1);
     while (!end->ends)
         uv_run(&end->loop, UV_RUN_ONCE);

@@ -492,12 +492,12 @@ static void a_flood_of_pings_is_not_read(void **state)
 static void a_peer_that_is_silent_is_dead(void **state)
 {
     (void)state;
-    struct websocket_options options = {.ping_ms = 20, .dead_ms = 70};
+    struct websocket_options options = {.ping_ms = 50, .dead_ms = 500};
     static struct script s;
     begin(&options, "");
     s.length = 0;
     put_frame(&s, 0x8a, "", 0);
-    for (int i = 0; i < 20; i++) { /* pongs keep it alive */
+    for (int i = 0; i < 80; i++) { /* pongs keep it alive */
         usleep(10000);
         say(&s, 0);
     }
@@ -511,7 +511,7 @@ static void a_peer_that_is_silent_is_dead(void **state)
 
     begin(&options, ""); /* who is not listened to can't be dead */
     stream_read(end.stream, false);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 70; i++) {
         usleep(10000);
         hear();
     }
