@@ -117,7 +117,8 @@ void http_answer_plain(struct http_connection *c, unsigned status)
 
 static bool is_own_field(const char *name)
 {
-    static const char *const own[] = {"Connection", "Content-Length", "Date", "Keep-Alive", "Trailer", "Transfer-Encoding"};
+    static const char *const own[] = {"Connection", "Content-Length", "Date",
+                                      "Keep-Alive", "Trailer",        "Transfer-Encoding"};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcasecmp(name, own[i]) == 0)
             return true;
@@ -232,7 +233,8 @@ void http_write(struct http_request *request, struct slices *data)
         char size[24];
         struct slices chunk;
         slices_init(&chunk);
-        slices_add_copy(&chunk, size, (uint32_t)snprintf(size, sizeof size, "%llx\r\n", (unsigned long long)data->length));
+        slices_add_copy(&chunk, size,
+                        (uint32_t)snprintf(size, sizeof size, "%llx\r\n", (unsigned long long)data->length));
         slices_take(&chunk, data);
         slices_add_copy(&chunk, "\r\n", 2);
         put(e, &chunk);

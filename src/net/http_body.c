@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "net/http_connection.h"
 
-#define FEED_SIZE (16u << 10) /* given to llhttp at a time */
+#define FEED_SIZE   (16u << 10) /* given to llhttp at a time */
 #define GATHER_STEP (4u << 10)
 
 static struct http_connection *connection_of(llhttp_t *parser)
@@ -181,7 +181,8 @@ static void receive(struct http_request *request, uint64_t limit)
     http_connection_resume(c);
 }
 
-void http_receive(struct http_request *request, uint64_t limit, http_on_body *on_body_data, http_on_body_end *on_body_end)
+void http_receive(struct http_request *request, uint64_t limit, http_on_body *on_body_data,
+                  http_on_body_end *on_body_end)
 {
     struct http_exchange *e = http_exchange_of(request);
     e->on_body = on_body_data;

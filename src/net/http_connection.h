@@ -68,8 +68,8 @@ struct http_connection {
     struct slices pending; /* input that waits */
     struct slices out;     /* answers not given to the stream yet */
     bool drain_due;
-    bool close_after; /* this answer is the last */
-    uint64_t passed;  /* bytes given to the stream */
+    bool close_after;                    /* this answer is the last */
+    uint64_t passed;                     /* bytes given to the stream */
     uint64_t tick_passed, tick_received; /* as of the last tick of the timer */
     uv_timer_t timer;
     struct defer resume;

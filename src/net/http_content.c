@@ -102,8 +102,8 @@ unsigned http_precondition(const struct http_request *request, const char *etag)
     return 0;
 }
 
-enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size,
-                                   uint64_t *first, uint64_t *last)
+enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size, uint64_t *first,
+                                   uint64_t *last)
 {
     const char *condition = http_field(request, "If-Range");
     if (strcmp(request->method, "GET") != 0 || (condition && strcmp(condition, etag) != 0))

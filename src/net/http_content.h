@@ -21,8 +21,8 @@ bool http_etag_listed(const char *list, const char *etag, bool weak);
  * content): 0 to go on, else 304 or 412 to answer. */
 unsigned http_precondition(const struct http_request *request, const char *etag);
 /* Range and If-Range of a request: as http_range_parse(). */
-enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size,
-                                   uint64_t *first, uint64_t *last);
+enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size, uint64_t *first,
+                                   uint64_t *last);
 
 struct http_content {
     struct bytes *bytes;

@@ -212,8 +212,7 @@ static unsigned parse_target(struct http_head *head, char *target)
     if (target[0] != '/') {
         size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
         size_t authority = strcspn(target + scheme, "/?");
-        if (scheme == 0 || strlen(head->host) != authority ||
-            strncasecmp(head->host, target + scheme, authority) != 0)
+        if (scheme == 0 || strlen(head->host) != authority || strncasecmp(head->host, target + scheme, authority) != 0)
             return 400;
         target += scheme + authority;
         if (*target != '/') { /* an empty path; its place is taken from the authority */
@@ -287,10 +286,25 @@ bool http_head_field_has(const struct http_head *head, const char *name, const c
 /* Two of these would mean that two readers of one request may see different ones. */
 static bool has_repeats(const struct http_head *head)
 {
-    static const char *const single[] = {
-        "Host", "Content-Length", "Transfer-Encoding", "Content-Type", "Content-Range", "Content-Encoding", "Expect",
-        "Authorization", "X-Auth-Token", "Cookie", "Origin", "Referer", "User-Agent", "Range", "If-Range",
-        "If-Modified-Since", "If-Unmodified-Since", "Sec-WebSocket-Key", "Sec-WebSocket-Version"};
+    static const char *const single[] = {"Host",
+                                         "Content-Length",
+                                         "Transfer-Encoding",
+                                         "Content-Type",
+                                         "Content-Range",
+                                         "Content-Encoding",
+                                         "Expect",
+                                         "Authorization",
+                                         "X-Auth-Token",
+                                         "Cookie",
+                                         "Origin",
+                                         "Referer",
+                                         "User-Agent",
+                                         "Range",
+                                         "If-Range",
+                                         "If-Modified-Since",
+                                         "If-Unmodified-Since",
+                                         "Sec-WebSocket-Key",
+                                         "Sec-WebSocket-Version"};
     for (size_t i = 0; i < sizeof single / sizeof single[0]; i++)
         if (http_head_field(head, single[i], 1))
             return true;

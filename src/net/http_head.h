@@ -17,7 +17,7 @@ struct http_head_field {
 enum http_head_state { HEAD_LINE_START, HEAD_LINE, HEAD_CR, HEAD_LAST_CR, HEAD_COMPLETE };
 
 struct http_head {
-    char *text; /* HTTP_HEAD_MAX + 1 while a head is here; NULL else */
+    char *text;          /* HTTP_HEAD_MAX + 1 while a head is here; NULL else */
     uint32_t used, line; /* line: where the current one starts */
     enum http_head_state state;
     unsigned lines;

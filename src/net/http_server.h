@@ -21,32 +21,32 @@
 
 #include "net/stream.h"
 
-#define HTTP_HEAD_MAX (16u << 10)      /* request line and fields; else 431 */
-#define HTTP_LINE_MAX (8u << 10)       /* one line of it; else 414 (the first) or 431 */
-#define HTTP_FIELDS_MAX 64u            /* else 431 */
-#define HTTP_PIPELINE_MAX (64u << 10)  /* read ahead of the request in work, besides one read */
-#define HTTP_DISCARD_MAX (64u << 10)   /* of a body nobody wanted, to keep the connection */
-#define HTTP_CHUNK_LINES_MAX (4u << 10) /* chunk extensions and trailers of one body */
+#define HTTP_HEAD_MAX        (16u << 10) /* request line and fields; else 431 */
+#define HTTP_LINE_MAX        (8u << 10)  /* one line of it; else 414 (the first) or 431 */
+#define HTTP_FIELDS_MAX      64u         /* else 431 */
+#define HTTP_PIPELINE_MAX    (64u << 10) /* read ahead of the request in work, besides one read */
+#define HTTP_DISCARD_MAX     (64u << 10) /* of a body nobody wanted, to keep the connection */
+#define HTTP_CHUNK_LINES_MAX (4u << 10)  /* chunk extensions and trailers of one body */
 #define HTTP_ANSWER_HEAD_MAX (16u << 10)
-#define HTTP_PIECE (128u << 10)        /* of an answer given to the stream at a time */
-#define HTTP_BODY_RATE_MIN (4u << 10)  /* bytes of a body in each body_timeout; else 408 */
+#define HTTP_PIECE           (128u << 10) /* of an answer given to the stream at a time */
+#define HTTP_BODY_RATE_MIN   (4u << 10)   /* bytes of a body in each body_timeout; else 408 */
 #define HTTP_HEAD_TIMEOUT_MS 10000
 #define HTTP_BODY_TIMEOUT_MS 30000 /* and for a client to take a piece of its answer */
 #define HTTP_IDLE_TIMEOUT_MS 60000
-#define HTTP_LINGER_MS 2000 /* for a client to read a last answer while it still sends */
+#define HTTP_LINGER_MS       2000 /* for a client to read a last answer while it still sends */
 
 struct http_request {
-    const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; others are answered 501 */
-    const char *path;   /* decoded, without empty, "." and ".." segments; starts with '/', or is "*" */
-    const char *query;  /* behind the '?', as it was sent; "" */
-    const char *host;   /* as it was sent; "" with HTTP/1.0 only */
-    const char *peer;   /* whose connection it is, for people */
+    const char *method;                /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; others are answered 501 */
+    const char *path;                  /* decoded, without empty, "." and ".." segments; starts with '/', or is "*" */
+    const char *query;                 /* behind the '?', as it was sent; "" */
+    const char *host;                  /* as it was sent; "" with HTTP/1.0 only */
+    const char *peer;                  /* whose connection it is, for people */
     const char *subject, *common_name; /* of the client's certificate; NULL */
     bool tls;
     bool upgrade;        /* asks for another protocol: http_upgrade() is allowed */
     int64_t body_length; /* 0: no body; -1: not said */
 
-    void *owner; /* the handler's */
+    void *owner;                                    /* the handler's */
     void (*on_gone)(struct http_request *request);  /* may be NULL */
     void (*on_drain)(struct http_request *request); /* all that was written has been passed on; may be NULL */
 };
@@ -57,7 +57,7 @@ struct http_server_options {
     const char *who; /* for the log; must outlive the server */
     http_handler *handler;
     void *arg;
-    unsigned max_connections; /* one more is answered 503 */
+    unsigned max_connections;                                   /* one more is answered 503 */
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms; /* 0: as above */
 };
 

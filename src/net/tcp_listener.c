@@ -15,13 +15,13 @@
 #include "base/text.h"
 #include "net/socket.h"
 
-#define UNIX_PREFIX "unix:"
-#define KEEPALIVE_IDLE_S 60 /* a peer that vanished is noticed in about two minutes */
+#define UNIX_PREFIX          "unix:"
+#define KEEPALIVE_IDLE_S     60 /* a peer that vanished is noticed in about two minutes */
 #define KEEPALIVE_INTERVAL_S 20
-#define KEEPALIVE_COUNT 3
+#define KEEPALIVE_COUNT      3
 
 struct tcp_listener {
-    uv_pipe_t handle; /* of any stream socket */
+    uv_pipe_t handle;               /* of any stream socket */
     struct listener *unix_listener; /* instead of `handle` */
     tcp_listener_accept *accept;
     void *owner;
@@ -36,7 +36,8 @@ struct failure {
     size_t size;
 };
 
-__attribute__((format(printf, 3, 4))) static void *failed(const struct failure *failure, int status, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void *failed(const struct failure *failure, int status, const char *format,
+                                                          ...)
 {
     va_list args;
     va_start(args, format);
@@ -296,7 +297,8 @@ static int bind_address(const struct sockaddr_storage *address, const char *text
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ipv6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, (const struct sockaddr *)address, ipv6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) == 0)
+    if (bind(fd, (const struct sockaddr *)address, ipv6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) ==
+        0)
         return fd;
     int error = errno;
     failed(failure, -error, "%s: %s%s", text, strerror(error),

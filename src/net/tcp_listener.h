@@ -63,7 +63,7 @@ void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDR
 /* How many sockets systemd handed over (sd_listen_fds(3)): the fds from ACTIVATION_FIRST_FD on.
  * They are marked close-on-exec, and the environment is cleared: call it once. */
 #define ACTIVATION_FIRST_FD 3
-#define ACTIVATION_MAX 16
+#define ACTIVATION_MAX      16
 int activation_fds(void);
 
 #endif

@@ -20,15 +20,15 @@
 #include "net/stream.h"
 
 #define TLS_HANDSHAKE_TIMEOUT_MS 10000
-#define TLS_CONTROL_MAX (64u << 10) /* answers of the protocol itself that a peer may leave unread */
-#define TLS_SELF_SIGNED_DAYS 825    /* the longest that every browser takes */
+#define TLS_CONTROL_MAX          (64u << 10) /* answers of the protocol itself that a peer may leave unread */
+#define TLS_SELF_SIGNED_DAYS     825         /* the longest that every browser takes */
 
 struct tls_context;
 struct tls_options {
-    const char *certificate; /* PEM: the certificate, then those between it and its root */
-    const char *key;         /* PEM, without a pass phrase; may be the same file */
-    const char *client_ca;   /* PEM: who may sign client certificates; NULL: none is asked for */
-    bool client_required;    /* without a client certificate there is no handshake */
+    const char *certificate;       /* PEM: the certificate, then those between it and its root */
+    const char *key;               /* PEM, without a pass phrase; may be the same file */
+    const char *client_ca;         /* PEM: who may sign client certificates; NULL: none is asked for */
+    bool client_required;          /* without a client certificate there is no handshake */
     uint64_t handshake_timeout_ms; /* 0: TLS_HANDSHAKE_TIMEOUT_MS */
 };
 

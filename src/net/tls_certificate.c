@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,11 +19,11 @@
 #include "base/text.h"
 #include "net/tls_internal.h"
 
-#define NAMES_MAX 64        /* alternative names in one certificate */
-#define NAME_SIZE 256       /* of a host name or an address */
-#define COMMON_NAME_MAX 64  /* RFC 5280, ub-common-name */
-#define SERIAL_BITS 159     /* RFC 5280 4.1.2.2: positive, at most 20 bytes */
-#define CLOCK_SLACK (86400) /* the browser's clock may be behind */
+#define NAMES_MAX       64      /* alternative names in one certificate */
+#define NAME_SIZE       256     /* of a host name or an address */
+#define COMMON_NAME_MAX 64      /* RFC 5280, ub-common-name */
+#define SERIAL_BITS     159     /* RFC 5280 4.1.2.2: positive, at most 20 bytes */
+#define CLOCK_SLACK     (86400) /* the browser's clock may be behind */
 
 struct names {
     char text[NAMES_MAX][NAME_SIZE];
@@ -144,13 +145,12 @@ static bool replace_file(const char *path, mode_t mode, BIO *text, char *error, 
 {
     char *data, beside[4096];
     long length = BIO_get_mem_data(text, &data);
-    if ((size_t)snprintf(beside, sizeof beside, "%s.new", path) >= sizeof beside) {
+    if ((size_t)snprintf(beside, sizeof beside, "%s.XXXXXX", path) >= sizeof beside) {
         snprintf(error, error_size, "%s: the path is too long", path);
         return false;
     }
-    unlink(beside); /* of an attempt that was cut off */
-    int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    bool written = fd >= 0 && write(fd, data, (size_t)length) == length && fsync(fd) == 0;
+    int fd = mkostemp(beside, O_CLOEXEC);
+    bool written = fd >= 0 && fchmod(fd, mode) == 0 && write(fd, data, (size_t)length) == length && fsync(fd) == 0;
     if (fd >= 0 && close(fd) != 0)
         written = false;
     if (written && rename(beside, path) == 0)

@@ -10,30 +10,30 @@
 #include "base/text.h"
 #include "net/tls_internal.h"
 
-#define RECORD_SIZE SSL3_RT_MAX_PLAIN_LENGTH
+#define RECORD_SIZE   SSL3_RT_MAX_PLAIN_LENGTH
 #define BATCH_RECORDS 3 /* encrypted at a time: what the BIO grows to */
-#define ERROR_SIZE 128
+#define ERROR_SIZE    128
 
 struct tls_stream {
     struct stream stream;
     struct stream *below;
     SSL *ssl;
-    BIO *in, *out;          /* owned by `ssl` */
-    struct slices pending;  /* received and not given to `in`: at most one read of `below` */
-    struct slices waiting;  /* to be written when the handshake is done */
-    uint64_t control;       /* bytes to send that nobody wrote, since `below` was last drained */
-    bool reading;           /* as the owner wants it */
-    bool established;       /* the handshake is done */
-    bool broken;            /* OpenSSL must not be used any more */
+    BIO *in, *out;         /* owned by `ssl` */
+    struct slices pending; /* received and not given to `in`: at most one read of `below` */
+    struct slices waiting; /* to be written when the handshake is done */
+    uint64_t control;      /* bytes to send that nobody wrote, since `below` was last drained */
+    bool reading;          /* as the owner wants it */
+    bool established;      /* the handshake is done */
+    bool broken;           /* OpenSSL must not be used any more */
     bool below_ended;
     int below_status;
-    bool ended;             /* on_end is due or was told */
+    bool ended; /* on_end is due or was told */
     int end_status;
     bool end_told, drain_due;
-    struct defer pump;      /* goes on with what is here already */
-    struct defer tell;      /* on_end, on_drain */
-    uv_timer_t timer;       /* the handshake's deadline */
-    unsigned open;          /* of `below` and `timer` */
+    struct defer pump; /* goes on with what is here already */
+    struct defer tell; /* on_end, on_drain */
+    uv_timer_t timer;  /* the handshake's deadline */
+    unsigned open;     /* of `below` and `timer` */
     char *subject, *common_name;
     char error[ERROR_SIZE];
 };

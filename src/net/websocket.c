@@ -404,7 +404,8 @@ static void websocket_free(struct stream *stream)
     mem_free(w);
 }
 
-static const struct stream_ops websocket_ops = {websocket_read, websocket_write, websocket_close_stream, websocket_free};
+static const struct stream_ops websocket_ops = {websocket_read, websocket_write, websocket_close_stream,
+                                                websocket_free};
 
 struct stream *websocket_stream_new(struct stream *below, struct slices *early, const struct websocket_options *options)
 {

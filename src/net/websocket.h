@@ -26,10 +26,10 @@
 
 #define WEBSOCKET_MESSAGE_MAX (1u << 20)  /* that we send */
 #define WEBSOCKET_CONTROL_MAX (64u << 10) /* unsent pongs; more, and the peer is not read */
-#define WEBSOCKET_LINGER_MS 1000
-#define WEBSOCKET_PING_MS 20000
-#define WEBSOCKET_DEAD_MS 60000
-#define WEBSOCKET_REASON_MAX 123 /* bytes of UTF-8 in a close */
+#define WEBSOCKET_LINGER_MS   1000
+#define WEBSOCKET_PING_MS     20000
+#define WEBSOCKET_DEAD_MS     60000
+#define WEBSOCKET_REASON_MAX  123 /* bytes of UTF-8 in a close */
 
 enum websocket_code {
     WEBSOCKET_NORMAL = 1000,
@@ -46,7 +46,7 @@ enum websocket_code {
 };
 
 struct websocket_options {
-    uint64_t message_max;     /* that is taken, over all its frames; 0: no limit, since nothing is gathered */
+    uint64_t message_max;      /* that is taken, over all its frames; 0: no limit, since nothing is gathered */
     uint64_t ping_ms, dead_ms; /* 0: as above */
 };
 
@@ -71,7 +71,8 @@ struct stream *websocket_upgrade(struct http_request *request, const char *proto
 /* --- the stream --- */
 
 /* Takes over the stream, on which the handshake is done, and the bytes that came behind it. */
-struct stream *websocket_stream_new(struct stream *below, struct slices *early, const struct websocket_options *options);
+struct stream *websocket_stream_new(struct stream *below, struct slices *early,
+                                    const struct websocket_options *options);
 /* Instead of stream_close(). The reason is cut to fit. */
 void websocket_close(struct stream *stream, uint16_t code, const char *reason);
 /* After on_end: what the peer said. NO_CODE: nothing; CUT: it did not close. */

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#define FIN 0x80
-#define RESERVED 0x70
-#define OPCODE 0x0f
-#define MASKED 0x80
-#define LENGTH 0x7f
+#define FIN       0x80
+#define RESERVED  0x70
+#define OPCODE    0x0f
+#define MASKED    0x80
+#define LENGTH    0x7f
 #define LENGTH_16 126
 #define LENGTH_64 127
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEBSOCKET_HEADER_MAX 14
+#define WEBSOCKET_HEADER_MAX          14
 #define WEBSOCKET_CONTROL_PAYLOAD_MAX 125
 
 enum websocket_opcode {

@@ -8,7 +8,7 @@
 #include "net/websocket.h"
 
 #define KEY_LENGTH 24 /* of 16 bytes in base64 */
-#define VERSION "13"
+#define VERSION    "13"
 
 bool websocket_accept_key(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE])
 {

@@ -16,7 +16,7 @@
 #include "net/websocket.h"
 
 #define MESSAGE_MAX 2000
-#define SIZE 65536u
+#define SIZE        65536u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -218,7 +218,8 @@ void http_rig_connect(struct http_rig *rig)
 
 void http_rig_begin(struct http_rig *rig, const struct http_server_options *options)
 {
-    struct http_server_options o = options ? *options : (struct http_server_options){.max_connections = 4};
+    struct http_server_options o =
+        options ? *options : (struct http_server_options){.max_connections = 4, .head_timeout_ms = 60000};
     memset(rig, 0, sizeof *rig);
     current = rig;
     rig->client = -1;

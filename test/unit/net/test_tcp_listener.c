@@ -115,13 +115,30 @@ static void end(struct tcp_listener *listener)
 static void addresses_are_parsed_and_written(void **state)
 {
     (void)state;
-    static const char *const good[][2] = {{"127.0.0.1:80", "127.0.0.1:80"},     {"0.0.0.0:0", "0.0.0.0:0"},
-                                          {"[::]:443", "[::]:443"},             {"*:443", "[::]:443"},
+    static const char *const good[][2] = {{"127.0.0.1:80", "127.0.0.1:80"},
+                                          {"0.0.0.0:0", "0.0.0.0:0"},
+                                          {"[::]:443", "[::]:443"},
+                                          {"*:443", "[::]:443"},
                                           {"[2001:DB8::0:1]:65535", "[2001:db8::1]:65535"},
-                                          {"[::ffff:192.0.2.1]:1", "192.0.2.1:1"}, {"[fe80::1%lo]:443", "[fe80::1%lo]:443"}};
-    static const char *const bad[] = {"",          "80",        "127.0.0.1",  "127.0.0.1:",    "127.0.0.1:65536", "127.0.0.1:-1",
-                                      "localhost:80", "::1:80", "[::1:80",    "[]:80",         ":80",             "[::1]80",
-                                      "127.1:80",  "[::1]:+80", "[::1]: 80",  "[fe80::1%none]:1", "[127.0.0.1]:80"};
+                                          {"[::ffff:192.0.2.1]:1", "192.0.2.1:1"},
+                                          {"[fe80::1%lo]:443", "[fe80::1%lo]:443"}};
+    static const char *const bad[] = {"",
+                                      "80",
+                                      "127.0.0.1",
+                                      "127.0.0.1:",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:-1",
+                                      "localhost:80",
+                                      "::1:80",
+                                      "[::1:80",
+                                      "[]:80",
+                                      ":80",
+                                      "[::1]80",
+                                      "127.1:80",
+                                      "[::1]:+80",
+                                      "[::1]: 80",
+                                      "[fe80::1%none]:1",
+                                      "[127.0.0.1]:80"};
     struct sockaddr_storage address;
     char text[TCP_ADDRESS_SIZE];
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -191,7 +208,8 @@ static void caps_hold_in_all_and_for_each_address(void **state)
     tcp_limits_init(&limits, 4, 2);
     begin();
     struct tcp_listener *listener = listen_at("0.0.0.0:0", &limits);
-    static const char *const from[] = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"};
+    static const char *const from[] = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0",
+                                       "127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"};
     static const bool refused[] = {false, false, true, false, false, true};
     struct sockaddr_storage to;
     char text[40];
@@ -300,7 +318,8 @@ static void sockets_may_be_handed_over(void **state)
 static void the_environment_tells_of_handed_over_sockets(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{NULL, "1"}, {"1", "1"}, {"self", NULL}, {"self", "x"}, {"self", "-1"}, {"self", "17"}};
+    static const char *const cases[][2] = {{NULL, "1"},   {"1", "1"},     {"self", NULL},
+                                           {"self", "x"}, {"self", "-1"}, {"self", "17"}};
     char pid[20];
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -391,9 +410,10 @@ static struct child *run_child(const char *const *arguments)
 {
     static struct child child;
     memset(&child, 0, sizeof child);
-    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
-                                     {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&child.out},
-                                     {.flags = UV_INHERIT_FD, .data.fd = 2}};
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&child.out},
+        {.flags = UV_INHERIT_FD, .data.fd = 2}};
     uv_process_options_t options = {.file = arguments[0],
                                     .args = (char **)(uintptr_t)arguments,
                                     .stdio = stdio,
@@ -433,7 +453,8 @@ static void curl_gets_a_page_by_https(void **state)
     snprintf(named, sizeof named, "https://bmc.example:%s/named", port);
     snprintf(resolve, sizeof resolve, "bmc.example:%s:127.0.0.1", port);
 
-    const char *const get[] = {"/usr/bin/curl", "-q", "-sS", "-i", "--noproxy", "*", "--cacert", certificate, "--resolve", resolve, url, named, NULL};
+    const char *const get[] = {"/usr/bin/curl", "-q",        "-sS",   "-i", "--noproxy", "*", "--cacert",
+                               certificate,     "--resolve", resolve, url,  named,       NULL};
     struct child *child = run_child(get);
     if (child->status != 0)
         fail_msg("curl: %d", (int)child->status);

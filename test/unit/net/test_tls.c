@@ -361,8 +361,8 @@ static void only_what_is_safe_is_spoken(void **state)
     assert_true(handshake_with(TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305"));
     assert_false(handshake_with(TLS1_1_VERSION, "ALL:@SECLEVEL=0"));
     assert_false(handshake_with(TLS1_VERSION, "ALL:@SECLEVEL=0"));
-    assert_false(handshake_with(TLS1_2_VERSION, "AES128-GCM-SHA256"));            /* no forward secrecy */
-    assert_false(handshake_with(TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256"));    /* CBC */
+    assert_false(handshake_with(TLS1_2_VERSION, "AES128-GCM-SHA256"));         /* no forward secrecy */
+    assert_false(handshake_with(TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256")); /* CBC */
     assert_false(handshake_with(TLS1_2_VERSION, "ECDHE-ECDSA-NULL-SHA:aNULL:@SECLEVEL=0"));
 }
 
