@@ -160,6 +160,37 @@ void slices_add_part(struct slices *to, const struct slices *from, uint64_t offs
     }
 }
 
+void slices_move(struct slices *to, struct slices *from, uint64_t length)
+{
+    uint32_t whole = 0;
+    assert(length <= from->length);
+    from->length -= length;
+    while (whole < from->count && length >= from->v[whole].length) {
+        struct slice *s = &from->v[whole++];
+        length -= s->length;
+        slices_add(to, s->bytes, s->offset, s->length);
+        bytes_unref(s->bytes);
+    }
+    from->count -= whole;
+    memmove(from->v, from->v + whole, from->count * sizeof *from->v);
+    if (length == 0)
+        return;
+    struct slice *first = &from->v[0];
+    slices_add(to, first->bytes, first->offset, (uint32_t)length);
+    first->offset += (uint32_t)length;
+    first->length -= (uint32_t)length;
+}
+
+void slices_add_copy(struct slices *list, const void *memory, uint32_t length)
+{
+    if (length == 0)
+        return;
+    struct bytes *bytes = bytes_new(length);
+    memcpy(bytes->data, memory, length);
+    slices_add(list, bytes, 0, length);
+    bytes_unref(bytes);
+}
+
 enum copy_kind { COPY_OUT, COPY_IN, COPY_ZERO };
 
 static void slices_copy(const struct slices *list, uint64_t offset, unsigned char *memory, uint64_t length,

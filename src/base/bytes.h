@@ -75,6 +75,10 @@ void slices_alloc(struct slices *list, uint64_t length, uint32_t piece);
 void slices_take(struct slices *to, struct slices *from);
 /* Appends references to part of `from`; the range must lie inside it. */
 void slices_add_part(struct slices *to, const struct slices *from, uint64_t offset, uint64_t length);
+/* Moves the first `length` bytes of `from`, which has them, behind those of `to`. */
+void slices_move(struct slices *to, struct slices *from, uint64_t length);
+/* Appends a copy of memory, in bytes of its own. */
+void slices_add_copy(struct slices *list, const void *memory, uint32_t length);
 /* Copies out of, into, or zeroes the range; it must lie inside the list. */
 void slices_copy_out(const struct slices *list, uint64_t offset, void *to, size_t length);
 void slices_copy_in(struct slices *list, uint64_t offset, const void *from, size_t length);

@@ -25,6 +25,8 @@ struct socket_stream {
     struct slices queued; /* behind it */
     uv_write_t req;
     bool writing;
+    void (*freed)(void *arg);
+    void *freed_arg;
 };
 
 static struct socket_stream *socket_of(struct stream *stream)
@@ -226,6 +228,8 @@ static void socket_free(struct stream *stream)
 {
     struct socket_stream *s = socket_of(stream);
     assert(!s->writing);
+    if (s->freed)
+        s->freed(s->freed_arg);
     mem_free(s);
 }
 
@@ -268,12 +272,26 @@ struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status)
     return NULL;
 }
 
+int socket_fd(struct stream *stream)
+{
+    uv_os_fd_t fd;
+    return uv_fileno((uv_handle_t *)&socket_of(stream)->pipe, &fd) == 0 ? fd : -1;
+}
+
+void socket_on_free(struct stream *stream, void (*freed)(void *arg), void *arg)
+{
+    struct socket_stream *s = socket_of(stream);
+    assert(!s->freed);
+    s->freed = freed;
+    s->freed_arg = arg;
+}
+
 int socket_peer(struct stream *stream, struct socket_peer *peer)
 {
     struct ucred cred;
     socklen_t length = sizeof cred;
-    uv_os_fd_t fd;
-    if (uv_fileno((uv_handle_t *)&socket_of(stream)->pipe, &fd) != 0)
+    int fd = socket_fd(stream);
+    if (fd < 0)
         return -EBADF;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) != 0)
         return -errno;

@@ -19,6 +19,10 @@
 struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status);
 /* The next connection of a listening uv_pipe_t; NULL if it is gone already. */
 struct stream *socket_stream_accept(uv_stream_t *server);
+/* The socket's fd, which stays the stream's; -1 once it is closing. */
+int socket_fd(struct stream *stream);
+/* Called once, when the stream is freed: for those who count streams. */
+void socket_on_free(struct stream *stream, void (*freed)(void *arg), void *arg);
 /* The pid, uid and gid at the other end of a UNIX socket. 0 or a negative errno. */
 struct socket_peer {
     pid_t pid;

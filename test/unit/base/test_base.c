@@ -90,6 +90,29 @@ static void on_defer(struct defer *defer)
         defer_schedule(counter->loop, defer);
 }
 
+static void slices_are_split_anywhere(void **state)
+{
+    (void)state;
+    for (uint64_t at = 0; at <= 12; at++) {
+        struct slices head, tail;
+        char text[13] = "";
+        slices_init(&head);
+        slices_init(&tail);
+        slices_add_copy(&tail, "one", 3);
+        slices_add_copy(&tail, "", 0);
+        slices_add_copy(&tail, "two", 3);
+        slices_add_copy(&tail, "threes", 6);
+        slices_move(&head, &tail, at);
+        assert_int_equal(head.length, at);
+        assert_int_equal(tail.length, 12 - at);
+        slices_copy_out(&head, 0, text, head.length);
+        slices_copy_out(&tail, 0, text + at, tail.length);
+        assert_string_equal(text, "onetwothrees");
+        slices_clear(&head);
+        slices_clear(&tail);
+    }
+}
+
 static void deferral_runs_once_each_and_not_inside(void **state)
 {
     (void)state;
@@ -242,6 +265,7 @@ int main(void)
         cmocka_unit_test(budget_counts_until_the_last_reference),
         cmocka_unit_test(slices_merge_and_move),
         cmocka_unit_test(slices_copy_across_pieces),
+        cmocka_unit_test(slices_are_split_anywhere),
         cmocka_unit_test(deferral_runs_once_each_and_not_inside),
         cmocka_unit_test(closing_comes_once_after_all),
         cmocka_unit_test(work_runs_off_the_loop),

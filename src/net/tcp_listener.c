@@ -1,0 +1,451 @@
+#include "net/tcp_listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "net/socket.h"
+
+#define UNIX_PREFIX          "unix:"
+#define KEEPALIVE_IDLE_S     60 /* a peer that vanished is noticed in about two minutes */
+#define KEEPALIVE_INTERVAL_S 20
+#define KEEPALIVE_COUNT      3
+
+struct tcp_listener {
+    uv_pipe_t handle;               /* of any stream socket */
+    struct listener *unix_listener; /* instead of `handle` */
+    tcp_listener_accept *accept;
+    void *owner;
+    struct tcp_limits *limits;
+    char *address;
+    bool local;
+};
+
+struct failure {
+    int *status;
+    char *text;
+    size_t size;
+};
+
+__attribute__((format(printf, 3, 4))) static void *failed(const struct failure *failure, int status, const char *format,
+                                                          ...)
+{
+    va_list args;
+    va_start(args, format);
+    *failure->status = status;
+    vsnprintf(failure->text, failure->size, format, args);
+    va_end(args);
+    return NULL;
+}
+
+/* --- addresses --- */
+
+static bool parse_port(const char *text, in_port_t *port)
+{
+    uint64_t value;
+    if (!text_parse_uint(text, &value) || value > UINT16_MAX)
+        return false;
+    *port = htons((uint16_t)value);
+    return true;
+}
+
+static bool parse_ipv6(char *host, struct sockaddr_in6 *in6)
+{
+    char *scope = strchr(host, '%');
+    if (scope) {
+        *scope++ = 0;
+        in6->sin6_scope_id = if_nametoindex(scope);
+        if (in6->sin6_scope_id == 0)
+            return false;
+    }
+    in6->sin6_family = AF_INET6;
+    return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
+}
+
+bool tcp_address_parse(const char *text, struct sockaddr_storage *address)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)(void *)address;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)address;
+    char host[TCP_ADDRESS_SIZE];
+    const char *colon = strrchr(text, ':');
+    memset(address, 0, sizeof *address);
+    if (!colon || (size_t)(colon - text) >= sizeof host)
+        return false;
+    size_t length = (size_t)(colon - text);
+    memcpy(host, text, length);
+    host[length] = 0;
+    if (strcmp(host, "*") == 0) {
+        in6->sin6_family = AF_INET6;
+        return parse_port(colon + 1, &in6->sin6_port);
+    }
+    if (host[0] == '[' && host[length - 1] == ']') {
+        host[length - 1] = 0;
+        return parse_ipv6(host + 1, in6) && parse_port(colon + 1, &in6->sin6_port);
+    }
+    in->sin_family = AF_INET;
+    return inet_pton(AF_INET, host, &in->sin_addr) == 1 && parse_port(colon + 1, &in->sin_port);
+}
+
+/* An IPv4 peer of an IPv6 socket. */
+static void unmap(const struct sockaddr_storage *from, struct sockaddr_storage *to)
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)from;
+    struct sockaddr_in *in = (struct sockaddr_in *)(void *)to;
+    *to = *from;
+    if (from->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+        return;
+    memset(to, 0, sizeof *to);
+    in->sin_family = AF_INET;
+    in->sin_port = in6->sin6_port;
+    memcpy(&in->sin_addr, in6->sin6_addr.s6_addr + 12, sizeof in->sin_addr);
+}
+
+void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDRESS_SIZE])
+{
+    struct sockaddr_storage plain;
+    char host[INET6_ADDRSTRLEN] = "", scope[IF_NAMESIZE + 1] = "";
+    unmap(address, &plain);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&plain;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&plain;
+    if (plain.ss_family == AF_INET) {
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(text, TCP_ADDRESS_SIZE, "%s:%u", host, ntohs(in->sin_port));
+    } else if (plain.ss_family == AF_INET6) {
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+        if (in6->sin6_scope_id && if_indextoname(in6->sin6_scope_id, scope + 1))
+            scope[0] = '%';
+        snprintf(text, TCP_ADDRESS_SIZE, "[%s%s]:%u", host, scope, ntohs(in6->sin6_port));
+    } else {
+        snprintf(text, TCP_ADDRESS_SIZE, "unix");
+    }
+}
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    struct sockaddr_storage plain;
+    unmap(address, &plain);
+    if (plain.ss_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)&plain)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (plain.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)&plain)->sin6_addr);
+    return plain.ss_family == AF_UNIX;
+}
+
+/* --- limits --- */
+
+struct tcp_source {
+    struct link link; /* in limits->addresses */
+    uint8_t key[9];   /* family, then 4 or 8 bytes */
+    unsigned count;
+};
+
+struct tcp_claim {
+    struct tcp_limits *limits;
+    struct tcp_source *source; /* NULL: a UNIX socket */
+};
+
+void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each)
+{
+    *limits = (struct tcp_limits){.max = max, .max_each = max_each};
+    list_init(&limits->addresses);
+}
+
+static bool source_key(const struct sockaddr_storage *address, uint8_t key[9])
+{
+    struct sockaddr_storage plain;
+    unmap(address, &plain);
+    memset(key, 0, 9);
+    key[0] = (uint8_t)plain.ss_family;
+    if (plain.ss_family == AF_INET)
+        memcpy(key + 1, &((const struct sockaddr_in *)(const void *)&plain)->sin_addr, 4);
+    else if (plain.ss_family == AF_INET6)
+        memcpy(key + 1, &((const struct sockaddr_in6 *)(const void *)&plain)->sin6_addr, 8);
+    else
+        return false;
+    return true;
+}
+
+/* There are never more of them than connections. */
+static struct tcp_source *find_source(struct tcp_limits *limits, const uint8_t key[9])
+{
+    list_for_each (l, &limits->addresses) {
+        struct tcp_source *source = container_of(l, struct tcp_source, link);
+        if (memcmp(source->key, key, sizeof source->key) == 0)
+            return source;
+    }
+    struct tcp_source *source = mem_alloc(sizeof *source);
+    memcpy(source->key, key, sizeof source->key);
+    list_append(&limits->addresses, &source->link);
+    return source;
+}
+
+static void drop_source(struct tcp_source *source)
+{
+    if (!source || source->count > 0)
+        return;
+    list_remove(&source->link);
+    mem_free(source);
+}
+
+static void on_claim_freed(void *arg)
+{
+    struct tcp_claim *claim = arg;
+    claim->limits->count--;
+    if (claim->source)
+        claim->source->count--;
+    drop_source(claim->source);
+    mem_free(claim);
+}
+
+/* Counts the connection until its stream is freed; false if that would be one too many. */
+static bool claim(struct tcp_limits *limits, struct stream *stream, const struct sockaddr_storage *address)
+{
+    uint8_t key[9];
+    struct tcp_source *source = source_key(address, key) ? find_source(limits, key) : NULL;
+    if ((limits->max && limits->count >= limits->max) ||
+        (source && limits->max_each && source->count >= limits->max_each)) {
+        drop_source(source);
+        limits->refused++;
+        return false;
+    }
+    struct tcp_claim *c = mem_alloc(sizeof *c);
+    *c = (struct tcp_claim){limits, source};
+    limits->count++;
+    if (source)
+        source->count++;
+    socket_on_free(stream, on_claim_freed, c);
+    return true;
+}
+
+/* --- connections --- */
+
+static void on_refused_closed(struct stream *stream)
+{
+    stream_free(stream);
+}
+
+static void refuse(struct stream *stream)
+{
+    stream->on_closed = on_refused_closed;
+    stream_close(stream);
+}
+
+static void tune(int fd)
+{
+    const struct {
+        int level, name, value;
+    } options[] = {{IPPROTO_TCP, TCP_NODELAY, 1}, /* answers leave in one call anyway */
+                   {SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+                   {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
+}
+
+static void add_connection(struct tcp_listener *listener, struct stream *stream)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof address;
+    char peer[TCP_ADDRESS_SIZE];
+    int fd = socket_fd(stream);
+    if (fd < 0 || getpeername(fd, (struct sockaddr *)&address, &length) != 0) { /* it is gone already */
+        refuse(stream);
+        return;
+    }
+    if (listener->limits && !claim(listener->limits, stream, &address)) {
+        refuse(stream);
+        return;
+    }
+    if (address.ss_family != AF_UNIX)
+        tune(fd);
+    tcp_address_text(&address, peer);
+    listener->accept(listener, stream, peer);
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct stream *stream = status == 0 ? socket_stream_accept(server) : NULL;
+    if (stream)
+        add_connection(container_of((uv_pipe_t *)server, struct tcp_listener, handle), stream);
+}
+
+static void on_unix_connection(struct listener *unix_listener, struct stream *stream)
+{
+    add_connection(listener_owner(unix_listener), stream);
+}
+
+/* --- listening --- */
+
+static int bind_address(const struct sockaddr_storage *address, const char *text, const struct failure *failure)
+{
+    bool ipv6 = address->ss_family == AF_INET6;
+    int on = 1, off = 0, fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        failed(failure, -errno, "%s: %s%s", text, strerror(errno), ipv6 ? " (without IPv6, take 0.0.0.0)" : "");
+        return -1;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (ipv6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, (const struct sockaddr *)address, ipv6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) ==
+        0)
+        return fd;
+    int error = errno;
+    failed(failure, -error, "%s: %s%s", text, strerror(error),
+           error == EADDRINUSE      ? " (stop who listens there, or choose another port)"
+           : error == EADDRNOTAVAIL ? " (no interface has this address)"
+           : error == EACCES        ? " (ports below 1024 need CAP_NET_BIND_SERVICE)"
+                                    : "");
+    close(fd);
+    return -1;
+}
+
+/* A socket that somebody else made must be a listening stream socket. */
+static bool check_adopted(int fd, const struct failure *failure)
+{
+    int listening = 0, type = 0;
+    socklen_t length = sizeof listening;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && listening && type == SOCK_STREAM)
+        return true;
+    failed(failure, -EINVAL, "fd %d: not a listening stream socket (see ListenStream= and Accept=no)", fd);
+    return false;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct tcp_listener *listener = container_of((uv_pipe_t *)handle, struct tcp_listener, handle);
+    mem_free(listener->address);
+    mem_free(listener);
+}
+
+static struct tcp_listener *listen_on(uv_loop_t *loop, int fd, int backlog, const struct failure *failure)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof address;
+    char text[TCP_ADDRESS_SIZE];
+    struct tcp_listener *listener = mem_alloc(sizeof *listener);
+    getsockname(fd, (struct sockaddr *)&address, &length);
+    tcp_address_text(&address, text);
+    listener->address = mem_strdup(text);
+    listener->local = is_loopback(&address);
+    uv_pipe_init(loop, &listener->handle, 0);
+    int status = uv_pipe_open(&listener->handle, fd);
+    if (status != 0)
+        close(fd);
+    else
+        status = uv_listen((uv_stream_t *)&listener->handle, backlog, on_connection);
+    if (status == 0)
+        return listener;
+    failed(failure, status, "%s: %s%s", text, uv_strerror(status),
+           status == UV_EADDRINUSE ? " (stop who listens there, or choose another port)" : "");
+    uv_close((uv_handle_t *)&listener->handle, on_closed);
+    return NULL;
+}
+
+static struct tcp_listener *listen_unix(uv_loop_t *loop, const struct tcp_listener_options *options,
+                                        const struct failure *failure)
+{
+    struct listener_options o = {.path = options->address + sizeof UNIX_PREFIX - 1,
+                                 .mode = options->mode,
+                                 .group = options->group,
+                                 .backlog = options->backlog};
+    struct tcp_listener *listener = mem_alloc(sizeof *listener);
+    listener->unix_listener =
+        listener_new(loop, &o, on_unix_connection, listener, failure->status, failure->text, failure->size);
+    if (!listener->unix_listener) {
+        mem_free(listener);
+        return NULL;
+    }
+    listener->address = mem_strdup(options->address);
+    listener->local = true;
+    return listener;
+}
+
+static struct tcp_listener *listen_tcp(uv_loop_t *loop, const struct tcp_listener_options *options,
+                                       const struct failure *failure)
+{
+    struct sockaddr_storage address;
+    if (!tcp_address_parse(options->address, &address))
+        return failed(failure, -EINVAL, "%s: not an address with a port (like [::]:443 or 127.0.0.1:8080)",
+                      options->address);
+    int fd = bind_address(&address, options->address, failure);
+    return fd < 0 ? NULL : listen_on(loop, fd, options->backlog, failure);
+}
+
+struct tcp_listener *tcp_listener_new(uv_loop_t *loop, const struct tcp_listener_options *options,
+                                      tcp_listener_accept *accept, void *owner, int *status, char *error,
+                                      size_t error_size)
+{
+    struct failure failure = {status, error, error_size};
+    struct tcp_listener *listener = NULL;
+    *status = 0;
+    if (options->address && strncmp(options->address, UNIX_PREFIX, sizeof UNIX_PREFIX - 1) == 0)
+        listener = listen_unix(loop, options, &failure);
+    else if (options->address)
+        listener = listen_tcp(loop, options, &failure);
+    else if (check_adopted(options->fd, &failure))
+        listener = listen_on(loop, options->fd, options->backlog, &failure);
+    else
+        close(options->fd);
+    if (!listener)
+        return NULL;
+    listener->accept = accept;
+    listener->owner = owner;
+    listener->limits = options->limits;
+    return listener;
+}
+
+void *tcp_listener_owner(const struct tcp_listener *listener)
+{
+    return listener->owner;
+}
+
+const char *tcp_listener_address(const struct tcp_listener *listener)
+{
+    return listener->address;
+}
+
+bool tcp_listener_is_local(const struct tcp_listener *listener)
+{
+    return listener->local;
+}
+
+void tcp_listener_close(struct tcp_listener *listener)
+{
+    if (!listener->unix_listener) {
+        uv_close((uv_handle_t *)&listener->handle, on_closed);
+        return;
+    }
+    listener_close(listener->unix_listener);
+    mem_free(listener->address);
+    mem_free(listener);
+}
+
+/* --- socket activation --- */
+
+int activation_fds(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    uint64_t for_pid = 0, count = 0;
+    bool ours = pid && fds && text_parse_uint(pid, &for_pid) && text_parse_uint(fds, &count) &&
+                for_pid == (uint64_t)getpid() && count <= ACTIVATION_MAX;
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    if (!ours)
+        return 0;
+    for (int i = 0; i < (int)count; i++)
+        fcntl(ACTIVATION_FIRST_FD + i, F_SETFD, FD_CLOEXEC);
+    return (int)count;
+}

@@ -1,0 +1,69 @@
+/*
+ * Listening for HTTP: TCP addresses, UNIX sockets, and sockets that systemd
+ * handed over. Each connection comes as a stream with the peer's address as text.
+ *
+ *   [::]:443  *:443      every address, IPv6 and IPv4
+ *   0.0.0.0:443          every IPv4 address
+ *   127.0.0.1:0          the kernel chooses the port: tcp_listener_address()
+ *   [fe80::1%eth0]:443   with a scope
+ *   unix:/run/x.sock     a UNIX socket, for a proxy in front
+ *
+ * Names are not resolved: what one listens on should not depend on a server.
+ */
+#ifndef NET_TCP_LISTENER_H
+#define NET_TCP_LISTENER_H
+
+#include <netinet/in.h>
+
+#include "base/list.h"
+#include "net/stream.h"
+
+#define TCP_ADDRESS_SIZE (INET6_ADDRSTRLEN + 32) /* "[address%scope]:port" */
+
+/* Caps on connections, shared by several listeners; must outlive their streams. Zeroed but for
+ * the two numbers at first. One address is an IPv4 address or an IPv6 network of 64 bits; UNIX
+ * sockets count in all only. What exceeds a cap is closed at once. */
+struct tcp_limits {
+    unsigned max, max_each; /* 0: no limit */
+    unsigned count;
+    uint64_t refused;
+    struct link addresses; /* private */
+};
+void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each);
+
+struct tcp_listener;
+/* Called for each connection with a stream that the callee owns; `peer` is valid in the call. */
+typedef void tcp_listener_accept(struct tcp_listener *listener, struct stream *stream, const char *peer);
+
+struct tcp_listener_options {
+    const char *address; /* NULL: `fd` is listening already; it is taken over, on failure too */
+    int fd;
+    int backlog;
+    unsigned mode;             /* of a UNIX socket's file */
+    const char *group;         /* likewise; NULL: unchanged */
+    struct tcp_limits *limits; /* NULL: none */
+};
+
+/* On failure returns NULL, *status is a negative errno, and `error` says what to do. */
+struct tcp_listener *tcp_listener_new(uv_loop_t *loop, const struct tcp_listener_options *options,
+                                      tcp_listener_accept *accept, void *owner, int *status, char *error,
+                                      size_t error_size);
+void *tcp_listener_owner(const struct tcp_listener *listener);
+/* Where it listens: with the port that was chosen. */
+const char *tcp_listener_address(const struct tcp_listener *listener);
+bool tcp_listener_is_local(const struct tcp_listener *listener); /* loopback or a UNIX socket */
+/* Stops listening and frees the listener; streams live on. */
+void tcp_listener_close(struct tcp_listener *listener);
+
+/* An address as above, without "unix:". False if it is none. */
+bool tcp_address_parse(const char *text, struct sockaddr_storage *address);
+/* "192.0.2.1:80", "[2001:db8::1]:80"; an IPv4 address mapped to IPv6 as IPv4. */
+void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDRESS_SIZE]);
+
+/* How many sockets systemd handed over (sd_listen_fds(3)): the fds from ACTIVATION_FIRST_FD on.
+ * They are marked close-on-exec, and the environment is cleared: call it once. */
+#define ACTIVATION_FIRST_FD 3
+#define ACTIVATION_MAX      16
+int activation_fds(void);
+
+#endif

@@ -1,0 +1,202 @@
+/* A certificate that a host signs for itself: see net/tls.h. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "net/tls_internal.h"
+
+#define NAMES_MAX       64      /* alternative names in one certificate */
+#define NAME_SIZE       256     /* of a host name or an address */
+#define COMMON_NAME_MAX 64      /* RFC 5280, ub-common-name */
+#define SERIAL_BITS     159     /* RFC 5280 4.1.2.2: positive, at most 20 bytes */
+#define CLOCK_SLACK     (86400) /* the browser's clock may be behind */
+
+struct names {
+    char text[NAMES_MAX][NAME_SIZE];
+    unsigned count;
+};
+
+static void add_name(struct names *names, const char *text)
+{
+    for (unsigned i = 0; i < names->count; i++)
+        if (strcmp(names->text[i], text) == 0)
+            return;
+    if (names->count < NAMES_MAX && text[0] && strlen(text) < NAME_SIZE)
+        strcpy(names->text[names->count++], text);
+}
+
+static void add_address(struct names *names, const struct sockaddr *address)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    if (address->sa_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, text, sizeof text);
+    } else if (address->sa_family == AF_INET6) {
+        const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+        if (!IN6_IS_ADDR_LINKLOCAL(in6)) /* a certificate has no scope */
+            inet_ntop(AF_INET6, in6, text, sizeof text);
+    }
+    if (text[0])
+        add_name(names, text);
+}
+
+static void add_host(struct names *names)
+{
+    char host[NAME_SIZE] = "";
+    struct ifaddrs *addresses = NULL;
+    gethostname(host, sizeof host - 1);
+    add_name(names, host);
+    host[strcspn(host, ".")] = 0;
+    add_name(names, host);
+    add_name(names, "localhost");
+    if (getifaddrs(&addresses) != 0)
+        return;
+    for (const struct ifaddrs *a = addresses; a; a = a->ifa_next)
+        if (a->ifa_addr && (a->ifa_flags & IFF_UP))
+            add_address(names, a->ifa_addr);
+    freeifaddrs(addresses);
+}
+
+static bool is_address(const char *name)
+{
+    unsigned char binary[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, name, binary) == 1 || inet_pton(AF_INET6, name, binary) == 1;
+}
+
+/* What a host name may consist of: anything else would be syntax to OpenSSL. */
+static bool is_host_name(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._*";
+    return name[0] && name[strspn(name, allowed)] == 0;
+}
+
+static bool add_extension(X509 *certificate, int nid, const char *value)
+{
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    bool added = extension && X509_add_ext(certificate, extension, -1) == 1;
+    X509_EXTENSION_free(extension);
+    return added;
+}
+
+static bool add_alternative_names(X509 *certificate, const struct names *names)
+{
+    char list[NAMES_MAX * (NAME_SIZE + 8)] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < names->count; i++) {
+        const char *name = names->text[i], *kind = is_address(name) ? "IP" : "DNS";
+        if (is_address(name) || is_host_name(name))
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s:%s", used ? "," : "", kind, name);
+    }
+    return used > 0 && add_extension(certificate, NID_subject_alt_name, list);
+}
+
+static bool set_serial(X509 *certificate)
+{
+    BIGNUM *serial = BN_new();
+    bool set = serial && BN_rand(serial, SERIAL_BITS, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 1 &&
+               BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(certificate));
+    BN_free(serial);
+    return set;
+}
+
+static bool set_name(X509 *certificate, const char *name)
+{
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    const char *common = strlen(name) <= COMMON_NAME_MAX ? name : "nbd-proxy";
+    return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)common, -1, -1, 0) == 1 &&
+           X509_set_issuer_name(certificate, subject) == 1;
+}
+
+static X509 *sign(EVP_PKEY *key, const struct names *names)
+{
+    X509 *certificate = X509_new();
+    bool made = certificate && X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
+                X509_gmtime_adj(X509_getm_notBefore(certificate), -CLOCK_SLACK) &&
+                X509_time_adj_ex(X509_getm_notAfter(certificate), TLS_SELF_SIGNED_DAYS - 1, 0, NULL) &&
+                X509_set_pubkey(certificate, key) == 1 && set_name(certificate, names->text[0]) &&
+                add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
+                add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
+                add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
+                add_extension(certificate, NID_subject_key_identifier, "hash") &&
+                add_alternative_names(certificate, names) && X509_sign(certificate, key, EVP_sha256()) > 0;
+    if (made)
+        return certificate;
+    X509_free(certificate);
+    return NULL;
+}
+
+/* Writes beside the file and renames: nobody ever reads half of it. */
+static bool replace_file(const char *path, mode_t mode, BIO *text, char *error, size_t error_size)
+{
+    char *data, beside[4096];
+    long length = BIO_get_mem_data(text, &data);
+    if ((size_t)snprintf(beside, sizeof beside, "%s.XXXXXX", path) >= sizeof beside) {
+        snprintf(error, error_size, "%s: the path is too long", path);
+        return false;
+    }
+    int fd = mkostemp(beside, O_CLOEXEC);
+    bool written = fd >= 0 && fchmod(fd, mode) == 0 && write(fd, data, (size_t)length) == length && fsync(fd) == 0;
+    if (fd >= 0 && close(fd) != 0)
+        written = false;
+    if (written && rename(beside, path) == 0)
+        return true;
+    snprintf(error, error_size, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        unlink(beside);
+    return false;
+}
+
+static bool write_files(EVP_PKEY *key, X509 *certificate, const char *certificate_path, const char *key_path,
+                        char *error, size_t error_size)
+{
+    BIO *key_text = BIO_new(BIO_s_secmem()), *certificate_text = BIO_new(BIO_s_mem());
+    bool done = false;
+    if (!key_text || !certificate_text || PEM_write_bio_PrivateKey(key_text, key, NULL, NULL, 0, NULL, NULL) != 1 ||
+        PEM_write_bio_X509(certificate_text, certificate) != 1)
+        snprintf(error, error_size, "the certificate can't be written: %s", tls_words());
+    else
+        done = replace_file(key_path, 0600, key_text, error, error_size) &&
+               replace_file(certificate_path, 0644, certificate_text, error, error_size);
+    BIO_free(key_text);
+    BIO_free(certificate_text);
+    return done;
+}
+
+bool tls_make_self_signed(const char *const *names, const char *certificate_path, const char *key_path, char *error,
+                          size_t error_size)
+{
+    struct names *all = mem_alloc(sizeof *all);
+    if (names)
+        for (; *names; names++)
+            add_name(all, *names);
+    else
+        add_host(all);
+    ERR_clear_error();
+    EVP_PKEY *key = all->count > 0 ? EVP_EC_gen("P-256") : NULL;
+    X509 *certificate = key ? sign(key, all) : NULL;
+    bool done = false;
+    if (!certificate)
+        snprintf(error, error_size, "a certificate can't be made: %s",
+                 all->count > 0 ? tls_words() : "there is no name for it");
+    else
+        done = write_files(key, certificate, certificate_path, key_path, error, error_size);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    mem_free(all);
+    return done;
+}
