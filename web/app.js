@@ -5,8 +5,8 @@
  */
 
 import { Api } from './api.js';
+import { droppedMedium, pickedMedium, writableMedium } from './local-media.js';
 import { Medium } from './medium.js';
-import { fileSource, handleSource } from './nbd-server.js';
 import { difference, forgetMedium, rememberMedium, rememberedMedium } from './remember.js';
 import { SlotCard, showMessage } from './slot-card.js';
 import { announce, confirmDialog } from './text.js';
@@ -212,13 +212,14 @@ class App {
 
     #actions() {
         return {
-            insertFile: async (name, file) => this.#serve(name, ...await fileMedium(file)),
-            insertWritableFile: async (name) => this.#serve(name, ...await writableMedium()),
-            insertDrop: async (name, transfer) => this.#serve(name, ...await droppedMedium(transfer)),
+            insertPicked: async (name, kind, files) => this.#serve(name, pickedMedium(kind, files)),
+            insertWritableFile: async (name) => this.#serve(name, await writableMedium()),
+            insertDrop: async (name, transfer) => this.#serve(name, await droppedMedium(transfer)),
+            insertHeld: async (name) => this.#serve(name, { source: this.#media.get(name).source, what: rememberedMedium(name) }),
             insertUrl: (name, what) => this.#api.insert(name, what),
             insertUpload: (name, upload, writable) => this.#api.insertUpload(name, upload, writable),
             eject: (name) => this.#api.eject(name),
-            resume: (name, files) => this.#resume(name, files),
+            resume: async (name, kind, files) => this.#resume(name, pickedMedium(kind, files)),
             forget: (name) => this.#forget(name),
         };
     }
@@ -227,10 +228,9 @@ class App {
 
     /**
      * @param {string} name of the slot
-     * @param {import('./nbd-server.js').Source} source
-     * @param {import('./remember.js').Remembered} what
+     * @param {import('./local-media.js').LocalMedium} medium
      */
-    #serve(name, source, what) {
+    #serve(name, { source, what }) {
         if (!source.size)
             throw new Error(`${what.name} is empty.`);
         const identity = { name: what.name, size: what.size, lastModified: what.lastModified };
@@ -258,16 +258,12 @@ class App {
         this.#showResume(name);
     }
 
-    async #resume(name, files) {
+    #resume(name, found) {
         const remembered = rememberedMedium(name);
-        const held = this.#media.get(name);
-        if (held && !files.length)
-            return this.#serve(name, held.source, remembered);
-        const [source, what] = await fileMedium(files[0]);
-        const differs = difference(remembered, what);
+        const differs = difference(remembered, found.what);
         if (differs)
             throw new Error(`This is not the ${remembered.kind} that was inserted: ${differs}.`);
-        this.#serve(name, source, what);
+        this.#serve(name, found);
     }
 
     #forget(name) {
@@ -276,24 +272,6 @@ class App {
         this.#cards.get(name).setMedium(null);
         this.#showResume(name);
     }
-}
-
-async function fileMedium(file) {
-    const what = { name: file.name, size: file.size, lastModified: file.lastModified, kind: 'file' };
-    return [fileSource(file), what];
-}
-
-async function writableMedium() {
-    const [handle] = await showOpenFilePicker();
-    const source = await handleSource(handle);
-    const { name, size, lastModified } = source.file;
-    return [source, { name, size, lastModified, kind: 'file' }];
-}
-
-async function droppedMedium(transfer) {
-    if (transfer.files.length !== 1)
-        throw new Error('Drop one file.');
-    return fileMedium(transfer.files[0]);
 }
 
 // A file dropped beside a slot would make the browser leave the page.

@@ -17,13 +17,14 @@ const READING_MS = 5000; // the host reads if it did so lately
 
 /**
  * @typedef {object} Actions each gives a promise; a rejection is shown in the card
- * @property {(slot: string, file: File) => Promise<void>} insertFile
+ * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} insertPicked
  * @property {(slot: string) => Promise<void>} insertWritableFile asks for the file itself
  * @property {(slot: string, transfer: DataTransfer) => Promise<void>} insertDrop
  * @property {(slot: string, what: object) => Promise<void>} insertUrl
  * @property {(slot: string, upload: string, writable: boolean) => Promise<void>} insertUpload
  * @property {(slot: string) => Promise<void>} eject
- * @property {(slot: string, files: File[]) => Promise<void>} resume with what was picked, or what is still held
+ * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} resume if it is the same as before
+ * @property {(slot: string) => Promise<void>} insertHeld what was served last
  * @property {(slot: string) => void} forget
  */
 
@@ -57,6 +58,7 @@ export class SlotCard {
         parts.name.textContent = slot.name;
         parts.media.textContent = MEDIA_WORDS[slot.media] ?? slot.media;
         parts.file.setAttribute('aria-label', `Image for ${slot.name}`);
+        parts.folder.setAttribute('aria-label', `Folder for ${slot.name}`);
         this.#setUpFile();
         this.#setUpForms();
         parts.eject.addEventListener('click', () => this.#eject());
@@ -67,9 +69,14 @@ export class SlotCard {
     // --- what is done in the card ---
 
     #setUpFile() {
-        const { pickFile, file, fileWritable, fileWritableLabel, resumePick } = this.#parts;
+        const { pickFile, pickFolder, file, folder, fileWritable, fileWritableLabel, resumePick } = this.#parts;
         const { name } = this.slot;
         let resuming = false;
+        pickFolder.hidden = !('webkitdirectory' in folder);
+        pickFolder.addEventListener('click', () => {
+            resuming = false;
+            folder.click();
+        });
         fileWritableLabel.hidden = this.slot.media !== 'disk' || !canWriteFiles();
         pickFile.addEventListener('click', () => {
             resuming = false;
@@ -80,18 +87,20 @@ export class SlotCard {
         });
         resumePick.addEventListener('click', () => {
             if (this.#resume.held)
-                return this.#try('Inserting …', () => this.#actions.resume(name, []));
+                return this.#try('Inserting …', () => this.#actions.insertHeld(name));
             resuming = true;
-            file.click();
+            (this.#resume.kind === 'folder' ? folder : file).click();
         });
-        file.addEventListener('change', () => {
-            const files = [...file.files];
-            file.value = ''; // the same file may be picked again
-            if (!files.length)
-                return;
-            const resume = resuming || this.#resume?.only;
-            this.#try('Inserting …', () => resume ? this.#actions.resume(name, files) : this.#actions.insertFile(name, files[0]));
-        });
+        for (const [input, kind] of [[file, 'file'], [folder, 'folder']]) {
+            input.addEventListener('change', () => {
+                const files = [...input.files];
+                input.value = ''; // the same may be picked again
+                if (!files.length)
+                    return;
+                const resume = resuming || this.#resume?.only;
+                this.#try('Inserting …', () => this.#actions[resume ? 'resume' : 'insertPicked'](name, kind, files));
+            });
+        }
         this.#setUpDrop();
     }
 
@@ -231,7 +240,7 @@ export class SlotCard {
         showMessage(p.note, this.#note());
         this.#show(p.loaded, !empty);
         this.#show(p.insert, this.#mayChange && empty && !this.medium?.active);
-        setText(p.dropText, slot.media === 'cd' ? 'Drop an ISO image here, or' : 'Drop a disk image here, or');
+        setText(p.dropText, `Drop ${slot.media === 'cd' ? 'an ISO' : 'a disk'} image or a folder here, or`);
         p.ejectRow.hidden = !this.#mayChange;
         this.element.setAttribute('aria-busy', String(this.#pending !== '')); // not disabled: that would lose the focus
         this.#renderResume();

@@ -5,12 +5,11 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/snap/bin/chromium'];
+const executablePath = '/usr/bin/chromium'; // Debian's
 
 export async function launch() {
-    const executablePath = CHROMIUM.find((path) => existsSync(path));
     const folder = process.env.WEB_TEST_DIR;
-    if (!executablePath || !folder || !existsSync(join(folder, 'node_modules/playwright-core')))
+    if (!existsSync(executablePath) || !folder || !existsSync(join(folder, 'node_modules/playwright-core')))
         return null;
     const { chromium } = createRequire(join(folder, 'index.js'))('playwright-core');
     // As root, as in a container, Chromium's own sandbox can't be.

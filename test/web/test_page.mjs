@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -169,6 +169,75 @@ pageTest('a file dropped on a slot is inserted; one dropped beside it does nothi
     await state(page, 'Ready');
     assert.equal((await daemon.hostRead('slot0', 6, 5)).toString(), 'image');
     assert.equal(daemon.slot('slot0').identity.lastModified, 5);
+});
+
+function makeFolder(name) {
+    const path = join(folder, name);
+    mkdirSync(join(path, 'sub', 'deeper'), { recursive: true });
+    for (const [file, text] of [['hello.txt', 'hello host'], ['sub/empty', ''], ['sub/deeper/größe.bin', 'deep inside']]) {
+        writeFileSync(join(path, file), text);
+        utimesSync(join(path, file), 1_700_000_000, 1_700_000_000);
+    }
+    return path;
+}
+
+/** The names and contents that an ISO 9660 reader would find, roughly: the volume, and the bytes. */
+async function checkFolderImage(daemon, volume) {
+    const { size } = daemon.slot('slot0').public;
+    const bytes = await daemon.hostRead('slot0', 0, size);
+    assert.equal(bytes.toString('latin1', 32768, 32774), '\x01CD001');
+    assert.equal(bytes.toString('latin1', 32768 + 40, 32768 + 72).trim(), volume);
+    for (const text of ['hello host', 'deep inside', 'GROSSE.BIN;1'])
+        assert.ok(bytes.includes(text), text);
+    assert.ok(bytes.includes(Buffer.from('größe.bin;1', 'utf16le').swap16()));
+}
+
+pageTest('a picked folder is a CD image, and comes back after a reload', async (page, daemon) => {
+    daemon.graceMs = 20_000;
+    const path = makeFolder('my drivers');
+    await logIn(page);
+    await card(page).getByLabel('Folder for slot0').setInputFiles(path);
+    await state(page, 'Ready');
+    await card(page).getByText('my drivers.iso', { exact: true }).waitFor();
+    await checkFolderImage(daemon, 'MY_DRIVERS');
+    page.on('dialog', (dialog) => dialog.accept());
+    await page.reload();
+    const pick = card(page).getByRole('button', { name: 'Pick it again' });
+    let [chooser] = await Promise.all([page.waitForEvent('filechooser'), pick.click()]);
+    writeFileSync(join(path, 'hello.txt'), 'other host');
+    await chooser.setFiles(path);
+    await error(page, 'This is not the folder that was inserted: it was changed since.');
+    makeFolder('my drivers');
+    [chooser] = await Promise.all([page.waitForEvent('filechooser'), pick.click()]);
+    await chooser.setFiles(path);
+    await state(page, 'Ready');
+    await checkFolderImage(daemon, 'MY_DRIVERS');
+});
+
+pageTest('a dropped folder is a CD image', async (page, daemon) => {
+    const path = makeFolder('dropped folder');
+    await logIn(page);
+    await state(page, 'Empty');
+    const { x, y } = await card(page).locator('.drop').boundingBox();
+    const devtools = await page.context().newCDPSession(page);
+    for (const type of ['dragEnter', 'dragOver', 'drop'])
+        await devtools.send('Input.dispatchDragEvent', { type, x: x + 5, y: y + 5, data: { items: [], files: [path], dragOperationsMask: 1 } });
+    await state(page, 'Ready');
+    await checkFolderImage(daemon, 'DROPPED_FOLDER');
+});
+
+pageTest('several dropped files are one CD image', async (page, daemon) => {
+    await logIn(page);
+    await state(page, 'Empty');
+    const transfer = await page.evaluateHandle(() => {
+        const data = new DataTransfer();
+        data.items.add(new File(['hello host'], 'a.txt'));
+        data.items.add(new File(['deep inside'], 'größe.bin'));
+        return data;
+    });
+    await card(page).locator('.drop').dispatchEvent('drop', { dataTransfer: transfer });
+    await state(page, 'Ready');
+    await checkFolderImage(daemon, 'FILES');
 });
 
 pageTest('a URL that fails says why, one that works is inserted', async (page, daemon) => {
