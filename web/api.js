@@ -1,0 +1,218 @@
+/**
+ * The page's view of the daemon: every request that the page makes is here.
+ *
+ * All paths are on the page's own origin, bodies are JSON in UTF-8. An error is a
+ * 4xx or 5xx with {"error": words for people}. A session is an HttpOnly cookie;
+ * every request but GET and HEAD carries X-CSRF-Token, except the login itself.
+ *
+ *   POST   /api/session {"user","password"} -> {"user","role","csrf"} and the cookie; 401
+ *   GET    /api/session                     -> the same; 401 without a session
+ *   DELETE /api/session                     the session, and the WebSockets made with it, end
+ *   role is "Administrator", "Operator" or "ReadOnly".
+ *
+ *   GET  /api/slots -> {"slots": [SLOT...]}
+ *   GET  /api/slots/NAME/heat -> {"size", "buckets": [0..255, ...]}: equal parts of the image, how much
+ *        of each the host has read
+ *   POST /api/slots/NAME/insert {"url","user","password","verify","writable"}: 200 when the image is
+ *        readable. A stored image has the url "upload:NAME" (percent-encoded).
+ *   POST /api/slots/NAME/eject
+ *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}
+ *        url is the WebSocket's, protocol the subprotocol to offer; good for one connection and a short
+ *        time. lastModified is in ms since 1970. samples are SHA-256 in hex of pieces of the image (see
+ *        medium.js): equal name, size, lastModified and samples are the same image coming back.
+ *   GET  /api/events -> text/event-stream; event "slots" has the body of GET /api/slots as its data, at
+ *        once and after a change, at most one a second
+ *
+ *   GET    /api/uploads -> {"uploads": [{"name","size","offset","complete","sha256","modified"}], "free"}
+ *   PUT    /api/uploads/NAME with "Content-Range: bytes FIRST-LAST/SIZE", pieces in order; 200 or 201.
+ *          409: not the piece that comes next, or a complete one has the name; 413, 507: no room
+ *   HEAD   /api/uploads/NAME -> Upload-Offset: how many bytes are there; 404: none
+ *   DELETE /api/uploads/NAME
+ *
+ * The WebSocket closes with 1000 for an ordinary eject, 1008 not allowed, 1011 failure, 1013 busy, or
+ * 4000 and above, and a reason in words.
+ */
+
+/**
+ * @typedef {object} Slot
+ * @property {string} name
+ * @property {number} index
+ * @property {'cd'|'disk'} media
+ * @property {string} state empty, opening, attaching, ready, waiting, detaching, closing
+ * @property {string} image @property {string} imageName @property {number} size @property {boolean} writable
+ * @property {'uri'|'applet'|'none'} connectedVia
+ * @property {string} error the last failure in words, or ''
+ * @property {{readBytes: number, bytes: number, hits: number, misses: number, rttUs: number,
+ *             bandwidth: number, cached: number}} stats
+ * @property {string} websocket
+ */
+
+/** @typedef {{name: string, size: number, offset: number, complete: boolean, sha256: string, modified: number}} Upload */
+
+/** A request that failed. status is 0 when there was no answer. */
+export class ApiError extends Error {
+    constructor(status, text) {
+        super(text);
+        this.status = status;
+    }
+}
+
+const NO_ANSWER = 'The BMC does not answer.';
+
+export class Api {
+    #csrf = '';
+    /** Called when the session turns out to have ended. */
+    onSessionEnded = () => {};
+
+    // --- session ---
+
+    async login(user, password) {
+        return this.#keepSession(await this.#send('POST', '/api/session', { json: { user, password }, login: true }));
+    }
+
+    /** The session that a reload finds again; null if there is none. */
+    async session() {
+        try {
+            return await this.#keepSession(await this.#send('GET', '/api/session', { login: true }));
+        } catch (error) {
+            if (error.status === 401)
+                return null;
+            throw error;
+        }
+    }
+
+    async logout() {
+        await this.#send('DELETE', '/api/session', { login: true });
+        this.#csrf = '';
+    }
+
+    async #keepSession(response) {
+        const session = await response.json();
+        this.#csrf = session.csrf;
+        return session;
+    }
+
+    // --- slots ---
+
+    /** @returns {Promise<Slot[]>} */
+    async slots() {
+        return (await this.#json('GET', '/api/slots')).slots;
+    }
+
+    heat(name) {
+        return this.#json('GET', `${slotPath(name)}/heat`);
+    }
+
+    /** @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean}} what */
+    async insert(name, what) {
+        await this.#send('POST', `${slotPath(name)}/insert`, { json: what });
+    }
+
+    async insertUpload(name, upload, writable) {
+        await this.insert(name, { url: `upload:${encodeURIComponent(upload)}`, writable });
+    }
+
+    async eject(name) {
+        await this.#send('POST', `${slotPath(name)}/eject`, { json: {} });
+    }
+
+    /** @returns {Promise<{url: string, protocol: string}>} */
+    ticket(name, identity) {
+        return this.#json('POST', `${slotPath(name)}/ticket`, { json: identity });
+    }
+
+    /**
+     * @param {(slots: Slot[]) => void} onSlots
+     * @param {(connected: boolean) => void} onConnected
+     * @returns {() => void} ends it
+     */
+    events(onSlots, onConnected) {
+        const source = new EventSource('/api/events');
+        source.addEventListener('slots', ({ data }) => {
+            onConnected(true);
+            onSlots(JSON.parse(data).slots);
+        });
+        source.onerror = () => {
+            onConnected(false);
+            if (source.readyState === EventSource.CLOSED) // refused: EventSource does not say why
+                this.slots().catch(() => {});
+        };
+        return () => source.close();
+    }
+
+    // --- uploads ---
+
+    /** @returns {Promise<{uploads: Upload[], free: number}>} */
+    uploads() {
+        return this.#json('GET', '/api/uploads');
+    }
+
+    async putPiece(name, piece, offset, size, signal) {
+        const range = `bytes ${offset}-${offset + piece.size - 1}/${size}`;
+        await this.#send('PUT', uploadPath(name), { body: piece, headers: { 'Content-Range': range }, signal });
+    }
+
+    /** How many bytes the BMC has of it. */
+    async uploadOffset(name, signal) {
+        try {
+            const response = await this.#send('HEAD', uploadPath(name), { signal });
+            return Number(response.headers.get('Upload-Offset'));
+        } catch (error) {
+            if (error.status === 404)
+                return 0;
+            throw error;
+        }
+    }
+
+    async deleteUpload(name) {
+        await this.#send('DELETE', uploadPath(name), {});
+    }
+
+    // --- transport ---
+
+    async #json(method, path, options = {}) {
+        return (await this.#send(method, path, options)).json();
+    }
+
+    async #send(method, path, { json, body, headers = {}, signal, login = false }) {
+        const all = { ...headers };
+        if (json)
+            all['Content-Type'] = 'application/json';
+        if (method !== 'GET' && method !== 'HEAD' && this.#csrf)
+            all['X-CSRF-Token'] = this.#csrf;
+        let response;
+        try {
+            response = await fetch(path, {
+                method, headers: all, body: json ? JSON.stringify(json) : body, signal,
+                credentials: 'same-origin', cache: 'no-store', redirect: 'error',
+            });
+        } catch (error) {
+            if (error.name === 'AbortError')
+                throw error;
+            throw new ApiError(0, NO_ANSWER);
+        }
+        if (response.ok)
+            return response;
+        const failure = new ApiError(response.status, await errorText(response));
+        if (response.status === 401 && !login)
+            this.onSessionEnded();
+        throw failure;
+    }
+}
+
+async function errorText(response) {
+    try {
+        const { error } = await response.json();
+        if (error)
+            return String(error);
+    } catch { /* not JSON: a front proxy's page, or HEAD */ }
+    return `The BMC answered ${response.status} ${response.statusText}`.trim() + '.';
+}
+
+function slotPath(name) {
+    return `/api/slots/${encodeURIComponent(name)}`;
+}
+
+function uploadPath(name) {
+    return `/api/uploads/${encodeURIComponent(name)}`;
+}

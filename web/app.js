@@ -1,0 +1,289 @@
+/**
+ * The page: session, the slots as cards, what this browser serves, the images
+ * on the BMC. What is served lives here and not in a card, so that it outlives
+ * a session that ended and a list that changed.
+ */
+
+import { Api } from './api.js';
+import { droppedMedium, pickedMedium, writableMedium } from './local-media.js';
+import { Medium } from './medium.js';
+import { difference, forgetMedium, rememberMedium, rememberedMedium } from './remember.js';
+import { SlotCard, showMessage } from './slot-card.js';
+import { announce, confirmDialog } from './text.js';
+import { UploadsPanel } from './uploads-panel.js';
+
+const HEAT_MS = 3000;
+const TICK_MS = 1000;
+const RESTART_EVENTS_MS = 3000;
+
+const element = (id) => document.getElementById(id);
+
+class App {
+    #api = new Api();
+    #uploads = new UploadsPanel(this.#api);
+    #cards = new Map(); // slot's name -> SlotCard
+    #media = new Map(); // slot's name -> Medium, until another comes or it is forgotten
+    #stored = [];
+    #session = null;
+    #endEvents = null;
+    #lastTry = 0; // when the events were last asked for
+
+    async start() {
+        this.#api.onSessionEnded = () => this.#showLogin('The session has ended. Log in again.');
+        this.#uploads.onStored = (names) => {
+            this.#stored = names;
+            for (const card of this.#cards.values())
+                card.setStored(names);
+        };
+        element('login').addEventListener('submit', (event) => this.#login(event));
+        element('logout').addEventListener('click', () => this.#logout());
+        addEventListener('beforeunload', (event) => {
+            if (!this.#serves && !this.#uploads.busy)
+                return;
+            event.preventDefault();
+            event.returnValue = ''; // what older browsers look at
+        });
+        refuseStrayDrops();
+        setInterval(() => this.#tick(), TICK_MS);
+        setInterval(() => this.#askHeat(), HEAT_MS);
+        await this.#findSession();
+    }
+
+    get #serves() {
+        return [...this.#media.values()].some((medium) => medium.active);
+    }
+
+    // --- session ---
+
+    async #findSession() {
+        try {
+            const session = await this.#api.session();
+            element('offline').hidden = true;
+            if (session)
+                this.#showMain(session);
+            else
+                this.#showLogin('');
+        } catch {
+            element('offline').hidden = false;
+            setTimeout(() => this.#findSession(), RESTART_EVENTS_MS);
+        }
+    }
+
+    async #login(event) {
+        event.preventDefault();
+        const form = element('login');
+        if (form.getAttribute('aria-busy') === 'true')
+            return;
+        form.setAttribute('aria-busy', 'true');
+        showMessage(element('login-error'), '');
+        try {
+            const session = await this.#api.login(form.elements.user.value, form.elements.password.value);
+            this.#showMain(session);
+            element('slots-title').focus();
+        } catch (error) {
+            showMessage(element('login-error'), error.message);
+            form.elements.password.select();
+        }
+        form.setAttribute('aria-busy', 'false');
+    }
+
+    async #logout() {
+        if ((this.#serves || this.#uploads.busy) && !await confirmDialog(
+            'This browser serves an image or uploads one. Logging out ends that.', 'Log out'))
+            return;
+        for (const [name, medium] of this.#media) {
+            medium.stop();
+            forgetMedium(name);
+        }
+        this.#media.clear();
+        this.#uploads.stop();
+        try {
+            await this.#api.logout();
+        } catch { /* gone with the BMC or ended already */ }
+        for (const card of this.#cards.values())
+            card.element.remove();
+        this.#cards.clear();
+        this.#showLogin('');
+    }
+
+    #showLogin(message) {
+        this.#endEvents?.();
+        this.#endEvents = null;
+        this.#session = null;
+        element('main-view').hidden = true;
+        element('account').hidden = true;
+        element('login-view').hidden = false;
+        showMessage(element('login-error'), message);
+        const { user, password } = element('login').elements;
+        password.value = '';
+        (user.value ? password : user).focus();
+    }
+
+    #showMain(session) {
+        this.#session = session;
+        element('login').elements.password.value = '';
+        element('login-view').hidden = true;
+        element('main-view').hidden = false;
+        element('account').hidden = false;
+        element('who').textContent = `${session.user} (${session.role})`;
+        element('read-only').hidden = this.#mayChange;
+        this.#uploads.show(this.#mayChange);
+        this.#listen();
+    }
+
+    get #mayChange() {
+        return this.#session?.role !== 'ReadOnly';
+    }
+
+    // --- the slots ---
+
+    #listen() {
+        this.#endEvents?.();
+        this.#endEvents = this.#api.events((slots) => this.#showSlots(slots), (connected) => {
+            element('offline').hidden = connected;
+        });
+        this.#api.slots().then((slots) => this.#showSlots(slots), () => {}); // a proxy may hold the first event back
+    }
+
+    #showSlots(slots) {
+        if (!this.#session)
+            return; // an answer that was under way
+        element('no-slots').hidden = slots.length > 0;
+        const known = this.#cards.size;
+        for (const [name, card] of this.#cards) {
+            if (slots.some((slot) => slot.name === name))
+                continue;
+            card.element.remove();
+            this.#cards.delete(name);
+        }
+        for (const slot of slots) {
+            let card = this.#cards.get(slot.name);
+            if (card) {
+                card.update(slot);
+            } else {
+                card = new SlotCard(slot, this.#actions(), this.#mayChange);
+                this.#cards.set(slot.name, card);
+                element('slots').append(card.element);
+                card.setStored(this.#stored);
+                card.setMedium(this.#media.get(slot.name) ?? null);
+            }
+            this.#showResume(slot.name);
+        }
+        if (this.#cards.size > known)
+            this.#askHeat();
+    }
+
+    #showResume(name) {
+        const card = this.#cards.get(name);
+        const medium = this.#media.get(name);
+        const remembered = rememberedMedium(name);
+        const { state, connectedVia, imageName } = card.slot;
+        const waits = state !== 'empty' && connectedVia === 'applet' && imageName === remembered?.name;
+        const shown = remembered && !medium?.active && (state === 'empty' || waits);
+        card.setResume(shown ? { ...remembered, held: Boolean(medium), only: waits } : null);
+    }
+
+    #tick() {
+        for (const card of this.#cards.values())
+            card.tick();
+        if (this.#session && this.#endEvents && document.visibilityState === 'visible' && !element('offline').hidden)
+            this.#tryEventsAgain();
+    }
+
+    // EventSource comes back by itself unless it was refused.
+    #tryEventsAgain() {
+        if (performance.now() - this.#lastTry < RESTART_EVENTS_MS)
+            return;
+        this.#lastTry = performance.now();
+        this.#listen();
+    }
+
+    async #askHeat() {
+        if (!this.#session || document.visibilityState !== 'visible')
+            return;
+        for (const card of this.#cards.values()) {
+            if (card.slot.state === 'empty')
+                continue;
+            const { buckets } = await this.#api.heat(card.slot.name).catch(() => ({ buckets: [] }));
+            if (card.slot.state !== 'empty')
+                card.setHeat(buckets);
+        }
+    }
+
+    #actions() {
+        return {
+            insertPicked: async (name, kind, files) => this.#serve(name, pickedMedium(kind, files)),
+            insertWritableFile: async (name) => this.#serve(name, await writableMedium()),
+            insertDrop: async (name, transfer) => this.#serve(name, await droppedMedium(transfer)),
+            insertHeld: async (name) => this.#serve(name, { source: this.#media.get(name).source, what: rememberedMedium(name) }),
+            insertUrl: (name, what) => this.#api.insert(name, what),
+            insertUpload: (name, upload, writable) => this.#api.insertUpload(name, upload, writable),
+            eject: (name) => this.#api.eject(name),
+            resume: async (name, kind, files) => this.#resume(name, pickedMedium(kind, files)),
+            forget: (name) => this.#forget(name),
+        };
+    }
+
+    // --- what this browser serves ---
+
+    /**
+     * @param {string} name of the slot
+     * @param {import('./local-media.js').LocalMedium} medium
+     */
+    #serve(name, { source, what }) {
+        if (!source.size)
+            throw new Error(`${what.name} is empty.`);
+        const identity = { name: what.name, size: what.size, lastModified: what.lastModified };
+        const medium = new Medium(this.#api, name, source, identity, () => this.#onMedium(name, medium, what));
+        this.#media.set(name, medium);
+        rememberMedium(name, what);
+        this.#cards.get(name)?.setMedium(medium);
+        medium.start();
+    }
+
+    #onMedium(name, medium, what) {
+        if (this.#media.get(name) !== medium)
+            return;
+        if (!medium.active) {
+            announce(`${name}: ${medium.end.words}`);
+            if (medium.end.code === 1000)
+                forgetMedium(name);
+            else
+                rememberMedium(name, what);
+        }
+        const card = this.#cards.get(name);
+        if (!card)
+            return;
+        card.setMedium(medium);
+        this.#showResume(name);
+    }
+
+    #resume(name, found) {
+        const remembered = rememberedMedium(name);
+        const differs = difference(remembered, found.what);
+        if (differs)
+            throw new Error(`This is not the ${remembered.kind} that was inserted: ${differs}.`);
+        this.#serve(name, found);
+    }
+
+    #forget(name) {
+        forgetMedium(name);
+        this.#media.delete(name);
+        this.#cards.get(name).setMedium(null);
+        this.#showResume(name);
+    }
+}
+
+// A file dropped beside a slot would make the browser leave the page.
+function refuseStrayDrops() {
+    for (const type of ['dragover', 'drop']) {
+        addEventListener(type, (event) => {
+            if (!event.dataTransfer?.types.includes('Files'))
+                return;
+            event.preventDefault();
+            event.dataTransfer.dropEffect = 'none';
+        });
+    }
+}
+
+new App().start();

@@ -1,0 +1,361 @@
+/**
+ * One slot on the page. The card shows what it is told with update(), and asks
+ * its owner for everything else by `actions`.
+ */
+
+import { HeatMap, Sparkline } from './charts.js';
+import { canWriteFiles } from './nbd-server.js';
+import { announce, confirmDialog, humanRate, humanRoundTrip, humanSize, instantiate, percent, setText } from './text.js';
+
+const STATE_WORDS = {
+    empty: 'Empty', opening: 'Opening', attaching: 'Attaching', ready: 'Ready', waiting: 'Waiting for the browser',
+    detaching: 'Ejecting', closing: 'Ejecting',
+};
+const MEDIA_WORDS = { cd: 'CD/DVD', disk: 'USB disk' };
+const STALE_MS = 2500; // without news the host is taken to read nothing
+const READING_MS = 5000; // the host reads if it did so lately
+
+/**
+ * @typedef {object} Actions each gives a promise; a rejection is shown in the card
+ * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} insertPicked
+ * @property {(slot: string) => Promise<void>} insertWritableFile asks for the file itself
+ * @property {(slot: string, transfer: DataTransfer) => Promise<void>} insertDrop
+ * @property {(slot: string, what: object) => Promise<void>} insertUrl
+ * @property {(slot: string, upload: string, writable: boolean) => Promise<void>} insertUpload
+ * @property {(slot: string) => Promise<void>} eject
+ * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} resume if it is the same as before
+ * @property {(slot: string) => Promise<void>} insertHeld what was served last
+ * @property {(slot: string) => void} forget
+ */
+
+export class SlotCard {
+    #actions;
+    #parts;
+    #spark;
+    #heat;
+    #rate = 0;
+    #last = null; // {time, readBytes} of the last news
+    #lastRead = -Infinity; // when the host last read
+    #failure = ''; // of what was done here last
+    #pending = '';
+    #mayChange;
+    #resume = null;
+    /** @type {import('./api.js').Slot} */
+    slot;
+    /** @type {import('./medium.js').Medium|null} what this browser serves here */
+    medium = null;
+
+    constructor(slot, actions, mayChange) {
+        const { root, parts } = instantiate('slot-template');
+        this.element = root;
+        this.#parts = parts;
+        this.#actions = actions;
+        this.#mayChange = mayChange;
+        this.slot = slot;
+        this.#spark = new Sparkline(parts.spark);
+        this.#heat = new HeatMap(parts.heat);
+        root.setAttribute('aria-label', `Slot ${slot.name}`);
+        parts.name.textContent = slot.name;
+        parts.media.textContent = MEDIA_WORDS[slot.media] ?? slot.media;
+        parts.file.setAttribute('aria-label', `Image for ${slot.name}`);
+        parts.folder.setAttribute('aria-label', `Folder for ${slot.name}`);
+        this.#setUpFile();
+        this.#setUpForms();
+        parts.eject.addEventListener('click', () => this.#eject());
+        parts.resumeForget.addEventListener('click', () => actions.forget(slot.name));
+        this.update(slot);
+    }
+
+    // --- what is done in the card ---
+
+    #setUpFile() {
+        const { pickFile, pickFolder, file, folder, fileWritable, fileWritableLabel, resumePick } = this.#parts;
+        const { name } = this.slot;
+        let resuming = false;
+        pickFolder.hidden = !('webkitdirectory' in folder);
+        pickFolder.addEventListener('click', () => {
+            resuming = false;
+            folder.click();
+        });
+        fileWritableLabel.hidden = this.slot.media !== 'disk' || !canWriteFiles();
+        pickFile.addEventListener('click', () => {
+            resuming = false;
+            if (fileWritable.checked)
+                this.#try('Inserting …', () => this.#actions.insertWritableFile(name));
+            else
+                file.click();
+        });
+        resumePick.addEventListener('click', () => {
+            if (this.#resume.held)
+                return this.#try('Inserting …', () => this.#actions.insertHeld(name));
+            resuming = true;
+            (this.#resume.kind === 'folder' ? folder : file).click();
+        });
+        for (const [input, kind] of [[file, 'file'], [folder, 'folder']]) {
+            input.addEventListener('change', () => {
+                const files = [...input.files];
+                input.value = ''; // the same may be picked again
+                if (!files.length)
+                    return;
+                const resume = resuming || this.#resume?.only;
+                this.#try('Inserting …', () => this.#actions[resume ? 'resume' : 'insertPicked'](name, kind, files));
+            });
+        }
+        this.#setUpDrop();
+    }
+
+    #setUpDrop() {
+        const { drop } = this.#parts;
+        setUpDrop(this.element, drop, () => this.#mayInsert(), (transfer) =>
+            this.#try('Inserting …', () => this.#actions.insertDrop(this.slot.name, transfer)));
+    }
+
+    #setUpForms() {
+        const { urlForm, urlProtectedLabel, storedForm, storedProtectedLabel } = this.#parts;
+        urlProtectedLabel.hidden = storedProtectedLabel.hidden = this.slot.media !== 'disk';
+        urlForm.addEventListener('submit', (event) => {
+            event.preventDefault();
+            const { url, user, password, verify, protected: isProtected } = urlForm.elements;
+            this.#try('Opening …', async () => {
+                await this.#actions.insertUrl(this.slot.name, {
+                    url: url.value.trim(), user: user.value, password: password.value, verify: verify.checked,
+                    writable: !isProtected.checked,
+                });
+                password.value = '';
+            });
+        });
+        storedForm.addEventListener('submit', (event) => {
+            event.preventDefault();
+            const { upload, protected: isProtected } = storedForm.elements;
+            this.#try('Opening …', () => this.#actions.insertUpload(this.slot.name, upload.value, !isProtected.checked));
+        });
+    }
+
+    async #eject() {
+        const reads = performance.now() - this.#lastRead < READING_MS;
+        if (reads && !await confirmDialog(
+            `The host is reading from ${this.slot.name} now. If you eject it, what the host is doing may fail.`, 'Eject'))
+            return;
+        this.#try('Ejecting …', () => this.#actions.eject(this.slot.name), true); // also ends an insert under way
+    }
+
+    async #try(pending, action, evenNow = false) {
+        if (this.#pending && !evenNow)
+            return;
+        this.#pending = pending;
+        this.#failure = '';
+        this.#render();
+        try {
+            await action();
+        } catch (error) {
+            if (error.name !== 'AbortError') // a picker that was closed
+                this.#failure = error.message;
+        }
+        this.#pending = '';
+        this.#render();
+    }
+
+    // --- what is shown ---
+
+    /** @param {import('./api.js').Slot} slot */
+    update(slot) {
+        if (slot.state !== this.slot.state)
+            announce(`${slot.name}: ${stateWords(slot.state)}${slot.imageName ? `, ${slot.imageName}` : ''}`);
+        this.slot = slot;
+        this.#measure();
+        this.#render();
+    }
+
+    /** @param {import('./medium.js').Medium|null} medium */
+    setMedium(medium) {
+        this.medium = medium;
+        if (medium && !medium.active && medium.end.code !== 1000)
+            this.#failure = medium.end.words;
+        this.#render();
+    }
+
+    /**
+     * What could be inserted again; `held`: the file is at hand, else it has to be picked;
+     * `only`: the slot waits for exactly that.
+     * @param {{name: string, size: number, kind: string, held: boolean, only: boolean}|null} resume
+     */
+    setResume(resume) {
+        this.#resume = resume;
+        this.#render();
+    }
+
+    /** @param {string[]} names */
+    setStored(names) {
+        const { stored, storedForm, noStored } = this.#parts;
+        const before = [...stored.options].map((option) => option.value);
+        storedForm.hidden = names.length === 0;
+        noStored.hidden = names.length > 0;
+        if (names.join('/') !== before.join('/'))
+            stored.replaceChildren(...names.map((name) => new Option(name, name)));
+    }
+
+    setHeat(buckets) {
+        this.#heat.set(buckets);
+    }
+
+    /** Each second. */
+    tick() {
+        if (!this.#last || performance.now() - this.#last.time > STALE_MS)
+            this.#rate = 0;
+        this.#spark.push(this.#rate);
+        this.#renderRate();
+        if (this.medium)
+            this.#renderLocal();
+    }
+
+    #measure() {
+        const now = performance.now();
+        const { readBytes } = this.slot.stats;
+        if (this.slot.state === 'empty') {
+            this.#last = null;
+            this.#rate = 0;
+            this.#lastRead = -Infinity;
+            this.#spark.clear();
+            this.#heat.set([]);
+            return;
+        }
+        if (this.#last && readBytes >= this.#last.readBytes && now > this.#last.time)
+            this.#rate = (readBytes - this.#last.readBytes) * 1000 / (now - this.#last.time);
+        if (this.#last && readBytes > this.#last.readBytes)
+            this.#lastRead = now;
+        this.#last = { time: now, readBytes };
+    }
+
+    #mayInsert() {
+        return this.#mayChange && this.slot.state === 'empty' && !this.medium?.active && !this.#pending;
+    }
+
+    #render() {
+        const { slot } = this;
+        const p = this.#parts;
+        const empty = slot.state === 'empty';
+        setText(p.state, stateWords(slot.state));
+        p.state.dataset.state = slot.state;
+        showMessage(p.error, this.#failure || slot.error);
+        showMessage(p.note, this.#note());
+        this.#show(p.loaded, !empty);
+        this.#show(p.insert, this.#mayChange && empty && !this.medium?.active);
+        setText(p.dropText, `Drop ${slot.media === 'cd' ? 'an ISO' : 'a disk'} image or a folder here, or`);
+        p.ejectRow.hidden = !this.#mayChange;
+        this.element.setAttribute('aria-busy', String(this.#pending !== '')); // not disabled: that would lose the focus
+        this.#renderResume();
+        if (!empty)
+            this.#renderLoaded();
+    }
+
+    #note() {
+        if (this.#pending)
+            return this.#pending;
+        if (this.medium?.state === 'connecting')
+            return `Connecting ${this.medium.identity.name} …`;
+        if (this.medium?.state === 'reconnecting')
+            return 'The connection to the BMC was lost. Trying again …';
+        if (this.medium && !this.medium.active && this.medium.end.code === 1000 && this.slot.state === 'empty')
+            return this.medium.end.words;
+        return '';
+    }
+
+    #renderResume() {
+        const resume = this.#resume;
+        const { resume: box, resumeText, resumePick } = this.#parts;
+        this.#show(box, Boolean(resume) && this.#mayChange && !this.medium?.active);
+        if (!resume)
+            return;
+        const what = `${resume.name} (${humanSize(resume.size)})`;
+        setText(resumeText, resume.only ? `The host waits for ${what}, which this tab served.`
+            : resume.held ? `${what} is no longer served.` : `${what} was inserted from this tab.`);
+        setText(resumePick, resume.held ? 'Insert it again' : 'Pick it again …');
+    }
+
+    #renderLoaded() {
+        const { slot } = this;
+        const { stats } = slot;
+        const p = this.#parts;
+        const coming = slot.state === 'opening' || slot.state === 'attaching';
+        p.figures.hidden = coming;
+        setText(p.eject, coming ? 'Cancel' : 'Eject');
+        p.eject.setAttribute('aria-label', `${p.eject.textContent} ${slot.name}`);
+        setText(p.image, slot.imageName || slot.image || '…');
+        p.image.title = slot.image;
+        const via = this.medium?.active ? 'from this browser' : { uri: 'from a URL', applet: 'from a browser' }[slot.connectedVia];
+        setText(p.meta, [slot.size ? humanSize(slot.size) : '', slot.writable ? 'writable' : 'read-only', via]
+            .filter(Boolean).join(' · '));
+        setText(p.readBytes, humanSize(stats.readBytes));
+        setText(p.bytes, humanSize(stats.bytes));
+        setText(p.hitRate, percent(stats.hits, stats.hits + stats.misses));
+        setText(p.rtt, humanRoundTrip(stats.rttUs));
+        setText(p.bandwidth, stats.bandwidth ? humanRate(stats.bandwidth) : '–');
+        setText(p.cached, humanSize(stats.cached));
+        this.#renderRate();
+        this.#renderLocal();
+    }
+
+    #renderRate() {
+        setText(this.#parts.rate, humanRate(this.#rate));
+    }
+
+    #renderLocal() {
+        const { local } = this.#parts;
+        local.hidden = !this.medium?.active;
+        if (local.hidden)
+            return;
+        const { readError } = this.medium;
+        setText(local, `${humanSize(this.medium.sentBytes)} sent by this browser${readError ? `; a read failed: ${readError}` : ''}`);
+    }
+
+    // A keyboard's place is not lost when the part that has it goes.
+    #show(part, shown) {
+        if (part.hidden === !shown)
+            return;
+        const hadFocus = part.contains(document.activeElement);
+        part.hidden = !shown;
+        if (!shown && hadFocus)
+            this.#parts.name.focus();
+    }
+}
+
+function stateWords(state) {
+    return STATE_WORDS[state] ?? state;
+}
+
+export function showMessage(element, text) {
+    setText(element, text);
+    element.hidden = !text;
+}
+
+/** Files dropped on `target`; `zone` shows that they may be. */
+export function setUpDrop(target, zone, allowed, onDrop) {
+    let depth = 0; // dragenter and dragleave come for each element within
+    const leave = () => {
+        depth = 0;
+        zone.classList.remove('over');
+    };
+    const isFiles = (event) => event.dataTransfer.types.includes('Files');
+    target.addEventListener('dragenter', (event) => {
+        if (!isFiles(event) || !allowed())
+            return;
+        depth++;
+        zone.classList.add('over');
+    });
+    target.addEventListener('dragleave', () => --depth > 0 || leave());
+    target.addEventListener('dragover', (event) => {
+        if (!isFiles(event) || !allowed())
+            return;
+        event.preventDefault();
+        event.stopPropagation();
+        event.dataTransfer.dropEffect = 'copy';
+    });
+    target.addEventListener('drop', (event) => {
+        leave();
+        if (!isFiles(event) || !allowed())
+            return;
+        event.preventDefault();
+        event.stopPropagation();
+        onDrop(event.dataTransfer);
+    });
+}

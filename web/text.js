@@ -1,0 +1,66 @@
+/** Numbers in words, and the small things that every view needs. */
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+export function humanSize(bytes) {
+    let unit = 0;
+    while (bytes >= 1024 && unit < UNITS.length - 1) {
+        bytes /= 1024;
+        unit++;
+    }
+    return `${unit === 0 || bytes >= 100 ? Math.round(bytes) : bytes.toFixed(1)} ${UNITS[unit]}`;
+}
+
+export function humanRate(bytesPerSecond) {
+    return `${humanSize(bytesPerSecond)}/s`;
+}
+
+export function humanTime(seconds) {
+    if (seconds < 60)
+        return `${Math.max(1, Math.round(seconds))} s`;
+    if (seconds < 3600)
+        return `${Math.round(seconds / 60)} min`;
+    return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export function humanRoundTrip(microseconds) {
+    if (!microseconds)
+        return '–';
+    return microseconds < 10_000 ? `${(microseconds / 1000).toFixed(1)} ms` : `${Math.round(microseconds / 1000)} ms`;
+}
+
+export function percent(part, whole) {
+    return whole ? `${Math.round(100 * part / whole)} %` : '–';
+}
+
+/** A copy of a <template>, with its [data-part] elements by name. */
+export function instantiate(templateId) {
+    const root = document.getElementById(templateId).content.firstElementChild.cloneNode(true);
+    const parts = {};
+    for (const element of root.querySelectorAll('[data-part]'))
+        parts[element.dataset.part] = element;
+    return { root, parts };
+}
+
+/** Only what changed is written, so that a screen reader is not told the same again. */
+export function setText(element, text) {
+    if (element.textContent !== text)
+        element.textContent = text;
+}
+
+/** Told to a screen reader, once. */
+export function announce(text) {
+    document.getElementById('live').textContent = text;
+}
+
+/** @returns {Promise<boolean>} */
+export function confirmDialog(question, action) {
+    const dialog = document.getElementById('confirm');
+    document.getElementById('confirm-text').textContent = question;
+    document.getElementById('confirm-yes').textContent = action;
+    dialog.returnValue = '';
+    dialog.showModal();
+    return new Promise((resolve) => {
+        dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+    });
+}
