@@ -187,6 +187,13 @@ void text_url_name(const char *url, char *out, size_t size)
     mem_free(name);
 }
 
+uint64_t text_hash(uint64_t start, const void *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        start = (start ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3ull;
+    return start;
+}
+
 void mem_exhausted(void)
 {
     fputs("nbd-proxy: out of memory\n", stderr);

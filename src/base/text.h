@@ -32,6 +32,11 @@ void text_url_public(const char *url, char *out, size_t size);
 /* The last path segment of a URL or path, without query and fragment; "" if none. */
 void text_url_name(const char *url, char *out, size_t size);
 
+/* FNV-1a, to tell things apart and find damage, against nobody's will; begin with
+ * TEXT_HASH_START, or with the hash of what comes before. */
+#define TEXT_HASH_START 0xcbf29ce484222325ull
+uint64_t text_hash(uint64_t start, const void *bytes, size_t length);
+
 /* malloc and friends that end the process with a clear message when there is no
  * memory; sizes come only from the program, never unchecked from a peer. */
 _Noreturn void mem_exhausted(void);

@@ -14,15 +14,8 @@
 #include "base/text.h"
 #include "block/cache.h"
 #include "block/cache_image.h"
+#include "block/fetch_size.h"
 #include "block/readahead.h"
-
-#define FETCH_MAX (4u << 20)      /* bytes of one fetch */
-#define CHUNK_MIN (64u << 10)     /* of a speculative fetch */
-#define CHUNK_UNKNOWN (128u << 10) /* before the link is measured: many connections, since each starts slowly */
-#define WINDOW_MIN (2u << 20)
-#define DEMAND_CHUNK_MAX (64u << 10) /* a small read is rounded out to that at the most */
-#define DEMAND_CHUNK_SLOW (16u << 10)
-#define SLOW_RTT_US 5000
 
 struct cache_front {
     struct source source;
@@ -79,45 +72,9 @@ static struct cache_front *front_of(struct source *source)
     return container_of(source, struct cache_front, source);
 }
 
-/* --- policy: sizes --- */
-
-static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-    return value < low ? low : value > high ? high : value;
-}
-
-static uint32_t power_of_two_below(uint64_t value)
-{
-    uint32_t power = CACHE_BLOCK;
-    while (power < (1u << 30) && power * 2ull <= value)
-        power *= 2;
-    return power;
-}
-
-/* A chunk takes a quarter of the round trip to arrive: few requests, yet
- * several in flight fill the link. The window is what the link holds, with room
- * for its estimate to grow into. */
-static struct readahead_limits front_limits(const struct cache_front *front)
-{
-    uint64_t bandwidth = front->lower->stats.bandwidth, rtt = front->lower->stats.rtt_us;
-    uint64_t memory = front->cache->limit / 4 * 3;
-    uint32_t largest = power_of_two_below(clamp(memory / 12, CHUNK_MIN, FETCH_MAX));
-    struct readahead_limits limits = {.chunk = CHUNK_UNKNOWN};
-    if (bandwidth && rtt)
-        limits.chunk = power_of_two_below(bandwidth * clamp(rtt, 10000, 1000000) / 4000000);
-    limits.chunk = (uint32_t)clamp(limits.chunk, CHUNK_MIN, largest);
-    uint64_t product = bandwidth / 1000 * rtt / 1000;
-    limits.window = clamp(product * 4 + 4ull * limits.chunk, WINDOW_MIN, memory);
-    return limits;
-}
-
-/* How far a small read may be rounded out: bytes that cost a twentieth of the
- * round trip, so that reads at random are not slowed by what they don't need. */
-static uint32_t front_demand_chunk(const struct cache_front *front)
-{
-    uint64_t bandwidth = front->lower->stats.bandwidth, rtt = front->lower->stats.rtt_us;
-    uint64_t least = rtt > SLOW_RTT_US ? DEMAND_CHUNK_SLOW : CACHE_BLOCK;
-    return power_of_two_below(clamp(bandwidth / 1000 * rtt / 20000, least, DEMAND_CHUNK_MAX));
+    return a < b ? a : b;
 }
 
 /* --- fetches --- */
@@ -162,14 +119,14 @@ static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offse
 static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, uint64_t end)
 {
     const struct cache_image *image = front->image;
-    uint64_t low = blocks_down(at), high = missing_until(image, low, clamp(blocks_up(end), 0, image->size));
+    uint64_t low = blocks_down(at), high = missing_until(image, low, earlier(blocks_up(end), image->size));
     if (high - low > FETCH_MAX)
         high = low + FETCH_MAX;
-    uint32_t chunk = front_demand_chunk(front);
+    uint32_t chunk = fetch_demand_chunk(&front->lower->stats);
     uint64_t wide_low = low / chunk * chunk, wide_high = (high + chunk - 1) / chunk * chunk;
     while (wide_low < low && missing_until(image, wide_low, low) < low)
         wide_low += CACHE_BLOCK;
-    wide_high = missing_until(image, low, clamp(wide_high, 0, image->size));
+    wide_high = missing_until(image, low, earlier(wide_high, image->size));
     if (wide_high - wide_low <= FETCH_MAX && cache_make_room(front->cache, wide_high - wide_low))
         return fetch_start(front, wide_low, wide_high, false);
     /* Demand always goes on: what it takes beyond the budget is bounded by what
@@ -185,7 +142,7 @@ static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t 
             at += CACHE_BLOCK;
             continue;
         }
-        uint64_t until = missing_until(front->image, at, clamp(blocks_up(end), 0, front->image->size));
+        uint64_t until = missing_until(front->image, at, earlier(blocks_up(end), front->image->size));
         if (until - at > FETCH_MAX)
             until = at + FETCH_MAX;
         if (!cache_make_room(front->cache, until - at))
@@ -207,7 +164,7 @@ static void front_prefetch(struct cache_front *front)
 {
     if (!front->want_readahead || front->source.state != SOURCE_OPEN)
         return;
-    struct readahead_limits limits = front_limits(front);
+    struct readahead_limits limits = fetch_limits(&front->lower->stats, front->cache->limit);
     uint64_t offset;
     uint32_t length;
     while (front->prefetches < prefetch_limit(front) &&
@@ -271,11 +228,6 @@ static void extent_use(struct cache_front *front, struct cache_extent *extent, s
 {
     cache_image_touch(front->image, extent);
     slices_add(to, extent->bytes, extent->start + (uint32_t)(at - extent->entry.offset), (uint32_t)(end - at));
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* The whole range from what is here; false (and nothing added) if a byte is not. */
@@ -369,18 +321,7 @@ static void part_retry(struct read_part *part)
 
 static void part_filled(struct read_part *part, const struct cache_fetch *fetch)
 {
-    uint64_t skip = part->offset - fetch->entry.offset, left = part->length;
-    for (uint32_t i = 0; left > 0; i++) {
-        const struct slice *slice = &fetch->io.data.v[i];
-        if (skip >= slice->length) {
-            skip -= slice->length;
-            continue;
-        }
-        uint32_t length = (uint32_t)earlier(slice->length - skip, left);
-        slices_add(&part->data, slice->bytes, slice->offset + (uint32_t)skip, length);
-        left -= length;
-        skip = 0;
-    }
+    slices_add_part(&part->data, &fetch->io.data, part->offset - fetch->entry.offset, part->length);
     part->read->pending--;
 }
 

@@ -3,6 +3,8 @@
 #include <endian.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define VERSION 1
 #define ENTRY   sizeof(uint64_t)
 
@@ -19,14 +21,10 @@ struct stored_header {
 };
 _Static_assert(sizeof(struct stored_header) == 112, "no padding, and well within a sector");
 
-/* FNV-1a: a change of any one byte always changes it. */
+/* A change of any one byte always changes it. */
 uint64_t overlay_format_hash(const void *data, size_t length)
 {
-    const uint8_t *bytes = data;
-    uint64_t hash = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ bytes[i]) * 0x100000001b3ull;
-    return hash;
+    return text_hash(TEXT_HASH_START, data, length);
 }
 
 void overlay_format_encode(const struct overlay_header *header, uint8_t out[OVERLAY_HEADER])

@@ -109,21 +109,13 @@ static struct source *file_pipeline(const struct pipeline_context *context, cons
 
 /* --- the overlay --- */
 
-static uint64_t hash(const char *text)
-{
-    uint64_t value = 0xcbf29ce484222325ull; /* FNV-1a: it only has to tell images apart */
-    for (; *text; text++)
-        value = (value ^ (unsigned char)*text) * 0x100000001b3ull;
-    return value;
-}
-
 /* One file for each slot and image, so that a kept one is found again. */
 static char *overlay_path(const struct config_slot *config, const char *url)
 {
     size_t size = strlen(config->overlay_directory) + sizeof config->name + 32;
     char *path = mem_alloc(size), *shown = mem_alloc(SLOT_URL_MAX);
     text_url_public(url, shown, SLOT_URL_MAX);
-    snprintf(path, size, "%s/%s-%016" PRIx64 ".overlay", config->overlay_directory, config->name, hash(shown));
+    snprintf(path, size, "%s/%s-%016" PRIx64 ".overlay", config->overlay_directory, config->name, text_hash(TEXT_HASH_START, shown, strlen(shown)));
     mem_free(shown);
     return path;
 }

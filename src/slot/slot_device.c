@@ -36,14 +36,7 @@ static unsigned device_index(const struct slot *slot)
     return *device ? (unsigned)strtoul(device + sizeof prefix - 1, NULL, 10) : slot->index;
 }
 
-/* FNV-1a: a serial number should differ between machines and slots, no more. */
-static uint64_t hash(uint64_t value, const char *text)
-{
-    for (; *text; text++)
-        value = (value ^ (unsigned char)*text) * 0x100000001b3ull;
-    return value;
-}
-
+/* It should differ between machines and slots, no more. */
 static void make_serial(const struct slot *slot, char *out, size_t size)
 {
     char machine[64] = "";
@@ -52,7 +45,8 @@ static void make_serial(const struct slot *slot, char *out, size_t size)
         gethostname(machine, sizeof machine - 1);
     if (file)
         fclose(file);
-    snprintf(out, size, "%016" PRIX64, hash(hash(0xcbf29ce484222325ull, machine), slot->config.name));
+    uint64_t hash = text_hash(TEXT_HASH_START, machine, strlen(machine));
+    snprintf(out, size, "%016" PRIX64, text_hash(hash, slot->config.name, strlen(slot->config.name)));
 }
 
 static void setup_gadget(struct slot *slot, struct kernel_gadget *gadget)
