@@ -145,6 +145,7 @@ class Terminal:
         self.screen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
             os.execv(binary(), [binary(), "passwd", *arguments])
 
     def read(self):
