@@ -147,8 +147,12 @@ static void serve(struct slot *slot)
 
 static void step_right(struct slot *slot)
 {
-    if (!slot->opened || slot->state == SLOT_READY)
+    if (!slot->opened)
         return;
+    if (slot->state == SLOT_READY) {
+        slot_device_replace_lost(slot);
+        return;
+    }
     if (!slot->serving)
         serve(slot);
     slot_move(slot, slot->attached ? SLOT_BINDING : SLOT_ATTACHING);
@@ -320,8 +324,6 @@ void slot_job_done(struct slot *slot, enum slot_job job, int status, const char 
             slot_fail(slot, status, error);
         break;
     }
-    if (slot->device.lost > 0 && slot->state == SLOT_READY && slot->wanted)
-        slot_device_start(slot, JOB_RECONNECT);
     slot_step(slot);
 }
 

@@ -254,6 +254,7 @@ static int make_connections(struct slot *slot, unsigned count)
 static int connections_for(struct slot *slot, enum slot_job job)
 {
     if (job == JOB_ATTACH) {
+        slot->device.lost = 0;
         slot->device.nbd.flags = nbd_server_flags(slot->server);
         return make_connections(slot, (unsigned)slot->config.device_connections);
     }
@@ -282,11 +283,10 @@ void slot_device_start(struct slot *slot, enum slot_job job)
     work_start(slot->set->loop, &device->work, device->status == 0 ? on_run : on_fail, on_done);
 }
 
-void slot_device_lost(struct slot *slot)
+void slot_device_replace_lost(struct slot *slot)
 {
-    slot->device.lost++;
-    if (slot->state != SLOT_READY || !slot->wanted || slot->device.running)
+    if (slot->device.lost == 0)
         return;
-    log_warning(slot->config.name, "the kernel lost a connection to us: it gets a new one");
+    log_warning(slot->config.name, "the kernel lost %u of its connections to us: it gets new ones", slot->device.lost);
     slot_device_start(slot, JOB_RECONNECT);
 }

@@ -137,8 +137,8 @@ int slot_device_choose(struct slot *slot, char error[SLOT_ERROR_MAX]);
 /* Starts the job; slot_job_done() comes later, also when there is nothing to do. */
 void slot_device_start(struct slot *slot, enum slot_job job);
 bool slot_device_uses_kernel(const struct slot *slot);
-/* A connection of the kernel's died. */
-void slot_device_lost(struct slot *slot);
+/* Gives the kernel new connections for those that died, if any did. */
+void slot_device_replace_lost(struct slot *slot);
 
 /* slot_life.c */
 /* The default path when the config gives none. */

@@ -32,13 +32,16 @@ static void ignore_closed(void *arg)
     (void)arg;
 }
 
-/* The device may be another slot's by now: connections die while devices go. */
 static void on_link_dead(void *arg, unsigned index)
 {
     struct slots *set = arg;
-    for (unsigned i = 0; i < set->count; i++)
-        if (slot_device_uses_kernel(set->slots[i]) && set->slots[i]->device.nbd.index == index)
-            slot_device_lost(set->slots[i]);
+    for (unsigned i = 0; i < set->count; i++) {
+        struct slot *slot = set->slots[i];
+        if (!slot_device_uses_kernel(slot) || slot->device.nbd.index != index || !slot->source)
+            continue;
+        slot->device.lost++;
+        slot_step(slot);
+    }
 }
 
 static void watch_links(struct slots *set)

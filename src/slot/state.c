@@ -92,6 +92,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->writable = (int)json_integer_value(json_object_get(o, "writable"));
     media->size = (uint64_t)json_integer_value(json_object_get(o, "size"));
     media->device = (unsigned)json_integer_value(json_object_get(o, "device"));
+    media->keepable = true;
     return true;
 }
 

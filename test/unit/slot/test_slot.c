@@ -378,6 +378,19 @@ static void write_state(const char *text)
     fclose(file);
 }
 
+static char *read_state(void)
+{
+    static char text[4096];
+    char path[96];
+    snprintf(path, sizeof path, "%s/state.json", folder);
+    FILE *file = fopen(path, "r");
+    size_t n = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file)
+        fclose(file);
+    text[n] = '\0';
+    return text;
+}
+
 static void a_medium_of_before_a_restart_goes_on(void **unused)
 {
     (void)unused;
@@ -396,6 +409,26 @@ static void a_medium_of_before_a_restart_goes_on(void **unused)
     stop(&rig);
 }
 
+static void a_connection_that_died_is_replaced(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    fake_kernel_reset();
+    start(&rig, 1);
+    run(&rig);
+    bring_to(&rig, SLOT_READY);
+    slot_of(&rig)->device.lost = 1; /* as the kernel's news would have it */
+    fake_kernel_hold(FAKE_RECONNECT);
+    slot_step(slot_of(&rig));
+    until(&rig, fake_kernel_held());
+    assert_int_equal(state(&rig), SLOT_READY);
+    eject(&rig);
+    fake_kernel_release();
+    until(&rig, settled(&rig));
+    assert_int_equal(rig.ejected, 0);
+    stop(&rig);
+}
+
 static void a_device_that_is_gone_is_made_anew(void **unused)
 {
     (void)unused;
@@ -409,6 +442,28 @@ static void a_device_that_is_gone_is_made_anew(void **unused)
     run(&rig);
     until(&rig, state(&rig) == SLOT_READY);
     assert_true(fake_kernel_connected(0));
+    stop(&rig);
+}
+
+static void a_medium_that_is_still_to_go_on_stays_in_the_file(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    char text[512];
+    snprintf(text, sizeof text, "{\"version\": 1, \"slots\": [{\"slot\": \"s0\", \"device\": 0, \"url\": \"%s-late\", "
+             "\"identity\": \"\", \"verify\": -1, \"writable\": -1, \"size\": %u}]}", image, IMAGE_SIZE);
+    write_state(text);
+    fake_kernel_reset();
+    fake_kernel_connect_as(0, "nbd-proxy:s0");
+    start(&rig, 1);
+    run(&rig);
+    until(&rig, settled(&rig) && slot_of(&rig)->restoring); /* the image is not there yet */
+    until(&rig, strstr(read_state(), "-late") && !strstr(read_state(), "lost"));
+    assert_true(fake_kernel_connected(0));
+    snprintf(text, sizeof text, "%s-late", image);
+    assert_int_equal(symlink(image, text), 0);
+    until(&rig, state(&rig) == SLOT_READY);
+    unlink(text);
     stop(&rig);
 }
 
@@ -443,19 +498,6 @@ static void a_damaged_state_file_is_no_reason_to_fail(void **unused)
         until(&rig, settled(&rig));
         stop(&rig);
     }
-}
-
-static char *read_state(void)
-{
-    static char text[4096];
-    char path[96];
-    snprintf(path, sizeof path, "%s/state.json", folder);
-    FILE *file = fopen(path, "r");
-    size_t n = file ? fread(text, 1, sizeof text - 1, file) : 0;
-    if (file)
-        fclose(file);
-    text[n] = '\0';
-    return text;
 }
 
 static void the_state_file_has_what_is_in_and_no_secrets(void **unused)
@@ -528,7 +570,9 @@ int main(void)
         cmocka_unit_test(attaching_many_slots_that_read_does_not_deadlock),
         cmocka_unit_test(devices_of_before_are_swept_and_of_others_are_not),
         cmocka_unit_test(a_medium_of_before_a_restart_goes_on),
+        cmocka_unit_test(a_connection_that_died_is_replaced),
         cmocka_unit_test(a_device_that_is_gone_is_made_anew),
+        cmocka_unit_test(a_medium_that_is_still_to_go_on_stays_in_the_file),
         cmocka_unit_test(another_image_does_not_go_on),
         cmocka_unit_test(a_damaged_state_file_is_no_reason_to_fail),
         cmocka_unit_test(the_state_file_has_what_is_in_and_no_secrets),
