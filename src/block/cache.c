@@ -78,13 +78,14 @@ struct cache_image *cache_image_get(struct cache *cache, const char *identity, u
 }
 
 /* What an extent costs beside its bytes: small ones would else take much more
- * memory than the budget says, and a large one, which malloc() maps, begins a page
- * for its header. A table has room for two to four times its entries. */
+ * memory than the budget says, since malloc()'s heap breaks up (a third was seen),
+ * and a large one, which is mapped, begins a page for its header. A table has room
+ * for two to four times its entries. */
 static uint64_t extent_overhead(const struct cache_extent *extent)
 {
     uint64_t blocks = (extent->entry.length + CACHE_BLOCK - 1) / CACHE_BLOCK;
-    uint64_t header = extent->bytes->length >= BYTES_MAPPED ? 4096 : sizeof *extent->bytes;
-    return sizeof *extent + header + 3 * blocks * sizeof(struct block_entry);
+    uint64_t waste = extent->bytes->length >= BYTES_MAPPED ? 4096 : extent->bytes->length / 2;
+    return sizeof *extent + waste + 3 * blocks * sizeof(struct block_entry);
 }
 
 static void extent_forget(struct cache_image *image, struct cache_extent *extent)

@@ -16,8 +16,8 @@ import threading
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-MODULES = ["virtio_pci", "virtio_net", "configfs", "libcomposite", "usb_f_mass_storage", "dummy_hcd", "usb-storage", "sd_mod", "sr_mod", "nbd",
-           "isofs", "ext4"]
+MODULES = ["virtio_pci", "virtio_net", "virtio_console", "configfs", "libcomposite", "usb_f_mass_storage", "dummy_hcd", "usb-storage",
+           "sd_mod", "sr_mod", "nbd", "isofs", "ext4"]
 PROGRAMS = ["socat", "mke2fs", "debugfs"]  # debugfs -w is not needed; it shows what a file system holds
 PROMPT = "guest is ready"
 
@@ -108,8 +108,8 @@ ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
 mkdir -p /run/nbd-proxy
-stty -F /dev/ttyS1 raw -echo
-exec 3<>/dev/ttyS1
+until [ -c /dev/vport0p1 ]; do sleep 0.1; done
+exec 3<>/dev/vport0p1
 echo "PROMPT" >&3
 while read -r line <&3; do
     echo "$line" | base64 -d >/tmp/command
@@ -175,7 +175,10 @@ class Guest:
         command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(memory), "-nographic", "-no-reboot",
                    "-nodefaults", "-kernel", self.kernel.image, "-initrd", self.folder / "initramfs",
                    "-append", "console=ttyS0 panic=-1 mitigations=off tsc=unstable clocksource=hpet",
-                   "-serial", f"file:{self.console_path}", "-serial", f"unix:{agent},server=on,wait=off",
+                   "-serial", f"file:{self.console_path}",
+                   # A virtio port and not a second serial line, which loses characters when the machine is busy.
+                   "-chardev", f"socket,id=agent,path={agent},server=on,wait=on",
+                   "-device", "virtio-serial-pci,id=ports,max_ports=2", "-device", "virtserialport,bus=ports.0,nr=1,chardev=agent",
                    "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"]
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=open(self.folder / "qemu.log", "wb"))

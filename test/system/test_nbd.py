@@ -334,3 +334,22 @@ def test_memory_stays_within_cache_and_16_mib(daemon, nginx, ca):
     for t in threads:
         t.join()
     assert d.rss() < (32 + 16) << 20
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory says nothing of ours")
+def test_memory_stays_within_bounds_when_small_reads_break_up_the_heap(daemon, nginx, ca):
+    d = daemon(ca, "daemon.cache-size=48M")
+    d.ok(f"insert 0 {nginx.url('sparse.iso')}")
+
+    def reader(seed):
+        h, rng = handle(d.uri()), random.Random(seed)
+        for _ in range(1500):
+            h.pread(rng.choice((8192, 16384, 16384, 50000)), rng.randrange(1 << 20) * 4096)
+
+    threads = [threading.Thread(target=reader, args=(seed,)) for seed in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert d.status()["cache"]["evictions"] > 1000
+    assert d.rss() < (48 + 16) << 20
