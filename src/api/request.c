@@ -1,0 +1,65 @@
+#include "api/request.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define JSON_DEPTH_MAX 32
+
+void api_reply_json(struct http_request *request, unsigned status, json_t *body)
+{
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text)
+        mem_exhausted();
+    http_add_field(request, "Cache-Control", "no-store");
+    http_reply(request, status, "application/json", text, strlen(text));
+    free(text);
+}
+
+void api_reply_error(struct http_request *request, unsigned status, const char *format, ...)
+{
+    char words[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    json_t *body = json_pack("{s:s}", "error", words);
+    if (!body) /* cut in the middle of a character */
+        body = json_pack("{s:s}", "error", "the request failed");
+    api_reply_json(request, status, body);
+}
+
+/* jansson has a limit of its own, which is much higher. */
+static bool too_deep(const uint8_t *data, size_t length)
+{
+    unsigned depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < length; i++) {
+        if (quoted && data[i] == '\\')
+            i++;
+        else if (data[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (data[i] == '{' || data[i] == '[')) {
+            if (++depth > JSON_DEPTH_MAX)
+                return true;
+        } else if (!quoted && (data[i] == '}' || data[i] == ']') && depth > 0)
+            depth--;
+    }
+    return false;
+}
+
+json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    json_error_t problem;
+    json_t *body = too_deep(data, length) ? NULL : json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, &problem);
+    if (json_is_object(body))
+        return body;
+    json_decref(body);
+    api_reply_error(request, 400, "the body is not one JSON object");
+    return NULL;
+}

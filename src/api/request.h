@@ -1,0 +1,29 @@
+/*
+ * What the handlers of /api share: who asks, and answers in JSON. Errors are
+ * {"error": words for people}; see web/api.js. Private to api/.
+ */
+#ifndef API_REQUEST_H
+#define API_REQUEST_H
+
+#include <jansson.h>
+
+#include "auth/role.h"
+#include "auth/sessions.h"
+#include "net/http_server.h"
+
+/* Whoever was found to ask, valid in the call. */
+struct api_caller {
+    const char *user;
+    enum auth_role role;
+    const char *peer;        /* its address, without the port */
+    struct session *session; /* NULL: it sent its password with the request */
+};
+
+/* Takes over the reference to `body`. */
+void api_reply_json(struct http_request *request, unsigned status, json_t *body);
+__attribute__((format(printf, 3, 4))) void api_reply_error(struct http_request *request, unsigned status, const char *format, ...);
+/* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). On
+ * failure answers 400 and gives NULL. */
+json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length);
+
+#endif

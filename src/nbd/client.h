@@ -1,0 +1,76 @@
+/*
+ * An NBD client (NBD project, doc/proto.md) on a stream: what talks to a browser's
+ * server behind a WebSocket, or to any other NBD server.
+ *
+ * nbd_client_new() takes over the stream and starts the handshake by itself:
+ * EXPORT_NAME, which every server knows, or with `go` GO first. Then comes `ready`,
+ * once, and ios may be submitted. What the server sends is taken as bytes, however
+ * they were cut into pieces. READs larger than `request_max` are sent as several
+ * requests, and at most `requests_max` requests and `bytes_max` bytes are in flight;
+ * other ios wait in the order in which they came, demand before prefetch.
+ *
+ * A server that breaks the protocol (a wrong magic, a cookie that is not in flight, an
+ * answer in a form that was not agreed on) is not spoken to any more: `died` comes
+ * once, and every io that was not answered is done with its status. No byte of it ever
+ * counts as data. The client stays until nbd_client_close(), after which `closed` comes
+ * once; ios get -ECANCELED. No callback comes from inside a call.
+ */
+#ifndef NBD_CLIENT_H
+#define NBD_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "block/io.h"
+#include "net/stream.h"
+
+#define NBD_CLIENT_ERROR_MAX 256
+#define NBD_CLIENT_HANDSHAKE_MS 15000
+
+struct nbd_client_options {
+    const char *who;         /* the log's prefix; must outlive the client */
+    const char *export_name; /* copied; NULL: "" */
+    bool go;                 /* the server knows GO: it is tried first, EXPORT_NAME if it refuses */
+    uint64_t handshake_timeout_ms; /* 0: NBD_CLIENT_HANDSHAKE_MS */
+    uint32_t request_max;    /* bytes of one READ or WRITE */
+    unsigned requests_max;
+    uint64_t bytes_max;
+};
+
+struct nbd_client;
+
+struct nbd_client_callbacks {
+    void *owner;
+    /* The facts are valid. Or a negative errno: see nbd_client_error(); `died` does not follow. */
+    void (*ready)(struct nbd_client *client, int status);
+    /* The server ended the connection (0), it was lost or is in error (negative errno). */
+    void (*died)(struct nbd_client *client, int status);
+    /* Frees the client, in the callback. The stream is closed with `hang_up`. */
+    void (*closed)(struct nbd_client *client);
+    /* How the stream is closed; NULL: stream_close(). `status` and `error`: why the client
+     * gave it up; 0 and "": it was asked to close. */
+    void (*hang_up)(void *owner, struct stream *stream, int status, const char *error);
+};
+
+struct nbd_client_facts {
+    uint64_t size; /* as the server says */
+    bool read_only, can_flush, can_fua, can_trim, can_zero;
+    uint32_t block_minimum, block_preferred, payload_max; /* 0: not told */
+};
+
+struct nbd_client *nbd_client_new(struct stream *stream, const struct nbd_client_options *options,
+                                  const struct nbd_client_callbacks *callbacks);
+void *nbd_client_owner(const struct nbd_client *client);
+const struct nbd_client_facts *nbd_client_facts(const struct nbd_client *client);
+const char *nbd_client_error(const struct nbd_client *client); /* in words; "" if nothing was wrong */
+/* READ, WRITE, FLUSH, TRIM, ZERO inside the server's size; it belongs to the client until its `done`. */
+void nbd_client_submit(struct nbd_client *client, struct io *io);
+/* Takes an io back that should wait no longer: it is done (deferred) with the status. What the
+ * server still answers for it is read and dropped. */
+void nbd_client_cancel(struct nbd_client *client, struct io *io, int status);
+/* Takes back all ios that were not answered, unfinished, in the order of submission. */
+void nbd_client_take_back(struct nbd_client *client, struct link *ios);
+void nbd_client_close(struct nbd_client *client);
+void nbd_client_free(struct nbd_client *client); /* in or after `closed` */
+
+#endif
