@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "api/control.h"
+#include "api/web.h"
 #include "auth/passwd.h"
 #include "base/bytes.h"
 #include "base/closing.h"
@@ -22,12 +23,13 @@
 #include "base/text.h"
 #include "base/work.h"
 #include "config/config.h"
+#include "net/tcp_listener.h"
 #include "slot/slot.h"
 
 #define DEFAULT_CONFIG SYSCONFDIR "/nbd-proxy.conf"
 #define EXIT_USAGE 2
 #define SETS_MAX 64
-#define POOL_SPARE 4 /* threads beside one a slot: see base/work.h */
+#define POOL_SPARE 8 /* threads beside one a slot, see base/work.h: files, two passwords, an account, uploads */
 
 struct arguments {
     const char *file; /* NULL: no file */
@@ -42,6 +44,8 @@ struct daemon {
     struct config config;
     struct slots *slots;
     struct control *control;
+    struct web *web; /* NULL: there is none */
+    unsigned closing; /* parts that are not closed yet */
     uv_signal_t on_term, on_int, on_hup, on_usr2;
     struct closing signals_closing;
     bool stopping;
@@ -72,12 +76,22 @@ static int reload_into(struct daemon *d, const struct config *config, char error
         snprintf(error, CONFIG_ERROR_MAX, "runtime-dir can't change while the daemon runs (restart it)");
         return -1;
     }
-    /* The slots can still fail after the control socket has moved: then it moves back. */
+    /* Each part is all or nothing. What fails behind the first undoes those before it. */
+    char ignored[CONFIG_ERROR_MAX];
+    if (!d->web && web_is_wanted(config, 0)) {
+        snprintf(error, CONFIG_ERROR_MAX, "a web server can't be added while the daemon runs (restart it)");
+        return -1;
+    }
     if (control_reload(d->control, config, error) != 0)
         return -1;
+    if (d->web && web_reload(d->web, config, error) != 0) {
+        control_reload(d->control, &d->config, ignored);
+        return -1;
+    }
     if (slots_reload(d->slots, config, error) == 0)
         return 0;
-    char ignored[CONFIG_ERROR_MAX];
+    if (d->web)
+        web_reload(d->web, &d->config, ignored);
     control_reload(d->control, &d->config, ignored);
     return -1;
 }
@@ -119,9 +133,11 @@ static void on_signals_closed(struct closing *closing)
     defer_close(&d->loop);
 }
 
-static void on_slots_closed(void *arg)
+static void on_part_closed(void *arg)
 {
     struct daemon *d = arg;
+    if (--d->closing > 0)
+        return;
     closing_begin(&d->signals_closing, &d->loop, on_signals_closed);
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_term);
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_int);
@@ -130,17 +146,15 @@ static void on_slots_closed(void *arg)
     closing_end(&d->signals_closing);
 }
 
-static void on_control_closed(void *arg)
-{
-    (void)arg;
-}
-
 static void on_stop(struct defer *defer)
 {
     struct daemon *d = container_of(defer, struct daemon, stop);
-    /* Both at once: a command that waits for a slot is answered by the slot's end. */
-    control_close(d->control, on_control_closed, d);
-    slots_close(d->slots, on_slots_closed, d);
+    /* All at once: a command that waits for a slot is answered by the slot's end. */
+    d->closing = 2 + (d->web != NULL);
+    control_close(d->control, on_part_closed, d);
+    if (d->web)
+        web_close(d->web, on_part_closed, d);
+    slots_close(d->slots, on_part_closed, d);
 }
 
 static void stop(void *arg)
@@ -229,18 +243,27 @@ static void harden(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static void ignore_closed(void *arg)
+{
+    (void)arg;
+}
+
+/* The web server last: it may have to be told that there is nobody to serve. */
 static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
     struct control_hooks hooks = {.reload = on_reload, .quit = stop, .keep = stop_keeping, .arg = d};
+    int fds = activation_fds();
     d->slots = slots_new(&d->loop, &d->config, &kernel_real, error);
-    if (!d->slots)
-        return false;
-    d->control = control_new(&d->loop, &d->config, d->slots, &hooks, error);
-    if (!d->control) {
-        slots_close(d->slots, on_control_closed, NULL);
-        return false;
-    }
-    return true;
+    d->control = d->slots ? control_new(&d->loop, &d->config, d->slots, &hooks, error) : NULL;
+    bool wanted = d->control && web_is_wanted(&d->config, fds);
+    d->web = wanted ? web_new(&d->loop, &d->config, d->slots, fds, error) : NULL;
+    if (d->control && (d->web || !wanted))
+        return true;
+    if (d->control)
+        control_close(d->control, ignore_closed, NULL);
+    if (d->slots)
+        slots_close(d->slots, ignore_closed, NULL);
+    return false;
 }
 
 static int serve(struct daemon *d)
@@ -294,7 +317,8 @@ static void print_help(void)
          "Serves disk images as virtual media over NBD; passwd keeps its accounts.\n\n"
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
          "      --no-config               no file: two slots with the defaults\n"
-         "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, http.KEY, slot.NAME.KEY\n"
+         "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, web.KEY, http.KEY,\n"
+         "                                slot.NAME.KEY\n"
          "      --check-config            checks the configuration and exits\n"
          "      --dump-config             prints the configuration in force and exits\n"
          "      --sample-config           prints a commented sample and exits\n"

@@ -1,5 +1,6 @@
 #include "api/request.h"
 
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,6 +10,26 @@
 #include "base/text.h"
 
 #define JSON_DEPTH_MAX 32
+
+json_t *api_text(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    char *escaped = mem_alloc(4 * strlen(text) + 1);
+    size_t used = 0;
+    for (; *text; text++)
+        used += (size_t)sprintf(escaped + used, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
+    string = json_string(escaped);
+    mem_free(escaped);
+    return string;
+}
+
+void api_wipe(json_t *text)
+{
+    if (json_is_string(text)) /* jansson has no other way to its own copy */
+        OPENSSL_cleanse((char *)(uintptr_t)json_string_value(text), json_string_length(text));
+}
 
 void api_reply_json(struct http_request *request, unsigned status, json_t *body)
 {
@@ -28,10 +49,7 @@ void api_reply_error(struct http_request *request, unsigned status, const char *
     va_start(args, format);
     vsnprintf(words, sizeof words, format, args);
     va_end(args);
-    json_t *body = json_pack("{s:s}", "error", words);
-    if (!body) /* cut in the middle of a character */
-        body = json_pack("{s:s}", "error", "the request failed");
-    api_reply_json(request, status, body);
+    api_reply_json(request, status, json_pack("{s:o}", "error", api_text(words)));
 }
 
 /* jansson has a limit of its own, which is much higher. */

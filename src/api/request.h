@@ -19,9 +19,14 @@ struct api_caller {
     struct session *session; /* NULL: it sent its password with the request */
 };
 
+/* A JSON string, which is UTF-8; in a text that is not, bytes above 0x7f are shown as \xNN. */
+json_t *api_text(const char *text);
+/* Overwrites a string that is a secret. */
+void api_wipe(json_t *text);
 /* Takes over the reference to `body`. */
 void api_reply_json(struct http_request *request, unsigned status, json_t *body);
-__attribute__((format(printf, 3, 4))) void api_reply_error(struct http_request *request, unsigned status, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void api_reply_error(struct http_request *request, unsigned status,
+                                                            const char *format, ...);
 /* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). On
  * failure answers 400 and gives NULL. */
 json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/request.h"
 #include "base/text.h"
 
 /* --- text that grows --- */
@@ -108,21 +109,6 @@ char *status_cache(struct slots *slots)
 
 /* --- JSON --- */
 
-/* JSON is UTF-8; bytes of a URL that are not are shown as \xNN. */
-static json_t *json_text(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string)
-        return string;
-    char *escaped = mem_alloc(4 * strlen(text) + 1);
-    size_t used = 0;
-    for (; *text; text++)
-        used += (size_t)sprintf(escaped + used, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
-    string = json_string(escaped);
-    mem_free(escaped);
-    return string;
-}
-
 static void put(json_t *object, const char *name, uint64_t value)
 {
     json_object_set_new(object, name, json_integer((json_int_t)value));
@@ -163,18 +149,18 @@ static json_t *json_slot(struct slot *slot)
     json_t *o = json_object();
     slot_get_status(slot, &s);
     put(o, "index", s.index);
-    json_object_set_new(o, "name", json_text(s.name));
-    json_object_set_new(o, "media", json_text(media_name(s.media)));
-    json_object_set_new(o, "state", json_text(slot_state_name(s.state)));
-    json_object_set_new(o, "image", *s.image ? json_text(s.image) : json_null());
-    json_object_set_new(o, "image_name", *s.image_name ? json_text(s.image_name) : json_null());
+    json_object_set_new(o, "name", api_text(s.name));
+    json_object_set_new(o, "media", api_text(media_name(s.media)));
+    json_object_set_new(o, "state", api_text(slot_state_name(s.state)));
+    json_object_set_new(o, "image", *s.image ? api_text(s.image) : json_null());
+    json_object_set_new(o, "image_name", *s.image_name ? api_text(s.image_name) : json_null());
     put(o, "size", s.size);
     json_object_set_new(o, "writable", json_boolean(s.writable));
-    json_object_set_new(o, "socket", json_text(s.socket));
+    json_object_set_new(o, "socket", api_text(s.socket));
     json_object_set_new(o, "attach", json_string(attach_name(s.attach)));
     json_object_set_new(o, "device", *s.device ? json_string(s.device) : json_null());
     json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
-    json_object_set_new(o, "error", *s.error ? json_text(s.error) : json_null());
+    json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
     json_object_set_new(o, "stats", json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));
     put(o, "cached", s.counters.cached);

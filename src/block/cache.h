@@ -37,6 +37,7 @@ void cache_free(struct cache *cache);
 /* A source that answers from the cache and fetches from `lower`, which it owns.
  * With `readahead` off only what is asked for is fetched. */
 struct source *cache_source_new(struct cache *cache, struct source *lower, bool readahead);
+struct source *cache_source_lower(const struct source *source);
 /* Bytes that the cache holds of this source's image. */
 uint64_t cache_source_cached(const struct source *source);
 

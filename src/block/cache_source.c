@@ -568,6 +568,11 @@ struct source *cache_source_new(struct cache *cache, struct source *lower, bool 
     return &front->source;
 }
 
+struct source *cache_source_lower(const struct source *source)
+{
+    return container_of(source, const struct cache_front, source)->lower;
+}
+
 uint64_t cache_source_cached(const struct source *source)
 {
     const struct cache_front *front = container_of(source, const struct cache_front, source);

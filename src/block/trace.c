@@ -10,6 +10,7 @@ struct trace {
     struct source source;
     struct source *lower;
     bool on;
+    struct heat heat;
 };
 
 struct traced_io {
@@ -48,6 +49,8 @@ static void on_traced_done(struct io *io)
 static void trace_submit(struct source *source, struct io *upper)
 {
     struct trace *trace = trace_of(source);
+    if (upper->op == IO_READ)
+        heat_add(&trace->heat, upper->offset, upper->length);
     if (!trace->on) {
         source_submit(trace->lower, upper);
         return;
@@ -68,6 +71,7 @@ static void lower_opened(struct source *lower, int status)
 {
     struct source *source = lower->owner;
     source_copy_facts(source, lower);
+    heat_init(&trace_of(source)->heat, source->size);
     if (source->state == SOURCE_OPENING) /* else closing reports it */
         source_report_opened(source, status);
 }
@@ -119,6 +123,11 @@ struct source *trace_source_new(struct source *lower)
 void trace_source_set(struct source *source, bool on)
 {
     trace_of(source)->on = on;
+}
+
+const struct heat *trace_source_heat(struct source *source)
+{
+    return &trace_of(source)->heat;
 }
 
 struct source *trace_source_lower(struct source *source)

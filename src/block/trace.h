@@ -1,15 +1,18 @@
 /*
- * A source on a source that logs each io that passes: what, where, how long it
- * took and how it ended. Switched off it hands ios straight on.
+ * A source on a source that sees each io that passes. It counts how much of each
+ * part of the image is read, and, switched on, logs what, where, how long it took
+ * and how it ended.
  */
 #ifndef BLOCK_TRACE_H
 #define BLOCK_TRACE_H
 
+#include "block/heat.h"
 #include "block/source.h"
 
 /* Owns `lower`. */
 struct source *trace_source_new(struct source *lower);
 void trace_source_set(struct source *source, bool on);
+const struct heat *trace_source_heat(struct source *source); /* once it is open */
 /* What lies below; for asking a lower source what only it knows. */
 struct source *trace_source_lower(struct source *source);
 

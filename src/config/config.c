@@ -43,6 +43,7 @@ void config_empty(struct config *config)
 {
     memset(config, 0, sizeof *config);
     set_standard(KEY_DAEMON, config);
+    set_standard(KEY_WEB, &config->web);
     set_standard(KEY_HTTP, &config->http);
     config->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *config->slots);
 }
@@ -102,6 +103,8 @@ bool config_assign(struct config *config, enum key_section section, struct confi
 {
     if (section == KEY_DAEMON)
         return key_set(key, config, value, expected, size);
+    if (section == KEY_WEB)
+        return key_set(key, &config->web, value, expected, size);
     if (section == KEY_HTTP)
         return assign_http(config, key, value, expected, size);
     if (key->section == KEY_SLOT)
@@ -121,6 +124,7 @@ void config_free(struct config *config)
     for (unsigned i = 0; i < config->slot_count; i++)
         config_slot_clear(&config->slots[i]);
     clear(KEY_DAEMON, config);
+    clear(KEY_WEB, &config->web);
     clear(KEY_HTTP, &config->http);
     mem_free(config->slots);
     memset(config, 0, sizeof *config);
@@ -137,6 +141,7 @@ void config_copy(struct config *to, const struct config *from)
 {
     *to = *from;
     own(KEY_DAEMON, to);
+    own(KEY_WEB, &to->web);
     own(KEY_HTTP, &to->http);
     to->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *to->slots);
     for (unsigned i = 0; i < from->slot_count; i++)
@@ -217,6 +222,22 @@ static int validate_slot(const struct config_slot *slot, char error[CONFIG_ERROR
     return 0;
 }
 
+static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    const struct config_web *web = &config->web;
+    if (*web->certificate_key && !*web->certificate)
+        return invalid(error, "certificate-key needs certificate", "web");
+    if (web->client_certificates == CLIENT_CERTIFICATES_REQUIRED && !*web->client_ca)
+        return invalid(error, "client-certificates = required needs client-ca", "web");
+    for (unsigned i = 0; *web->root_slot && i <= config->slot_count; i++) {
+        if (i == config->slot_count)
+            return invalid(error, "root-slot: there is no such slot", "web");
+        if (strcmp(config->slots[i].name, web->root_slot) == 0)
+            break;
+    }
+    return 0;
+}
+
 int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
 {
     if (config->slot_count == 0)
@@ -226,5 +247,7 @@ int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
     for (unsigned i = 0; i < config->slot_count; i++)
         if (validate_slot(&config->slots[i], error) != 0)
             return -1;
+    if (validate_web(config, error) != 0)
+        return -1;
     return validate_devices(config, error) != 0 ? -1 : validate_sockets(config, error);
 }

@@ -3,8 +3,8 @@
  * defaults, --dump-config, the commented sample in conf/ and the check that
  * the man page names every key.
  *
- * Sections: [daemon], [http] (defaults for every slot's HTTP sources), and
- * [slot NAME] (its own keys, and any key of [http] to override it there).
+ * Sections: [daemon], [web] (the page and its accounts), [http] (defaults for
+ * every slot's HTTP sources), and [slot NAME] (its own keys, and any key of [http] to override it there).
  * A struct config is a value: it owns its strings; config_free() frees it.
  */
 #ifndef CONFIG_CONFIG_H
@@ -28,6 +28,7 @@ enum config_present { PRESENT_ALWAYS, PRESENT_INSERTED };
 enum config_overlay { OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_FILE };
 enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
+enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
 /* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
@@ -47,6 +48,26 @@ struct config_http {
     uint64_t stall_timeout_ms;     /* stall-timeout = 10s: no byte for that long ends a transfer */
     uint64_t io_timeout_ms;        /* io-timeout = 25s */
     bool readahead;                /* readahead = yes */
+};
+
+/* The web server: page, browser media, uploads. */
+struct config_web {
+    char *listen;                  /* listen = "": addresses for HTTPS, separated by blanks or commas; none: no server */
+    char *listen_plain;            /* listen-plain = "": for plain HTTP: loopback and unix: only */
+    char *certificate, *certificate_key; /* certificate, certificate-key = "": made beside the users file */
+    char *client_ca;               /* client-ca = "": client certificates are not asked for */
+    enum config_client_certificates client_certificates; /* client-certificates = optional | required */
+    char *users_file;              /* users-file = "": the one of `nbd-proxy passwd` */
+    uint64_t session_idle_ms;      /* session-idle = 30m */
+    uint64_t session_age_ms;       /* session-age = 24h */
+    char *origins;                 /* origins = "": further ones whose pages may open WebSockets */
+    char *root_slot;               /* root-slot = "": the slot behind a WebSocket at / */
+    uint64_t connections;          /* web-connections = 64 */
+    uint64_t connections_each;     /* web-connections-each = 32: of one address */
+    char *directory;               /* web-directory = "": the installed page */
+    char *upload_directory;        /* upload-directory = "": uploads are off */
+    uint64_t upload_size;          /* upload-size = 8G: all uploads together */
+    uint64_t upload_free;          /* upload-free = 64M: what stays free beside them */
 };
 
 /* The USB device that the host sees. */
@@ -80,6 +101,10 @@ struct config_slot {
     uint64_t overlay_size;         /* overlay-size = 64M */
     bool overlay_keep;             /* overlay-keep = no: a file is kept at the eject */
     char *overlay_directory;       /* overlay-directory = /var/lib/nbd-proxy */
+    uint64_t reconnect_grace_ms;   /* reconnect-grace = 25s: reads wait that long for a browser that was lost */
+    bool reconnect_stay;           /* reconnect-stay = no: after that the medium is ejected */
+    uint64_t browser_request;      /* browser-request = 256K: bytes asked of a browser at a time */
+    uint64_t browser_window;       /* browser-window = 8M: bytes in flight from a browser */
     uint64_t max_connections;      /* max-connections = 16 */
     uint64_t idle_timeout_ms;      /* idle-timeout = 0s: never */
     char *image;                   /* image = "": inserted at start */
@@ -102,6 +127,7 @@ struct config {
     uint64_t step_timeout_ms;      /* step-timeout = 60s: of one call to the kernel */
     bool state_secrets;            /* state-secrets = no: URLs with secrets may be written to the state file */
     char *file_directory;          /* file-directory = "": when set, only files below it may be inserted */
+    struct config_web web;         /* [web] */
     struct config_http http;       /* [http] */
     struct config_slot *slots;     /* in the file's order: slot number = index */
     unsigned slot_count;
@@ -112,7 +138,7 @@ struct config {
 void config_default(struct config *config);
 int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
-/* "daemon.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of --set); a slot
+/* "daemon.KEY=VALUE", "web.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of --set); a slot
  * that is not there yet is added. */
 int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX]);
 /* What no single key shows: paths of sockets that are equal, the minimum times

@@ -29,6 +29,8 @@ void config_dump(const struct config *config, FILE *out)
 {
     fputs("[daemon]\n", out);
     dump_keys(out, KEY_DAEMON, config, 0);
+    fputs("\n[web]\n", out);
+    dump_keys(out, KEY_WEB, &config->web, 0);
     fputs("\n[http]\n", out);
     dump_keys(out, KEY_HTTP, &config->http, UINT64_MAX);
     for (unsigned i = 0; i < config->slot_count; i++) {
@@ -69,6 +71,9 @@ void config_sample(FILE *out)
                  "of its own, beginning with # or ;. Sizes are like 64K, 8M, 1G; times like 500ms, 25s, 2m.");
     fputs("\n[daemon]\n\n", out);
     sample_keys(out, KEY_DAEMON);
+    comment(out, "The web page, its API and its accounts.");
+    fputs("[web]\n\n", out);
+    sample_keys(out, KEY_WEB);
     comment(out, "Defaults for every slot's images on web servers. Any of these keys may also stand in a slot's section.");
     fputs("[http]\n\n", out);
     sample_keys(out, KEY_HTTP);

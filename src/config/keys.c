@@ -15,6 +15,7 @@ static const char *const attach_names[] = {"auto", "socket", "nbd", "usb", NULL}
 static const char *const present_names[] = {"always", "inserted", NULL};
 static const char *const overlay_names[] = {"none", "memory", "file", NULL};
 static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
+static const char *const client_certificates_names[] = {"optional", "required", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 
@@ -22,6 +23,7 @@ static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 #define ROW(sec, st, key_name, field, key_type, least, most, value_names, default_text, help_text)                     \
     {key_name, sec, key_type, offsetof(st, field), least, most, value_names, default_text, help_text}
 #define DAEMON(...) ROW(KEY_DAEMON, struct config, __VA_ARGS__)
+#define WEB(...) ROW(KEY_WEB, struct config_web, __VA_ARGS__)
 #define HTTP(...) ROW(KEY_HTTP, struct config_http, __VA_ARGS__)
 #define SLOT(...) ROW(KEY_SLOT, struct config_slot, __VA_ARGS__)
 #define MINUTES(n) ((n) * 60000ull)
@@ -53,6 +55,41 @@ const struct key config_keys[] = {
            "with them goes on after the daemon was killed and started again."),
     DAEMON("file-directory", file_directory, KEY_STRING, 0, 4095, NULL, "",
            "When set, only local files below this folder may be inserted, symbolic links resolved."),
+
+    WEB("listen", listen, KEY_STRING, 0, 1000, NULL, "",
+        "Where the web page and its API are served by HTTPS: addresses like [::]:443, 192.0.2.1:443 or 127.0.0.1:0, "
+        "separated by blanks. Empty, with listen-plain empty too: no web server. Sockets that systemd hands over are "
+        "served beside them. Without an account in users-file only loopback addresses are allowed."),
+    WEB("listen-plain", listen_plain, KEY_STRING, 0, 1000, NULL, "",
+        "The same by plain HTTP, for a proxy on this machine that speaks TLS: loopback addresses, and unix:/PATH."),
+    WEB("certificate", certificate, KEY_STRING, 0, 4095, NULL, "",
+        "A PEM file: the server's certificate and those between it and its root; read again at a reload. Empty: one that "
+        "is made at the first start, signed by itself, and kept as certificate.pem beside users-file."),
+    WEB("certificate-key", certificate_key, KEY_STRING, 0, 4095, NULL, "",
+        "A PEM file: the certificate's key. Empty: in the certificate's file, or made with it."),
+    WEB("client-ca", client_ca, KEY_STRING, 0, 4095, NULL, "",
+        "A PEM file: who may sign certificates of clients. The common name of such a certificate is the name of an "
+        "account, which needs no password then. Empty: clients are not asked for one."),
+    WEB("client-certificates", client_certificates, KEY_ENUM, CLIENT_CERTIFICATES_OPTIONAL, 0, client_certificates_names,
+        "optional", "With client-ca: whether a client without a certificate may come with a password."),
+    WEB("users-file", users_file, KEY_STRING, 0, 4000, NULL, "",
+        "The accounts, as nbd-proxy passwd keeps them. Empty: the file that it changes without an option."),
+    WEB("session-idle", session_idle_ms, KEY_DURATION, 10000, MINUTES(1440), NULL, "30m",
+        "A login that is not used for that long ends. An open page and a browser's medium are use."),
+    WEB("session-age", session_age_ms, KEY_DURATION, MINUTES(1), MINUTES(43200), NULL, "24h",
+        "A login ends after that long, used or not, with the medium that its browser serves."),
+    WEB("origins", origins, KEY_STRING, 0, 1000, NULL, "",
+        "Other sites, like https://console.example.org, whose pages may open WebSockets here, separated by blanks."),
+    WEB("root-slot", root_slot, KEY_STRING, 0, 31, NULL, "",
+        "The slot of a WebSocket that is opened at /, as jsnbd's demonstration page does. Empty: none."),
+    WEB("web-connections", connections, KEY_UINT, 4, 1024, NULL, "64", "Connections to the web server at a time."),
+    WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "32", "The same of one address."),
+    WEB("web-directory", directory, KEY_STRING, 0, 4095, NULL, "", "The page's files. Empty: as installed."),
+    WEB("upload-directory", upload_directory, KEY_STRING, 0, 4000, NULL, "",
+        "Where images are kept that are uploaded; the folder is made if it is missing. Empty: no uploads."),
+    WEB("upload-size", upload_size, KEY_SIZE, 1ull << 20, 1ull << 50, NULL, "8G", "What all uploads may take together."),
+    WEB("upload-free", upload_free, KEY_SIZE, 0, 1ull << 50, NULL, "64M",
+        "What uploads leave free on their file system."),
 
     HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot."),
     HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",
@@ -131,6 +168,16 @@ const struct key config_keys[] = {
          "Keep the overlay's file at the eject: the next insert of the same URL goes on with what was written."),
     SLOT("overlay-directory", overlay_directory, KEY_STRING, 1, 4000, NULL, "/var/lib/nbd-proxy",
          "The folder of overlay files. It must exist."),
+    SLOT("reconnect-grace", reconnect_grace_ms, KEY_DURATION, 0, MINUTES(60), NULL, "25s",
+         "How long the host's reads wait for a browser whose connection was lost; one that comes back with the same file "
+         "goes on without the host's noticing."),
+    SLOT("reconnect-stay", reconnect_stay, KEY_BOOL, 0, 0, NULL, "no",
+         "After reconnect-grace, keep the medium in and answer reads with errors until the browser is back, instead of "
+         "ejecting it."),
+    SLOT("browser-request", browser_request, KEY_SIZE, 4096, 16ull << 20, NULL, "256K",
+         "How much is asked of a browser at a time. A web server in front of us may allow 128K only."),
+    SLOT("browser-window", browser_window, KEY_SIZE, 64ull << 10, 256ull << 20, NULL, "8M",
+         "How much is under way from a browser at a time."),
     SLOT("max-connections", max_connections, KEY_UINT, 1, 64, NULL, "16", "NBD clients at a time."),
     SLOT("idle-timeout", idle_timeout_ms, KEY_DURATION, 0, MINUTES(1440), NULL, "0s",
          "An NBD client without a request for that long is disconnected. 0s: never."),

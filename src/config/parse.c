@@ -18,6 +18,10 @@
 #define FILE_MAX (1u << 20)
 #define HEAD_MAX 120 /* a line without its value: inih's limit is 200 */
 
+#define SECTIONS_EXPECTED "expected [daemon], [web], [http] or [slot NAME]"
+/* Those that are there once; slots come behind. */
+static const char *const single_sections[] = {[KEY_DAEMON] = "daemon", [KEY_WEB] = "web", [KEY_HTTP] = "http"};
+
 struct parser {
     struct config *config;
     const char *file_name;
@@ -29,7 +33,7 @@ struct parser {
     enum key_section section;
     struct config_slot *slot;
     bool seen[128]; /* keys of the section, by their place in the table */
-    bool daemon_seen, http_seen;
+    bool section_seen[KEY_SLOT]; /* those that are there once */
     bool failed;
     char *error;
 };
@@ -78,26 +82,34 @@ static bool begin_slot(struct parser *p, const char *name)
     return true;
 }
 
-static bool begin_once(struct parser *p, enum key_section section, bool *seen)
+static bool begin_once(struct parser *p, enum key_section section)
 {
-    if (*seen)
+    if (p->section_seen[section])
         return fail(p, "section [%s] is there twice", p->section_name);
-    *seen = true;
+    p->section_seen[section] = true;
     p->section = section;
     return true;
+}
+
+/* KEY_SLOT: it is none of the single sections. */
+static enum key_section single_section(const char *name)
+{
+    enum key_section section = KEY_DAEMON;
+    while (section < KEY_SLOT && strcmp(single_sections[section], name) != 0)
+        section++;
+    return section;
 }
 
 static bool begin_section(struct parser *p)
 {
     memset(p->seen, 0, sizeof p->seen);
     p->in_section = true;
-    if (strcmp(p->section_name, "daemon") == 0)
-        return begin_once(p, KEY_DAEMON, &p->daemon_seen);
-    if (strcmp(p->section_name, "http") == 0)
-        return begin_once(p, KEY_HTTP, &p->http_seen);
+    enum key_section section = single_section(p->section_name);
+    if (section < KEY_SLOT)
+        return begin_once(p, section);
     if (strncmp(p->section_name, "slot ", 5) == 0)
         return begin_slot(p, p->section_name + 5 + strspn(p->section_name + 5, " \t"));
-    return fail(p, "unknown section [%s] (expected [daemon], [http] or [slot NAME])", p->section_name);
+    return fail(p, "unknown section [%s] (" SECTIONS_EXPECTED ")", p->section_name);
 }
 
 /* Sections are seen here, not in the handler: one without keys counts too. */
@@ -160,7 +172,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
     if (p->failed)
         return 0;
     if (!p->in_section)
-        return fail(p, "\"%.50s\" stands before the first section (expected [daemon], [http] or [slot NAME])", name);
+        return fail(p, "\"%.50s\" stands before the first section (" SECTIONS_EXPECTED ")", name);
     const struct key *key = key_find(p->section, name);
     if (!key) {
         const char *near = key_suggest(p->section, name);
@@ -240,7 +252,7 @@ int config_load(struct config *config, const char *file, char error[CONFIG_ERROR
 
 static int bad_assignment(char error[CONFIG_ERROR_MAX], const char *what)
 {
-    snprintf(error, CONFIG_ERROR_MAX, "--set: %s (expected daemon.KEY=VALUE, http.KEY=VALUE or slot.NAME.KEY=VALUE)", what);
+    snprintf(error, CONFIG_ERROR_MAX, "--set: %s (expected daemon.KEY=VALUE, web.KEY=VALUE, http.KEY=VALUE or slot.NAME.KEY=VALUE)", what);
     return -1;
 }
 
@@ -257,7 +269,7 @@ static char *find_place(struct config *config, char *path, enum key_section *sec
     if (!dot)
         return NULL;
     *dot++ = '\0';
-    *section = strcmp(path, "daemon") == 0 ? KEY_DAEMON : strcmp(path, "http") == 0 ? KEY_HTTP : KEY_SLOT;
+    *section = single_section(path);
     if (*section != KEY_SLOT)
         return dot;
     char *second = strcmp(path, "slot") == 0 ? strchr(dot, '.') : NULL;

@@ -11,8 +11,12 @@
 #include "block/overlay.h"
 #include "block/pad.h"
 #include "block/trace.h"
+#include "source/browser.h"
 #include "source/file.h"
 #include "source/http.h"
+
+#define UPLOAD_SCHEME "upload:"
+#define BROWSER_REQUESTS_MAX 64 /* in flight from a browser: each is a promise there */
 
 static const char *either(const char *first, const char *second)
 {
@@ -107,6 +111,49 @@ static struct source *file_pipeline(const struct pipeline_context *context, cons
     return source;
 }
 
+/* --- uploads --- */
+
+bool pipeline_is_upload(const char *url)
+{
+    return strncmp(url, UPLOAD_SCHEME, strlen(UPLOAD_SCHEME)) == 0;
+}
+
+char *pipeline_upload_name(const char *url)
+{
+    int length;
+    char *decoded = curl_easy_unescape(NULL, url + strlen(UPLOAD_SCHEME), 0, &length);
+    bool good = decoded && length > 0 && strlen(decoded) == (size_t)length && *decoded != '.' && !strchr(decoded, '/');
+    char *name = good ? mem_strdup(decoded) : NULL;
+    curl_free(decoded);
+    return name;
+}
+
+/* The store hides what is not complete behind names that begin with a dot. */
+static struct source *upload_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+                                      const char *url, const struct slot_insert_options *options,
+                                      char error[SLOT_ERROR_MAX])
+{
+    const char *directory = context->upload_directory;
+    char *name = directory && *directory ? pipeline_upload_name(url) : NULL;
+    if (!name) {
+        snprintf(error, SLOT_ERROR_MAX, directory && *directory ? "there can't be an upload of that name"
+                                                                : "uploads are off (set upload-directory)");
+        return NULL;
+    }
+    size_t size = strlen(directory) + strlen(name) + 2;
+    char *path = mem_alloc(size);
+    snprintf(path, size, "%s/%s", directory, name);
+    struct file_source_options file = {
+        .path = path,
+        .directory = directory,
+        .writable = config->overlay == OVERLAY_NONE && option(options->writable, config->writable),
+    };
+    struct source *source = file_source_new(context->loop, config->name, &file);
+    mem_free(path);
+    mem_free(name);
+    return source;
+}
+
 /* --- the overlay --- */
 
 /* One file for each slot and image, so that a kept one is found again. */
@@ -152,19 +199,56 @@ static struct source *overlay_on(struct source *lower, const struct pipeline_con
 
 /* --- all of it --- */
 
+static struct source *fit_drive(struct source *source, const struct pipeline_drive *drive)
+{
+    return trace_source_new(pad_source_new(source, drive->multiple, drive->minimum));
+}
+
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
                             const struct slot_insert_options *options, char error[SLOT_ERROR_MAX])
 {
     bool is_file = *url == '/' || strncasecmp(url, "file://", 7) == 0;
     bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
-    struct source *source = is_file ? file_pipeline(context, config, url, options, error)
-                                    : http_pipeline(context, config, url, options, error);
+    struct source *source = is_file                    ? file_pipeline(context, config, url, options, error)
+                            : pipeline_is_upload(url) ? upload_pipeline(context, config, url, options, error)
+                                                       : http_pipeline(context, config, url, options, error);
     if (!source)
         return NULL;
     if (overlaid)
         source = overlay_on(source, context, config, drive, url);
-    return trace_source_new(pad_source_new(source, drive->multiple, drive->minimum));
+    return fit_drive(source, drive);
+}
+
+/* An overlay on a browser's file is thrown away at the eject: nothing says for sure that
+ * the next file of that name is the same one. */
+static struct source *scratch_overlay_on(struct source *lower, const struct pipeline_context *context,
+                                         const struct config_slot *config, const struct pipeline_drive *drive,
+                                         const char *shown)
+{
+    struct config_slot scratch = *config;
+    scratch.overlay_keep = false;
+    return overlay_on(lower, context, &scratch, drive, shown);
+}
+
+struct source *pipeline_browser_new(const struct pipeline_context *context, const struct config_slot *config,
+                                    const struct pipeline_drive *drive, const char *shown,
+                                    const struct browser_connection *connection)
+{
+    struct browser_options browser = {
+        .grace_ms = config->reconnect_grace_ms,
+        .io_timeout_ms = config->http.io_timeout_ms,
+        .stay = config->reconnect_stay,
+        .writable = config->media == MEDIA_DISK && config->overlay == OVERLAY_NONE,
+        .request_max = (uint32_t)config->browser_request,
+        .requests_max = BROWSER_REQUESTS_MAX,
+        .bytes_max = config->browser_window,
+    };
+    struct source *source = browser_source_new(context->loop, config->name, &browser, connection);
+    source = cache_source_new(context->cache, source, config->http.readahead);
+    if (config->overlay != OVERLAY_NONE)
+        source = scratch_overlay_on(source, context, config, drive, shown);
+    return fit_drive(source, drive);
 }
 
 void pipeline_set_trace(struct source *source, bool on)
@@ -190,6 +274,18 @@ static struct source *image_of(struct source *source)
     return overlay ? overlay_source_lower(overlay) : pad_source_lower(trace_source_lower(source));
 }
 
+struct source *pipeline_browser(struct source *source)
+{
+    const struct source *image = image_of(source);
+    struct source *lower = is_stage(image, "cache") ? cache_source_lower(image) : NULL;
+    return lower && is_stage(lower, "browser") ? lower : NULL;
+}
+
+const struct heat *pipeline_heat(struct source *source)
+{
+    return trace_source_heat(source);
+}
+
 void pipeline_count(struct source *source, struct slot_counters *counters)
 {
     const struct source *image = image_of(source), *overlay = overlay_of(source);
@@ -211,9 +307,11 @@ void pipeline_resumed(struct source *source, const struct config_slot *config)
         file_source_remove_at_close(overlay_source_store(overlay), true);
 }
 
-bool pipeline_keepable(struct source *source, const struct config_slot *config)
+const char *pipeline_tied(struct source *source, const struct config_slot *config)
 {
-    return !overlay_of(source) || config->overlay == OVERLAY_FILE;
+    if (pipeline_browser(source))
+        return "it is a file in a browser";
+    return overlay_of(source) && config->overlay != OVERLAY_FILE ? "what was written to it is in memory only" : NULL;
 }
 
 const char *pipeline_error(struct source *source)

@@ -8,16 +8,19 @@
 #define SLOT_PIPELINE_H
 
 #include "block/cache.h"
+#include "block/heat.h"
 #include "block/source.h"
 #include "config/config.h"
 #include "net/curl_loop.h"
 #include "slot/slot.h"
+#include "source/browser.h"
 
 struct pipeline_context {
     uv_loop_t *loop;
     struct curl_loop *curl;
     struct cache *cache;
     const char *file_directory; /* "" or NULL: anywhere */
+    const char *upload_directory; /* of "upload:NAME"; "" or NULL: there are no uploads */
     char boot_id[40];           /* the running kernel's: tells overlays whether the power was lost */
 };
 
@@ -31,13 +34,21 @@ struct pipeline_drive {
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
                             const struct slot_insert_options *options, char error[SLOT_ERROR_MAX]);
+bool pipeline_is_upload(const char *url); /* "upload:NAME", percent-encoded */
+char *pipeline_upload_name(const char *url); /* decoded, for mem_free(); NULL: there can't be one */
+/* A file in a browser. `shown` is its public name, for the overlay's file. */
+struct source *pipeline_browser_new(const struct pipeline_context *context, const struct config_slot *config,
+                                    const struct pipeline_drive *drive, const char *shown,
+                                    const struct browser_connection *connection);
+struct source *pipeline_browser(struct source *source); /* the browser's part of it; NULL: it has none */
+const struct heat *pipeline_heat(struct source *source);
 void pipeline_set_trace(struct source *source, bool on);
 void pipeline_count(struct source *source, struct slot_counters *counters);
 /* It is open and goes on with the medium of before a restart: what was to be thrown
  * away at the eject then still is. */
 void pipeline_resumed(struct source *source, const struct config_slot *config);
-/* Nothing written through it is in this process's memory alone. */
-bool pipeline_keepable(struct source *source, const struct config_slot *config);
+/* Why another process can't go on with it; NULL: it can. */
+const char *pipeline_tied(struct source *source, const struct config_slot *config);
 const char *pipeline_error(struct source *source);
 
 #endif

@@ -26,7 +26,7 @@ static void on_request(struct defer *defer)
     mem_free(request);
 }
 
-static struct slot_request *request_new(slot_done *done, void *arg)
+struct slot_request *slot_request_new(slot_done *done, void *arg)
 {
     struct slot_request *request = mem_alloc(sizeof *request);
     list_init(&request->link);
@@ -36,7 +36,7 @@ static struct slot_request *request_new(slot_done *done, void *arg)
     return request;
 }
 
-static void request_answer(struct slot *slot, struct slot_request *request, int status, const char *error)
+void slot_request_answer(struct slot *slot, struct slot_request *request, int status, const char *error)
 {
     request->status = status;
     snprintf(request->error, sizeof request->error, "%s", error);
@@ -70,6 +70,19 @@ void slot_fail(struct slot *slot, int status, const char *error)
     slot->wanted = false;
 }
 
+/* A browser is told why its file is wanted no more. */
+static void close_source(struct slot *slot)
+{
+    struct source *browser = pipeline_browser(slot->source);
+    enum browser_end end = slot->failure == -EACCES                    ? BROWSER_REFUSED
+                           : slot->failure                             ? BROWSER_FAILED
+                           : slot->set->closing || slot->leaving ? BROWSER_STOPPING
+                                                                 : BROWSER_EJECTED;
+    if (browser)
+        browser_source_set_end(browser, end, slot->failure ? slot->error : "");
+    source_close(slot->source);
+}
+
 /* --- what takes too long --- */
 
 /* A call to the kernel may wait for reads that wait for us: those are ended first. */
@@ -82,7 +95,7 @@ static void help_job(struct slot *slot, uint64_t now)
         log_error(slot->config.name, "the kernel takes too long (%s): what it still reads fails", slot_state_name(slot->state));
         slot_fail(slot, -ETIMEDOUT, "the kernel takes too long to attach or detach the medium");
         if (slot->source)
-            source_close(slot->source);
+            close_source(slot);
     } else if (device->forced == 1 && now - device->began >= limit + SLOT_FORCE_MS) {
         device->forced = 2;
         log_error(slot->config.name, "the kernel still does not answer: its connections are closed");
@@ -99,7 +112,7 @@ static void help_reads(struct slot *slot)
     slot->stuck = waiting && answered == slot->answered ? slot->stuck + 1 : 0;
     slot->answered = answered;
     if (slot->stuck >= (slot->writable ? SLOT_STUCK_WRITES : SLOT_STUCK_READS))
-        source_close(slot->source);
+        close_source(slot);
 }
 
 static void watch(struct slot *slot);
@@ -133,7 +146,7 @@ static void slot_ready(struct slot *slot)
     text_human_size(slot->source->size, size);
     log_notice(slot->config.name, "inserted %s, %s, %s", slot->url_public, size, slot->writable ? "writable" : "read-only");
     if (slot->inserting)
-        request_answer(slot, slot->inserting, 0, "");
+        slot_request_answer(slot, slot->inserting, 0, "");
     slot->inserting = NULL;
     slots_save_state(slot->set);
 }
@@ -190,7 +203,7 @@ static void step_left(struct slot *slot)
         slot->draining = true;
     } else if (!slot->source_closed) {
         slot_move(slot, SLOT_CLOSING);
-        source_close(slot->source);
+        close_source(slot);
     } else {
         source_free(slot->source);
         slot->source = NULL;
@@ -335,15 +348,16 @@ static void slot_emptied(struct slot *slot)
     else
         log_notice(slot->config.name, "ejected %s", slot->url_public);
     if (slot->inserting)
-        request_answer(slot, slot->inserting, slot->failure ? slot->failure : -ECANCELED,
+        slot_request_answer(slot, slot->inserting, slot->failure ? slot->failure : -ECANCELED,
                        slot->failure ? slot->error : "the insert was given up: the slot was ejected");
     slot->inserting = NULL;
     for (struct link *l = list_pop(&slot->ejecting); l; l = list_pop(&slot->ejecting))
-        request_answer(slot, container_of(l, struct slot_request, link), 0, "");
+        slot_request_answer(slot, container_of(l, struct slot_request, link), 0, "");
     slot->ejecting_count = 0;
     slot_media_clear(&slot->media);
     mem_free(slot->url_public);
     slot->url_public = NULL;
+    *slot->image_name = '\0';
     slot->ready_at = 0;
     slots_save_state(slot->set);
     slot_settle(slot);
@@ -351,17 +365,14 @@ static void slot_emptied(struct slot *slot)
 
 /* --- commands --- */
 
-static const char *insert_problem(const struct slot *slot, const char *url, int *status)
+const char *slot_insert_problem(struct slot *slot)
 {
-    *status = -EBUSY;
+    if (!slot->restore_now && slot->state == SLOT_EMPTY)
+        slot_restore_cancel(slot);
+    slot->restore_now = false;
     if (slot->leaving || slot->set->closing)
         return "the slot is being removed";
-    if (slot->state != SLOT_EMPTY)
-        return "the slot already has a medium (eject it first)";
-    *status = -EINVAL;
-    if (*url == '\0')
-        return "the image's URL is empty";
-    return strlen(url) >= SLOT_URL_MAX ? "the image's URL is too long" : NULL;
+    return slot->state != SLOT_EMPTY ? "the slot already has a medium (eject it first)" : NULL;
 }
 
 static void remember(struct slot *slot, const char *url, const struct slot_insert_options *options)
@@ -377,13 +388,15 @@ static void remember(struct slot *slot, const char *url, const struct slot_inser
     };
     slot->url_public = mem_alloc(SLOT_URL_MAX);
     text_url_public(url, slot->url_public, SLOT_URL_MAX);
+    text_url_name(url, slot->image_name, sizeof slot->image_name);
 }
 
-static void begin_insert(struct slot *slot, struct source *source)
+void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request)
 {
     *slot->error = '\0';
     slot->failure = 0;
     slot->wanted = true;
+    slot->inserting = request;
     slot->source = source;
     slot->opened = slot->source_closed = slot->draining = false;
     source->owner = slot;
@@ -395,41 +408,45 @@ static void begin_insert(struct slot *slot, struct source *source)
     source_open(source);
 }
 
+static struct source *make_source(struct slot *slot, const char *url, const struct slot_insert_options *options,
+                                  char error[SLOT_ERROR_MAX])
+{
+    struct pipeline_drive drive = slot_device_drive(slot);
+    if (*url && strlen(url) < SLOT_URL_MAX)
+        return pipeline_new(&slot->set->context, &slot->config, &drive, url, options, error);
+    snprintf(error, SLOT_ERROR_MAX, "the image's URL is %s", *url ? "too long" : "empty");
+    return NULL;
+}
+
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
 {
-    struct slot_request *request = request_new(done, arg);
-    int status;
-    if (!slot->restore_now && slot->state == SLOT_EMPTY)
-        slot_restore_cancel(slot);
-    slot->restore_now = false;
-    const char *problem = insert_problem(slot, url, &status);
+    struct slot_request *request = slot_request_new(done, arg);
+    const char *problem = slot_insert_problem(slot);
+    char error[SLOT_ERROR_MAX] = "";
     if (problem) {
-        request_answer(slot, request, status, problem);
+        slot_request_answer(slot, request, -EBUSY, problem);
         return;
     }
-    char error[SLOT_ERROR_MAX] = "";
-    struct pipeline_drive drive = slot_device_drive(slot);
-    struct source *source = pipeline_new(&slot->set->context, &slot->config, &drive, url, options, error);
+    struct source *source = make_source(slot, url, options, error);
     if (!source) {
         snprintf(slot->error, sizeof slot->error, "%s", error);
-        request_answer(slot, request, -EINVAL, error);
+        slot_request_answer(slot, request, -EINVAL, error);
         return;
     }
     remember(slot, url, options);
-    slot->inserting = request;
-    begin_insert(slot, source);
+    slot_begin_insert(slot, source, request);
 }
 
 void slot_eject(struct slot *slot, slot_done *done, void *arg)
 {
-    struct slot_request *request = request_new(done, arg);
+    struct slot_request *request = slot_request_new(done, arg);
     slot_restore_cancel(slot);
     if (slot->state == SLOT_EMPTY) {
-        request_answer(slot, request, 0, "");
+        slot_request_answer(slot, request, 0, "");
         return;
     }
     if (slot->ejecting_count == SLOT_REQUESTS_MAX) {
-        request_answer(slot, request, -EBUSY, "the slot is being ejected already");
+        slot_request_answer(slot, request, -EBUSY, "the slot is being ejected already");
         return;
     }
     slot->ejecting_count++;
@@ -453,10 +470,12 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .error = slot->error,
     };
     nbd_server_get_stats(slot->server, &status->server);
-    if (slot->media.url)
-        text_url_name(slot->media.url, status->image_name, sizeof status->image_name);
     if (!slot->source)
         return;
+    const struct source *browser = pipeline_browser(slot->source);
+    memcpy(status->image_name, slot->image_name, sizeof status->image_name);
+    status->via = browser ? SLOT_VIA_BROWSER : SLOT_VIA_URL;
+    status->waiting = browser && browser_source_is_waiting(browser);
     pipeline_count(slot->source, &status->counters);
     if (slot->state == SLOT_READY) {
         status->size = slot->source->size;
@@ -472,6 +491,11 @@ void slot_set_trace(struct slot *slot, bool on)
     slot->trace = on;
     if (slot->source)
         pipeline_set_trace(slot->source, on);
+}
+
+const struct heat *slot_heat(struct slot *slot)
+{
+    return slot->opened && slot->source ? pipeline_heat(slot->source) : NULL;
 }
 
 bool slot_get_trace(const struct slot *slot)

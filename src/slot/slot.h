@@ -23,10 +23,12 @@
 
 #include "base/list.h"
 #include "block/cache.h"
+#include "block/heat.h"
 #include "block/source.h"
 #include "config/config.h"
 #include "kernel/kernel.h"
 #include "nbd/server.h"
+#include "source/browser.h"
 
 #define SLOT_ERROR_MAX SOURCE_ERROR_MAX
 #define SLOT_URL_MAX 8192
@@ -57,6 +59,8 @@ struct slot_counters {
     uint64_t overlay_used, overlay_bound; /* bytes; 0 without an overlay */
 };
 
+enum slot_via { SLOT_VIA_NOTHING, SLOT_VIA_URL, SLOT_VIA_BROWSER };
+
 struct slot_status {
     const char *name;
     unsigned index;
@@ -70,6 +74,8 @@ struct slot_status {
     char image_name[256];
     uint64_t size;
     bool writable;
+    enum slot_via via;
+    bool waiting;           /* for a browser to come back */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
     const char *error;      /* the last failure in words, "" if none since the last insert */
     struct slot_counters counters;
@@ -92,6 +98,8 @@ struct slot *slots_get(struct slots *slots, unsigned index);
 struct slot *slots_find(struct slots *slots, const char *name_or_index); /* NULL: none */
 /* All or nothing: a slot whose section did not change is untouched. */
 int slots_reload(struct slots *slots, const struct config *config, char error[CONFIG_ERROR_MAX]);
+/* Is the upload of that name inserted somewhere? */
+bool slots_use_upload(struct slots *slots, const char *name);
 struct cache *slots_cache(struct slots *slots);
 /* May the process end with the media in, for another to go on with them? False with
  * the reason: what was written to a medium is in memory only. */
@@ -107,6 +115,18 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);
+/* Could a browser with that claim (see source/browser.h) be connected now? 0, or a negative errno
+ * and why not. */
+int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX]);
+/* If so, and before the loop turns: its file becomes the medium of an empty slot, or it goes on as
+ * that of a slot which waits for it. `name` is the file's, for people; it may be "". Takes over the
+ * connection's stream. `done` as for slot_insert(). */
+void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection,
+                          slot_done *done, void *arg);
+/* The connection with that `arg` may be no longer: its medium is ejected. */
+void slot_revoke_browser(struct slot *slot, const void *arg);
+/* How much of each part of the medium was read; NULL: there is none. Valid until the loop turns. */
+const struct heat *slot_heat(struct slot *slot);
 /* `trace`: each io of this slot is logged at info level. */
 void slot_set_trace(struct slot *slot, bool on);
 bool slot_get_trace(const struct slot *slot);

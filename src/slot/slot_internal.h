@@ -1,7 +1,8 @@
 /*
  * A slot's inside, shared by slot.c (the state machine and its commands),
- * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and
- * removing it), slots.c (the set) and state.c (what outlives the process).
+ * slot_browser.c (files in browsers), slot_device.c (its calls to the kernel),
+ * slot_life.c (making, reloading and removing it), slots.c (the set) and state.c
+ * (what outlives the process).
  */
 #ifndef SLOT_SLOT_INTERNAL_H
 #define SLOT_SLOT_INTERNAL_H
@@ -28,7 +29,7 @@ struct slots {
     struct pipeline_context context;
     const struct kernel_ops *kernel;
     struct link_watch *link_watch;
-    char *file_directory;
+    char *file_directory, *upload_directory;
     char *runtime_dir;
     uint64_t step_timeout_ms;
     struct nbd_server_budget budget;
@@ -105,6 +106,7 @@ struct slot {
 
     struct slot_media media; /* what was inserted */
     char *url_public;
+    char image_name[256];
     bool writable;
 
     struct slot_device device;
@@ -123,6 +125,12 @@ struct slot {
 };
 
 /* slot.c */
+struct slot_request *slot_request_new(slot_done *done, void *arg);
+void slot_request_answer(struct slot *slot, struct slot_request *request, int status, const char *error);
+/* Why nothing can be inserted now; NULL: it can. Somebody decides it, and not the restart. */
+const char *slot_insert_problem(struct slot *slot);
+/* `shown` and the image's name are set; `request` is answered when the image is readable, or why not. */
+void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request);
 void slot_step(struct slot *slot); /* one step towards what is wanted */
 void slot_fail(struct slot *slot, int status, const char *error);
 void slot_job_done(struct slot *slot, enum slot_job job, int status, const char *error);

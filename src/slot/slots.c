@@ -61,6 +61,14 @@ static void read_boot_id(char *id, size_t size)
     id[strcspn(id, "\n")] = '\0';
 }
 
+static void use_directories(struct slots *set, const struct config *config)
+{
+    mem_free(set->file_directory);
+    mem_free(set->upload_directory);
+    set->context.file_directory = set->file_directory = mem_strdup(config->file_directory);
+    set->context.upload_directory = set->upload_directory = mem_strdup(config->web.upload_directory);
+}
+
 struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
                         char error[CONFIG_ERROR_MAX])
 {
@@ -69,7 +77,6 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, const stru
     set->kernel = kernel;
     set->step_timeout_ms = config->step_timeout_ms;
     state_load(&set->state, loop, config->runtime_dir, config->state_secrets);
-    set->file_directory = mem_strdup(config->file_directory);
     set->runtime_dir = mem_strdup(config->runtime_dir);
     set->budget.limit = budget_for(config->cache_size);
     list_init(&set->budget.waiting);
@@ -77,8 +84,8 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, const stru
         .loop = loop,
         .curl = curl_loop_new(loop),
         .cache = cache_new(config->cache_size, config->cache_slot_minimum),
-        .file_directory = set->file_directory,
     };
+    use_directories(set, config);
     for (unsigned i = 0; i < config->slot_count; i++)
         if (!slots_add(set, &config->slots[i], error)) {
             slots_close(set, ignore_closed, NULL);
@@ -110,6 +117,18 @@ struct slot *slots_find(struct slots *set, const char *name)
         if (strcmp(set->slots[i]->config.name, name) == 0)
             return set->slots[i];
     return NULL;
+}
+
+bool slots_use_upload(struct slots *set, const char *name)
+{
+    bool used = false;
+    for (unsigned i = 0; i < set->count && !used; i++) {
+        const char *url = set->slots[i]->media.url;
+        char *upload = url && pipeline_is_upload(url) ? pipeline_upload_name(url) : NULL;
+        used = upload && strcmp(upload, name) == 0;
+        mem_free(upload);
+    }
+    return used;
 }
 
 struct cache *slots_cache(struct slots *set)
@@ -226,9 +245,7 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
             return -EINVAL;
         }
     reload_apply(set, plans, config->slot_count);
-    mem_free(set->file_directory);
-    set->file_directory = mem_strdup(config->file_directory);
-    set->context.file_directory = set->file_directory;
+    use_directories(set, config);
     set->budget.limit = budget_for(config->cache_size);
     set->step_timeout_ms = config->step_timeout_ms;
     set->state.secrets = config->state_secrets;
@@ -241,13 +258,13 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
 
 static const struct slot_media *media_of(struct slot *slot)
 {
-    if (slot->state != SLOT_READY || !slot->wanted)
+    if (slot->state != SLOT_READY || !slot->wanted || !slot->source)
         return slot->restoring; /* still to be gone on with, or NULL */
     struct slot_media *media = &slot->media;
     snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
     media->size = slot->source->size;
     media->device = slot->device.nbd.index;
-    media->keepable = pipeline_keepable(slot->source, &slot->config);
+    media->tied = pipeline_tied(slot->source, &slot->config);
     mem_free(media->identity);
     media->identity = mem_strdup(slot->source->identity);
     return media;
@@ -268,10 +285,10 @@ bool slots_may_keep(const struct slots *set, char error[CONFIG_ERROR_MAX])
 {
     for (unsigned i = 0; i < set->count; i++) {
         const struct slot *slot = set->slots[i];
-        if (slot->state != SLOT_READY || pipeline_keepable(slot->source, &slot->config))
+        const char *tied = slot->state == SLOT_READY ? pipeline_tied(slot->source, &slot->config) : NULL;
+        if (!tied)
             continue;
-        snprintf(error, CONFIG_ERROR_MAX, "%s: what was written to the medium is in memory only (eject it first)",
-                 slot->config.name);
+        snprintf(error, CONFIG_ERROR_MAX, "%s: the medium can't be kept: %s (eject it first)", slot->config.name, tied);
         return false;
     }
     return true;
@@ -293,6 +310,7 @@ static void on_curl_closed(void *arg)
     cache_free(set->context.cache);
     state_free(&set->state);
     mem_free(set->file_directory);
+    mem_free(set->upload_directory);
     mem_free(set->runtime_dir);
     mem_free(set);
     closed(closed_arg);

@@ -47,9 +47,11 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     json_t *o = json_object();
     put_text(o, "slot", media->slot);
     json_object_set_new(o, "device", json_integer(media->device));
-    if (!media->keepable || (has_secrets(media) && !secrets)) {
-        put_text(o, "lost", media->keepable ? "its URL or credentials are secret (see state-secrets)"
-                                            : "what was written to it was in memory only");
+    const char *lost = media->tied                           ? media->tied
+                       : has_secrets(media) && !secrets ? "its URL or credentials are secret (see state-secrets)"
+                                                         : NULL;
+    if (lost) {
+        put_text(o, "lost", lost);
         return o;
     }
     put_text(o, "url", media->url);
@@ -92,7 +94,6 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->writable = (int)json_integer_value(json_object_get(o, "writable"));
     media->size = (uint64_t)json_integer_value(json_object_get(o, "size"));
     media->device = (unsigned)json_integer_value(json_object_get(o, "device"));
-    media->keepable = true;
     return true;
 }
 

@@ -24,7 +24,7 @@ struct slot_media {
     uint64_t size;
     char *identity;
     unsigned device; /* N of /dev/nbdN */
-    bool keepable;   /* nothing of it is in this process's memory alone */
+    const char *tied; /* why another process can't go on with it; NULL: it can; not owned */
 };
 
 void slot_media_clear(struct slot_media *media);

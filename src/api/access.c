@@ -1,0 +1,212 @@
+/* Who asks. See web_internal.h. */
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/web_internal.h"
+#include "auth/audit.h"
+#include "base/text.h"
+#include "net/websocket.h"
+
+#define CREDENTIALS_MAX 1024 /* of Basic, in base64 */
+
+struct access_request {
+    struct web *web;
+    struct http_request *request; /* NULL: it is gone */
+    access_done *done;
+    struct auth_check check;
+    char peer[WEB_PEER_MAX];
+};
+
+void access_peer(const struct http_request *request, char peer[WEB_PEER_MAX])
+{
+    const char *text = request->peer, *end = strrchr(text, ':');
+    size_t length = end ? (size_t)(end - text) : strlen(text);
+    if (*text == '[' && length > 2 && text[length - 1] == ']') {
+        text++;
+        length -= 2;
+    }
+    snprintf(peer, WEB_PEER_MAX, "%.*s", (int)length, text);
+}
+
+bool access_origin_allowed(const struct web *web, const struct http_request *request)
+{
+    const char *origin = http_field(request, "Origin");
+    return !origin || websocket_origin_allowed(origin, request->host, request->tls, web->origins);
+}
+
+static bool is_safe(const struct http_request *request)
+{
+    return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+}
+
+/* --- answers --- */
+
+static void unauthorized(struct http_request *request, const char *words)
+{
+    /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
+    http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
+    api_reply_error(request, 401, "%s", words);
+}
+
+void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
+{
+    char seconds[24];
+    if (status == -EACCES) {
+        unauthorized(request, "Wrong user or password.");
+        return;
+    }
+    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
+    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)wait);
+    http_add_field(request, "Retry-After", seconds);
+    if (status == -EAGAIN)
+        api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
+    else
+        api_reply_error(request, 503, "Too many logins at a time: try again.");
+}
+
+/* --- the page's cookie --- */
+
+bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
+{
+    const char *p = http_field(request, "Cookie");
+    size_t name = strlen(WEB_COOKIE);
+    while (p && *p) {
+        p += strspn(p, "; ");
+        size_t length = strcspn(p, ";");
+        if (length == name + SECRET_TEXT && strncmp(p, WEB_COOKIE "=", name + 1) == 0) {
+            snprintf(token, SECRET_TEXT, "%.*s", SECRET_TEXT - 1, p + name + 1);
+            return true;
+        }
+        p += length;
+    }
+    return false;
+}
+
+/* --- the ways --- */
+
+static void admit(struct access_request *access, const char *user, enum auth_role role, struct session *session)
+{
+    struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
+    access->done(access->web, access->request, &caller);
+}
+
+/* Cookies and certificates go along by themselves, from whatever page a request comes. */
+static bool is_foreign(struct access_request *access)
+{
+    if (is_safe(access->request) || access_origin_allowed(access->web, access->request))
+        return false;
+    api_reply_error(access->request, 403, "The request comes from a page of another site.");
+    return true;
+}
+
+static bool by_certificate(struct access_request *access)
+{
+    const char *name = access->request->common_name;
+    const struct user *user = name ? users_find(access->web->users, name) : NULL;
+    if (!user || !user->enabled)
+        return false;
+    admit(access, user->name, user->role, NULL);
+    return true;
+}
+
+static bool by_token(struct access_request *access)
+{
+    const char *token = http_field(access->request, "X-Auth-Token");
+    struct session *session = token ? sessions_find(access->web->sessions, SESSION_REDFISH, token) : NULL;
+    if (session)
+        admit(access, session->user, session->role, session);
+    else if (token)
+        unauthorized(access->request, "The session is not known, or has ended.");
+    return token;
+}
+
+static bool by_cookie(struct access_request *access)
+{
+    struct sessions *sessions = access->web->sessions;
+    const char *csrf = http_field(access->request, "X-CSRF-Token");
+    char token[SECRET_TEXT];
+    struct session *session =
+        access_cookie(access->request, token) ? sessions_find(sessions, SESSION_BROWSER, token) : NULL;
+    if (!session)
+        return false;
+    if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))
+        admit(access, session->user, session->role, session);
+    else
+        api_reply_error(access->request, 403, "The CSRF token is missing or wrong: load the page again.");
+    return true;
+}
+
+/* --- Basic (RFC 7617) --- */
+
+static void on_gone(struct http_request *request)
+{
+    struct access_request *access = request->owner;
+    access->request = NULL;
+    auth_cancel(&access->check);
+}
+
+static void on_verified(struct auth_check *check)
+{
+    struct access_request *access = container_of(check, struct access_request, check);
+    struct http_request *request = access->request;
+    if (request) {
+        request->on_gone = NULL;
+        request->owner = NULL;
+        if (check->status == 0)
+            admit(access, check->user, check->role, NULL);
+        else
+            access_refuse(request, check->status, check->retry_ms);
+    }
+    mem_free(access);
+}
+
+/* "user:password"; false: it is none. */
+static bool decode_basic(const char *field, char text[CREDENTIALS_MAX])
+{
+    size_t length = strlen(field);
+    if (length == 0 || length % 4 != 0 || length >= CREDENTIALS_MAX)
+        return false;
+    int got = EVP_DecodeBlock((unsigned char *)text, (const unsigned char *)field, (int)length);
+    if (got < 0)
+        return false;
+    got -= (field[length - 1] == '=') + (field[length - 2] == '=');
+    text[got] = '\0';
+    return strlen(text) == (size_t)got && strchr(text, ':');
+}
+
+static bool by_basic(struct access_request *access)
+{
+    const char *field = http_field(access->request, "Authorization");
+    char text[CREDENTIALS_MAX];
+    if (!field || strncasecmp(field, "Basic ", 6) != 0)
+        return false;
+    if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
+        unauthorized(access->request, "The Authorization field is not Basic as it should be.");
+        return true;
+    }
+    struct access_request *waiting = mem_alloc(sizeof *waiting);
+    char *colon = strchr(text, ':');
+    *colon = '\0';
+    *waiting = *access;
+    waiting->check = (struct auth_check){
+        .name = text, .password = colon + 1, .peer = waiting->peer, .method = "basic", .done = on_verified};
+    access->request->owner = waiting;
+    access->request->on_gone = on_gone;
+    access->request = NULL; /* it is on its way */
+    auth_verify(access->web->auth, &waiting->check);
+    OPENSSL_cleanse(text, sizeof text);
+    return true;
+}
+
+void access_check(struct web *web, struct http_request *request, bool cookies, access_done *done)
+{
+    struct access_request access = {.web = web, .request = request, .done = done};
+    access_peer(request, access.peer);
+    if (is_foreign(&access) || by_token(&access) || (cookies && by_cookie(&access)) || by_basic(&access) ||
+        by_certificate(&access))
+        return;
+    unauthorized(request, "Log in first.");
+}

@@ -1,0 +1,125 @@
+/*
+ * The web server's inside, shared by web.c (its life), web_listeners.c (sockets and
+ * TLS), router.c (which handler), access.c (who asks), and the handlers: login.c,
+ * slot_routes.c, events.c, media.c, pages.c, uploads.c. Private to api/.
+ */
+#ifndef API_WEB_INTERNAL_H
+#define API_WEB_INTERNAL_H
+
+#include "api/request.h"
+#include "api/uploads.h"
+#include "api/web.h"
+#include "auth/auth.h"
+#include "auth/sessions.h"
+#include "auth/users.h"
+#include "base/list.h"
+#include "net/http_server.h"
+#include "net/tcp_listener.h"
+#include "net/tls.h"
+#include "store/store.h"
+
+#define WEB_BODY_MAX      (64u << 10) /* of a request in JSON */
+#define WEB_LOGIN_MAX     (4u << 10)  /* of one that nobody has vouched for yet */
+#define WEB_PEER_MAX      SESSION_PEER_MAX
+#define WEB_ORIGINS_MAX   16
+#define MEDIA_NAME_MAX    256 /* of a file in a browser */
+#define WEB_COOKIE        "__Host-nbd-proxy"
+#define WEB_CSRF_COOKIE   "XSRF-TOKEN" /* webui-vue offers its value as the WebSocket's subprotocol */
+
+struct web_listener {
+    struct tcp_listener *listener;
+    char address[128]; /* as configured; "" for one that systemd handed over */
+    bool tls;
+};
+
+struct web_listeners {
+    struct web_listener at[WEB_LISTENERS_MAX];
+    unsigned count;
+};
+
+struct web {
+    uv_loop_t *loop;
+    struct config config; /* a copy */
+    const char *origins[WEB_ORIGINS_MAX + 1]; /* into origins_text; NULL at the end */
+    char *origins_text;
+    struct slots *slots;
+    struct users *users;
+    struct auth *auth;
+    struct sessions *sessions;
+    struct tls_context *tls; /* NULL: no HTTPS */
+    struct tcp_limits limits;
+    struct web_listeners listeners;
+    struct http_server *http;
+    struct pages *pages;
+    struct events *events;
+    struct store *store; /* NULL: no uploads */
+    struct uploads *uploads;
+    struct users_watch users_watch;
+    struct link media; /* struct media_link */
+
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* --- web.c --- */
+void web_media_gone(struct web *web); /* the last link was freed */
+
+/* --- web_listeners.c --- */
+
+/* The certificate of the configuration; one is made when there is none. */
+struct tls_context *web_tls_new(const struct config_web *config, char error[CONFIG_ERROR_MAX]);
+char *web_users_path(const struct config_web *config); /* for mem_free() */
+/* Opens what the configuration names and `have` has not got; what both have is taken over from it.
+ * On failure closes what it opened, and `have` is as it was. */
+bool web_listeners_open(struct web *web, const struct config_web *config, struct web_listeners *have,
+                        struct web_listeners *now, char error[CONFIG_ERROR_MAX]);
+bool web_listeners_adopt(struct web *web, int fds, char error[CONFIG_ERROR_MAX]); /* of systemd */
+void web_listeners_close(struct web_listeners *listeners);
+
+/* --- router.c --- */
+
+typedef void web_handler(struct web *web, struct http_request *request, const struct api_caller *caller, char **words);
+void router_handle(struct http_request *request, void *arg); /* http_handler of the server; arg: the web */
+
+/* --- access.c --- */
+
+typedef void access_done(struct web *web, struct http_request *request, const struct api_caller *caller);
+/* Client certificate, X-Auth-Token, the page's cookie (with `cookies`; then changes need the CSRF
+ * token too), Basic. Requests for a change that come from another site's page are refused. `done`
+ * is called, inside the call or later, when somebody is known to ask; else the request is answered here. */
+void access_check(struct web *web, struct http_request *request, bool cookies, access_done *done);
+/* The answer to a failed auth_verify(): 401, 429 or 503. */
+void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
+/* The token of the page's cookie, which is no session yet; false: there is none. */
+bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
+bool access_origin_allowed(const struct web *web, const struct http_request *request);
+/* The peer's address without the port. */
+void access_peer(const struct http_request *request, char peer[WEB_PEER_MAX]);
+
+/* --- login.c: /api/session --- */
+void login_handle(struct web *web, struct http_request *request);
+
+/* --- slot_routes.c: /api/slots --- */
+web_handler slot_routes_list, slot_routes_heat, slot_routes_insert, slot_routes_eject, slot_routes_ticket;
+json_t *slot_routes_status(struct web *web);
+
+/* --- events.c: /api/events --- */
+struct events *events_new(struct web *web);
+web_handler events_handle;
+/* Ends the streams, and frees itself. */
+void events_close(struct events *events);
+
+/* --- media.c: WebSockets --- */
+bool media_is_path(const struct web *web, const struct http_request *request);
+void media_handle(struct web *web, struct http_request *request);
+void media_user_changed(struct web *web, const char *user);
+/* A ticket's purpose binds the slot and what the page said of the image. */
+void media_purpose(const char *slot, const char *name, const char *claim, char purpose[SESSION_PURPOSE_MAX]);
+
+/* --- pages.c --- */
+struct pages *pages_new(const char *directory); /* never NULL; a missing directory is logged */
+void pages_free(struct pages *pages);
+void pages_handle(const struct pages *pages, struct http_request *request);
+
+#endif

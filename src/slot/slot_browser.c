@@ -1,0 +1,65 @@
+/* Files in browsers as media: they come to the slot, and come back to it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "slot/slot_internal.h"
+
+static struct source *browser_of(const struct slot *slot)
+{
+    return slot->source && slot->wanted ? pipeline_browser(slot->source) : NULL;
+}
+
+int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX])
+{
+    const struct source *browser = browser_of(slot);
+    if (browser && browser_source_awaits(browser, claim))
+        return 0;
+    const char *problem = browser && browser_source_is_waiting(browser) ? "the slot waits for another file to come back"
+                                                                         : slot_insert_problem(slot);
+    snprintf(error, SLOT_ERROR_MAX, "%s", problem ? problem : "");
+    return problem ? -EBUSY : 0;
+}
+
+static void remember(struct slot *slot, const char *name)
+{
+    slot->media = (struct slot_media){.verify = -1, .writable = -1};
+    snprintf(slot->image_name, sizeof slot->image_name, "%s", name);
+    slot->url_public = mem_alloc(SLOT_URL_MAX);
+    snprintf(slot->url_public, SLOT_URL_MAX, "browser:%s", slot->image_name);
+}
+
+static void insert(struct slot *slot, const char *name, const struct browser_connection *connection,
+                   struct slot_request *request)
+{
+    struct pipeline_drive drive = slot_device_drive(slot);
+    remember(slot, name);
+    struct source *source =
+        pipeline_browser_new(&slot->set->context, &slot->config, &drive, slot->url_public, connection);
+    slot_begin_insert(slot, source, request);
+}
+
+void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection,
+                          slot_done *done, void *arg)
+{
+    struct slot_request *request = slot_request_new(done, arg);
+    struct source *browser = browser_of(slot);
+    if (!browser) {
+        insert(slot, name, connection, request);
+        return;
+    }
+    browser_source_connect(browser, connection);
+    slot_request_answer(slot, request, 0, "");
+}
+
+void slot_revoke_browser(struct slot *slot, const void *arg)
+{
+    struct source *browser = browser_of(slot);
+    if (!browser || !browser_source_has(browser, arg))
+        return;
+    slot_fail(slot, -EACCES, "the login of the browser's user has ended");
+    browser_source_set_end(browser, BROWSER_REFUSED, slot->error);
+    source_close(slot->source); /* at once, however long the host keeps the medium */
+    slot_step(slot);
+}
