@@ -27,6 +27,7 @@ export class Daemon {
         this.folder = mkdtempSync(join(tmpdir(), 'npw-')); // short: sockets are in it
         this.#settings = settings;
         this.account('admin', 'Administrator');
+        this.account('operator', 'Operator');
         this.account('guest', 'ReadOnly');
     }
 

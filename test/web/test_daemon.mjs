@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -84,12 +84,11 @@ daemonTest('a file is read back whole by the host, and the page tells how much o
     await serve(page, path);
     const host = await daemon.host();
     const half = 12 * MIB;
+    assert.equal(host.size, size);
     const begin = await host.hash({ to: half });
     await card(page).getByRole('img', { name: /read from (49|50|51) %/ }).waitFor();
     assert.equal(begin, sha256(readFileSync(path).subarray(0, half)));
-    assert.equal(await host.hash({ to: size }), hash);
-    assert.equal(host.size % 512, 0);
-    assert.ok(host.size - size < 4096 && (await host.read(size, host.size - size)).every((byte) => byte === 0));
+    assert.equal(await host.hash(), hash);
     await card(page).getByRole('img', { name: /read from 100 %/ }).waitFor();
     await card(page).getByText('rescue grüße.iso').first().waitFor();
     await card(page).getByText('24.0 MiB · read-only · from this browser').waitFor();
@@ -100,7 +99,7 @@ daemonTest('a file is read back whole by the host, and the page tells how much o
 daemonTest('a file beyond 4 GiB is right at both ends and in between', async (page, daemon) => {
     const path = join(folder, 'large.img');
     const size = 5 * 1024 * MIB + 512;
-    const pieces = [0, 65_536 * 3, 2 ** 32 - 4096, 2 ** 32 + 12_345, size - 70_000].map((at) => [at, randomBytes(70_000)]);
+    const pieces = [0, 65_536 * 3, 2 ** 32 - 4096, 2 ** 32 + 123_456, size - 70_000].map((at) => [at, randomBytes(70_000)]);
     const file = openSync(path, 'w');
     ftruncateSync(file, size);
     for (const [at, bytes] of pieces)
@@ -111,8 +110,8 @@ daemonTest('a file beyond 4 GiB is right at both ends and in between', async (pa
     assert.equal(host.size, size);
     for (const [at, bytes] of pieces)
         assert.ok((await host.read(at, bytes.length)).equals(bytes), `at ${at}`);
-    const many = await Promise.all(Array.from({ length: 64 }, (_, i) => host.read(2 ** 32 + (63 - i) * 500_000, 4096)));
-    assert.ok(many.slice(0, 63).every((bytes) => bytes.every((byte) => byte === 0)));
+    const many = await Promise.all(Array.from({ length: 64 }, (_, i) => host.read(2 ** 32 + (64 - i) * 500_000, 4096)));
+    assert.ok(many.every((bytes) => bytes.every((byte) => byte === 0)));
     await card(page, 'slot1').getByText('5.0 GiB · read-only').waitFor();
     host.close();
     rmSync(path);
@@ -123,7 +122,7 @@ daemonTest('a reload in the middle of reading: the host waits for the same file,
     await serve(page, path);
     const host = await daemon.host();
     let back = null;
-    const whole = await host.hash({ to: size, between: (at) => {
+    const whole = await host.hash({ between: (at) => {
         if (at === 8 * MIB)
             back = page.reload().then(() => pickAgain(page, 'slot0', path));
         return settle(back ? 0 : 2);
@@ -138,8 +137,8 @@ daemonTest('a reload in the middle of reading: the host waits for the same file,
 
 daemonTest('while the host waits another file by the same name is refused', async (page, daemon) => {
     const { path, size, hash } = makeImage('changed.iso', 3 * MIB);
-    const right = readFileSync(path);
-    const { atime, mtime } = statSync(path);
+    const right = readFileSync(path), then = 1_700_000_000; // a time that a file can have in each of its places
+    utimesSync(path, then, then);
     await serve(page, path);
     const host = await daemon.host();
     await host.read(0, 4096);
@@ -147,12 +146,12 @@ daemonTest('while the host waits another file by the same name is refused', asyn
     await card(page).getByText('The host waits for changed.iso').waitFor();
     await state(page, 'Waiting for the browser');
     writeFileSync(path, randomBytes(size));
-    utimesSync(path, atime, mtime);
+    utimesSync(path, then, then);
     await pickAgain(page, 'slot0', path);
     await error(page, 'waits for another file');
-    const reading = host.hash({ to: size });
+    const reading = host.hash();
     writeFileSync(path, right);
-    utimesSync(path, atime, mtime);
+    utimesSync(path, then, then);
     await pickAgain(page, 'slot0', path);
     await state(page, 'Ready');
     assert.equal(await reading, hash);
@@ -210,7 +209,7 @@ daemonTest('a URL: one that fails says why, one that works is inserted, and ejec
     await state(page, 'Ready');
     await card(page).getByText('5.0 MiB · read-only · from a URL').waitFor();
     const host = await daemon.host();
-    assert.equal(await host.hash({ to: size }), hash);
+    assert.equal(await host.hash(), hash);
     host.close();
     await card(page).getByText('5.0 MiB').nth(1).waitFor(); // read by the host
     await settle(1500); // one more event
@@ -235,12 +234,12 @@ daemonTest('an eject from elsewhere is said in words, and is no error', async (p
 });
 
 daemonTest('an account that is disabled loses what its browser serves, and is told why', async (page, daemon) => {
-    const { path, size, hash } = makeImage('revoked.iso', MIB);
+    const { path, hash } = makeImage('revoked.iso', MIB);
     await serve(page, path);
-    daemon.account('admin', '', '--disable');
+    daemon.account('operator', '', '--disable');
     await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
     await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
-    daemon.account('admin', '', '--enable');
+    daemon.account('operator', '', '--enable');
     await until(async () => {
         await page.locator('#login').getByLabel('Password').fill(PASSWORD);
         await page.keyboard.press('Enter');
@@ -251,9 +250,9 @@ daemonTest('an account that is disabled loses what its browser serves, and is to
     await card(page).getByRole('button', { name: 'Insert it again' }).click();
     await state(page, 'Ready');
     const host = await daemon.host();
-    assert.equal(await host.hash({ to: size }), hash);
+    assert.equal(await host.hash(), hash);
     host.close();
-});
+}, { user: 'operator' });
 
 daemonTest('a daemon that is stopped and started again: the page says so, and asks for a login', async (page, daemon) => {
     const { path } = makeImage('stopped.iso', MIB);
@@ -292,7 +291,7 @@ daemonTest('an upload that is cut by a reload goes on, is checked, and inserted'
     await card(page).getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready');
     const host = await daemon.host();
-    assert.equal(await host.hash({ to: size }), hash);
+    assert.equal(await host.hash(), hash);
     host.close();
     await row.getByRole('button', { name: 'Delete' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
