@@ -7,6 +7,7 @@ import sys
 MAY = {
     "base": set(),
     "auth": {"base"},
+    "store": {"base"},
     "net": {"base"},
     "block": {"base"},
     "nbd": {"base", "block", "net"},
@@ -14,7 +15,7 @@ MAY = {
     "kernel": {"base"},
     "config": {"base"},
     "slot": {"base", "net", "block", "nbd", "kernel", "source", "config"},
-    "api": {"base", "net", "config", "slot"},
+    "api": {"auth", "base", "net", "config", "slot", "store"},
 }
 # nbd knows streams and ios, not how they are made; api needs to know how much is cached.
 ONLY = {("nbd", "block"): {"io.h", "source.h"}, ("nbd", "net"): {"stream.h"}}
