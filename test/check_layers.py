@@ -7,6 +7,7 @@ import sys
 MAY = {
     "base": set(),
     "auth": {"base"},
+    "store": {"base"},
     "net": {"base"},
     "block": {"base"},
     "nbd": {"base", "block", "net"},
