@@ -2,7 +2,7 @@
  * WebSockets over which browsers (and other NBD servers) serve their files: who may
  * open one, for which slot, and how it ends. See web_internal.h.
  *
- *   /nbd/N  /nbd/SLOT  /vm/0/N  and / if the configuration says so (root-slot)
+ *   /nbd/N  /nbd/SLOT  /vm/0/N, with or without a slash at the end; / if the configuration says so (root-slot)
  *
  * A browser can't set fields of this request, so it proves itself by the subprotocol
  * that it offers: a ticket (web/api.js), or the session's CSRF token beside the cookie,
@@ -92,20 +92,41 @@ static bool is_deliberate(struct stream *stream)
 
 /* --- which slot --- */
 
-static const char *slot_name(const struct web *web, const struct http_request *request)
+/* What the path says after its prefix, without the slash that bmcweb allows at the end. */
+static bool slot_word(const char *path, const char *prefix, char name[CONFIG_SLOT_NAME_MAX])
 {
-    const char *path = request->path;
-    if (strncmp(path, "/nbd/", 5) == 0 && !strchr(path + 5, '/'))
-        return path + 5;
-    if (strncmp(path, "/vm/0/", 6) == 0 && !strchr(path + 6, '/'))
-        return path + 6;
-    bool root = strcmp(path, "/") == 0 && request->upgrade && *web->config.web.root_slot;
-    return root ? web->config.web.root_slot : NULL;
+    size_t skip = strlen(prefix), length;
+    if (strncmp(path, prefix, skip) != 0)
+        return false;
+    path += skip;
+    length = strcspn(path, "/");
+    if (length == 0 || length >= CONFIG_SLOT_NAME_MAX || (path[length] && path[length + 1]))
+        return false;
+    memcpy(name, path, length);
+    name[length] = '\0';
+    return true;
+}
+
+static bool slot_name(const struct web *web, const struct http_request *request, char name[CONFIG_SLOT_NAME_MAX])
+{
+    if (slot_word(request->path, "/nbd/", name) || slot_word(request->path, "/vm/0/", name))
+        return true;
+    if (strcmp(request->path, "/") != 0 || !request->upgrade || !*web->config.web.root_slot)
+        return false;
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", web->config.web.root_slot);
+    return true;
+}
+
+static struct slot *find_slot(struct web *web, const struct http_request *request)
+{
+    char name[CONFIG_SLOT_NAME_MAX];
+    return slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;
 }
 
 bool media_is_path(const struct web *web, const struct http_request *request)
 {
-    return slot_name(web, request);
+    char name[CONFIG_SLOT_NAME_MAX];
+    return slot_name(web, request, name);
 }
 
 /* --- who --- */
@@ -227,7 +248,7 @@ static void connect_slot(struct web *web, struct http_request *request, struct s
 static void admit(struct web *web, struct http_request *request, const struct media_offer *offer,
                   const struct api_caller *caller, bool ours)
 {
-    struct slot *slot = slots_find(web->slots, slot_name(web, request));
+    struct slot *slot = find_slot(web, request);
     char error[SLOT_ERROR_MAX];
     if (!auth_allows(caller->role, AUTH_CONFIGURE_COMPONENTS))
         api_reply_error(request, 403, "The role %s may not insert media.", auth_role_name(caller->role));
@@ -258,7 +279,7 @@ static void admit_session(struct web *web, struct http_request *request, const s
 void media_handle(struct web *web, struct http_request *request)
 {
     struct media_offer offer = {.name = ""};
-    struct slot *slot = slots_find(web->slots, slot_name(web, request));
+    struct slot *slot = find_slot(web, request);
     struct slot_status s = {.name = ""};
     struct session *session;
     unsigned status = websocket_check(request);
