@@ -104,8 +104,17 @@ async function serve(browser, url, user, password, slot, path) {
 
 async function push(browser, url, bytes) {
     await browser.open('about:blank');
-    await browser.evaluate(`new Promise((resolve, reject) => {
-        const socket = new WebSocket('${url.replace('https:', 'wss:')}');
+    await browser.evaluate(`(async () => {
+        const open = () => new Promise((resolve) => {
+            const socket = new WebSocket('${url.replace('https:', 'wss:')}');
+            socket.onopen = () => resolve(socket);
+            socket.onerror = () => resolve(null);
+        });
+        let socket = null;
+        for (let tries = 0; !socket && tries < 5; tries++) // a browser that has just begun may find its network changed
+            socket = await open();
+        if (!socket)
+            throw new Error('the WebSocket was not opened');
         const message = new Uint8Array((256 << 10) + 16);
         let sent = 0;
         const more = () => {
@@ -114,12 +123,8 @@ async function push(browser, url, bytes) {
             if (sent < ${bytes})
                 setTimeout(more, 1);
         };
-        socket.onopen = () => {
-            resolve();
-            more();
-        };
-        socket.onerror = () => reject(new Error('the WebSocket was not opened'));
-    })`);
+        more();
+    })()`);
 }
 
 const [mode, ...words] = process.argv.slice(2);
