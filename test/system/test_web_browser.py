@@ -26,7 +26,7 @@ SLOTS = {
 
 @pytest.fixture(scope="module")
 def shared(accounts):
-    yield from shared_site(accounts, slots=SLOTS, keys={"root-slot": "slot0"}, more="[daemon]\ncache-size = 8M\n")
+    yield from shared_site(accounts, slots=SLOTS, keys={"root-slot": "slot0"}, more="[daemon]\ncache-size = 16M\ncache-slot-minimum = 1M\n")
 
 
 @pytest.fixture

@@ -357,9 +357,14 @@ class Site:
         return self.daemon.uri(slot)
 
     def wait_state(self, slot, state, seconds=30):
-        def reached():
-            return next(s for s in self.daemon.status()["slots"] if s["name"] == slot)["state"] == state
-        wait_for(reached, f"{slot} to be {state}", seconds)
+        wait_for(lambda: self.status(slot)["state"] == state, f"{slot} to be {state}", seconds)
+
+    def status(self, slot="slot0"):
+        """What the control socket says of it."""
+        with self.daemon.connect() as s:
+            s.sendall(b"status --json\n")
+            line = s.makefile(encoding="utf-8", newline="\n").readline()
+        return next(s for s in json.loads(line)["slots"] if s["name"] == slot)
 
     def reset(self):
         """Empties all slots and ends all sessions."""
