@@ -7,6 +7,7 @@ import sys
 MAY = {
     "base": set(),
     "auth": {"base"},
+    "store": {"base"},
     "net": {"base"},
     "block": {"base"},
     "nbd": {"base", "block", "net"},
@@ -16,8 +17,8 @@ MAY = {
     "slot": {"base", "net", "block", "nbd", "kernel", "source", "config"},
     "api": {"auth", "base", "net", "config", "slot", "store"},
 }
-# nbd knows streams and ios, not how they are made; api needs to know how much is cached.
-ONLY = {("nbd", "block"): {"io.h", "source.h"}, ("nbd", "net"): {"stream.h"}}
+# nbd knows streams, ios and the speed of a link, not how they are made; api needs to know how much is cached.
+ONLY = {("nbd", "block"): {"io.h", "link_estimate.h", "source.h"}, ("nbd", "net"): {"stream.h"}}
 
 bad = []
 root = pathlib.Path(sys.argv[1])

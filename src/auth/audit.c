@@ -17,6 +17,8 @@ static const char *const words[] = {
     [AUDIT_USER] = "account changed",
     [AUDIT_INSERT] = "insert",
     [AUDIT_EJECT] = "eject",
+    [AUDIT_UPLOAD] = "upload",
+    [AUDIT_DELETE] = "delete",
 };
 
 void audit_quote(const char *text, char *out, size_t size)

@@ -4,6 +4,8 @@
 
 #define CHUNK_MIN (64u << 10)
 #define CHUNK_UNKNOWN (128u << 10) /* before the link is measured: many connections, since each starts slowly */
+#define AROUND_UNKNOWN (512u << 10) /* before the link is measured */
+#define AROUND_MAX (1u << 20)
 #define CHUNKS_LEAST 12            /* that fit in the window however little memory there is */
 #define WINDOW_MIN (2u << 20)
 #define DEMAND_CHUNK_MAX (64u << 10)
@@ -36,6 +38,8 @@ struct readahead_limits fetch_limits(const struct source_stats *link, uint64_t m
     limits.chunk = (uint32_t)clamp(limits.chunk, CHUNK_MIN, largest);
     uint64_t product = bandwidth / 1000 * rtt / 1000;
     limits.window = clamp(product * 4 + 4ull * limits.chunk, WINDOW_MIN, room);
+    if (rtt > SLOW_RTT_US) /* nearer than that, a read costs less than what may be fetched in vain */
+        limits.around = power_of_two_below(clamp(bandwidth ? product / 2 : AROUND_UNKNOWN, CHUNK_MIN, AROUND_MAX));
     return limits;
 }
 

@@ -59,9 +59,12 @@ static struct readahead_stream *stream_new(struct readahead *ra)
     return oldest;
 }
 
-static void stream_advance(struct readahead_stream *s, uint64_t offset, uint32_t length)
+static void stream_advance(struct readahead *ra, struct readahead_stream *s, uint64_t offset, uint32_t length)
 {
-    uint64_t end = offset + length;
+    uint64_t end = offset + length, before = ra->beginnings - s->number;
+    if (before < READAHEAD_BEGINNINGS)
+        ra->continued |= 1u << before;
+    s->pause = max_u64(ra->reads - s->touched, s->pause / 2);
     if (s->stride) {
         s->next = offset + (uint64_t)s->stride;
         if (s->strides_ahead > 0)
@@ -103,6 +106,17 @@ static void history_add(struct readahead *ra, uint64_t offset, uint32_t length)
     ra->history_next = (ra->history_next + 1) % READAHEAD_HISTORY;
 }
 
+static unsigned neighbours(const struct readahead *ra, uint64_t offset)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < READAHEAD_HISTORY; i++) {
+        uint64_t other = ra->history[i].offset;
+        uint64_t distance = other < offset ? offset - other : other - offset;
+        count += ra->history[i].length > 0 && distance > 0 && distance < READAHEAD_NEAR;
+    }
+    return count;
+}
+
 static struct readahead_stream *stream_begin(struct readahead *ra, uint64_t offset, uint32_t length)
 {
     int64_t stride = history_stride(ra, offset);
@@ -111,6 +125,11 @@ static struct readahead_stream *stream_begin(struct readahead *ra, uint64_t offs
     s->run = length;
     s->next = s->ahead = offset + length;
     s->reads = 1;
+    s->eager = (unsigned)__builtin_popcount(ra->continued) >= READAHEAD_EAGER;
+    s->number = ++ra->beginnings;
+    ra->continued = (ra->continued << 1) & ((1u << READAHEAD_BEGINNINGS) - 1);
+    ra->lonely_due = !stride;
+    ra->lonely = offset;
     if (stride) {
         s->stride = stride;
         s->length = length;
@@ -125,7 +144,7 @@ void readahead_access(struct readahead *ra, uint64_t offset, uint32_t length)
     ra->reads++;
     struct readahead_stream *s = stream_find(ra, offset, length);
     if (s)
-        stream_advance(s, offset, length);
+        stream_advance(ra, s, offset, length);
     else
         s = stream_begin(ra, offset, length);
     s->touched = ra->reads;
@@ -142,7 +161,9 @@ void readahead_missed(struct readahead *ra, uint64_t offset)
 
 static bool stream_active(const struct readahead *ra, const struct readahead_stream *s)
 {
-    return s->used && s->reads >= 2 && ra->reads - s->touched <= READAHEAD_ACTIVE;
+    uint64_t idle = ra->reads - s->touched;
+    bool goes_on = idle <= READAHEAD_ACTIVE && idle <= READAHEAD_PAUSE * (s->pause + 1);
+    return s->used && (s->reads >= 2 || s->eager) && goes_on;
 }
 
 static bool next_strided(const struct readahead *ra, struct readahead_stream *s, uint64_t window, uint64_t *offset,
@@ -177,6 +198,17 @@ static bool next_sequential(const struct readahead *ra, struct readahead_stream 
     return true;
 }
 
+static bool next_around(struct readahead *ra, uint32_t around, uint64_t *offset, uint32_t *length)
+{
+    bool due = ra->lonely_due && around && neighbours(ra, ra->lonely) >= READAHEAD_NEIGHBOURS;
+    ra->lonely_due = false;
+    if (!due)
+        return false;
+    *offset = ra->lonely / around * around;
+    *length = (uint32_t)min_u64(around, ra->size - *offset);
+    return true;
+}
+
 bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
 {
     unsigned active = 0;
@@ -197,5 +229,5 @@ bool readahead_next(struct readahead *ra, const struct readahead_limits *limits,
                       : next_sequential(ra, s, window, limits->chunk, offset, length))
             return true;
     }
-    return false;
+    return next_around(ra, limits->around, offset, length);
 }

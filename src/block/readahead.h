@@ -4,9 +4,13 @@
  *
  * A read that continues one before it makes a stream; the window ahead of a
  * stream grows with what it has already read in a row (so at most
- * READAHEAD_GAIN times that is ever fetched in vain) up to what the link needs.
+ * READAHEAD_GAIN times that is ever fetched in vain) up to what the link needs. When
+ * most reads that began something lately were continued, the next one that does is
+ * taken for a stream at once: small files are read in two or three pieces.
  * Several streams may interleave. Reads at a constant distance (forwards or
- * backwards) make a strided stream. Anything else is random and fetches nothing.
+ * backwards) make a strided stream. A read that has two others near by, as when
+ * many files of one folder are read, fetches what is around it. Anything else is
+ * random and fetches nothing.
  */
 #ifndef BLOCK_READAHEAD_H
 #define BLOCK_READAHEAD_H
@@ -15,15 +19,23 @@
 #include <stdint.h>
 
 #define READAHEAD_STREAMS 16
-#define READAHEAD_HISTORY 8      /* reads that belong to no stream, kept to find strides */
+#define READAHEAD_HISTORY 8      /* reads that belong to no stream, kept to find strides and neighbours */
+#define READAHEAD_NEAR (1u << 20) /* how far a neighbour may be */
+#define READAHEAD_NEIGHBOURS 2   /* of reads at random on a large image hardly one has so many */
 #define READAHEAD_GAIN 4         /* window / bytes read in a row */
 #define READAHEAD_STRIDES_MAX 32 /* records ahead of a strided stream */
 #define READAHEAD_STRIDE_MAX (64ll << 20)
-#define READAHEAD_ACTIVE 64      /* a stream untouched for that many reads has ended */
+#define READAHEAD_ACTIVE 64      /* a stream untouched for that many reads has ended, or for */
+#define READAHEAD_PAUSE 4        /* so many times as long as it took from one of its reads to the next */
+#define READAHEAD_BEGINNINGS 8   /* the last reads that began something: how many of them */
+#define READAHEAD_EAGER 5        /* were continued, for the next to be taken for a stream */
 
 struct readahead_stream {
     bool used;
+    bool eager;       /* it is taken for a stream from its first read on */
+    uint64_t number;  /* counts beginnings */
     uint64_t touched; /* the number of the last read in it */
+    uint64_t pause;   /* reads from one of its own to the next; the longest, lately */
     uint64_t run;     /* bytes read in a row */
     unsigned reads;
     uint64_t next;    /* where the stream goes on */
@@ -45,12 +57,17 @@ struct readahead {
     struct readahead_stream streams[READAHEAD_STREAMS];
     struct readahead_past history[READAHEAD_HISTORY];
     unsigned history_next;
+    bool lonely_due;    /* the last read belongs to no stream, and was not looked at yet */
+    uint64_t lonely;    /* where it was */
+    uint64_t beginnings;
+    uint32_t continued; /* bit N: the Nth beginning before the last was continued */
 };
 
 /* What the link and the memory allow now, in bytes. */
 struct readahead_limits {
     uint64_t window; /* ahead of all streams together */
     uint32_t chunk;  /* the size of one fetch, a power of two */
+    uint32_t around; /* how much is fetched around a read with neighbours, a power of two; 0: nothing */
 };
 
 void readahead_init(struct readahead *ra, uint64_t size);

@@ -5,15 +5,17 @@
  * nbd_client_new() takes over the stream and starts the handshake by itself:
  * EXPORT_NAME, which every server knows, or with `go` GO first. Then comes `ready`,
  * once, and ios may be submitted. What the server sends is taken as bytes, however
- * they were cut into pieces. READs larger than `request_max` are sent as several
- * requests, and at most `requests_max` requests and `bytes_max` bytes are in flight;
- * other ios wait in the order in which they came, demand before prefetch.
+ * they were cut into pieces. READs and WRITEs larger than `request_max` are sent as
+ * several requests, and at most `requests_max` requests and `bytes_max` bytes are in
+ * flight (a single larger request goes alone); other ios wait in the order in which
+ * they came, demand before prefetch.
  *
  * A server that breaks the protocol (a wrong magic, a cookie that is not in flight, an
  * answer in a form that was not agreed on) is not spoken to any more: `died` comes
- * once, and every io that was not answered is done with its status. No byte of it ever
- * counts as data. The client stays until nbd_client_close(), after which `closed` comes
- * once; ios get -ECANCELED. No callback comes from inside a call.
+ * once, in which the ios that were not answered may be taken back; those that are not
+ * are done with its status. No byte of what was not answered in full ever counts as data.
+ * The client stays until nbd_client_close(), after which unanswered ios get -ECANCELED
+ * and then `closed` comes once. No callback comes from inside a call.
  */
 #ifndef NBD_CLIENT_H
 #define NBD_CLIENT_H
@@ -22,19 +24,30 @@
 #include <stdint.h>
 
 #include "block/io.h"
+#include "block/link_estimate.h"
 #include "net/stream.h"
 
-#define NBD_CLIENT_ERROR_MAX 256
+#define NBD_CLIENT_ERROR_MAX    256
 #define NBD_CLIENT_HANDSHAKE_MS 15000
+#define NBD_CLIENT_REQUESTS_MAX 1024       /* what requests_max may be */
+#define NBD_CLIENT_PREFETCH     64         /* speculative ios that wait to be sent; others get -EAGAIN */
+#define NBD_CLIENT_UNSENT       (1u << 20) /* bytes in the stream from which on nothing more is sent */
+#define NBD_CLIENT_ANSWERS      64         /* replies to one option */
+#define NBD_CLIENT_ANSWER_MAX   (8u << 10) /* bytes of one of them */
+#define NBD_CLIENT_BLOCK_MAX    4096       /* a server that takes no requests as small is refused */
 
 struct nbd_client_options {
-    const char *who;         /* the log's prefix; must outlive the client */
-    const char *export_name; /* copied; NULL: "" */
-    bool go;                 /* the server knows GO: it is tried first, EXPORT_NAME if it refuses */
+    const char *who;               /* the log's prefix; must outlive the client */
+    const char *export_name;       /* copied; NULL: "" */
+    bool go;                       /* the server knows GO: it is tried first, EXPORT_NAME if it refuses */
     uint64_t handshake_timeout_ms; /* 0: NBD_CLIENT_HANDSHAKE_MS */
-    uint32_t request_max;    /* bytes of one READ or WRITE */
+    uint32_t request_max;          /* bytes of one READ or WRITE */
     unsigned requests_max;
     uint64_t bytes_max;
+    /* What the size means that the server tells; NULL: just that. */
+    uint64_t (*understand_size)(uint64_t told);
+    /* Where to note what is learnt of the link's speed; must outlive the client; may be NULL. */
+    struct link_estimate *link;
 };
 
 struct nbd_client;
@@ -45,16 +58,17 @@ struct nbd_client_callbacks {
     void (*ready)(struct nbd_client *client, int status);
     /* The server ended the connection (0), it was lost or is in error (negative errno). */
     void (*died)(struct nbd_client *client, int status);
-    /* Frees the client, in the callback. The stream is closed with `hang_up`. */
+    /* Frees the client, in the callback. The stream is closed by then. */
     void (*closed)(struct nbd_client *client);
-    /* How the stream is closed; NULL: stream_close(). `status` and `error`: why the client
-     * gave it up; 0 and "": it was asked to close. */
+    /* Closes the stream, in nbd_client_close(); NULL: stream_close(). `status` and `error`: why
+     * the client gave it up; 0 and "": it was asked to close. */
     void (*hang_up)(void *owner, struct stream *stream, int status, const char *error);
 };
 
 struct nbd_client_facts {
-    uint64_t size; /* as the server says */
-    bool read_only, can_flush, can_fua, can_trim, can_zero;
+    uint64_t size;      /* as it is to be understood */
+    uint64_t size_told; /* as the server says */
+    bool read_only, can_flush, can_fua, can_trim, can_zero, can_fast_zero;
     uint32_t block_minimum, block_preferred, payload_max; /* 0: not told */
 };
 
@@ -63,14 +77,17 @@ struct nbd_client *nbd_client_new(struct stream *stream, const struct nbd_client
 void *nbd_client_owner(const struct nbd_client *client);
 const struct nbd_client_facts *nbd_client_facts(const struct nbd_client *client);
 const char *nbd_client_error(const struct nbd_client *client); /* in words; "" if nothing was wrong */
-/* READ, WRITE, FLUSH, TRIM, ZERO inside the server's size; it belongs to the client until its `done`. */
+/* READ, WRITE, FLUSH, TRIM, ZERO inside the size, once it was ready; it belongs to the client
+ * until its `done`. */
 void nbd_client_submit(struct nbd_client *client, struct io *io);
-/* Takes an io back that should wait no longer: it is done (deferred) with the status. What the
- * server still answers for it is read and dropped. */
+/* Takes an io back that should wait no longer: it is done (deferred) with the status, unless it
+ * was answered already. What the server still answers for it is read and dropped, and counts as
+ * in flight until then. */
 void nbd_client_cancel(struct nbd_client *client, struct io *io, int status);
-/* Takes back all ios that were not answered, unfinished, in the order of submission. */
+/* Takes back all ios that were not answered, as they were submitted, in that order. */
 void nbd_client_take_back(struct nbd_client *client, struct link *ios);
+/* A server in transmission is told (DISC). Legal in every state, also inside callbacks. */
 void nbd_client_close(struct nbd_client *client);
-void nbd_client_free(struct nbd_client *client); /* in or after `closed` */
+void nbd_client_free(struct nbd_client *client); /* in or after `closed`; frees the stream */
 
 #endif

@@ -175,3 +175,101 @@ uint32_t nbd_error(int status)
         return 5;
     }
 }
+
+/* --- the client's side --- */
+
+enum nbd_greeting nbd_decode_greeting(const uint8_t from[NBD_GREETING_SIZE], uint16_t *flags)
+{
+    *flags = nbd_get16(from + 16);
+    if (nbd_get64(from) != NBD_MAGIC)
+        return NBD_GREETING_UNKNOWN;
+    if (nbd_get64(from + 8) == NBD_OPTION_MAGIC)
+        return NBD_GREETING_NEWSTYLE;
+    return nbd_get64(from + 8) == NBD_OLDSTYLE_MAGIC ? NBD_GREETING_OLDSTYLE : NBD_GREETING_UNKNOWN;
+}
+
+void nbd_encode_option(uint8_t to[NBD_OPTION_SIZE], uint32_t option, uint32_t length)
+{
+    nbd_put64(to, NBD_OPTION_MAGIC);
+    nbd_put32(to + 8, option);
+    nbd_put32(to + 12, length);
+}
+
+bool nbd_decode_option_reply(const uint8_t from[NBD_OPTION_REPLY_SIZE], struct nbd_option_answer *answer)
+{
+    answer->option = nbd_get32(from + 8);
+    answer->reply = nbd_get32(from + 12);
+    answer->length = nbd_get32(from + 16);
+    return nbd_get64(from) == NBD_OPTION_REPLY_MAGIC;
+}
+
+void nbd_decode_export(const uint8_t from[NBD_EXPORT_SIZE], struct nbd_export *export)
+{
+    export->size = nbd_get64(from);
+    export->flags = nbd_get16(from + 8);
+}
+
+bool nbd_decode_info_export(const uint8_t *data, size_t length, struct nbd_export *export)
+{
+    if (length != 2 + NBD_EXPORT_SIZE)
+        return false;
+    nbd_decode_export(data + 2, export);
+    return true;
+}
+
+static bool power_of_two(uint32_t value)
+{
+    return value > 0 && (value & (value - 1)) == 0;
+}
+
+bool nbd_decode_info_block_size(const uint8_t *data, size_t length, struct nbd_block_sizes *sizes)
+{
+    if (length != 14)
+        return false;
+    sizes->minimum = nbd_get32(data + 2);
+    sizes->preferred = nbd_get32(data + 6);
+    sizes->maximum = nbd_get32(data + 10);
+    return power_of_two(sizes->minimum) && sizes->minimum <= NBD_BLOCK_MAX && power_of_two(sizes->preferred) &&
+           sizes->preferred >= sizes->minimum && sizes->maximum >= sizes->minimum;
+}
+
+void nbd_encode_request(uint8_t to[NBD_REQUEST_SIZE], const struct nbd_request *request)
+{
+    nbd_put32(to, NBD_REQUEST_MAGIC);
+    nbd_put16(to + 4, request->flags);
+    nbd_put16(to + 6, request->type);
+    nbd_put64(to + 8, request->cookie);
+    nbd_put64(to + 16, request->offset);
+    nbd_put32(to + 24, request->length);
+}
+
+bool nbd_decode_simple_reply(const uint8_t from[NBD_SIMPLE_REPLY_SIZE], struct nbd_simple_reply *reply)
+{
+    reply->error = nbd_get32(from + 4);
+    reply->cookie = nbd_get64(from + 8);
+    return nbd_get32(from) == NBD_SIMPLE_REPLY_MAGIC;
+}
+
+int nbd_status(uint32_t error)
+{
+    switch (error) {
+    case 0:
+        return 0;
+    case 1:
+        return -EPERM;
+    case 12:
+        return -ENOMEM;
+    case 22:
+        return -EINVAL;
+    case 28:
+        return -ENOSPC;
+    case 75:
+        return -EOVERFLOW;
+    case 95:
+        return -ENOTSUP;
+    case 108:
+        return -ESHUTDOWN;
+    default:
+        return -EIO;
+    }
+}

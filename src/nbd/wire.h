@@ -13,11 +13,14 @@
 #define NBD_MAGIC 0x4e42444d41474943ull        /* "NBDMAGIC" */
 #define NBD_OPTION_MAGIC 0x49484156454f5054ull /* "IHAVEOPT" */
 #define NBD_OPTION_REPLY_MAGIC 0x0003e889045565a9ull
+#define NBD_OLDSTYLE_MAGIC 0x00420281861253ull
 #define NBD_REQUEST_MAGIC 0x25609513u
 #define NBD_SIMPLE_REPLY_MAGIC 0x67446698u
 #define NBD_STRUCTURED_REPLY_MAGIC 0x668e33efu
 
-#define NBD_NAME_MAX 4096 /* proto.md, "Values": a string */
+#define NBD_NAME_MAX 4096         /* proto.md, "Values": a string */
+#define NBD_SIZE_MAX INT64_MAX    /* bytes of an export */
+#define NBD_BLOCK_MAX (64u << 10) /* proto.md, "Block size constraints": the largest minimum */
 
 enum { NBD_FLAG_FIXED_NEWSTYLE = 1, NBD_FLAG_NO_ZEROES = 2 }; /* handshake, both directions */
 
@@ -39,9 +42,11 @@ enum nbd_option_reply {
     NBD_REP_INFO = 3,
     NBD_REP_META_CONTEXT = 4,
 };
+#define NBD_REP_ERROR 0x80000000u /* the bit that all errors have */
 #define NBD_REP_ERR_UNSUP 0x80000001u
 #define NBD_REP_ERR_INVALID 0x80000003u
 #define NBD_REP_ERR_UNKNOWN 0x80000006u
+#define NBD_REP_ERR_SHUTDOWN 0x80000007u
 #define NBD_REP_ERR_TOO_BIG 0x80000009u
 
 enum { NBD_INFO_EXPORT = 0, NBD_INFO_NAME = 1, NBD_INFO_DESCRIPTION = 2, NBD_INFO_BLOCK_SIZE = 3 };
@@ -135,5 +140,44 @@ void nbd_encode_chunk(uint8_t to[NBD_CHUNK_SIZE], uint16_t flags, uint16_t type,
 
 /* From a negative errno (0 for 0). What NBD has no number for becomes EIO. */
 uint32_t nbd_error(int status);
+
+/* --- the client's side --- */
+
+enum nbd_greeting { NBD_GREETING_UNKNOWN, NBD_GREETING_OLDSTYLE, NBD_GREETING_NEWSTYLE };
+enum nbd_greeting nbd_decode_greeting(const uint8_t from[NBD_GREETING_SIZE], uint16_t *flags);
+
+void nbd_encode_option(uint8_t to[NBD_OPTION_SIZE], uint32_t option, uint32_t length);
+
+struct nbd_option_answer {
+    uint32_t option, reply, length;
+};
+/* False: bad magic. */
+bool nbd_decode_option_reply(const uint8_t from[NBD_OPTION_REPLY_SIZE], struct nbd_option_answer *answer);
+
+struct nbd_export {
+    uint64_t size;
+    uint16_t flags;
+};
+void nbd_decode_export(const uint8_t from[NBD_EXPORT_SIZE], struct nbd_export *export);
+
+/* The data of an INFO reply, from its type on. False: not as long as it must be, or block sizes
+ * that can't be. */
+struct nbd_block_sizes {
+    uint32_t minimum, preferred, maximum;
+};
+bool nbd_decode_info_export(const uint8_t *data, size_t length, struct nbd_export *export);
+bool nbd_decode_info_block_size(const uint8_t *data, size_t length, struct nbd_block_sizes *sizes);
+
+void nbd_encode_request(uint8_t to[NBD_REQUEST_SIZE], const struct nbd_request *request);
+
+struct nbd_simple_reply {
+    uint32_t error;
+    uint64_t cookie;
+};
+/* False: bad magic. */
+bool nbd_decode_simple_reply(const uint8_t from[NBD_SIMPLE_REPLY_SIZE], struct nbd_simple_reply *reply);
+
+/* To a negative errno (0 for 0). A number that NBD does not have is -EIO. */
+int nbd_status(uint32_t error);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "base/text.h"
+#include "net/ciphers.h"
 #include "net/content_range.h"
 
 /* CURLOPT_BUFFERSIZE, by what is asked for: libcurl makes the buffer anew for each
@@ -412,6 +413,8 @@ static void set_fixed_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, setup->stall_timeout_s);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_TLS13_CIPHERS, ciphers_tls13()); /* a wish: not every build of curl knows it */
+    curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, ciphers_tls12_client());
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, setup->verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, setup->verify ? 2L : 0L);
     if (setup->ca_file)

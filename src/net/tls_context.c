@@ -10,11 +10,9 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "net/ciphers.h"
 #include "net/tls_internal.h"
 
-/* Forward secrecy and authenticated encryption only. AES-128 first: it is as good, and a BMC is slow. */
-#define TLS12_CIPHERS  "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20"
-#define TLS13_CIPHERS  "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS         "X25519:P-256:P-384" /* none that costs much */
 #define SECURITY_LEVEL 2                    /* RSA of 2048 bits and more, no SHA-1 */
 
@@ -142,7 +140,7 @@ static SSL_CTX *settings_new(void)
 {
     SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
     if (!ssl || SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_cipher_list(ssl, TLS12_CIPHERS) != 1 || SSL_CTX_set_ciphersuites(ssl, TLS13_CIPHERS) != 1 ||
+        SSL_CTX_set_cipher_list(ssl, ciphers_tls12()) != 1 || SSL_CTX_set_ciphersuites(ssl, ciphers_tls13()) != 1 ||
         SSL_CTX_set1_groups_list(ssl, GROUPS) != 1)
         mem_exhausted();
     SSL_CTX_set_security_level(ssl, SECURITY_LEVEL);

@@ -3,18 +3,24 @@
  * nbd/client, of which there may be several one after the other.
  *
  * A connection that is lost does not end it. Ios wait for a new one: each until
- * `io_timeout_ms` have passed (then it is EIO), all of them until `grace_ms` are over; then
- * the source dies, or with `stay` goes on waiting and answers EIO. A browser that comes
- * back is taken if it has the same image: the size, the claim (if both connections made
- * one), and what was read before: the SHA-256 of some of the answers (BROWSER_SAMPLES at most)
- * is kept and those ranges are read again first. Ios that were not answered are then sent again.
- * A connection that the browser's user ended (see `deliberate`) is not waited for.
+ * `io_timeout_ms` have passed (then it is -ETIMEDOUT, EIO for the host), all of them until
+ * `grace_ms` are over; then the source dies (-ENOTCONN), or with `stay` goes on waiting and
+ * answers -EIO. Speculative ios don't wait (-EAGAIN). A browser that comes back is taken if
+ * it has the same image: the size, the claim (if both connections made one), and what was
+ * read before: the SHA-256 of some of the answers (BROWSER_SAMPLES at most) is kept and those
+ * ranges are read again first. Ios that were not answered are then sent again. A connection
+ * that the browser's user ended (see `deliberate`) is not waited for: the source dies.
  *
  * The size is what the server says; a read never goes beyond it. Builds of webui-vue
  * from 2025-11 to 2026-01 send a size whose upper half is a copy of the lower one: below
  * 4 GiB the lower half is right and is used, which is logged; such a build can't serve more.
  *
- * FLUSH of a read-only image is answered here: those servers don't know it.
+ * FLUSH of a read-only image is answered here: those servers don't know it. FUA is a FLUSH
+ * of its own where the server has none.
+ *
+ * Bounds: the options, and those of nbd/client.h; demand that waits is bounded by what the
+ * NBD server above admits. A connection that is being closed lives on until its stream is
+ * closed, which source_close() waits for.
  */
 #ifndef SOURCE_BROWSER_H
 #define SOURCE_BROWSER_H
@@ -22,24 +28,26 @@
 #include "block/source.h"
 #include "net/stream.h"
 
-#define BROWSER_SAMPLES 16
+#define BROWSER_SAMPLES    16
 #define BROWSER_SAMPLE_MAX (64u << 10) /* bytes of one */
-#define BROWSER_CLAIM_MAX 1024
+#define BROWSER_CLAIM_MAX  1024        /* bytes that are compared */
+#define BROWSER_REASON_MAX 128
+#define BROWSER_CHECK_MS   15000 /* for the samples of a browser that came back, after its handshake */
 
 /* What the peer is told when its connection is closed. */
 enum browser_end {
-    BROWSER_EJECTED,    /* in the ordinary way */
-    BROWSER_FAILED,     /* of ours or the host's */
-    BROWSER_PROTOCOL,   /* it broke the NBD protocol */
-    BROWSER_REFUSED,    /* it may not, or has another image */
-    BROWSER_STOPPING,   /* the daemon stops */
+    BROWSER_EJECTED,  /* in the ordinary way */
+    BROWSER_FAILED,   /* of ours or the host's */
+    BROWSER_PROTOCOL, /* it broke the NBD protocol */
+    BROWSER_REFUSED,  /* it may not, or has another image */
+    BROWSER_STOPPING, /* the daemon stops */
 };
 
 struct browser_connection {
     struct stream *stream; /* taken over */
     bool go;               /* its NBD server knows GO */
     const char *claim;     /* what the browser says the image is (name, times, hashes), opaque; copied; "": nothing */
-    /* Closes the stream in its protocol's way; NULL: stream_close(). */
+    /* Closes the stream in its protocol's way; NULL: stream_close(). Called once. */
     void (*hang_up)(struct stream *stream, enum browser_end end, const char *reason);
     /* After on_end: did the user end it, and not the network? NULL: never. */
     bool (*deliberate)(struct stream *stream);
@@ -49,14 +57,14 @@ struct browser_connection {
 
 struct browser_options {
     uint64_t grace_ms, io_timeout_ms;
-    bool stay;             /* after the grace */
-    bool writable;         /* if the server lets us; else the source is read-only */
-    uint32_t request_max;  /* see nbd/client.h */
+    bool stay;            /* after the grace */
+    bool writable;        /* if the server lets us; else the source is read-only */
+    uint32_t request_max; /* see nbd/client.h */
     unsigned requests_max;
     uint64_t bytes_max;
 };
 
-/* Opens with the handshake of the first connection. */
+/* Opens with the handshake of the first connection. Freed unopened, it hangs up. */
 struct source *browser_source_new(uv_loop_t *loop, const char *who, const struct browser_options *options,
                                   const struct browser_connection *connection);
 /* It has no connection, and one with this claim could be the same image. */
@@ -64,8 +72,9 @@ bool browser_source_awaits(const struct source *source, const char *claim);
 /* Another connection, while it awaits one; else the stream is closed (BROWSER_REFUSED). Never
  * refused later without the peer being told why. */
 void browser_source_connect(struct source *source, const struct browser_connection *connection);
-bool browser_source_is_waiting(const struct source *source); /* open, and without a connection */
-/* Is this its connection now (the `arg` of it)? */
+/* Open, and without a connection that proved to be the image: ios wait, or with `stay` fail. */
+bool browser_source_is_waiting(const struct source *source);
+/* Is this its connection now (the `arg` of it), or one that is being checked? */
 bool browser_source_has(const struct source *source, const void *arg);
 /* What the peer will be told at source_close(); ejected, if this was not called. */
 void browser_source_set_end(struct source *source, enum browser_end end, const char *reason);

@@ -11,6 +11,7 @@
 #define MIB (1024 * 1024ull)
 
 static const struct readahead_limits wide = {.window = 8 * MIB, .chunk = 256 << 10};
+static const struct readahead_limits far = {.window = 8 * MIB, .chunk = MIB, .around = MIB};
 
 /* Takes every range offered; returns the bytes, and the end of the last. */
 static uint64_t drain(struct readahead *ra, const struct readahead_limits *limits, uint64_t *last_end)
@@ -124,9 +125,85 @@ static void random_reads_fetch_next_to_nothing(void **state)
     readahead_init(&ra, 1024 * MIB);
     for (unsigned i = 0; i < 5000; i++) {
         readahead_access(&ra, (uint64_t)random() % (1024 * 256) * 4096, 4096);
-        total += drain(&ra, &wide, &end);
+        total += drain(&ra, &far, &end);
     }
     assert_true(total < 5000 * 4096 / 10);
+}
+
+/* As a boot loader reads its modules: 32 KiB each, here and there in two MiB. */
+static void what_is_around_many_small_files_is_fetched(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    bool here[64] = {false};
+    unsigned waits = 0;
+    srandom(5);
+    readahead_init(&ra, 1024 * MIB);
+    for (unsigned i = 0; i < 32; i++) {
+        unsigned piece = (unsigned)random() % 64;
+        uint64_t offset;
+        uint32_t length;
+        waits += !here[piece];
+        here[piece] = true;
+        readahead_access(&ra, 100 * MIB + piece * 32768ull, 32768);
+        while (readahead_next(&ra, &far, &offset, &length))
+            for (uint64_t at = offset; at + 32768 <= offset + length; at += 32768)
+                if (at >= 100 * MIB && at < 102 * MIB)
+                    here[(at - 100 * MIB) / 32768] = true;
+    }
+    assert_true(waits <= 6);
+}
+
+/* Small files here and there, each read in two pieces: soon the second piece is there. */
+static void two_pieces_each_are_learnt(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    unsigned ahead = 0;
+    srandom(7);
+    readahead_init(&ra, 4096 * MIB);
+    for (unsigned i = 0; i < 32; i++) {
+        uint64_t at = (uint64_t)random() % 4000 * MIB, offset;
+        uint32_t length;
+        bool fetched = false;
+        readahead_access(&ra, at, 16384);
+        while (readahead_next(&ra, &far, &offset, &length))
+            fetched = fetched || (offset == at + 16384 && length >= 16384);
+        ahead += fetched;
+        readahead_access(&ra, at + 16384, 16384);
+        while (readahead_next(&ra, &far, &offset, &length))
+            ;
+    }
+    assert_true(ahead >= 24);
+}
+
+/* Streams that have ended take nothing of a new one's window. */
+static void the_window_is_for_those_who_go_on(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    readahead_init(&ra, 4096 * MIB);
+    for (unsigned i = 0; i < 16; i++)
+        for (unsigned j = 0; j < 2; j++)
+            readahead_access(&ra, i * 100ull * MIB + j * 16384, 16384);
+    for (unsigned i = 0; i < 32; i++) {
+        readahead_access(&ra, 3000 * MIB + i * 65536ull, 65536);
+        drain(&ra, &wide, &end);
+    }
+    assert_true(end >= 3000 * MIB + 32 * 65536 + 7 * MIB);
+}
+
+static void one_place_read_again_and_again_fetches_nothing(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    readahead_init(&ra, 1024 * MIB);
+    for (unsigned i = 0; i < 20; i++) {
+        readahead_access(&ra, (i % 2) * 500 * MIB, 2048);
+        assert_int_equal(drain(&ra, &far, &end), 0);
+    }
 }
 
 static void out_of_order_reads_are_one_stream(void **state)
@@ -242,6 +319,10 @@ int main(void)
         cmocka_unit_test(interleaved_streams_are_told_apart),
         cmocka_unit_test(strides_forwards_and_backwards),
         cmocka_unit_test(random_reads_fetch_next_to_nothing),
+        cmocka_unit_test(what_is_around_many_small_files_is_fetched),
+        cmocka_unit_test(two_pieces_each_are_learnt),
+        cmocka_unit_test(the_window_is_for_those_who_go_on),
+        cmocka_unit_test(one_place_read_again_and_again_fetches_nothing),
         cmocka_unit_test(out_of_order_reads_are_one_stream),
         cmocka_unit_test(what_was_lost_is_fetched_again),
         cmocka_unit_test(the_link_is_estimated),

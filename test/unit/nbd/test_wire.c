@@ -190,6 +190,110 @@ static void every_errno_has_a_number(void **state)
         assert_int_not_equal(nbd_error(-e), 0);
 }
 
+/* --- the client's side --- */
+
+static void greetings_are_told_apart(void **state)
+{
+    (void)state;
+    uint8_t b[NBD_GREETING_SIZE];
+    uint16_t flags;
+    nbd_encode_greeting(b);
+    assert_int_equal(nbd_decode_greeting(b, &flags), NBD_GREETING_NEWSTYLE);
+    assert_int_equal(flags, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
+    for (int i = 0; i < 16; i++) {
+        b[i] ^= 1;
+        assert_int_equal(nbd_decode_greeting(b, &flags), NBD_GREETING_UNKNOWN);
+        b[i] ^= 1;
+    }
+    memcpy(b + 8, "\x00\x00\x42\x02\x81\x86\x12\x53", 8);
+    assert_int_equal(nbd_decode_greeting(b, &flags), NBD_GREETING_OLDSTYLE);
+}
+
+static void what_is_encoded_is_decoded(void **state)
+{
+    (void)state;
+    uint8_t b[32];
+    struct nbd_option_header option;
+    struct nbd_option_answer answer;
+    struct nbd_simple_reply reply;
+    struct nbd_export export;
+    struct nbd_request request = {NBD_CMD_FUA, NBD_CMD_WRITE, UINT64_MAX - 1, 1ull << 62, 0xfffffffe}, back;
+    nbd_encode_option(b, NBD_OPT_GO, 77);
+    assert_true(nbd_decode_option(b, &option) && option.option == NBD_OPT_GO && option.length == 77);
+    nbd_encode_option_reply(b, NBD_OPT_GO, NBD_REP_ERR_UNSUP, UINT32_MAX);
+    assert_true(nbd_decode_option_reply(b, &answer));
+    assert_true(answer.option == NBD_OPT_GO && answer.reply == NBD_REP_ERR_UNSUP && answer.length == UINT32_MAX);
+    b[7] ^= 1;
+    assert_false(nbd_decode_option_reply(b, &answer));
+    nbd_encode_export(b, 1ull << 63, NBD_TX_READ_ONLY);
+    nbd_decode_export(b, &export);
+    assert_true(export.size == 1ull << 63 && export.flags == NBD_TX_READ_ONLY);
+    nbd_encode_request(b, &request);
+    assert_true(nbd_decode_request(b, &back));
+    assert_true(back.flags == request.flags && back.type == request.type && back.cookie == request.cookie &&
+                back.offset == request.offset && back.length == request.length);
+    nbd_encode_simple_reply(b, UINT32_MAX, 0x0102030405060708ull);
+    assert_true(nbd_decode_simple_reply(b, &reply));
+    assert_true(reply.error == UINT32_MAX && reply.cookie == 0x0102030405060708ull);
+    for (int i = 0; i < 4; i++) {
+        b[i] ^= 0x10;
+        assert_false(nbd_decode_simple_reply(b, &reply));
+        b[i] ^= 0x10;
+    }
+}
+
+static bool sizes_ok(uint32_t minimum, uint32_t preferred, uint32_t maximum)
+{
+    uint8_t b[14] = {0, NBD_INFO_BLOCK_SIZE};
+    struct nbd_block_sizes sizes;
+    nbd_put32(b + 2, minimum);
+    nbd_put32(b + 6, preferred);
+    nbd_put32(b + 10, maximum);
+    return nbd_decode_info_block_size(b, sizeof b, &sizes) && sizes.minimum == minimum &&
+           sizes.preferred == preferred && sizes.maximum == maximum;
+}
+
+static void informations_have_their_length(void **state)
+{
+    (void)state;
+    static const char export_info[] = "\0\0\0\0\0\0\0\0\1\0\0\3";
+    struct nbd_block_sizes sizes;
+    struct nbd_export export;
+    for (size_t length = 0; length < 32; length++) {
+        uint8_t *copy = exact("\0\0\0\0\0\0\0\0\1\0\0\3                     ", length);
+        assert_int_equal(nbd_decode_info_export(copy, length, &export), length == 12);
+        free(copy);
+        copy = exact("\0\3\0\0\0\1\0\0\x10\0\2\0\0\0                    ", length);
+        assert_int_equal(nbd_decode_info_block_size(copy, length, &sizes), length == 14);
+        free(copy);
+    }
+    assert_true(nbd_decode_info_export((const uint8_t *)export_info, 12, &export));
+    assert_true(export.size == 256 && export.flags == 3);
+    assert_true(sizes_ok(1, 1, 1));
+    assert_true(sizes_ok(512, 4096, UINT32_MAX));
+    assert_true(sizes_ok(65536, 65536, 65536));
+    assert_false(sizes_ok(0, 4096, 65536));
+    assert_false(sizes_ok(3, 4096, 65536));
+    assert_false(sizes_ok(131072, 131072, 131072));
+    assert_false(sizes_ok(512, 256, 65536));
+    assert_false(sizes_ok(512, 0, 65536));
+    assert_false(sizes_ok(512, 4097, 65536));
+    assert_false(sizes_ok(512, 4096, 511));
+}
+
+static void every_number_has_an_errno(void **state)
+{
+    (void)state;
+    static const uint32_t known[] = {0, 1, 5, 12, 22, 28, 75, 95, 108};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_int_equal(nbd_error(nbd_status(known[i])), known[i]);
+    for (uint32_t error = 1; error < 300; error++)
+        assert_true(nbd_status(error) < 0);
+    assert_int_equal(nbd_status(2), -EIO);
+    assert_int_equal(nbd_status(0xffffffff), -EIO);
+    assert_int_equal(nbd_status(0x80000000), -EIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +306,10 @@ int main(void)
         cmocka_unit_test(meta_lengths_must_add_up),
         cmocka_unit_test(replies_are_as_written_in_the_protocol),
         cmocka_unit_test(every_errno_has_a_number),
+        cmocka_unit_test(greetings_are_told_apart),
+        cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(informations_have_their_length),
+        cmocka_unit_test(every_number_has_an_errno),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,30 @@
+/*
+ * /api/uploads: the images in the BMC's own storage (store/store.h), as web/api.js says.
+ *
+ *   GET    the list and what is free        Login
+ *   HEAD   of one: Upload-Offset            Login
+ *   PUT    a piece, or the whole of one     ConfigureComponents
+ *   DELETE one                              ConfigureComponents
+ *
+ * A body is taken as fast as it can be written, and no faster: what waits is bounded by
+ * the store. When the client goes away in the middle, what has arrived stays.
+ */
+#ifndef API_UPLOADS_H
+#define API_UPLOADS_H
+
+#include "api/request.h"
+#include "store/store.h"
+
+struct uploads;
+
+/* The store must outlive it. `in_use`: may the image not be deleted now? NULL: it always may. */
+struct uploads *uploads_new(struct store *store, bool (*in_use)(void *arg, const char *name), void *arg);
+/* Requests that were begun end by themselves: they need the store only. */
+void uploads_free(struct uploads *uploads);
+
+/* The router has checked who asks, and that the page sent it (CSRF). `name` is decoded;
+ * NULL: the collection. */
+void uploads_handle(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
+                    const char *name);
+
+#endif
