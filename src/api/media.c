@@ -92,20 +92,41 @@ static bool is_deliberate(struct stream *stream)
 
 /* --- which slot --- */
 
-static const char *slot_name(const struct web *web, const struct http_request *request)
+/* The one segment behind the prefix; clients of bmcweb may put a slash behind it. */
+static bool segment_behind(const char *path, const char *prefix, char name[CONFIG_SLOT_NAME_MAX])
 {
-    const char *path = request->path;
-    if (strncmp(path, "/nbd/", 5) == 0 && !strchr(path + 5, '/'))
-        return path + 5;
-    if (strncmp(path, "/vm/0/", 6) == 0 && !strchr(path + 6, '/'))
-        return path + 6;
-    bool root = strcmp(path, "/") == 0 && request->upgrade && *web->config.web.root_slot;
-    return root ? web->config.web.root_slot : NULL;
+    size_t skipped = strlen(prefix);
+    if (strncmp(path, prefix, skipped) != 0)
+        return false;
+    size_t length = strcspn(path + skipped, "/");
+    const char *rest = path + skipped + length;
+    if (length == 0 || length >= CONFIG_SLOT_NAME_MAX || (*rest && rest[1]))
+        return false;
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%.*s", (int)length, path + skipped);
+    return true;
+}
+
+static bool slot_name(const struct web *web, const struct http_request *request, char name[CONFIG_SLOT_NAME_MAX])
+{
+    const char *root = web->config.web.root_slot;
+    if (segment_behind(request->path, "/nbd/", name) || segment_behind(request->path, "/vm/0/", name))
+        return true;
+    if (strcmp(request->path, "/") != 0 || !request->upgrade || !*root)
+        return false;
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", root);
+    return true;
+}
+
+static struct slot *find_slot(const struct web *web, const struct http_request *request)
+{
+    char name[CONFIG_SLOT_NAME_MAX];
+    return slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;
 }
 
 bool media_is_path(const struct web *web, const struct http_request *request)
 {
-    return slot_name(web, request);
+    char name[CONFIG_SLOT_NAME_MAX];
+    return slot_name(web, request, name);
 }
 
 /* --- who --- */
@@ -227,7 +248,7 @@ static void connect_slot(struct web *web, struct http_request *request, struct s
 static void admit(struct web *web, struct http_request *request, const struct media_offer *offer,
                   const struct api_caller *caller, bool ours)
 {
-    struct slot *slot = slots_find(web->slots, slot_name(web, request));
+    struct slot *slot = find_slot(web, request);
     char error[SLOT_ERROR_MAX];
     if (!auth_allows(caller->role, AUTH_CONFIGURE_COMPONENTS))
         api_reply_error(request, 403, "The role %s may not insert media.", auth_role_name(caller->role));
@@ -258,7 +279,7 @@ static void admit_session(struct web *web, struct http_request *request, const s
 void media_handle(struct web *web, struct http_request *request)
 {
     struct media_offer offer = {.name = ""};
-    struct slot *slot = slots_find(web->slots, slot_name(web, request));
+    struct slot *slot = find_slot(web, request);
     struct slot_status s = {.name = ""};
     struct session *session;
     unsigned status = websocket_check(request);
