@@ -172,6 +172,8 @@ static unsigned http_status(int status)
     case ECANCELED:
         return 409;
     case EINVAL:
+    case ENOENT: /* a file, or an upload */
+    case EPERM:
     case ENOTSUP:
     case EROFS:
         return 400;
