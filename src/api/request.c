@@ -38,6 +38,7 @@ void api_reply_json(struct http_request *request, unsigned status, json_t *body)
     if (!text)
         mem_exhausted();
     http_add_field(request, "Cache-Control", "no-store");
+    http_add_field(request, "X-Content-Type-Options", "nosniff"); /* names of images are in it */
     http_reply(request, status, "application/json", text, strlen(text));
     free(text);
 }
