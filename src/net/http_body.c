@@ -60,6 +60,13 @@ static int on_chunk_text(llhttp_t *parser, const char *data, size_t length)
     return e->chunk_lines > HTTP_CHUNK_LINES_MAX ? HPE_USER : 0;
 }
 
+/* A chunk is not waited for if it is too long by what it says itself. */
+static int on_chunk_header(llhttp_t *parser)
+{
+    const struct http_exchange *e = connection_of(parser)->exchange;
+    return is_for_handler(e) && parser->content_length > e->limit - e->received ? HPE_USER : 0;
+}
+
 static int on_chunk_complete(llhttp_t *parser)
 {
     const struct http_exchange *e = connection_of(parser)->exchange;
@@ -82,6 +89,7 @@ static const llhttp_settings_t *settings(void)
         s.on_chunk_extension_value = on_chunk_text;
         s.on_header_field = on_chunk_text;
         s.on_header_value = on_chunk_text;
+        s.on_chunk_header = on_chunk_header;
         s.on_chunk_complete = on_chunk_complete;
         s.on_message_complete = on_message_complete;
     }
