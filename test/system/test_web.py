@@ -161,7 +161,7 @@ def test_the_list_of_slots(site):
     web = site.web("reader")
     slot = web.slot()
     assert slot == {"name": "slot0", "index": 0, "media": "cd", "state": "empty", "image": "", "imageName": "", "size": 0,
-                    "writable": False, "connectedVia": "none", "error": "", "websocket": "/nbd/0", "stats": slot["stats"]}
+                    "writable": False, "connectedVia": "none", "error": slot["error"], "websocket": "/nbd/0", "stats": slot["stats"]}
     assert set(slot["stats"]) == {"readBytes", "bytes", "hits", "misses", "rttUs", "bandwidth", "cached"}
     assert web.slot("slot1")["media"] == "disk" and web.slot("slot1")["index"] == 1
 
@@ -222,6 +222,19 @@ def test_a_refused_insert_says_why(site, nginx, what, status, words):
     answer = web.post("/api/slots/slot0/insert", what)
     assert answer.status == status and words in answer.error, answer
     assert web.slot()["state"] == "empty"
+
+
+def test_files_of_a_folder_that_is_allowed(new_site, folder):
+    (folder / "images").mkdir()
+    (folder / "images" / "good.iso").write_bytes(b"x" * 5000)
+    (folder / "images" / "link.iso").symlink_to("/etc/passwd")
+    (folder / "secret.iso").write_bytes(b"x" * 5000)
+    web = new_site(more=f"[daemon]\nfile-directory = {folder}/images\n").web("operator")
+    for path in (f"{folder}/secret.iso", f"{folder}/images/../secret.iso", f"{folder}/images/link.iso", f"{folder}/images/none.iso",
+                 f"{folder}/images", f"file://{folder}/secret.iso", f"file://{folder}/images/%2e%2e/secret.iso"):
+        answer = web.insert("slot0", path)
+        assert answer.status == 400 and answer.error, (path, answer)
+    assert web.insert("slot0", f"file://{folder}/images/good.iso").status == 200 and web.slot()["imageName"] == "good.iso"
 
 
 def test_only_an_administrator_inserts_unverified(site, nginx):

@@ -208,13 +208,13 @@ def test_the_next_connection_inherits_nothing(site):
         browser = Browser(web, image, flavour="jsnbd").wait_serving()
         site_uri = site.uri()
         if i % 30 == 0:
-            wait_for(lambda: site.daemon.slot(0)["state"] == "ready", "the medium")
+            wait_for(lambda: site.status()["state"] == "ready", "the medium")
             assert handle(site_uri).pread(1000, 0) == image.data[:1000]
         browser.cut()
         with web.connect() as wire:
             wire.sendall(web.text("GET", "/nbd/0", upgrade_fields()) + frame(BINARY, GREETING))
             answer = AnswerReader(wire).next()
-            assert answer.status == 401 and not answer.rest
+            assert answer.status == 401 and b"IHAVEOPT" not in answer.rest  # which was read as a request, if at all
         site.wait_state("slot0", "empty")
         if i == 10:
             before = fds(site)
@@ -370,8 +370,8 @@ def test_requests_that_two_servers_would_read_differently(site):
                 wire.sendall(head + fields + b"\r\n" + body + second)
             except OSError:
                 pass
-            answer = wire.read_all()
-        assert re.match(rb"HTTP/1.1 4(00|13) ", answer) and answer.count(b"HTTP/1.1") == 1, (fields, body[:20], answer)
+            answer = AnswerReader(wire).next()
+        assert answer.status in (400, 413) and answer.get("Connection") == "close" and not answer.rest, (fields, body[:20], answer)
     assert site.daemon.log().count("audit: eject") == count
     with web.connect() as wire:  # and two that are well are both answered
         reader = AnswerReader(wire)
@@ -497,7 +497,7 @@ def test_a_name_is_text_wherever_it_is_shown(site):
     assert answer.get("Content-Type") == "application/json" and not answer.all("Access-Control-Allow-Origin")
     assert not answer.all("Set-Cookie") and web.slot()["imageName"] == name
     assert "x-content-type-options" in {field.lower() for field, _ in answer.fields}
-    assert web.ask("OPTIONS", "/api/slots", headers={"Origin": "https://evil.example"}).status in (404, 405)
+    assert web.ask("OPTIONS", "/api/slots", headers={"Origin": "https://evil.example"}).status == 403
     assert "<script>" not in web.get("/").body.decode("latin-1")
     browser.stop()
 
@@ -507,6 +507,11 @@ def test_nothing_of_a_client_breaks_a_line_of_the_log(site):
     web = site.web("admin")
     browser = Browser(web, Image(bytes(5000)), name=evil).wait_serving()
     site.wait_state("slot0", "ready")
+    with site.daemon.connect() as control:
+        control.sendall(b"status\nslots\n")
+        control.shutdown(socket.SHUT_WR)
+        shown = b"".join(iter(lambda: control.recv(65536), b""))
+    assert b"\naudit" not in shown and b"\r" not in shown and b"\x1b" not in shown
     browser.stop(4000, evil)
     browser.wait_end()
     stranger = site.web(source="127.0.0.31")

@@ -127,6 +127,7 @@ def test_names_stay_in_the_folder(site):
         assert put(web, good, b"data" * 300).status == 201
         assert good in listed(web)
         assert web.insert("slot0", "upload:" + urllib.parse.quote(good, safe="")).status == 200
+        assert web.slot()["imageName"] == good
         assert handle(site.uri()).pread(4, 4) == b"data"
         assert web.eject("slot0").status == 200
 
