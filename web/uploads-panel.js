@@ -82,7 +82,7 @@ export class UploadsPanel {
             return `${file.name} is on its way already.`;
         if (stored?.complete)
             return `There is an image ${file.name} already. Delete it first.`;
-        if (file.size - (stored?.offset ?? 0) > this.#free)
+        if (file.size - (stored?.size ?? 0) > this.#free)
             return `${file.name} has ${humanSize(file.size)}; ${humanSize(this.#free)} are free.`;
         return '';
     }

@@ -226,7 +226,7 @@ static void insert(struct change *change, json_t *body)
     struct slot_insert_options options = {
         .user = text_of(body, "user"),
         .password = text_of(body, "password"),
-        .verify = flag(body, "verify") == 0 ? 0 : -1, /* yes: as the configuration has it */
+        .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),
     };
     const char *problem = insert_problem(change, url, options.verify);

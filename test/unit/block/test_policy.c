@@ -6,6 +6,7 @@
 #include "block/block_table.h"
 #include "block/io_queue.h"
 #include "block/link_estimate.h"
+#include "block/heat.h"
 #include "block/readahead.h"
 
 #define MIB (1024 * 1024ull)
@@ -310,6 +311,44 @@ static void demand_overtakes_prefetch(void **state)
     assert_int_equal(queue.prefetches, IO_QUEUE_PREFETCH - 3);
 }
 
+/* Every byte is in one part, whatever the size. */
+static void heat_counts_every_byte_once(void **state)
+{
+    static const uint64_t sizes[] = {1, 255, 256, 257, 2048, 1000003, 5ull << 30, UINT64_MAX / 2};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct heat heat;
+        uint64_t step = sizes[i] / 97 + 1, sum = 0;
+        uint8_t levels[HEAT_BUCKETS];
+        heat_init(&heat, sizes[i]);
+        for (uint64_t at = 0; at < sizes[i]; at += step)
+            heat_add(&heat, at, step < sizes[i] - at ? step : sizes[i] - at);
+        for (unsigned b = 0; b < HEAT_BUCKETS; b++)
+            sum += heat.read[b];
+        assert_true(sum == sizes[i]);
+        heat_get(&heat, levels);
+        for (unsigned b = 0; b < HEAT_BUCKETS; b++)
+            assert_true(levels[b] == 255 || heat.read[b] == 0);
+    }
+}
+
+static void heat_is_where_it_was_read(void **state)
+{
+    struct heat heat;
+    uint8_t levels[HEAT_BUCKETS];
+    (void)state;
+    heat_init(&heat, 256ull << 20);
+    heat_add(&heat, 10 << 20, 1);
+    heat_add(&heat, 20 << 20, 512 << 10);
+    heat_add(&heat, 255 << 20, 1 << 20);
+    heat_add(&heat, 256ull << 20, 1); /* past the end: nothing */
+    heat_get(&heat, levels);
+    assert_int_equal(levels[10], 1);
+    assert_in_range(levels[20], 120, 135);
+    assert_int_equal(levels[255], 255);
+    assert_int_equal(levels[0] + levels[9] + levels[11] + levels[21], 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +364,8 @@ int main(void)
         cmocka_unit_test(one_place_read_again_and_again_fetches_nothing),
         cmocka_unit_test(out_of_order_reads_are_one_stream),
         cmocka_unit_test(what_was_lost_is_fetched_again),
+        cmocka_unit_test(heat_counts_every_byte_once),
+        cmocka_unit_test(heat_is_where_it_was_read),
         cmocka_unit_test(the_link_is_estimated),
         cmocka_unit_test(the_table_equals_a_model),
         cmocka_unit_test(demand_overtakes_prefetch),

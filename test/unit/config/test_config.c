@@ -96,6 +96,9 @@ static void errors_name_the_place_and_the_mend(void **state)
         {"[slot a]\n\n[slot a]\n", "t:3:", "twice (first in line 1)"},
         {"[slot a]\nmedia = cd\nmedia = cd\n", "t:3:", "twice"},
         {"[daemon]\n[daemon]\n", "t:2:", "twice"},
+        {"[web]\n[web]\n", "t:2:", "twice"},
+        {"[web]\nsession-idle = 1s\n", "t:2:", "expected a time from 10s"},
+        {"[web]\nmedia = cd\n", "t:2:", "unknown key"},
         {"[slot 7]\n", "t:1:", "must not be a number"},
         {"[slot a b]\n", "t:1:", "letters"},
         {"[slot ]\n", "t:1:", "letters"},
@@ -146,6 +149,9 @@ static void what_does_not_fit_together_is_refused(void **state)
         "[slot a]\nclient-key = /k\n",
         "[slot a]\npassword = p\n",
         "[daemon]\ncache-slot-minimum = 40M\n[slot a]\n",
+        "[web]\nroot-slot = b\n[slot a]\n",
+        "[web]\ncertificate-key = /k\n[slot a]\n",
+        "[web]\nclient-certificates = required\n[slot a]\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct config config;
@@ -158,7 +164,7 @@ static void what_does_not_fit_together_is_refused(void **state)
 static void bad_assignments_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "x", "daemon.x=1", "slot.a=1", "slot.7.media=cd", "disk.a=1", "http.=1", "daemon.cache-size=x"};
+    static const char *const bad[] = {"", "x", "daemon.x=1", "web.x=1", "slot.a=1", "slot.7.media=cd", "disk.a=1", "http.=1", "daemon.cache-size=x"};
     struct config config;
     config_default(&config);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
