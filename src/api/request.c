@@ -53,6 +53,13 @@ void api_reply_error(struct http_request *request, unsigned status, const char *
     api_reply_json(request, status, json_pack("{s:o}", "error", api_text(words)));
 }
 
+void api_reply_unauthorized(struct http_request *request, const char *words)
+{
+    /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
+    http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
+    api_reply_error(request, 401, "%s", words);
+}
+
 /* jansson has a limit of its own, which is much higher. */
 static bool too_deep(const uint8_t *data, size_t length)
 {
