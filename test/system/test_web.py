@@ -11,7 +11,7 @@ from browser import Browser, Image, Refused, WebSocket
 from conftest import TOP, wait_for
 from liar import Liar, stall
 from test_nbd import handle
-from website import COOKIE, PASSWORDS, ROLES, Events, accounts, new_site, shared_site  # noqa: F401 (fixtures)
+from website import COOKIE, PASSWORDS, ROLES, AnswerReader, Events, accounts, new_site, shared_site  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +140,22 @@ def test_logout_ends_the_session_and_its_medium(site):
     assert 'audit: logout: user="admin"' in site.daemon.log()
 
 
-def test_an_idle_session_ends_and_a_used_one_does_not(new_site):
-    site = new_site(keys={"session-idle": "10s"})
-    idle, page, server = site.web("reader"), site.web("operator"), site.web("admin")
+def test_an_idle_session_ends_and_a_used_one_does_not(new_site, folder):
+    """One that serves a medium, has a page open, or uploads for longer than it may be idle."""
+    site = new_site(keys={"session-idle": "10s", "upload-directory": folder / "store"})
+    idle, page, server, uploader = site.web("reader"), site.web("operator"), site.web("admin"), site.web("operator")
     browser = Browser(server, Image(bytes(5000))).wait_serving()
     events = Events(page)
     assert events.next()
+    upload = uploader.connect()
+    upload.sendall(uploader.text("PUT", "/api/uploads/x.iso", {"Content-Length": "2000"}) + bytes(1000))
     wait_for(lambda: 'audit: session ended: user="reader"' in site.daemon.log(), "the idle session's end", 60)
     assert idle.get("/api/slots").status == 401
-    assert server.get("/api/slots").status == 200 and page.get("/api/slots").status == 200
+    upload.sendall(bytes(1000))
+    assert AnswerReader(upload).next().status == 201
+    assert {web.get("/api/slots").status for web in (server, page, uploader)} == {200}
     assert not browser.ended.is_set()
+    upload.close()
     events.close()
     browser.stop()
 

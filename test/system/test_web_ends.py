@@ -116,22 +116,6 @@ def test_an_upload_ends_with_its_session(site):
     other.ok("DELETE", path("disk.iso"))
 
 
-def test_a_busy_session_is_not_idle(new_site, folder):
-    """One that uploads for longer than it may be idle."""
-    site = new_site(keys={"session-idle": "10s", "upload-directory": folder / "store"})
-    web, idle = site.web("operator"), site.web("reader")
-    wire = web.connect()
-    wire.sendall(web.text("PUT", path("disk.iso"), {"Content-Length": str(len(IMAGE))}))
-    piece = 100_000
-    for at in range(0, len(IMAGE), piece):
-        wire.sendall(IMAGE[at : at + piece])
-        if at == piece:
-            wait_for(lambda: 'audit: session ended: user="reader"' in site.daemon.log(), "the idle session's end", 60)
-    assert AnswerReader(wire).next().status == 201
-    wire.close()
-    assert web.get("/api/slots").status == 200
-
-
 # --- slots ---
 
 
