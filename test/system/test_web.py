@@ -33,8 +33,7 @@ def basic(user, password=None):
 # --- logins ---
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("user", ["admin", "operator", "reader"])
+@pytest.mark.parametrize("user", [pytest.param("admin", marks=pytest.mark.smoke), "operator", "reader"])
 def test_a_login_gives_a_session_and_its_cookies(site, user):
     web = site.web()
     answer = web.try_login(user, PASSWORDS[user])

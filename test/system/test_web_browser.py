@@ -96,8 +96,10 @@ class Hold:
 # --- every byte ---
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("flavour", FLAVOURS)
+SMOKE = {"page", "webui-vue"}
+
+
+@pytest.mark.parametrize("flavour", [pytest.param(f, marks=pytest.mark.smoke) if f in SMOKE else f for f in FLAVOURS])
 def test_eight_readers_in_each_flavour(site, flavour):
     image = some(1_500_001)
     browser = ready(site, Browser(site.web("admin"), image, flavour=flavour))
@@ -209,8 +211,7 @@ def test_a_browser_that_does_not_answer_is_an_error_of_the_read(site):
 # --- lost and back ---
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("how", ["reset", "end", "left page"])
+@pytest.mark.parametrize("how", [pytest.param("reset", marks=pytest.mark.smoke), "end", "left page"])
 @pytest.mark.parametrize("flavour", ["page", "webui-vue"])
 def test_a_lost_browser_comes_back_in_the_middle_of_a_read(site, how, flavour):
     web, image, hold = site.web("admin"), Sparse(64 << 20), Hold(False)

@@ -55,7 +55,6 @@ def read_back(site, slot="slot0"):
     return hashlib.sha256(h.pread(h.get_size(), 0)).hexdigest()
 
 
-@pytest.mark.smoke
 def test_a_whole_image_is_stored_and_inserted(site):
     web = site.web("operator")
     assert put(web, "disk.iso", IMAGE).status == 201
@@ -93,6 +92,7 @@ def test_an_image_in_pieces(site):
     assert web.insert("slot0", "upload:disk.iso").status == 200 and read_back(site) == DIGEST
 
 
+@pytest.mark.smoke
 def test_only_the_next_piece_is_taken(site):
     web, size = site.web("operator"), len(IMAGE)
     assert put(web, "disk.iso", IMAGE[1000:2000], 1000, size).status == 409
