@@ -103,8 +103,15 @@ class Daemon:
     def reset_rss(self):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
+    def state(self):
+        """The state file's text."""
+        path = self.folder / "state.json"
+        return path.read_text() if path.exists() else ""
+
     def kill(self):
-        """As a crash would: its sockets stay."""
+        """As a crash would, once it has written down what is inserted: its sockets stay."""
+        ready = [s["name"] for s in self.status()["slots"] if s["state"] == "ready"]
+        wait_for(lambda: all(f'"{name}"' in self.state() for name in ready), "the state file")
         self.process.kill()
         self.process.wait()
         self.killed = True

@@ -15,11 +15,6 @@ def image(folder):
     return make_image(folder / "image", SIZE, seed=3)
 
 
-def state(d):
-    path = d.folder / "state.json"
-    return path.read_text() if path.exists() else ""
-
-
 def start(daemon, folder, kind, *more):
     return daemon(f"slot.slot1.overlay={kind}", f"slot.slot1.overlay-directory={folder}", "slot.slot1.overlay-size=2M", *more)
 
@@ -98,7 +93,6 @@ def test_a_killed_daemon_loses_no_answered_write(daemon, folder, image):
     h = handle(d.uri("slot1"))
     for i in range(100):
         h.pwrite(bytes([i]) * 1000, i * 8192)
-    wait_for(lambda: str(image) in state(d), "the state file")
     d.kill()
     d.__init__(d.folder, "slot.slot1.overlay=file", f"slot.slot1.overlay-directory={folder}", "slot.slot1.overlay-size=2M")
     wait_for(lambda: d.slot(1)["state"] == "ready", "the medium of before")
@@ -113,7 +107,6 @@ def test_an_overlay_in_memory_is_not_gone_on_with(daemon, folder, image):
     d = start(daemon, folder, "memory")
     d.ok(f"insert 1 {image}")
     assert "in memory only" in d.error("quit --keep")
-    wait_for(lambda: "lost" in state(d), "the state file")
     d.kill()
     d.__init__(d.folder)
     wait_for(lambda: "in memory only" in d.log(), "the warning")
