@@ -8,8 +8,7 @@ import threading
 import nbd
 import pytest
 
-from browser import (BINARY, CLOSE, CONTINUATION, DISC, EIO, FLAVOURS, READ, WRITE, Browser, Image, Refused, Sparse,
-                     WebSocket)
+from browser import BINARY, DISC, EIO, FLAVOURS, READ, WRITE, Browser, Image, Refused, Sparse, WebSocket
 from conftest import wait_for
 from test_nbd import handle
 from website import PASSWORDS, accounts, new_site, shared_site  # noqa: F401 (fixtures)
@@ -26,7 +25,8 @@ SLOTS = {
 
 @pytest.fixture(scope="module")
 def shared(accounts):
-    yield from shared_site(accounts, slots=SLOTS, keys={"root-slot": "slot0"}, more="[daemon]\ncache-size = 16M\ncache-slot-minimum = 1M\n")
+    yield from shared_site(accounts, slots=SLOTS, keys={"root-slot": "slot0"},
+                           more="[daemon]\ncache-size = 16M\ncache-slot-minimum = 1M\n")
 
 
 @pytest.fixture

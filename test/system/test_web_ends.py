@@ -4,12 +4,12 @@ import socket
 
 import pytest
 
-from browser import BINARY, GREETING, Browser, Image, Refused, Sparse, WebSocket, frame
+from browser import BINARY, GREETING, Browser, Refused, Sparse, WebSocket, frame
 from conftest import SANITIZED, wait_for
 from liar import Liar, stall
 from test_web_browser import Hold, Reader, ready, some
 from test_web_uploads import IMAGE, listed, offset, path, put
-from website import (PASSWORDS, AnswerReader, Events, Web, accounts, new_site, passwd, shared_site)  # noqa: F401
+from website import AnswerReader, Events, Web, accounts, new_site, passwd, shared_site  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")

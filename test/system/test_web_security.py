@@ -2,7 +2,6 @@
 import os
 import pathlib
 import re
-import shutil
 import socket
 import ssl
 import struct
@@ -12,11 +11,11 @@ import time
 import pytest
 
 from browser import BINARY, GREETING, Browser, Image, Refused, WebSocket, frame, upgrade_fields
-from conftest import SANITIZED, TOP, Daemon, binary, wait_for
+from conftest import SANITIZED, TOP, binary, wait_for
 from liar import Liar, stall
 from test_nbd import handle
 from website import (COOKIE, PASSWORDS, AnswerReader, Events, Web, accounts, new_site, passwd,  # noqa: F401 (fixtures)
-                     shared_site, tls_context)
+                     no_answer, shared_site, tls_context)
 
 SLOTS = {"slot0": {"reconnect-grace": "0s"}, "slot1": {"reconnect-grace": "60s", "media": "disk"}}
 
@@ -142,7 +141,8 @@ def test_other_origins_may_be_allowed(new_site):
     assert refused(web, "/nbd/1", web.csrf, {"Origin": "https://console.example.org.evil.example"}) == 403
 
 
-@pytest.mark.parametrize("change", [["--disable"], ["--enable", "--role", "ReadOnly"], ["--delete"], []], ids=["disabled", "role", "deleted", "password"])
+@pytest.mark.parametrize("change", [["--disable"], ["--enable", "--role", "ReadOnly"], ["--delete"], []],
+                         ids=["disabled", "role", "deleted", "password"])
 def test_sessions_end_with_a_change_of_their_account(new_site, change):
     site = new_site(slots=SLOTS)
     web, other = site.web("operator"), site.web("admin")
@@ -239,7 +239,7 @@ def test_bytes_before_the_handshake_are_not_acted_on(site):
     web = site.web()
     with Web(site.address(), None).connect() as wire:
         wire.sendall(web.text("GET", "/api/slots", {"Connection": "keep-alive"}))
-        with pytest.raises((ssl.SSLError, OSError)):
+        with pytest.raises(OSError):
             wire.handshake(tls_context())
     alive(site)
 
@@ -250,20 +250,23 @@ def test_old_protocols_are_refused(site, version):
     context = tls_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
-    with pytest.raises((ssl.SSLError, OSError)):
+    with pytest.raises(OSError):
         Web(site.address(), context).connect()
 
 
-@pytest.mark.parametrize("ciphers", ["NULL", "aNULL", "3DES", "RC4", "kRSA+AES", "DES", "EXPORT"])
-def test_weak_ciphers_are_refused(site, ciphers):
-    context = tls_context()
-    try:
-        context.set_ciphers(ciphers + ":@SECLEVEL=0")
-    except ssl.SSLError:
-        pytest.skip("this OpenSSL has not even got them")
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises((ssl.SSLError, OSError)):
-        Web(site.address(), context).connect()
+def test_weak_ciphers_are_refused(site):
+    tried = 0
+    for ciphers in ("NULL", "aNULL", "3DES", "RC4", "kRSA+AES", "DES", "EXPORT", "AES+CBC", "CAMELLIA"):
+        context = tls_context()
+        try:
+            context.set_ciphers(ciphers + ":@SECLEVEL=0")
+        except ssl.SSLError:
+            continue  # this OpenSSL has not even got them
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(OSError):
+            Web(site.address(), context).connect()
+        tried += 1
+    assert tried >= 3
 
 
 def test_the_protocols_of_today_are_spoken(site):
@@ -422,22 +425,11 @@ def test_connections_that_are_dropped_leave_nothing(new_site):
 def test_connections_are_bounded_for_each_address_and_in_all(new_site):
     site = new_site(keys={"web-connections": "12", "web-connections-each": "8"})
     held = [site.web().connect() for _ in range(8)]
-    with pytest.raises((ssl.SSLError, OSError)):
-        site.web().connect().recv()
-        raise OSError("it was closed")
+    assert no_answer(site.web())
     others = [site.web(source="127.0.0.21").connect() for _ in range(4)]
-    with pytest.raises((ssl.SSLError, OSError)):
-        site.web(source="127.0.0.22").connect().recv()
-        raise OSError("it was closed")
+    assert no_answer(site.web(source="127.0.0.22"))
     held.pop().close()
-
-    def served():
-        try:
-            return site.web(source="127.0.0.22").get("/api/slots").status == 401
-        except (ssl.SSLError, OSError):
-            return False
-
-    wait_for(served, "a free place")
+    wait_for(lambda: not no_answer(site.web(source="127.0.0.22")), "a free place")
     for wire in held + others:
         wire.cut()
 

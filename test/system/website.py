@@ -311,6 +311,14 @@ class Web:
         return self.post(f"/api/slots/{slot}/ticket", identity)
 
 
+def no_answer(web):
+    """The connection is refused or ended."""
+    try:
+        return web.get("/api/slots") is None
+    except OSError:
+        return True
+
+
 class Site:
     """A daemon with a web server on a loopback port that the kernel chose, and accounts."""
 
