@@ -180,7 +180,8 @@ class App {
         const { state, connectedVia, imageName } = card.slot;
         const waits = state !== 'empty' && connectedVia === 'applet' && imageName === remembered?.name;
         const shown = remembered && !medium?.active && (state === 'empty' || waits);
-        card.setResume(shown ? { ...remembered, held: Boolean(medium), only: waits } : null);
+        const held = Boolean(medium) && (medium.taken || !waits); // else it is not what the slot waits for
+        card.setResume(shown ? { ...remembered, held, only: waits } : null);
     }
 
     #tick() {

@@ -45,7 +45,7 @@ export function closeWords(code, reason) {
         1013: 'The slot is busy',
     }[code];
     if (words)
-        return reason ? `${words}: ${reason}` : `${words}.`;
+        return reason && reason !== words.toLowerCase() ? `${words}: ${reason}` : `${words}.`;
     return reason || `The connection was closed with code ${code}.`;
 }
 
@@ -107,6 +107,11 @@ export class Medium {
 
     get active() {
         return this.state !== 'ended';
+    }
+
+    /** Has the BMC ever taken it? */
+    get taken() {
+        return this.#served;
     }
 
     async #connect() {

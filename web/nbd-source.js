@@ -5,6 +5,9 @@
 
 /** @typedef {import('./nbd-session.js').Source} Source */
 
+const PIECE = 1 << 20; // bytes of a file that are read at a time where reads follow each other
+const PIECES = 8; // of them kept
+const ENDS = 16; // reads that the next one may follow
 const BLOCK = 4096; // bytes; what handleSource() keeps of writes
 const MAX_DIRTY = 64 << 20; // bytes in memory before a flush is forced
 const MAX_WRITABLE = 1 << 30; // bytes; a flush copies the whole file
@@ -16,12 +19,63 @@ const MAX_WRITABLE = 1 << 30; // bytes; a flush copies the whole file
  * @returns {Source}
  */
 export function fileSource(file) {
-    return {
-        size: file.size,
-        readOnly: true,
-        name: file.name ?? '',
-        read: (offset, length) => readBlob(file, offset, length),
-    };
+    return new PickedFile(file);
+}
+
+/**
+ * To a browser a read costs more than its bytes. So where reads follow each
+ * other, larger pieces are read and kept, and the next one ahead of time.
+ */
+class PickedFile {
+    readOnly = true;
+    #file;
+    #pieces = new Map(); // where it begins -> a promise of its bytes; the one used longest ago first
+    #ends = []; // where the last reads ended
+
+    constructor(file) {
+        this.#file = file;
+        this.size = file.size;
+        this.name = file.name ?? '';
+    }
+
+    async read(offset, length) {
+        const follows = this.#ends.includes(offset);
+        this.#ends.push(offset + length);
+        if (this.#ends.length > ENDS)
+            this.#ends.shift();
+        if (!length || length >= PIECE || !(follows || this.#pieces.has(offset - offset % PIECE)))
+            return readBlob(this.#file, offset, length);
+        const end = offset + length;
+        const starts = [];
+        for (let start = offset - offset % PIECE; start < end; start += PIECE)
+            starts.push(start);
+        const pieces = starts.map((start) => this.#piece(start));
+        if (follows && starts.at(-1) + PIECE < this.size)
+            this.#piece(starts.at(-1) + PIECE).catch(() => {}); // whoever needs it is told
+        const parts = await Promise.all(pieces);
+        if (parts.length === 1)
+            return parts[0].slice(offset - starts[0], end - starts[0]);
+        const whole = new Uint8Array(length);
+        parts.forEach((part, i) => {
+            const from = Math.max(offset - starts[i], 0);
+            whole.set(new Uint8Array(part, from, Math.min(end - starts[i], PIECE) - from), Math.max(starts[i] - offset, 0));
+        });
+        return whole.buffer;
+    }
+
+    /** @returns {Promise<ArrayBuffer>} */
+    #piece(start) {
+        let piece = this.#pieces.get(start);
+        this.#pieces.delete(start); // it goes to the end
+        if (!piece) {
+            piece = readBlob(this.#file, start, Math.min(PIECE, this.size - start));
+            piece.catch(() => this.#pieces.delete(start)); // the next to ask tries again
+        }
+        this.#pieces.set(start, piece);
+        if (this.#pieces.size > PIECES)
+            this.#pieces.delete(this.#pieces.keys().next().value);
+        return piece;
+    }
 }
 
 /**
@@ -54,7 +108,7 @@ export function canWriteFiles() {
 export async function handleSource(handle) {
     const file = await handle.getFile();
     if (!await mayWrite(handle))
-        return { ...fileSource(file), file };
+        return Object.assign(fileSource(file), { file });
     if (file.size > MAX_WRITABLE)
         throw new Error('only files up to 1 GiB can be made writable');
     return new WritableFile(handle, file);

@@ -37,7 +37,9 @@ export class SlotCard {
     #last = null; // {time, readBytes} of the last news
     #lastRead = -Infinity; // when the host last read
     #failure = ''; // of what was done here last
+    #failureGoes = false; // when the slot's state changes: it was about the one before
     #pending = '';
+    #tries = 0;
     #mayChange;
     #resume = null;
     /** @type {import('./api.js').Slot} */
@@ -142,25 +144,39 @@ export class SlotCard {
     async #try(pending, action, evenNow = false) {
         if (this.#pending && !evenNow)
             return;
+        const mine = ++this.#tries;
         this.#pending = pending;
         this.#failure = '';
         this.#render();
+        let failure = '';
         try {
             await action();
         } catch (error) {
             if (error.name !== 'AbortError') // a picker that was closed
-                this.#failure = error.message;
+                failure = error.message;
         }
+        if (mine !== this.#tries)
+            return; // an eject ended it
         this.#pending = '';
+        if (failure)
+            this.#setFailure(failure, true);
         this.#render();
+    }
+
+    #setFailure(words, goes) {
+        this.#failure = words;
+        this.#failureGoes = goes;
     }
 
     // --- what is shown ---
 
     /** @param {import('./api.js').Slot} slot */
     update(slot) {
-        if (slot.state !== this.slot.state)
-            announce(`${slot.name}: ${stateWords(slot.state)}${slot.imageName ? `, ${slot.imageName}` : ''}`);
+        if (slot.state !== this.slot.state) {
+            announce(`${slot.name}: ${stateWords(slot.state)}${slot.imageName ? `, ${imageWords(slot)}` : ''}`);
+            if (this.#failureGoes)
+                this.#setFailure('', false);
+        }
         this.slot = slot;
         this.#measure();
         this.#render();
@@ -170,7 +186,7 @@ export class SlotCard {
     setMedium(medium) {
         this.medium = medium;
         if (medium && !medium.active && medium.end.code !== 1000)
-            this.#failure = medium.end.words;
+            this.#setFailure(medium.end.words, false);
         this.#render();
     }
 
@@ -280,9 +296,10 @@ export class SlotCard {
         p.figures.hidden = coming;
         setText(p.eject, coming ? 'Cancel' : 'Eject');
         p.eject.setAttribute('aria-label', `${p.eject.textContent} ${slot.name}`);
-        setText(p.image, slot.imageName || slot.image || '…');
+        setText(p.image, imageWords(slot));
         p.image.title = slot.image;
-        const via = this.medium?.active ? 'from this browser' : { uri: 'from a URL', applet: 'from a browser' }[slot.connectedVia];
+        const via = this.medium?.active ? 'from this browser' : isStored(slot) ? 'stored on the BMC'
+            : { uri: 'from a URL', applet: 'from a browser' }[slot.connectedVia];
         setText(p.meta, [slot.size ? humanSize(slot.size) : '', slot.writable ? 'writable' : 'read-only', via]
             .filter(Boolean).join(' · '));
         setText(p.readBytes, humanSize(stats.readBytes));
@@ -321,6 +338,20 @@ export class SlotCard {
 
 function stateWords(state) {
     return STATE_WORDS[state] ?? state;
+}
+
+function isStored(slot) {
+    return slot.image.startsWith('upload:');
+}
+
+function imageWords(slot) {
+    if (!isStored(slot))
+        return slot.imageName || slot.image || '…';
+    try {
+        return decodeURIComponent(slot.image.slice('upload:'.length));
+    } catch { // not by this page
+        return slot.image;
+    }
 }
 
 export function showMessage(element, text) {

@@ -20,6 +20,7 @@ export class Upload {
     #startOffset = 0;
     offset = 0;
     error = '';
+    stopped = false; // by the user
     active = true;
 
     /**
@@ -48,7 +49,7 @@ export class Upload {
     }
 
     /**
-     * Resolves when it ended: error is '' if all of it is there.
+     * Resolves when it ended: all of it is there, or it was stopped, or error says why not.
      * @param {import('./api.js').Upload|undefined} stored what the BMC has by that name
      */
     async run(stored) {
@@ -61,7 +62,8 @@ export class Upload {
             await this.#sendAll();
             forgetUpload(this.name);
         } catch (error) {
-            this.error = error.name === 'AbortError' ? 'Stopped.' : error.message;
+            this.stopped = error.name === 'AbortError';
+            this.error = this.stopped ? '' : error.message;
         }
         this.active = false;
         this.onChange(this);

@@ -41,9 +41,11 @@ export class UploadsPanel {
         await this.#reload();
     }
 
+    /** Ends the uploads; the next to log in knows nothing of them. */
     stop() {
         for (const upload of this.#uploads.values())
             upload.stop();
+        this.#uploads.clear();
     }
 
     async #reload() {
@@ -68,8 +70,11 @@ export class UploadsPanel {
         this.#uploads.set(file.name, upload);
         this.#render();
         await upload.run(this.#stored.get(file.name));
-        announce(upload.error ? `Upload of ${file.name}: ${upload.error}` : `${file.name} is on the BMC`);
-        if (!upload.error)
+        if (this.#uploads.get(file.name) !== upload)
+            return; // logged out
+        announce(upload.error ? `Upload of ${file.name}: ${upload.error}`
+            : upload.stopped ? `Upload of ${file.name} stopped` : `${file.name} is on the BMC`);
+        if (!upload.error && !upload.stopped)
             this.#uploads.delete(file.name);
         await this.#reload();
     }
@@ -133,7 +138,7 @@ export class UploadsPanel {
         parts.cancel.addEventListener('click', () => this.#uploads.get(name)?.stop());
         parts.delete.addEventListener('click', () => this.#delete(name));
         parts.resume.addEventListener('click', () => {
-            const upload = this.#uploads.get(name);
+            const upload = this.#uploads.get(name); // else of an earlier page
             if (upload)
                 this.#upload(upload.file);
             else
@@ -151,7 +156,7 @@ export class UploadsPanel {
         const upload = this.#uploads.get(name);
         const active = Boolean(upload?.active);
         showMessage(parts.error, upload?.error ?? '');
-        setText(parts.meta, active ? progressWords(upload) : storedWords(stored, this.#mayChange));
+        setText(parts.meta, active ? progressWords(upload) : storedWords(stored, this.#mayChange && !upload));
         setText(parts.hash, stored?.sha256 ? `SHA-256 ${stored.sha256}` : '');
         parts.hash.hidden = !stored?.sha256;
         parts.progress.hidden = !active;
@@ -169,11 +174,11 @@ function progressWords(upload) {
     return rate > 0 ? `${done} · ${humanRate(rate)} · ${humanTime((file.size - offset) / rate)} left` : done;
 }
 
-function storedWords(stored, mayChange) {
+function storedWords(stored, mustPick) {
     if (!stored)
         return '';
     if (stored.complete)
         return humanSize(stored.size);
     const there = `Incomplete: ${humanSize(stored.offset)} of ${humanSize(stored.size)}.`;
-    return mayChange ? `${there} Pick the same file to go on.` : there;
+    return mustPick ? `${there} Pick the same file to go on.` : there;
 }

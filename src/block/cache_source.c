@@ -399,7 +399,8 @@ static void fetch_done(struct io *io)
     struct cache_fetch *fetch = container_of(io, struct cache_fetch, io);
     struct cache_front *front = fetch->front;
     int status = io->status;
-    front_learn(front, status);
+    bool put_off = fetch->prefetch && status == -EAGAIN; /* the source waits for its server: no failure */
+    front_learn(front, put_off ? 0 : status);
     front->cache->fetching -= fetch->entry.length;
     front->prefetches -= fetch->prefetch;
     cache_image_unmap(front->image, &fetch->entry);

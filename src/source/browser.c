@@ -67,6 +67,7 @@ void browser_came_back(struct browser_source *browser)
 {
     uv_timer_stop(&browser->grace);
     go_online(browser);
+    *browser->source.error = '\0'; /* that it was lost */
     log_notice(browser->source.who, "browser: it is back, with the same image");
     list_for_each (l, &browser->ios)
         browser_io_send(container_of(l, struct browser_io, link));

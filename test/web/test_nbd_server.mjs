@@ -34,6 +34,55 @@ function serve(source, options = {}) {
     return { server, socket: FakeSocket.last, states };
 }
 
+/** A file that notes how it is read; `refuse` makes the next read fail. */
+function notedFile(size) {
+    const bytes = c.pattern(0, size);
+    const file = {
+        size, name: 'x', reads: [], refuse: false,
+        slice(from, to) {
+            this.reads.push([from, to - from]);
+            const refused = this.refuse;
+            this.refuse = false;
+            return { arrayBuffer: async () => refused ? Promise.reject(new Error('gone')) : bytes.slice(from, to).buffer };
+        },
+    };
+    return { file, source: fileSource(file), bytes };
+}
+
+const MIB = 1 << 20;
+
+test('a file that is read in order is read in larger pieces, each once and the next one early', async () => {
+    const { file, source, bytes } = notedFile(5 * MIB + 777);
+    for (let at = 0; at < source.size; at += 200_000) {
+        const length = Math.min(200_000, source.size - at);
+        const data = new Uint8Array(await source.read(at, length));
+        assert.ok(Buffer.from(data).equals(Buffer.from(bytes.slice(at, at + length))), `at ${at}`);
+    }
+    assert.deepEqual(file.reads, [[0, 200_000], ...[0, 1, 2, 3, 4].map((i) => [i * MIB, MIB]), [5 * MIB, 777]]);
+});
+
+test('many reads at a time in order give what is in the file', async () => {
+    const { file, source, bytes } = notedFile(20 * MIB);
+    const parts = await Promise.all(Array.from({ length: 80 }, (_, i) => source.read(i * 262_144, 262_144)));
+    assert.ok(Buffer.concat(parts.map((part) => new Uint8Array(part))).equals(Buffer.from(bytes)));
+    assert.ok(file.reads.length <= 22, `${file.reads.length} reads`);
+});
+
+test('what is read here and there is read as it was asked for', async () => {
+    const { file, source, bytes } = notedFile(8 * MIB);
+    for (const at of [5 * MIB, 4096, 3 * MIB, 8192 * 3])
+        assert.deepEqual([...new Uint8Array(await source.read(at, 4096))], [...bytes.slice(at, at + 4096)]);
+    assert.deepEqual(file.reads.map(([, length]) => length), [4096, 4096, 4096, 4096]);
+});
+
+test('a piece that could not be read fails those who wait for it, and is tried again', async () => {
+    const { file, source, bytes } = notedFile(3 * MIB);
+    await source.read(0, 1000);
+    file.refuse = true;
+    await assert.rejects(source.read(1000, 1000), /gone/);
+    assert.deepEqual([...new Uint8Array(await source.read(1000, 9))], [...bytes.slice(1000, 1009)]);
+});
+
 test('a file is served over a WebSocket, with the states told in order', async () => {
     const bytes = c.pattern(0, 5000);
     const progress = [];

@@ -10,6 +10,7 @@ import { after, before, test } from 'node:test';
 import { launch } from './browser.mjs';
 import { MockDaemon } from './mock.mjs';
 import { pattern } from './nbd_client.mjs';
+import { card, error, logIn, pick, pickAgain, state, until, watchFaults } from './page.mjs';
 
 const browser = await launch();
 const skip = browser ? false : 'needs chromium and playwright-core';
@@ -35,12 +36,7 @@ function pageTest(name, body, options = {}) {
         const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
         const page = await context.newPage();
         page.setDefaultTimeout(10_000);
-        const faults = [];
-        page.on('pageerror', (error) => faults.push(error.message));
-        page.on('console', (message) => {
-            if (/Content Security Policy|Uncaught/.test(message.text()))
-                faults.push(message.text());
-        });
+        const faults = watchFaults(page);
         try {
             await page.goto(daemon.url);
             await body(page, daemon);
@@ -52,30 +48,12 @@ function pageTest(name, body, options = {}) {
     });
 }
 
-async function logIn(page, user = 'admin', password = 'right') {
-    await page.getByLabel('User').fill(user);
-    await page.getByLabel('Password').fill(password);
-    await page.getByRole('button', { name: 'Log in' }).click();
-}
-
-const card = (page, name = 'slot0') => page.getByRole('article', { name: `Slot ${name}` });
-const state = (page, text, name) => card(page, name).locator('[data-part=state]', { hasText: text }).waitFor();
-const error = (page, text, name) => card(page, name).getByRole('alert').filter({ hasText: text }).waitFor();
-const pickFile = (page, path = image, name = 'slot0') => card(page, name).getByLabel(`Image for ${name}`).setInputFiles(path);
+const pickFile = (page, path = image, name = 'slot0') => pick(page, name, path);
 
 async function serveFile(page, daemon, name = 'slot0') {
     await logIn(page);
     await pickFile(page, image, name);
     await state(page, 'Ready', name);
-}
-
-async function until(condition, what) {
-    for (let i = 0; i < 200; i++) {
-        if (await condition())
-            return;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    assert.fail(`in vain: ${what}`);
 }
 
 pageTest('a wrong password is said, the right one shows the slots', async (page, daemon) => {
@@ -202,14 +180,11 @@ pageTest('a picked folder is a CD image, and comes back after a reload', async (
     await checkFolderImage(daemon, 'MY_DRIVERS');
     page.on('dialog', (dialog) => dialog.accept());
     await page.reload();
-    const pick = card(page).getByRole('button', { name: 'Pick it again' });
-    let [chooser] = await Promise.all([page.waitForEvent('filechooser'), pick.click()]);
     writeFileSync(join(path, 'hello.txt'), 'other host');
-    await chooser.setFiles(path);
+    await pickAgain(page, 'slot0', path);
     await error(page, 'This is not the folder that was inserted: it was changed since.');
     makeFolder('my drivers');
-    [chooser] = await Promise.all([page.waitForEvent('filechooser'), pick.click()]);
-    await chooser.setFiles(path);
+    await pickAgain(page, 'slot0', path);
     await state(page, 'Ready');
     await checkFolderImage(daemon, 'MY_DRIVERS');
 });
@@ -342,9 +317,7 @@ pageTest('a reload: a warning, then the same file is asked for and the slot goes
     writeFileSync(wrong, 'x');
     await pickFile(page, wrong);
     await error(page, 'This is not the file that was inserted: its name is wrong.iso.');
-    const [chooser] = await Promise.all([page.waitForEvent('filechooser'),
-        card(page).getByRole('button', { name: 'Pick it again' }).click()]);
-    await chooser.setFiles(image);
+    await pickAgain(page, 'slot0', image);
     await state(page, 'Ready');
     assert.deepEqual([...await daemon.hostRead('slot0', 100_000, 50)], [...pattern(100_000, 50)]);
 });

@@ -1,0 +1,317 @@
+// The page in Chromium on the real daemon, over https and wss; a host reads
+// its slots by NBD. Needs the program in the environment's NBD_PROXY.
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { launch } from './browser.mjs';
+import { Daemon, PASSWORD, program } from './daemon.mjs';
+import { card, error, logIn, pick, pickAgain, state, until, watchFaults } from './page.mjs';
+
+const MIB = 1 << 20;
+const browser = program ? await launch() : null;
+const skip = !program ? 'NBD_PROXY names no program' : browser ? false : 'needs chromium and playwright-core';
+let folder;
+
+before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'nbd-proxy-web.'));
+});
+
+after(async () => {
+    rmSync(folder, { recursive: true });
+    await browser?.close();
+    assert.equal(Daemon.running.size, 0);
+});
+
+const settle = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+
+/** A file of chance; gives its path and its SHA-256. */
+function makeImage(name, size) {
+    const path = join(folder, name);
+    const bytes = randomBytes(size);
+    writeFileSync(path, bytes);
+    return { path, size, hash: sha256(bytes) };
+}
+
+/** A test with a daemon and a page of its own; any script error or CSP violation fails it. */
+function daemonTest(name, body, { settings = [], user = 'admin', timeout = 60_000 } = {}) {
+    test(name, { skip, timeout }, async () => {
+        const daemon = new Daemon(settings);
+        const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ignoreHTTPSErrors: true });
+        const page = await context.newPage();
+        page.setDefaultTimeout(20_000);
+        page.on('dialog', (dialog) => dialog.accept()); // leaving a page that serves
+        const faults = watchFaults(page);
+        try {
+            await daemon.start();
+            await page.goto(daemon.url);
+            if (user)
+                await logIn(page, user, PASSWORD);
+            await body(page, daemon);
+            assert.deepEqual(faults, []);
+        } finally {
+            await context.close();
+            await daemon.stop();
+            daemon.remove();
+        }
+    });
+}
+
+async function serve(page, path, name = 'slot0') {
+    await state(page, 'Empty', name);
+    await pick(page, name, path);
+    await state(page, 'Ready', name);
+}
+
+daemonTest('a wrong password is said, the right one shows the slots', async (page) => {
+    await logIn(page, 'admin', 'wrong');
+    await page.getByRole('alert').filter({ hasText: 'Wrong user or password.' }).waitFor();
+    await logIn(page, 'admin', PASSWORD);
+    await state(page, 'Empty');
+    await state(page, 'Empty', 'slot1');
+    await page.getByText('admin (Administrator)').waitFor();
+    assert.equal(await page.evaluate(() => /nbd-proxy/.test(document.cookie)), false);
+}, { user: '' });
+
+daemonTest('a file is read back whole by the host, and the page tells how much of it', async (page, daemon) => {
+    const { path, size, hash } = makeImage('rescue grüße.iso', 24 * MIB + 123);
+    await serve(page, path);
+    const host = await daemon.host();
+    const half = 12 * MIB;
+    assert.equal(host.size, size);
+    const begin = await host.hash({ to: half });
+    await card(page).getByRole('img', { name: /read from (49|50|51) %/ }).waitFor();
+    assert.equal(begin, sha256(readFileSync(path).subarray(0, half)));
+    assert.equal(await host.hash(), hash);
+    await card(page).getByRole('img', { name: /read from 100 %/ }).waitFor();
+    await card(page).getByText('rescue grüße.iso').first().waitFor();
+    await card(page).getByText('24.0 MiB · read-only · from this browser').waitFor();
+    await card(page).getByText('MiB sent by this browser').waitFor();
+    host.close();
+});
+
+daemonTest('a file beyond 4 GiB is right at both ends and in between', async (page, daemon) => {
+    const path = join(folder, 'large.img');
+    const size = 5 * 1024 * MIB + 512;
+    const pieces = [0, 65_536 * 3, 2 ** 32 - 4096, 2 ** 32 + 123_456, size - 70_000].map((at) => [at, randomBytes(70_000)]);
+    const file = openSync(path, 'w');
+    ftruncateSync(file, size);
+    for (const [at, bytes] of pieces)
+        writeSync(file, bytes, 0, bytes.length, at);
+    closeSync(file);
+    await serve(page, path, 'slot1');
+    const host = await daemon.host('slot1');
+    assert.equal(host.size, size);
+    for (const [at, bytes] of pieces)
+        assert.ok((await host.read(at, bytes.length)).equals(bytes), `at ${at}`);
+    const many = await Promise.all(Array.from({ length: 64 }, (_, i) => host.read(2 ** 32 + (64 - i) * 500_000, 4096)));
+    assert.ok(many.every((bytes) => bytes.every((byte) => byte === 0)));
+    await card(page, 'slot1').getByText('5.0 GiB · read-only').waitFor();
+    host.close();
+    rmSync(path);
+});
+
+daemonTest('a reload in the middle of reading: the host waits for the same file, and goes on', async (page, daemon) => {
+    const { path, size, hash } = makeImage('reload.iso', 48 * MIB);
+    await serve(page, path);
+    const host = await daemon.host();
+    let back = null;
+    const whole = await host.hash({ between: (at) => {
+        if (at === 8 * MIB)
+            back = page.reload().then(() => pickAgain(page, 'slot0', path));
+        return settle(back ? 0 : 2);
+    } });
+    await back;
+    assert.equal(whole, hash);
+    await state(page, 'Ready');
+    await card(page).getByText('from this browser').waitFor();
+    assert.equal((await daemon.slot()).error ?? '', '');
+    host.close();
+});
+
+daemonTest('while the host waits another file by the same name is refused', async (page, daemon) => {
+    const { path, size, hash } = makeImage('changed.iso', 3 * MIB);
+    const right = readFileSync(path), then = 1_700_000_000; // a time that a file can have in each of its places
+    utimesSync(path, then, then);
+    await serve(page, path);
+    const host = await daemon.host();
+    await host.read(0, 4096);
+    await page.reload();
+    await card(page).getByText('The host waits for changed.iso').waitFor();
+    await state(page, 'Waiting for the browser');
+    writeFileSync(path, randomBytes(size));
+    utimesSync(path, then, then);
+    await pickAgain(page, 'slot0', path);
+    await error(page, 'waits for another file');
+    const reading = host.hash();
+    writeFileSync(path, right);
+    utimesSync(path, then, then);
+    await pickAgain(page, 'slot0', path);
+    await state(page, 'Ready');
+    assert.equal(await reading, hash);
+    assert.equal(await card(page).getByRole('alert').count(), 0);
+    host.close();
+});
+
+daemonTest('who does not come back in time is told so, and the slot is empty', async (page, daemon) => {
+    const { path } = makeImage('late.iso', 3 * MIB);
+    await serve(page, path);
+    await page.reload();
+    await state(page, 'Waiting');
+    await state(page, 'Empty');
+    await card(page).getByRole('alert').waitFor();
+    await card(page).getByText('was inserted from this tab').waitFor();
+    assert.match((await daemon.slot()).error, /browser/);
+}, { settings: ['slot.slot0.reconnect-grace=2s'] });
+
+daemonTest('two slots at once from one page', async (page, daemon) => {
+    const one = makeImage('one.iso', 16 * MIB), two = makeImage('two.img', 16 * MIB);
+    await serve(page, one.path, 'slot0');
+    await serve(page, two.path, 'slot1');
+    const hosts = [await daemon.host('slot0'), await daemon.host('slot1')];
+    assert.deepEqual(await Promise.all(hosts.map((host) => host.hash())), [one.hash, two.hash]);
+    for (const host of hosts)
+        host.close();
+});
+
+/** A server of one file, with ranges. */
+async function serveUrl(path) {
+    const bytes = readFileSync(path);
+    const server = createServer((request, response) => {
+        const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+        const from = Number(first ?? 0), to = last ? Math.min(Number(last), bytes.length - 1) : bytes.length - 1;
+        response.writeHead(first ? 206 : 200, { 'Accept-Ranges': 'bytes', 'Content-Length': to - from + 1, ETag: '"1"',
+            ...first && { 'Content-Range': `bytes ${from}-${to}/${bytes.length}` } });
+        response.end(request.method === 'HEAD' ? undefined : bytes.subarray(from, to + 1));
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    server.unref();
+    return { url: `http://127.0.0.1:${server.address().port}/`, stop: () => { server.closeAllConnections(); server.close(); } };
+}
+
+daemonTest('a URL: one that fails says why, one that works is inserted, and ejected', async (page, daemon) => {
+    const { path, size, hash } = makeImage('fetched.iso', 5 * MIB);
+    const server = await serveUrl(path);
+    const insert = async (url) => {
+        await card(page).getByLabel('URL of the image').fill(url);
+        await card(page).getByRole('button', { name: 'Insert' }).first().click();
+    };
+    await card(page).getByText('From a URL').click();
+    await insert('http://127.0.0.1:9/nothing.iso');
+    await error(page, 'http://127.0.0.1:9/nothing.iso');
+    await insert(`${server.url}fetched.iso`);
+    await state(page, 'Ready');
+    await card(page).getByText('5.0 MiB · read-only · from a URL').waitFor();
+    const host = await daemon.host();
+    assert.equal(await host.hash(), hash);
+    host.close();
+    await card(page).getByText('5.0 MiB').nth(1).waitFor(); // read by the host
+    await settle(1500); // one more event
+    await card(page).getByRole('button', { name: 'Eject slot0' }).click();
+    await page.getByRole('dialog').getByText('The host is reading').waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Eject' }).click();
+    await state(page, 'Empty');
+    server.stop();
+});
+
+daemonTest('an eject from elsewhere is said in words, and is no error', async (page, daemon) => {
+    const { path } = makeImage('ejected.iso', MIB);
+    await serve(page, path);
+    await daemon.command('eject slot0');
+    await state(page, 'Empty');
+    await card(page).getByText('Ejected', { exact: false }).first().waitFor();
+    assert.equal(await card(page).getByRole('alert').count(), 0);
+    assert.equal(await card(page).getByText('was inserted from this tab').isVisible(), false);
+    await serve(page, path);
+    await card(page).getByRole('button', { name: 'Eject slot0' }).click();
+    await state(page, 'Empty');
+});
+
+daemonTest('an account that is disabled loses what its browser serves, and is told why', async (page, daemon) => {
+    const { path, hash } = makeImage('revoked.iso', MIB);
+    await serve(page, path);
+    daemon.account('operator', '', '--disable');
+    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
+    await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
+    daemon.account('operator', '', '--enable');
+    await until(async () => {
+        await page.locator('#login').getByLabel('Password').fill(PASSWORD);
+        await page.keyboard.press('Enter');
+        await settle(500);
+        return page.locator('#login').isHidden();
+    }, 'logged in again');
+    await error(page, 'Not allowed: the login of the browser\'s user has ended');
+    await card(page).getByRole('button', { name: 'Insert it again' }).click();
+    await state(page, 'Ready');
+    const host = await daemon.host();
+    assert.equal(await host.hash(), hash);
+    host.close();
+}, { user: 'operator' });
+
+daemonTest('a daemon that is stopped and started again: the page says so, and asks for a login', async (page, daemon) => {
+    const { path } = makeImage('stopped.iso', MIB);
+    await serve(page, path);
+    const { port } = daemon;
+    await daemon.stop();
+    await card(page).getByText('The connection to the BMC was lost. Trying again').waitFor();
+    await page.getByText('The BMC does not answer.').waitFor();
+    await daemon.start(port);
+    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
+    await page.locator('#login').getByLabel('Password').fill(PASSWORD);
+    await page.keyboard.press('Enter');
+    await state(page, 'Empty');
+    await card(page).getByRole('button', { name: 'Insert it again' }).click();
+    await state(page, 'Ready');
+});
+
+daemonTest('an upload that is cut by a reload goes on, is checked, and inserted', async (page, daemon) => {
+    const { path, size, hash } = makeImage('stored image.iso', 24 * MIB);
+    const row = page.getByRole('listitem').filter({ hasText: 'stored image.iso' });
+    const devtools = await page.context().newCDPSession(page);
+    const throttle = (uploadThroughput) => devtools.send('Network.emulateNetworkConditions',
+        { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput });
+    await page.getByText('Nothing is stored.').waitFor();
+    await throttle(4 * MIB);
+    await page.getByLabel('Image to upload').setInputFiles(path);
+    await row.getByText(/\d MiB of 24.0 MiB · .*left/).waitFor();
+    await throttle(-1);
+    await page.reload();
+    await row.getByText(/Incomplete: .* of 24.0 MiB/).waitFor();
+    assert.doesNotMatch(await row.textContent(), /Incomplete: 0 B/);
+    await page.getByLabel('Image to upload').setInputFiles(path);
+    await row.getByText(`SHA-256 ${hash}`).waitFor();
+    await card(page).getByText('Stored on the BMC').click();
+    await card(page).locator('select').selectOption('stored image.iso');
+    await card(page).getByRole('button', { name: 'Insert' }).last().click();
+    await state(page, 'Ready');
+    const host = await daemon.host();
+    assert.equal(await host.hash(), hash);
+    host.close();
+    await row.getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('alert').filter({ hasText: 'inserted' }).waitFor();
+    await daemon.command('eject slot0');
+    await row.getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await row.waitFor({ state: 'detached' });
+});
+
+daemonTest('who may only read sees what is inserted, and no way to change it', async (page, daemon) => {
+    const { path } = makeImage('seen.iso', MIB);
+    const server = await serveUrl(path);
+    await daemon.command(`insert slot0 ${server.url}seen.iso`);
+    await state(page, 'Ready');
+    await page.getByText('Your role may look').waitFor();
+    assert.deepEqual(await page.getByRole('button').allTextContents(), ['Log out']);
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.locator('#login').waitFor();
+    await page.reload();
+    await page.locator('#login').waitFor();
+    server.stop();
+}, { user: 'guest' });
