@@ -8,7 +8,7 @@ from browser import BINARY, GREETING, Browser, Refused, Sparse, WebSocket, frame
 from conftest import SANITIZED, wait_for
 from liar import Liar, stall
 from test_web_browser import Hold, Reader, ready, some
-from test_web_uploads import IMAGE, listed, offset, path, put
+from test_web_uploads import IMAGE, listed, offset, path, put, wait_piece_end
 from website import AnswerReader, Events, Web, accounts, new_site, passwd, shared_site  # noqa: F401 (fixtures)
 
 
@@ -110,6 +110,7 @@ def test_an_upload_ends_with_its_session(site):
     web.logout()
     assert AnswerReader(wire).next().status == 401
     wire.cut()
+    wait_piece_end(other, "disk.iso")
     at = offset(other, "disk.iso")
     answer = put(other, "disk.iso", IMAGE[at:], at, len(IMAGE))
     assert answer.status == 201 and listed(other)["disk.iso"]["complete"]

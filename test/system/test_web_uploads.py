@@ -50,6 +50,11 @@ def listed(web):
     return {upload["name"]: upload for upload in web.ok("GET", "/api/uploads").json()["uploads"]}
 
 
+def wait_piece_end(web, name):
+    """Until what is on its way into the storage is there: nobody else may go on before."""
+    wait_for(lambda: "already" not in put(web, name, b"x", 5, 5_000_000).error, "the piece's end")
+
+
 def read_back(site, slot="slot0"):
     h = handle(site.uri(slot))
     return hashlib.sha256(h.pread(h.get_size(), 0)).hexdigest()
@@ -151,7 +156,7 @@ def test_what_arrived_of_a_cut_piece_stays(site):
     wait_for(lambda: (offset(web, "disk.iso") or 0) > 0, "a part to be stored")
     assert put(web, "disk.iso", b"x", 1_500_000, len(IMAGE)).status == 409  # somebody writes it
     wire.cut()
-    wait_for(lambda: "already" not in put(web, "disk.iso", b"x", 5, 5_000_000).error, "the piece's end")
+    wait_piece_end(web, "disk.iso")
     at = offset(web, "disk.iso")
     assert 0 < at <= 1_500_000
     answer = put(web, "disk.iso", IMAGE[at:], at, len(IMAGE))
