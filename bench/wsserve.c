@@ -112,18 +112,16 @@ static bool fill(void)
 
 /* ---- HTTP ---- */
 
-static void read_head(const char *wanted)
+static bool read_head(const char *wanted)
 {
     size_t length = 0;
+    memset(ws.head, 0, sizeof ws.head);
     while (!strstr(ws.head, "\r\n\r\n")) {
         if ((ws.at == ws.have && !fill()) || length == sizeof ws.head - 1)
-            die("the head ended");
+            return false;
         ws.head[length++] = (char)ws.in[ws.at++];
     }
-    if (strncmp(ws.head, wanted, strlen(wanted)) != 0) {
-        fprintf(stderr, "wsserve: %s\n", ws.head);
-        exit(1);
-    }
+    return strncmp(ws.head, wanted, strlen(wanted)) == 0;
 }
 
 static void upgrade(void)
@@ -136,7 +134,10 @@ static void upgrade(void)
              "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Basic %s\r\n\r\n",
              ws.path, ws.connect, base64);
     put(head, strlen(head));
-    read_head("HTTP/1.1 101");
+    if (!read_head("HTTP/1.1 101")) {
+        fprintf(stderr, "wsserve: %s\n", ws.head);
+        exit(1);
+    }
 }
 
 /* ---- frames ---- */
@@ -321,7 +322,6 @@ static void accept_upgrade(void)
 {
     char key[128], accept[64], answer[256];
     uint8_t digest[EVP_MAX_MD_SIZE];
-    read_head("GET ");
     const char *field = strcasestr(ws.head, "\r\nSec-WebSocket-Key: ");
     snprintf(key, sizeof key, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", field ? field + 21 : "");
     EVP_Digest(key, strlen(key), digest, NULL, EVP_sha1(), NULL);
@@ -340,13 +340,14 @@ static void run_sink(void)
     if (SSL_CTX_use_certificate_file(context, ws.certificate, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_use_PrivateKey_file(context, ws.key, SSL_FILETYPE_PEM) != 1)
         die("certificate");
-    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 1) < 0)
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 4) < 0)
         die("listen");
     getsockname(fd, (struct sockaddr *)&address, &length);
     printf("%u\n", ntohs(address.sin_port));
-    attach(context, accept(fd, NULL, NULL));
-    if (SSL_accept(ws.ssl) != 1)
-        die("TLS");
+    do { /* a browser may try the port first */
+        attach(context, accept(fd, NULL, NULL));
+        ws.at = ws.have = 0;
+    } while (SSL_accept(ws.ssl) != 1 || !read_head("GET "));
     accept_upgrade();
     double begin = now();
     uint64_t got = 0;

@@ -118,7 +118,7 @@ daemonTest('a file beyond 4 GiB is right at both ends and in between', async (pa
 });
 
 daemonTest('a reload in the middle of reading: the host waits for the same file, and goes on', async (page, daemon) => {
-    const { path, size, hash } = makeImage('reload.iso', 48 * MIB);
+    const { path, hash } = makeImage('reload.iso', 48 * MIB);
     await serve(page, path);
     const host = await daemon.host();
     let back = null;
@@ -196,7 +196,7 @@ async function serveUrl(path) {
 }
 
 daemonTest('a URL: one that fails says why, one that works is inserted, and ejected', async (page, daemon) => {
-    const { path, size, hash } = makeImage('fetched.iso', 5 * MIB);
+    const { path, hash } = makeImage('fetched.iso', 5 * MIB);
     const server = await serveUrl(path);
     const insert = async (url) => {
         await card(page).getByLabel('URL of the image').fill(url);
@@ -218,6 +218,21 @@ daemonTest('a URL: one that fails says why, one that works is inserted, and ejec
     await page.getByRole('dialog').getByRole('button', { name: 'Eject' }).click();
     await state(page, 'Empty');
     server.stop();
+});
+
+daemonTest('an insert that takes long can be cancelled, which is no failure', async (page) => {
+    const silent = createServer(() => {});
+    await new Promise((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    await card(page).getByText('From a URL').click();
+    await card(page).getByLabel('URL of the image').fill(`http://127.0.0.1:${silent.address().port}/silent.iso`);
+    await card(page).getByRole('button', { name: 'Insert' }).first().click();
+    await state(page, 'Opening');
+    await card(page).getByRole('button', { name: 'Cancel slot0' }).click();
+    await state(page, 'Empty');
+    await settle(1500); // one more event
+    assert.equal(await card(page).getByRole('alert').count(), 0);
+    silent.closeAllConnections();
+    silent.close();
 });
 
 daemonTest('an eject from elsewhere is said in words, and is no error', async (page, daemon) => {
@@ -271,7 +286,7 @@ daemonTest('a daemon that is stopped and started again: the page says so, and as
 });
 
 daemonTest('an upload that is cut by a reload goes on, is checked, and inserted', async (page, daemon) => {
-    const { path, size, hash } = makeImage('stored image.iso', 24 * MIB);
+    const { path, hash } = makeImage('stored image.iso', 24 * MIB);
     const row = page.getByRole('listitem').filter({ hasText: 'stored image.iso' });
     const devtools = await page.context().newCDPSession(page);
     const throttle = (uploadThroughput) => devtools.send('Network.emulateNetworkConditions',
@@ -290,6 +305,8 @@ daemonTest('an upload that is cut by a reload goes on, is checked, and inserted'
     await card(page).locator('select').selectOption('stored image.iso');
     await card(page).getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready');
+    await card(page).getByText('stored image.iso', { exact: true }).first().waitFor();
+    await card(page).getByText('24.0 MiB · read-only · stored on the BMC').waitFor();
     const host = await daemon.host();
     assert.equal(await host.hash(), hash);
     host.close();
