@@ -44,18 +44,11 @@ static bool is_safe(const struct http_request *request)
 
 /* --- answers --- */
 
-static void unauthorized(struct http_request *request, const char *words)
-{
-    /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
-    http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
-    api_reply_error(request, 401, "%s", words);
-}
-
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
 {
     char seconds[24];
     if (status == -EACCES) {
-        unauthorized(request, "Wrong user or password.");
+        api_reply_unauthorized(request, "Wrong user or password.");
         return;
     }
     uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
@@ -65,6 +58,12 @@ void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
         api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
     else
         api_reply_error(request, 503, "Too many logins at a time: try again.");
+}
+
+bool access_still_allowed(const struct web *web, const char *name, enum auth_role role)
+{
+    const struct user *user = users_find(web->users, name);
+    return user && user->enabled && user->role == role;
 }
 
 /* --- the page's cookie --- */
@@ -119,7 +118,7 @@ static bool by_token(struct access_request *access)
     if (session)
         admit(access, session->user, session->role, session);
     else if (token)
-        unauthorized(access->request, "The session is not known, or has ended.");
+        api_reply_unauthorized(access->request, "The session is not known, or has ended.");
     return token;
 }
 
@@ -184,7 +183,7 @@ static bool by_basic(struct access_request *access)
     if (!field || strncasecmp(field, "Basic ", 6) != 0)
         return false;
     if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
-        unauthorized(access->request, "The Authorization field is not Basic as it should be.");
+        api_reply_unauthorized(access->request, "The Authorization field is not Basic as it should be.");
         return true;
     }
     struct access_request *waiting = mem_alloc(sizeof *waiting);
@@ -208,5 +207,5 @@ void access_check(struct web *web, struct http_request *request, bool cookies, a
     if (is_foreign(&access) || by_token(&access) || (cookies && by_cookie(&access)) || by_basic(&access) ||
         by_certificate(&access))
         return;
-    unauthorized(request, "Log in first.");
+    api_reply_unauthorized(request, "Log in first.");
 }

@@ -2,7 +2,7 @@
  * WebSockets over which browsers (and other NBD servers) serve their files: who may
  * open one, for which slot, and how it ends. See web_internal.h.
  *
- *   /nbd/N  /nbd/SLOT  /vm/0/N, with or without a slash at the end; / if the configuration says so (root-slot)
+ *   /nbd/N  /nbd/SLOT  /vm/0/N  and / if the configuration says so (root-slot)
  *
  * A browser can't set fields of this request, so it proves itself by the subprotocol
  * that it offers: a ticket (web/api.js), or the session's CSRF token beside the cookie,
@@ -92,32 +92,32 @@ static bool is_deliberate(struct stream *stream)
 
 /* --- which slot --- */
 
-/* What the path says after its prefix, without the slash that bmcweb allows at the end. */
-static bool slot_word(const char *path, const char *prefix, char name[CONFIG_SLOT_NAME_MAX])
+/* The one segment behind the prefix; clients of bmcweb may put a slash behind it. */
+static bool segment_behind(const char *path, const char *prefix, char name[CONFIG_SLOT_NAME_MAX])
 {
-    size_t skip = strlen(prefix), length;
-    if (strncmp(path, prefix, skip) != 0)
+    size_t skipped = strlen(prefix);
+    if (strncmp(path, prefix, skipped) != 0)
         return false;
-    path += skip;
-    length = strcspn(path, "/");
-    if (length == 0 || length >= CONFIG_SLOT_NAME_MAX || (path[length] && path[length + 1]))
+    size_t length = strcspn(path + skipped, "/");
+    const char *rest = path + skipped + length;
+    if (length == 0 || length >= CONFIG_SLOT_NAME_MAX || (*rest && rest[1]))
         return false;
-    memcpy(name, path, length);
-    name[length] = '\0';
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%.*s", (int)length, path + skipped);
     return true;
 }
 
 static bool slot_name(const struct web *web, const struct http_request *request, char name[CONFIG_SLOT_NAME_MAX])
 {
-    if (slot_word(request->path, "/nbd/", name) || slot_word(request->path, "/vm/0/", name))
+    const char *root = web->config.web.root_slot;
+    if (segment_behind(request->path, "/nbd/", name) || segment_behind(request->path, "/vm/0/", name))
         return true;
-    if (strcmp(request->path, "/") != 0 || !request->upgrade || !*web->config.web.root_slot)
+    if (strcmp(request->path, "/") != 0 || !request->upgrade || !*root)
         return false;
-    snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", web->config.web.root_slot);
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", root);
     return true;
 }
 
-static struct slot *find_slot(struct web *web, const struct http_request *request)
+static struct slot *find_slot(const struct web *web, const struct http_request *request)
 {
     char name[CONFIG_SLOT_NAME_MAX];
     return slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;

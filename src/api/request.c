@@ -38,6 +38,7 @@ void api_reply_json(struct http_request *request, unsigned status, json_t *body)
     if (!text)
         mem_exhausted();
     http_add_field(request, "Cache-Control", "no-store");
+    http_add_field(request, "X-Content-Type-Options", "nosniff"); /* names of images are in it */
     http_reply(request, status, "application/json", text, strlen(text));
     free(text);
 }
@@ -50,6 +51,13 @@ void api_reply_error(struct http_request *request, unsigned status, const char *
     vsnprintf(words, sizeof words, format, args);
     va_end(args);
     api_reply_json(request, status, json_pack("{s:o}", "error", api_text(words)));
+}
+
+void api_reply_unauthorized(struct http_request *request, const char *words)
+{
+    /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
+    http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
+    api_reply_error(request, 401, "%s", words);
 }
 
 /* jansson has a limit of its own, which is much higher. */

@@ -27,6 +27,8 @@ void api_wipe(json_t *text);
 void api_reply_json(struct http_request *request, unsigned status, json_t *body);
 __attribute__((format(printf, 3, 4))) void api_reply_error(struct http_request *request, unsigned status,
                                                             const char *format, ...);
+/* 401, with the field that belongs to it. */
+void api_reply_unauthorized(struct http_request *request, const char *words);
 /* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). On
  * failure answers 400 and gives NULL. */
 json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length);

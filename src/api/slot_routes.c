@@ -91,7 +91,8 @@ struct change {
     struct web *web;
     struct http_request *request; /* NULL: it is gone */
     void (*run)(struct change *change, json_t *body);
-    bool running; /* the slot will answer */
+    bool running;       /* the slot will answer */
+    bool session_ended; /* before the body was here */
     char slot[CONFIG_SLOT_NAME_MAX];
     char user[USER_NAME_MAX + 1];
     char peer[WEB_PEER_MAX];
@@ -116,13 +117,20 @@ static void on_gone(struct http_request *request)
 
 static void on_session_ended(struct session_attachment *attachment, const struct session *session)
 {
+    struct change *change = container_of(attachment, struct change, attachment);
     (void)session;
-    container_of(attachment, struct change, attachment)->session = NULL;
+    change->session = NULL;
+    change->session_ended = true;
 }
 
 static void on_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct change *change = request->owner;
+    if (change->session_ended || !access_still_allowed(change->web, change->user, change->role)) {
+        api_reply_unauthorized(request, "The session has ended.");
+        change_free(change);
+        return;
+    }
     json_t *body = api_parse_body(request, data, length);
     if (!body) { /* answered */
         change_free(change);
@@ -172,6 +180,8 @@ static unsigned http_status(int status)
     case ECANCELED:
         return 409;
     case EINVAL:
+    case ENOENT: /* a file, or an upload */
+    case EPERM:
     case ENOTSUP:
     case EROFS:
         return 400;

@@ -19,7 +19,8 @@ struct uploads {
 struct upload_request {
     struct http_request *request; /* NULL: gone */
     char *name, *user, *peer;
-    bool receives;
+    struct session_attachment session;
+    bool puts, receives;
     union {
         struct store_piece piece;
         struct store_list list;
@@ -47,6 +48,21 @@ static void on_gone(struct http_request *request)
     r->request = NULL;
 }
 
+/* What has arrived stays, as when the client goes away. */
+static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+{
+    struct upload_request *r = container_of(attachment, struct upload_request, session);
+    struct http_request *request = r->request;
+    (void)session;
+    if (!request)
+        return;
+    request->on_gone = NULL;
+    r->request = NULL;
+    if (r->puts)
+        store_cut(&r->piece);
+    api_reply_unauthorized(request, "The session has ended.");
+}
+
 static struct upload_request *begin(struct http_request *request, const struct api_caller *caller, const char *name)
 {
     struct upload_request *r = mem_alloc(sizeof *r);
@@ -54,6 +70,10 @@ static struct upload_request *begin(struct http_request *request, const struct a
     r->name = mem_strdup(name);
     r->user = mem_strdup(caller->user);
     r->peer = mem_strdup(caller->peer);
+    list_init(&r->session.link);
+    r->session.ended = on_session_ended;
+    if (caller->session)
+        session_attach(caller->session, &r->session);
     request->owner = r;
     request->on_gone = on_gone;
     return r;
@@ -61,6 +81,7 @@ static struct upload_request *begin(struct http_request *request, const struct a
 
 static void end(struct upload_request *r)
 {
+    session_detach(&r->session);
     mem_free(r->name);
     mem_free(r->user);
     mem_free(r->peer);
@@ -273,6 +294,7 @@ static void put(struct uploads *uploads, struct http_request *request, const str
         return;
     struct upload_request *r = begin(request, caller, name);
     request->on_gone = on_put_gone;
+    r->puts = true;
     r->piece = (struct store_piece){.name = r->name,
                                     .first = range.first,
                                     .length = range.last - range.first + 1,

@@ -7,7 +7,8 @@
  *   DELETE one                              ConfigureComponents
  *
  * A body is taken as fast as it can be written, and no faster: what waits is bounded by
- * the store. When the client goes away in the middle, what has arrived stays.
+ * the store. When the client goes away in the middle, or its session ends, what has
+ * arrived stays.
  */
 #ifndef API_UPLOADS_H
 #define API_UPLOADS_H

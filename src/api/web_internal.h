@@ -91,6 +91,8 @@ typedef void access_done(struct web *web, struct http_request *request, const st
 void access_check(struct web *web, struct http_request *request, bool cookies, access_done *done);
 /* The answer to a failed auth_verify(): 401, 429 or 503. */
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
+/* The account is still there, enabled and of that role: for who asked some time ago. */
+bool access_still_allowed(const struct web *web, const char *name, enum auth_role role);
 /* The token of the page's cookie, which is no session yet; false: there is none. */
 bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
 bool access_origin_allowed(const struct web *web, const struct http_request *request);

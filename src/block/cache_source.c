@@ -17,6 +17,8 @@
 #include "block/fetch_size.h"
 #include "block/readahead.h"
 
+#define FETCH_COST (128u << 10) /* of memory beside its bytes: a connection, its TLS and buffers */
+
 struct cache_front {
     struct source source;
     struct cache *cache;
@@ -108,6 +110,7 @@ static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offse
     list_append(&front->fetches, &fetch->link);
     cache_image_map(front->image, &fetch->entry);
     front->cache->fetching += length;
+    front->cache->overhead += FETCH_COST;
     front->prefetches += prefetch;
     io_init(&fetch->io, IO_READ, offset, length, fetch_done);
     fetch->io.flags = prefetch ? IO_PREFETCH : 0;
@@ -402,6 +405,7 @@ static void fetch_done(struct io *io)
     bool put_off = fetch->prefetch && status == -EAGAIN; /* the source waits for its server: no failure */
     front_learn(front, put_off ? 0 : status);
     front->cache->fetching -= fetch->entry.length;
+    front->cache->overhead -= FETCH_COST;
     front->prefetches -= fetch->prefetch;
     cache_image_unmap(front->image, &fetch->entry);
     list_remove(&fetch->link);

@@ -60,6 +60,13 @@ static int on_chunk_text(llhttp_t *parser, const char *data, size_t length)
     return e->chunk_lines > HTTP_CHUNK_LINES_MAX ? HPE_USER : 0;
 }
 
+/* A chunk is not waited for if it is too long by what it says itself. */
+static int on_chunk_header(llhttp_t *parser)
+{
+    const struct http_exchange *e = connection_of(parser)->exchange;
+    return is_for_handler(e) && parser->content_length > e->limit - e->received ? -1 : 0;
+}
+
 static int on_chunk_complete(llhttp_t *parser)
 {
     const struct http_exchange *e = connection_of(parser)->exchange;
@@ -82,6 +89,7 @@ static const llhttp_settings_t *settings(void)
         s.on_chunk_extension_value = on_chunk_text;
         s.on_header_field = on_chunk_text;
         s.on_header_value = on_chunk_text;
+        s.on_chunk_header = on_chunk_header;
         s.on_chunk_complete = on_chunk_complete;
         s.on_message_complete = on_message_complete;
     }
@@ -102,7 +110,7 @@ static size_t feed(struct http_connection *c, const uint8_t *data, size_t length
     size_t done = at ? (size_t)(at - (const char *)data) : length;
     if (error == HPE_PAUSED && !e->complete)
         llhttp_resume(&c->parser);
-    else if (error == HPE_USER)
+    else if (error == HPE_USER || error == HPE_CB_CHUNK_HEADER)
         *status = 413;
     else if (error != HPE_PAUSED && error != HPE_PAUSED_UPGRADE)
         *status = error == HPE_INVALID_VERSION ? 505 : 400;

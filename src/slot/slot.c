@@ -388,7 +388,12 @@ static void remember(struct slot *slot, const char *url, const struct slot_inser
     };
     slot->url_public = mem_alloc(SLOT_URL_MAX);
     text_url_public(url, slot->url_public, SLOT_URL_MAX);
-    text_url_name(url, slot->image_name, sizeof slot->image_name);
+    char *upload = pipeline_is_upload(url) ? pipeline_upload_name(url) : NULL;
+    if (upload)
+        snprintf(slot->image_name, sizeof slot->image_name, "%s", upload);
+    else
+        text_url_name(url, slot->image_name, sizeof slot->image_name);
+    mem_free(upload);
 }
 
 void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request)

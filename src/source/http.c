@@ -177,7 +177,7 @@ static void http_probed_again(struct http_source *http)
 
 static int probe_status(const struct fetch *probe)
 {
-    return probe->verdict == FETCH_TRANSIENT ? -EAGAIN : -EINVAL;
+    return probe->verdict == FETCH_TRANSIENT ? -EAGAIN : -EREMOTEIO;
 }
 
 static void http_opened(struct http_source *http)

@@ -347,9 +347,12 @@ def test_a_writable_file_is_a_stick_and_a_flush_survives_a_kill(machine, proxy):
     machine.ok(f"/usr/bin/mke2fs -q -t ext4 /dev/{name} && mkdir -p /mnt && mount -t ext4 /dev/{name} /mnt")
     machine.ok("dd if=/dev/urandom of=/mnt/file bs=64k count=40 2>/dev/null; sha256sum </mnt/file >/tmp/want; sync")
     proxy.kill()  # and what is in the file now is what a power cut would leave, once the journal is replayed
-    machine.ok("cp /tmp/stick.img /tmp/copy.img; /usr/bin/debugfs -w -R jr /tmp/copy.img")
-    got = machine.ok("/usr/bin/debugfs -R 'cat /file' /tmp/copy.img 2>/dev/null | sha256sum; rm /tmp/copy.img")
-    assert got == machine.ok("cat /tmp/want")
+    machine.ok("cp /tmp/stick.img /tmp/copy.img && cp /tmp/stick.img /tmp/before.img && /usr/bin/debugfs -w -R jr /tmp/copy.img >/tmp/jr 2>&1")
+    got = machine.ok("/usr/bin/debugfs -R 'cat /file' /tmp/copy.img 2>/dev/null | sha256sum")
+    assert got == machine.ok("cat /tmp/want"), machine.run(
+        "cat /tmp/jr; for i in before copy; do for c in features 'ls -l /' logdump; do /usr/bin/debugfs -R \"$c\" /tmp/$i.img 2>&1; done; "
+        "done; dmesg | tail -20")[1]
+    machine.ok("rm /tmp/copy.img /tmp/before.img /tmp/jr")
     proxy.start()
     wait_for(lambda: proxy.slot()["state"] == "ready", "the medium of before")
     machine.ok("echo more >/mnt/more && umount /mnt", 60)

@@ -124,6 +124,8 @@ static void bodies_are_bounded(void **state)
     expect(big, "200");
     strcpy(big + head + 1000, "\r\n1\r\ny\r\n0\r\n\r\nGET /hello HTTP/1.1\r\n" H "\r\n");
     expect(big, "413");
+    expect("POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3e9\r\n", "413");
+    expect("POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", "413");
     /* Nobody wants it: a long one costs the connection, and is no second request. */
     expect("POST /ignore HTTP/1.1\r\n" H "Content-Length: 70000\r\n\r\nGET /hello HTTP/1.1\r\n" H "\r\n", "200");
     expect("POST /ignore HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n", "200");

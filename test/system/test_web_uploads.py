@@ -1,0 +1,207 @@
+"""Images that are uploaded into the daemon's own storage, and inserted from there."""
+import hashlib
+import os
+import random
+import stat
+import urllib.parse
+
+import pytest
+
+from conftest import Daemon, wait_for
+from test_nbd import handle
+from website import accounts, new_site, shared_site  # noqa: F401 (fixtures)
+
+IMAGE = random.Random(21).randbytes(3_000_001)
+DIGEST = hashlib.sha256(IMAGE).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def shared(accounts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uploads") / "store"
+    yield from shared_site(accounts, keys={"upload-directory": folder, "upload-size": "16M", "upload-free": "0"})
+
+
+@pytest.fixture
+def site(shared):
+    yield shared
+    shared.reset()
+    with_login = shared.web("admin")
+    for upload in with_login.ok("GET", "/api/uploads").json()["uploads"]:
+        with_login.ok("DELETE", path(upload["name"]))
+    shared.reset()
+
+
+def path(name):
+    return "/api/uploads/" + urllib.parse.quote(name, safe="")
+
+
+def put(web, name, data, first=None, size=None, **headers):
+    if first is not None:
+        headers["Content-Range"] = f"bytes {first}-{first + len(data) - 1}/{size}"
+    return web.ask("PUT", path(name), body=data, headers=headers)
+
+
+def offset(web, name):
+    answer = web.ask("HEAD", path(name))
+    return int(answer.get("Upload-Offset")) if answer.status == 200 else None
+
+
+def listed(web):
+    return {upload["name"]: upload for upload in web.ok("GET", "/api/uploads").json()["uploads"]}
+
+
+def wait_piece_end(web, name):
+    """Until what is on its way into the storage is there: nobody else may go on before."""
+    wait_for(lambda: "already" not in put(web, name, b"x", 5, 5_000_000).error, "the piece's end")
+
+
+def read_back(site, slot="slot0"):
+    h = handle(site.uri(slot))
+    return hashlib.sha256(h.pread(h.get_size(), 0)).hexdigest()
+
+
+def test_a_whole_image_is_stored_and_inserted(site):
+    web = site.web("operator")
+    assert put(web, "disk.iso", IMAGE).status == 201
+    entry = listed(web)["disk.iso"]
+    assert entry == {"name": "disk.iso", "size": len(IMAGE), "offset": len(IMAGE), "complete": True, "sha256": DIGEST,
+                     "modified": entry["modified"]}
+    assert entry["modified"] > 1_600_000_000_000
+    stored = site.keys["upload-directory"] / "disk.iso"
+    assert stored.read_bytes() == IMAGE and stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert web.insert("slot0", "upload:disk.iso").status == 200
+    assert read_back(site) == DIGEST
+    slot = web.slot()
+    assert (slot["imageName"], slot["image"], slot["connectedVia"]) == ("disk.iso", "upload:disk.iso", "uri")
+    answer = web.ask("DELETE", path("disk.iso"))
+    assert answer.status == 409 and "eject" in answer.error
+    assert web.eject("slot0").status == 200
+    assert web.ask("DELETE", path("disk.iso")).status in (200, 204)
+    assert listed(web) == {} and offset(web, "disk.iso") is None
+    assert web.insert("slot0", "upload:disk.iso").status in (400, 404, 502)
+
+
+def test_an_image_in_pieces(site):
+    web = site.web("operator")
+    assert offset(web, "disk.iso") is None
+    for first in range(0, len(IMAGE), 700_000):
+        answer = put(web, "disk.iso", IMAGE[first : first + 700_000], first, len(IMAGE))
+        last = first + 700_000 >= len(IMAGE)
+        assert answer.status == (201 if last else 200)
+        assert offset(web, "disk.iso") == min(first + 700_000, len(IMAGE))
+        if not last:
+            entry = listed(web)["disk.iso"]
+            assert (entry["complete"], entry["offset"], entry["size"]) == (False, first + 700_000, len(IMAGE))
+            assert web.insert("slot0", "upload:disk.iso").status in (400, 404, 502)  # no half image is seen
+    assert listed(web)["disk.iso"]["sha256"] == DIGEST
+    assert web.insert("slot0", "upload:disk.iso").status == 200 and read_back(site) == DIGEST
+
+
+@pytest.mark.smoke
+def test_only_the_next_piece_is_taken(site):
+    web, size = site.web("operator"), len(IMAGE)
+    assert put(web, "disk.iso", IMAGE[1000:2000], 1000, size).status == 409
+    assert put(web, "disk.iso", IMAGE[:1000], 0, size).status == 200
+    for first, last, total in ((0, 1000, size), (999, 2000, size), (1001, 2000, size), (1000, 2000, size + 1)):
+        answer = put(web, "disk.iso", IMAGE[first:last], first, total)
+        assert answer.status == 409 and answer.error and int(answer.get("Upload-Offset")) == 1000
+    assert offset(web, "disk.iso") == 1000
+    assert put(web, "disk.iso", IMAGE[1000:], 1000, size).status == 201
+    assert put(web, "disk.iso", IMAGE).status == 409  # there is one
+    assert listed(web)["disk.iso"]["sha256"] == DIGEST
+
+
+def test_a_piece_that_is_none(site):
+    web = site.web("operator")
+    for value in ("bytes 0-9", "bytes 0-9/*", "bytes */10", "bytes 5-4/10", "items 0-9/10", "bytes 0-8/10", "bytes 0-9/5",
+                  "bytes 0-9/99999999999999999999", "bytes -1-8/10", "", "bytes 0-9/10, bytes 0-9/10"):
+        assert put(web, "x", b"0123456789", **{"Content-Range": value}).status == 400, value
+    assert put(web, "x", b"").status == 400
+    chunked = web.text("PUT", path("x"), {"Transfer-Encoding": "chunked", "Content-Length": None}) + b"1\r\nx\r\n0\r\n\r\n"
+    assert web.raw(chunked).status == 411
+    assert listed(web) == {}
+
+
+def test_names_stay_in_the_folder(site):
+    web = site.web("operator")
+    for bad in ("..", ".", ".hidden", "%2e%2e", "..%2fx", "a%2fb", "a%00b", "a%0ab", "a%5cb", "x" * 300, "%ff"):
+        answer = web.ask("PUT", "/api/uploads/" + bad, body=b"data")
+        assert answer.status in (400, 404, 405), (bad, answer)
+    assert sorted(os.listdir(site.keys["upload-directory"].parent)) == ["store"]
+    for good in ("ä ö & ?#%+.iso", "日本.iso", "-rf", "a'b\"c<script>", "x" * 200):
+        assert put(web, good, b"data" * 300).status == 201
+        assert good in listed(web)
+        assert web.insert("slot0", "upload:" + urllib.parse.quote(good, safe="")).status == 200
+        assert web.slot()["imageName"] == good
+        assert handle(site.uri()).pread(4, 4) == b"data"
+        assert web.eject("slot0").status == 200
+
+
+def test_room_is_bounded(site):
+    web = site.web("operator")
+    answer = put(web, "large", b"x", 0, 17 << 20)
+    assert answer.status == 413 and answer.error
+    assert put(web, "one", b"x", 0, 10 << 20).status == 200
+    answer = put(web, "two", b"x", 0, 10 << 20)
+    assert answer.status == 507 and answer.error
+    assert web.ask("DELETE", path("one")).status in (200, 204)
+    assert put(web, "two", b"x", 0, 10 << 20).status == 200
+
+
+def test_what_arrived_of_a_cut_piece_stays(site):
+    web = site.web("operator")
+    text = web.text("PUT", path("disk.iso"), {"Content-Length": str(len(IMAGE))})
+    wire = web.connect()
+    wire.sendall(text + IMAGE[:1_500_000])
+    wait_for(lambda: (offset(web, "disk.iso") or 0) > 0, "a part to be stored")
+    assert put(web, "disk.iso", b"x", 1_500_000, len(IMAGE)).status == 409  # somebody writes it
+    wire.cut()
+    wait_piece_end(web, "disk.iso")
+    at = offset(web, "disk.iso")
+    assert 0 < at <= 1_500_000
+    answer = put(web, "disk.iso", IMAGE[at:], at, len(IMAGE))
+    assert answer.status == 201 and listed(web)["disk.iso"]["sha256"] == DIGEST
+
+
+def test_an_upload_goes_on_after_a_crash(new_site, folder):
+    site = new_site(keys={"upload-directory": folder / "store"})
+    web = site.web("admin")
+    assert put(web, "disk.iso", IMAGE[:1_000_000], 0, len(IMAGE)).status == 200
+    text = web.text("PUT", path("disk.iso"), {"Content-Range": f"bytes 1000000-{len(IMAGE) - 1}/{len(IMAGE)}",
+                                              "Content-Length": str(len(IMAGE) - 1_000_000)})
+    wire = web.connect()
+    wire.sendall(text + IMAGE[1_000_000:2_000_000])
+    wait_for(lambda: offset(web, "disk.iso") > 1_000_000, "a part to be stored")
+    site.daemon.kill()
+    wire.cut()
+    site.daemon = Daemon(site.folder, config=site.config())
+    site.pages.clear()
+    web = site.web("admin")
+    at = offset(web, "disk.iso")
+    assert 1_000_000 <= at <= 2_000_000
+    answer = put(web, "disk.iso", IMAGE[at:], at, len(IMAGE))
+    assert answer.status == 201 and answer.json()["sha256"] == DIGEST
+    assert web.insert("slot0", "upload:disk.iso").status == 200 and read_back(site) == DIGEST
+
+
+def test_who_only_reads_changes_nothing(site):
+    assert put(site.web("operator"), "disk.iso", b"data").status == 201
+    web = site.web("reader")
+    assert "disk.iso" in listed(web) and offset(web, "disk.iso") == 4
+    assert put(web, "new.iso", b"data").status == 403
+    assert web.ask("DELETE", path("disk.iso")).status == 403
+    assert "disk.iso" in listed(web) and "new.iso" not in listed(web)
+
+
+def test_changes_need_the_csrf_token(site):
+    web = site.web("operator")
+    web.csrf = None
+    assert put(web, "disk.iso", b"data").status == 403
+    assert web.ask("DELETE", path("disk.iso")).status == 403
+    assert listed(web) == {}
+
+
+def test_without_a_folder_there_are_no_uploads(new_site):
+    web = new_site().web("admin")
+    assert web.get("/api/uploads").status == 404 and "upload-directory" in web.get("/api/uploads").error
+    assert put(web, "x", b"data").status == 404
