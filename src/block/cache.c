@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "block/cache_image.h"
 
+#define CACHE_ASIDE 32
+
 struct cache *cache_new(uint64_t limit, uint64_t image_minimum)
 {
     struct cache *cache = mem_alloc(sizeof *cache);
@@ -229,9 +231,10 @@ static bool evict_one(struct cache *cache, bool spare)
     return true;
 }
 
+/* A part of the limit is left for what the heap takes beside all that is counted. */
 static uint64_t cache_used(const struct cache *cache)
 {
-    return cache->budget.live + cache->fetching + cache->overhead;
+    return cache->budget.live + cache->fetching + cache->overhead + cache->limit / CACHE_ASIDE;
 }
 
 bool cache_make_room(struct cache *cache, uint64_t length)
