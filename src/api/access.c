@@ -6,7 +6,6 @@
 #include <strings.h>
 
 #include "api/web_internal.h"
-#include "auth/audit.h"
 #include "base/text.h"
 #include "net/websocket.h"
 

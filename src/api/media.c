@@ -76,10 +76,9 @@ static void hang_up(struct stream *stream, enum browser_end end, const char *rea
     static const char *const words[] = {
         [BROWSER_EJECTED] = "ejected",
         [BROWSER_STOPPING] = "the daemon stops",
-        [BROWSER_REFUSED] = NULL,
     };
-    const char *standard = end <= BROWSER_STOPPING ? words[end] : NULL;
-    websocket_close(stream, codes[end], *reason ? reason : standard ? standard : "");
+    const char *standard = words[end] ? words[end] : "";
+    websocket_close(stream, codes[end], *reason ? reason : standard);
 }
 
 /* A page that is left or loaded anew says 1001, and comes back; a script that ends it

@@ -8,9 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define WHO          "web"
-#define AUTH_VERIFY  2 /* passwords at a time: up to 16 MiB each */
-#define UPLOADS_MAX  64
+#define WHO "web"
 
 bool web_is_wanted(const struct config *config, int activation_fds)
 {
@@ -56,7 +54,6 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
     struct users_options users = {.path = path};
     struct auth_options auth = AUTH_OPTIONS_DEFAULT;
     struct sessions_options sessions = {.idle_ms = config->session_idle_ms, .age_ms = config->session_age_ms};
-    auth.parallel = AUTH_VERIFY;
     web->users = users_new(web->loop, &users, error);
     if (web->users) {
         web->auth = auth_new(web->loop, web->users, &auth);
@@ -84,7 +81,6 @@ static bool open_store(struct web *web, const struct config_web *config, char er
         .directory = config->upload_directory,
         .max_bytes = config->upload_size,
         .keep_free = config->upload_free,
-        .max_count = UPLOADS_MAX,
     };
     web->store = store_new(web->loop, &options, error);
     if (web->store)
