@@ -92,11 +92,11 @@ static void admit(struct access_request *access, const char *user, enum auth_rol
 }
 
 /* Cookies and certificates go along by themselves, from whatever page a request comes. */
-static bool is_foreign(struct access_request *access)
+bool access_refuse_foreign(const struct web *web, struct http_request *request)
 {
-    if (is_safe(access->request) || access_origin_allowed(access->web, access->request))
+    if (is_safe(request) || access_origin_allowed(web, request))
         return false;
-    api_reply_error(access->request, 403, "The request comes from a page of another site.");
+    api_reply_error(request, 403, "The request comes from a page of another site.");
     return true;
 }
 
@@ -203,7 +203,7 @@ void access_check(struct web *web, struct http_request *request, bool cookies, a
 {
     struct access_request access = {.web = web, .request = request, .done = done};
     access_peer(request, access.peer);
-    if (is_foreign(&access) || by_token(&access) || (cookies && by_cookie(&access)) || by_basic(&access) ||
+    if (access_refuse_foreign(web, request) || by_token(&access) || (cookies && by_cookie(&access)) || by_basic(&access) ||
         by_certificate(&access))
         return;
     api_reply_unauthorized(request, "Log in first.");

@@ -94,10 +94,8 @@ static void on_body(struct http_request *request, const uint8_t *data, size_t le
 
 static void log_in(struct web *web, struct http_request *request)
 {
-    if (!access_origin_allowed(web, request)) {
-        api_reply_error(request, 403, "The request comes from a page of another site.");
+    if (access_refuse_foreign(web, request))
         return;
-    }
     struct login *login = mem_alloc(sizeof *login);
     login->web = web;
     login->request = request;

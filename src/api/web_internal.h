@@ -96,6 +96,8 @@ bool access_still_allowed(const struct web *web, const char *name, enum auth_rol
 /* The token of the page's cookie, which is no session yet; false: there is none. */
 bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
 bool access_origin_allowed(const struct web *web, const struct http_request *request);
+/* Answers 403 to a request for a change that comes from another site's page; false: it does not. */
+bool access_refuse_foreign(const struct web *web, struct http_request *request);
 /* The peer's address without the port. */
 void access_peer(const struct http_request *request, char peer[WEB_PEER_MAX]);
 
