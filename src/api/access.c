@@ -15,7 +15,7 @@
 struct access_request {
     struct web *web;
     struct http_request *request; /* NULL: it is gone */
-    access_done *done;
+    const struct access_door *door;
     struct auth_check check;
     char peer[WEB_PEER_MAX];
 };
@@ -44,27 +44,44 @@ static bool is_safe(const struct http_request *request)
 
 /* --- answers --- */
 
-static void unauthorized(struct http_request *request, const char *words)
+static const char wrong_password[] = "Wrong user or password.";
+
+void access_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24])
 {
-    /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
-    http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
-    api_reply_error(request, 401, "%s", words);
+    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
+    snprintf(seconds, 24, "%llu", (unsigned long long)wait);
+    http_add_field(request, "Retry-After", seconds);
 }
 
-void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
+void access_refuse_page(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
 {
     char seconds[24];
+    (void)web;
     if (status == -EACCES) {
-        unauthorized(request, "Wrong user or password.");
+        /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
+        http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
+        api_reply_error(request, 401, "%s", words);
         return;
     }
-    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
-    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)wait);
-    http_add_field(request, "Retry-After", seconds);
+    if (status == -EPERM) {
+        api_reply_error(request, 403, "%s", words);
+        return;
+    }
+    access_retry_after(request, status, retry_ms, seconds);
     if (status == -EAGAIN)
         api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
     else
         api_reply_error(request, 503, "Too many logins at a time: try again.");
+}
+
+void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
+{
+    access_refuse_page(NULL, request, status, retry_ms, wrong_password);
+}
+
+static void refuse(struct access_request *access, int status, const char *words)
+{
+    access->door->refuse(access->web, access->request, status, 0, words);
 }
 
 /* --- the page's cookie --- */
@@ -90,7 +107,7 @@ bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
 static void admit(struct access_request *access, const char *user, enum auth_role role, struct session *session)
 {
     struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
-    access->done(access->web, access->request, &caller);
+    access->door->done(access->web, access->request, &caller);
 }
 
 /* Cookies and certificates go along by themselves, from whatever page a request comes. */
@@ -98,7 +115,7 @@ static bool is_foreign(struct access_request *access)
 {
     if (is_safe(access->request) || access_origin_allowed(access->web, access->request))
         return false;
-    api_reply_error(access->request, 403, "The request comes from a page of another site.");
+    refuse(access, -EPERM, "The request comes from a page of another site.");
     return true;
 }
 
@@ -119,7 +136,7 @@ static bool by_token(struct access_request *access)
     if (session)
         admit(access, session->user, session->role, session);
     else if (token)
-        unauthorized(access->request, "The session is not known, or has ended.");
+        refuse(access, -EACCES, "The session is not known, or has ended.");
     return token;
 }
 
@@ -135,7 +152,7 @@ static bool by_cookie(struct access_request *access)
     if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))
         admit(access, session->user, session->role, session);
     else
-        api_reply_error(access->request, 403, "The CSRF token is missing or wrong: load the page again.");
+        refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
     return true;
 }
 
@@ -158,7 +175,7 @@ static void on_verified(struct auth_check *check)
         if (check->status == 0)
             admit(access, check->user, check->role, NULL);
         else
-            access_refuse(request, check->status, check->retry_ms);
+            access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
     }
     mem_free(access);
 }
@@ -184,7 +201,7 @@ static bool by_basic(struct access_request *access)
     if (!field || strncasecmp(field, "Basic ", 6) != 0)
         return false;
     if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
-        unauthorized(access->request, "The Authorization field is not Basic as it should be.");
+        refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
         return true;
     }
     struct access_request *waiting = mem_alloc(sizeof *waiting);
@@ -201,12 +218,12 @@ static bool by_basic(struct access_request *access)
     return true;
 }
 
-void access_check(struct web *web, struct http_request *request, bool cookies, access_done *done)
+void access_check(struct web *web, struct http_request *request, const struct access_door *door)
 {
-    struct access_request access = {.web = web, .request = request, .done = done};
+    struct access_request access = {.web = web, .request = request, .door = door};
     access_peer(request, access.peer);
-    if (is_foreign(&access) || by_token(&access) || (cookies && by_cookie(&access)) || by_basic(&access) ||
+    if (is_foreign(&access) || by_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) ||
         by_certificate(&access))
         return;
-    unauthorized(request, "Log in first.");
+    refuse(&access, -EACCES, "Log in first.");
 }
