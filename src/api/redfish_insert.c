@@ -85,7 +85,7 @@ static const struct reason {
 
 static void refuse_change(struct redfish_call *call, int status, const char *words)
 {
-    static const struct reason other = {0, 500, "ImageNotUsable", "Image"};
+    static const struct reason other = {0, 500, "InsertFailed", NULL};
     const struct reason *reason = &other;
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (reasons[i].error == -status)

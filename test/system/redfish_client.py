@@ -4,9 +4,12 @@ import http.client
 import json
 import re
 import ssl
+import shutil
 import subprocess
 
-from conftest import binary
+import pytest
+
+from conftest import Daemon, binary
 
 PASSWORDS = {"admin": "admin-password", "operator": "operator-password", "reader": "reader-password"}
 ROLES = {"admin": "Administrator", "operator": "Operator", "reader": "ReadOnly"}
@@ -89,3 +92,40 @@ class Client:
 
     def slot(self, index=0):
         return self.get(f"{MEDIA}/Slot_{index}").json
+
+
+# --- fixtures, for the tests that import them ---
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory):
+    path = tmp_path_factory.mktemp("redfish") / "users"
+    make_users(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(users, tmp_path_factory, certificates):
+    """One for all tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("np")
+    shutil.copy(users, folder / "users")
+    d = Daemon(folder, *arguments(folder / "users", f"http.ca-file={certificates}/ca.pem"))
+    yield d
+    d.stop()
+
+
+@pytest.fixture
+def own(daemon, users, folder, ca):
+    """One for a test that changes more than the media."""
+    def start(*more):
+        shutil.copy(users, folder / "users")
+        return daemon(*arguments(folder / "users", ca, *more))
+    return start
+
+
+@pytest.fixture
+def admin(service):
+    client = Client(service, "admin")
+    yield client
+    for slot in ("Slot_0", "Slot_1"):
+        assert client.post(EJECT.replace("Slot_0", slot)).status == 204

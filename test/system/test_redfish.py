@@ -1,50 +1,17 @@
 """The Redfish service: its resources, who may do what, and the protocol around them."""
 import re
-import shutil
 
 import pytest
 
-from conftest import Daemon, wait_for
-from redfish_client import (ACCOUNTS, EJECT, INSERT, MEDIA, PASSWORDS, ROLES, SESSIONS, SLOT, Client, arguments, make_users)
+from conftest import wait_for
+from redfish_client import (ACCOUNTS, EJECT, INSERT, MEDIA, PASSWORDS, ROLES, SESSIONS, SLOT, Client, admin, own, service,
+                            users) # the last four are fixtures
 
 PUBLIC = ["/redfish", "/redfish/v1/", "/redfish/v1/odata", "/redfish/v1/$metadata"]
 READABLE = ["/redfish/v1/JsonSchemas", "/redfish/v1/JsonSchemas/VirtualMedia.v1_6_0", "/redfish/v1/SessionService", SESSIONS,
             "/redfish/v1/AccountService", ACCOUNTS, "/redfish/v1/AccountService/Roles",
             "/redfish/v1/AccountService/Roles/Operator", "/redfish/v1/Systems", "/redfish/v1/Systems/system",
             "/redfish/v1/Managers", "/redfish/v1/Managers/bmc", MEDIA, SLOT]
-
-
-@pytest.fixture(scope="module")
-def users(tmp_path_factory):
-    path = tmp_path_factory.mktemp("redfish") / "users"
-    make_users(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def service(users, tmp_path_factory, certificates):
-    """One for all tests that leave it as it was."""
-    folder = tmp_path_factory.mktemp("np")
-    shutil.copy(users, folder / "users")
-    d = Daemon(folder, *arguments(folder / "users", f"http.ca-file={certificates}/ca.pem"))
-    yield d
-    d.stop()
-
-
-@pytest.fixture
-def own(daemon, users, folder, ca):
-    """One for a test that changes accounts."""
-    def start(*more):
-        shutil.copy(users, folder / "users")
-        return daemon(*arguments(folder / "users", ca, *more))
-    return start
-
-
-@pytest.fixture
-def admin(service):
-    client = Client(service, "admin")
-    yield client
-    client.post(EJECT)
 
 
 # --- resources ---
