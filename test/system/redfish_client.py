@@ -55,11 +55,11 @@ class Answer:
 
 
 class Client:
-    def __init__(self, daemon, user=None, token=None):
+    def __init__(self, daemon, user=None, password=None, token=None):
         self.port = port_of(daemon)
         self.always = {}
         if user:
-            word = base64.b64encode(f"{user}:{PASSWORDS[user]}".encode()).decode()
+            word = base64.b64encode(f"{user}:{password or PASSWORDS[user]}".encode()).decode()
             self.always["Authorization"] = f"Basic {word}"
         if token:
             self.always["X-Auth-Token"] = token

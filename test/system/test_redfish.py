@@ -221,8 +221,7 @@ def test_an_account_from_its_beginning_to_its_end(own):
     admin = Client(d, "admin")
     made = admin.post(ACCOUNTS, {"UserName": "new", "Password": "new-password", "RoleId": "ReadOnly"})
     assert made.status == 201 and made.headers["Location"] == f"{ACCOUNTS}/new" and made.json["Password"] is None
-    PASSWORDS["new"] = "new-password"
-    new = Client(d, "new")
+    new = Client(d, "new", "new-password")
     assert new.get(SLOT).status == 200 and new.post(EJECT).status == 403
     assert admin.post(ACCOUNTS, {"UserName": "new", "Password": "new-password", "RoleId": "ReadOnly"}).ids == [
         "ResourceAlreadyExists"]
@@ -233,9 +232,8 @@ def test_an_account_from_its_beginning_to_its_end(own):
     assert new.post(EJECT).status == 204
     assert new.patch(f"{ACCOUNTS}/new", {"Password": "newer-password"}).status == 200
     assert new.get(SLOT).status == 401
-    PASSWORDS["new"] = "newer-password"
-    new = Client(d, "new")
-    token = log_in(Client(d), "new").headers["X-Auth-Token"]
+    new = Client(d, "new", "newer-password")
+    token = log_in(Client(d), "new", "newer-password").headers["X-Auth-Token"]
     assert Client(d, token=token).get(SLOT).status == 200
     assert admin.patch(f"{ACCOUNTS}/new", {"Enabled": False}).json["Enabled"] is False
     wait_for(lambda: Client(d, token=token).get(SLOT).status == 401, "the session's end", 1)
