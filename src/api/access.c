@@ -46,7 +46,8 @@ static bool is_safe(const struct http_request *request)
 
 static const char wrong_password[] = "Wrong user or password.";
 
-void access_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24])
+/* For -EAGAIN and -EBUSY; `seconds` gets its value. */
+static void add_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24])
 {
     uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
     snprintf(seconds, 24, "%llu", (unsigned long long)wait);
@@ -67,7 +68,7 @@ void access_refuse_page(struct web *web, struct http_request *request, int statu
         api_reply_error(request, 403, "%s", words);
         return;
     }
-    access_retry_after(request, status, retry_ms, seconds);
+    add_retry_after(request, status, retry_ms, seconds);
     if (status == -EAGAIN)
         api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
     else

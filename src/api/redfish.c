@@ -191,8 +191,8 @@ static void on_body(struct http_request *request, const uint8_t *data, size_t le
     struct redfish_call *call = request->owner;
     bool nothing = length == 0 && call->route->action; /* some clients send no "{}" */
     json_t *body = nothing ? json_object() : api_parse_json(data, length);
-    redfish_change *change = call->route->post && strcmp(request->method, "POST") == 0 ? call->route->post
-                                                                                      : call->route->patch;
+    redfish_change *change =
+        call->route->post && strcmp(request->method, "POST") == 0 ? call->route->post : call->route->patch;
     if (!is_still_allowed(call)) {
         redfish_login_failed(call, -EACCES, 0, "The session has ended, or its account has changed.");
     } else if (!body) {

@@ -97,8 +97,9 @@ static void refuse(struct redfish_call *call)
     const struct users_request *change = &call->change;
     switch (-change->status) {
     case EEXIST:
-        redfish_fail(call, 400,
-                     redfish_message("ResourceAlreadyExists", "UserName", "ManagerAccount", "UserName", call->id, NULL));
+        redfish_fail(
+            call, 400,
+            redfish_message("ResourceAlreadyExists", "UserName", "ManagerAccount", "UserName", call->id, NULL));
         break;
     case ENOENT:
         redfish_not_found(call);
@@ -172,9 +173,9 @@ static bool read_role(struct redfish_call *call, const json_t *body, int *role)
 }
 
 static const struct redfish_property new_properties[] = {
-    {"UserName", REDFISH_TEXT},      {"Password", REDFISH_TEXT},       {"RoleId", REDFISH_TEXT},
-    {"Enabled", REDFISH_FLAG},       {"Name", REDFISH_IGNORED},        {"Description", REDFISH_IGNORED},
-    {"Locked", REDFISH_IGNORED},     {"AccountTypes", REDFISH_IGNORED}, {NULL, REDFISH_IGNORED},
+    {"UserName", REDFISH_TEXT},  {"Password", REDFISH_TEXT},        {"RoleId", REDFISH_TEXT},
+    {"Enabled", REDFISH_FLAG},   {"Name", REDFISH_IGNORED},         {"Description", REDFISH_IGNORED},
+    {"Locked", REDFISH_IGNORED}, {"AccountTypes", REDFISH_IGNORED}, {NULL, REDFISH_IGNORED},
 };
 
 static const char *missing(const json_t *body)
@@ -197,27 +198,22 @@ void redfish_accounts_post(struct redfish_call *call, json_t *body)
     } else if (!user_name_valid(name)) {
         char shown[64];
         redfish_show("UserName", json_object_get(body, "UserName"), shown);
-        redfish_fail(call, 400,
-                     redfish_resolve(redfish_message("PropertyValueIncorrect", "UserName", "UserName", shown, NULL),
-                                     "Use 1 to 64 of letters, digits, '.', '_', '-' and '@', a letter, digit or '_' first."));
+        redfish_fail(
+            call, 400,
+            redfish_resolve(redfish_message("PropertyValueIncorrect", "UserName", "UserName", shown, NULL),
+                            "Use 1 to 64 of letters, digits, '.', '_', '-' and '@', a letter, digit or '_' first."));
     } else if (read_role(call, body, &role)) {
         snprintf(call->id, sizeof call->id, "%s", name);
-        start(call, USERS_ADD, json_string_value(json_object_get(body, "Password")), role, redfish_flag(body, "Enabled"));
+        start(call, USERS_ADD, json_string_value(json_object_get(body, "Password")), role,
+              redfish_flag(body, "Enabled"));
     }
 }
 
 static const struct redfish_property account_properties[] = {
-    {"Password", REDFISH_TEXT},
-    {"RoleId", REDFISH_TEXT},
-    {"Enabled", REDFISH_FLAG},
-    {"UserName", REDFISH_READ_ONLY},
-    {"Locked", REDFISH_READ_ONLY},
-    {"PasswordChangeRequired", REDFISH_READ_ONLY},
-    {"AccountTypes", REDFISH_READ_ONLY},
-    {"Id", REDFISH_READ_ONLY},
-    {"Name", REDFISH_READ_ONLY},
-    {"Links", REDFISH_READ_ONLY},
-    {NULL, REDFISH_IGNORED},
+    {"Password", REDFISH_TEXT},          {"RoleId", REDFISH_TEXT},      {"Enabled", REDFISH_FLAG},
+    {"UserName", REDFISH_READ_ONLY},     {"Locked", REDFISH_READ_ONLY}, {"PasswordChangeRequired", REDFISH_READ_ONLY},
+    {"AccountTypes", REDFISH_READ_ONLY}, {"Id", REDFISH_READ_ONLY},     {"Name", REDFISH_READ_ONLY},
+    {"Links", REDFISH_READ_ONLY},        {NULL, REDFISH_IGNORED},
 };
 
 void redfish_account_patch(struct redfish_call *call, json_t *body)
@@ -227,7 +223,8 @@ void redfish_account_patch(struct redfish_call *call, json_t *body)
     if (more && !auth_allows(call->role, AUTH_CONFIGURE_USERS))
         redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
     else if (redfish_check(call, body, account_properties) && read_role(call, body, &role))
-        start(call, USERS_SET, json_string_value(json_object_get(body, "Password")), role, redfish_flag(body, "Enabled"));
+        start(call, USERS_SET, json_string_value(json_object_get(body, "Password")), role,
+              redfish_flag(body, "Enabled"));
 }
 
 void redfish_account_delete(struct redfish_call *call)

@@ -184,7 +184,7 @@ void redfish_fail_later(struct redfish_call *call, unsigned status, uint64_t ret
 
 void redfish_not_found(struct redfish_call *call)
 {
-    const char *type = call->route->type == TYPE_NONE ? redfish_type_name(TYPE_VIRTUAL_MEDIA)
-                                                      : redfish_type_name(call->route->type);
+    const char *type =
+        call->route->type == TYPE_NONE ? redfish_type_name(TYPE_VIRTUAL_MEDIA) : redfish_type_name(call->route->type);
     redfish_fail(call, 404, redfish_message("ResourceNotFound", NULL, type, call->id, NULL));
 }

@@ -88,9 +88,8 @@ bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish
     struct findings found = {.messages = json_array()};
     const char *name;
     json_t *value;
-    json_object_foreach (body, name, value)
-        if (!strchr(name, '@')) /* annotations are read by nobody */
-            look_at(call, name, value, find(properties, name), &found);
+    json_object_foreach(body, name, value) if (!strchr(name, '@')) /* annotations are read by nobody */
+        look_at(call, name, value, find(properties, name), &found);
     if (json_array_size(found.messages) > 0 && !is_partly_done(call, &found)) {
         redfish_fail(call, 400, found.messages);
         return false;

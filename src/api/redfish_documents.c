@@ -6,7 +6,7 @@
 #include "base/text.h"
 
 #define METADATA_MAX 16384
-#define SCHEMAS_URL "http://redfish.dmtf.org/schemas/v1/"
+#define SCHEMAS_URL  "http://redfish.dmtf.org/schemas/v1/"
 
 static const char *const children[] = {"Systems", "Managers", "SessionService", "AccountService", "JsonSchemas"};
 #define CHILDREN (sizeof children / sizeof *children)
@@ -18,10 +18,10 @@ void redfish_versions(struct redfish_call *call)
 
 static json_t *features(void)
 {
-    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:{s:b, s:b, s:b, s:b}, s:{s:b, s:b}}", "ExcerptQuery", 0, "FilterQuery", 0,
-                     "MultipleHTTPRequests", 1, "OnlyMemberQuery", 0, "SelectQuery", 1, "TopSkipQuery", 1, "ExpandQuery",
-                     "ExpandAll", 0, "Levels", 0, "Links", 0, "NoLinks", 0, "DeepOperations", "DeepPATCH", 0, "DeepPOST",
-                     0);
+    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:{s:b, s:b, s:b, s:b}, s:{s:b, s:b}}", "ExcerptQuery", 0,
+                     "FilterQuery", 0, "MultipleHTTPRequests", 1, "OnlyMemberQuery", 0, "SelectQuery", 1,
+                     "TopSkipQuery", 1, "ExpandQuery", "ExpandAll", 0, "Levels", 0, "Links", 0, "NoLinks", 0,
+                     "DeepOperations", "DeepPATCH", 0, "DeepPOST", 0);
 }
 
 json_t *redfish_root(struct redfish_call *call)
@@ -47,9 +47,11 @@ void redfish_odata(struct redfish_call *call)
     json_t *list = json_pack("[{s:s, s:s, s:s}]", "name", "Service", "kind", "Singleton", "url", REDFISH_ROOT "/");
     for (size_t i = 0; i < CHILDREN; i++) {
         snprintf(path, sizeof path, REDFISH_ROOT "/%s", children[i]);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", children[i], "kind", "Singleton", "url", path));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s}", "name", children[i], "kind", "Singleton", "url", path));
     }
-    json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", "Sessions", "kind", "Singleton", "url", REDFISH_SESSIONS));
+    json_array_append_new(
+        list, json_pack("{s:s, s:s, s:s}", "name", "Sessions", "kind", "Singleton", "url", REDFISH_SESSIONS));
     redfish_reply_json(call, 200, json_pack("{s:s, s:o}", "@odata.context", REDFISH_ROOT "/$metadata", "value", list));
 }
 

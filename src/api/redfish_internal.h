@@ -70,7 +70,7 @@ struct redfish_route {
     unsigned reading; /* privileges */
     redfish_get *get;
     void (*volatiles)(struct redfish_call *call, json_t *resource); /* adds what the ETag does not tell */
-    void (*document)(struct redfish_call *call); /* in place of get: what is no resource */
+    void (*document)(struct redfish_call *call);                    /* in place of get: what is no resource */
     unsigned changing;
     redfish_change *post, *patch;
     void (*remove)(struct redfish_call *call);
@@ -143,7 +143,14 @@ void redfish_show(const char *property, const json_t *value, char text[64]);
 
 /* --- redfish_body.c --- */
 
-enum redfish_kind { REDFISH_TEXT, REDFISH_FLAG, REDFISH_TEXT_OR_NULL, REDFISH_FLAG_OR_NULL, REDFISH_READ_ONLY, REDFISH_IGNORED };
+enum redfish_kind {
+    REDFISH_TEXT,
+    REDFISH_FLAG,
+    REDFISH_TEXT_OR_NULL,
+    REDFISH_FLAG_OR_NULL,
+    REDFISH_READ_ONLY,
+    REDFISH_IGNORED
+};
 
 struct redfish_property {
     const char *name; /* NULL: the end */

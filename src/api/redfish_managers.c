@@ -20,8 +20,8 @@ static void make_uuid(const char *machine, const char *use, char uuid[37])
     secret_digest(text, d);
     d[6] = (unsigned char)((d[6] & 0x0f) | 0x80); /* RFC 9562: version 8, made in a way of one's own */
     d[8] = (unsigned char)((d[8] & 0x3f) | 0x80);
-    snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2], d[3], d[4],
-             d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
+    snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2], d[3],
+             d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
 }
 
 static bool read_machine_id(char id[33])
@@ -74,8 +74,9 @@ json_t *redfish_system(struct redfish_call *call)
     json_object_set_new(system, "PowerState", json_null());
     json_object_set_new(system, "Boot", json_object());
     json_object_set_new(system, "VirtualMedia", redfish_link(REDFISH_MEDIA));
-    json_object_set_new(system, "Links",
-                        json_pack("{s:i, s:[o]}", "ManagedBy@odata.count", 1, "ManagedBy", redfish_link(REDFISH_MANAGER)));
+    json_object_set_new(
+        system, "Links",
+        json_pack("{s:i, s:[o]}", "ManagedBy@odata.count", 1, "ManagedBy", redfish_link(REDFISH_MANAGER)));
     json_object_set_new(system, "Actions", json_object());
     return system;
 }

@@ -104,8 +104,8 @@ static json_t *status_of(const struct slot_status *s)
     if (*s->error) {
         json_t *message = redfish_message("MediumFailed", NULL, s->error, NULL);
         json_array_append_new(conditions,
-                              json_pack("{s:O, s:O, s:O, s:s}", "MessageId", json_object_get(message, "MessageId"), "Message",
-                                        json_object_get(message, "Message"), "MessageArgs",
+                              json_pack("{s:O, s:O, s:O, s:s}", "MessageId", json_object_get(message, "MessageId"),
+                                        "Message", json_object_get(message, "Message"), "MessageArgs",
                                         json_object_get(message, "MessageArgs"), "Severity", "Warning"));
         json_decref(message);
     }
@@ -138,10 +138,10 @@ static json_t *oem(const struct redfish_call *call, const struct slot_status *s)
 {
     char websocket[32];
     snprintf(websocket, sizeof websocket, "/nbd/%u", s->index);
-    return json_pack("{s:{s:s, s:s, s:s}, s:{s:s, s:s, s:I}}", "OpenBMC", "@odata.type", "#OpenBMCVirtualMedia.v1_0_0.VirtualMedia",
-                     "@odata.id", call->path, "WebSocketEndpoint", websocket, "NbdProxy", "@odata.type",
-                     "#NbdProxyVirtualMedia.v1_0_0.VirtualMedia", "State", slot_state_name(s->state), "SizeBytes",
-                     (json_int_t)s->size);
+    return json_pack("{s:{s:s, s:s, s:s}, s:{s:s, s:s, s:I}}", "OpenBMC", "@odata.type",
+                     "#OpenBMCVirtualMedia.v1_0_0.VirtualMedia", "@odata.id", call->path, "WebSocketEndpoint",
+                     websocket, "NbdProxy", "@odata.type", "#NbdProxyVirtualMedia.v1_0_0.VirtualMedia", "State",
+                     slot_state_name(s->state), "SizeBytes", (json_int_t)s->size);
 }
 
 json_t *redfish_media(struct redfish_call *call)
@@ -152,7 +152,8 @@ json_t *redfish_media(struct redfish_call *call)
         return NULL;
     slot_get_status(slot, &s);
     json_t *media = redfish_resource(TYPE_VIRTUAL_MEDIA, call->path, call->id, s.name);
-    json_object_set_new(media, "Description", json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
+    json_object_set_new(media, "Description",
+                        json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
     json_object_set_new(media, "MediaTypes", media_types(s.media));
     add_image(call, media, &s);
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocols(call, &s));

@@ -9,32 +9,37 @@
 #include "api/redfish_internal.h"
 #include "base/text.h"
 
-#define BASE "Base.1.18."
-#define OWN "NbdProxy.1.0."
+#define BASE          "Base.1.18."
+#define OWN           "NbdProxy.1.0."
 #define ARGUMENTS_MAX 3
-#define MESSAGE_MAX 2048
-#define RESUBMIT "Correct the request body and send the request again."
+#define MESSAGE_MAX   2048
+#define RESUBMIT      "Correct the request body and send the request again."
 
 static const struct entry {
     const char *registry, *key, *severity;
     const char *text; /* %1 to %3: the arguments */
     const char *resolution;
 } entries[] = {
-    {BASE, "ActionParameterMissing", "Critical", "The action %1 requires the parameter %2 to be present in the request body.",
+    {BASE, "ActionParameterMissing", "Critical",
+     "The action %1 requires the parameter %2 to be present in the request body.",
      "Send the request again with the parameter."},
-    {BASE, "ActionParameterNotSupported", "Warning", "The parameter %1 for the action %2 is not supported on the target resource.",
+    {BASE, "ActionParameterNotSupported", "Warning",
+     "The parameter %1 for the action %2 is not supported on the target resource.",
      "Send the request again without the parameter."},
     {BASE, "ActionParameterUnknown", "Warning", "The action %1 was submitted with the invalid parameter %2.",
      "Send the request again without the parameter."},
     {BASE, "ActionParameterValueConflict", "Warning",
-     "The parameter '%1' with the requested value of '%2' does not meet the constraints of the implementation.", RESUBMIT},
+     "The parameter '%1' with the requested value of '%2' does not meet the constraints of the implementation.",
+     RESUBMIT},
     {BASE, "ActionParameterValueFormatError", "Warning",
-     "The value '%1' for the parameter %2 in the action %3 is of a different format than the parameter can accept.", RESUBMIT},
+     "The value '%1' for the parameter %2 in the action %3 is of a different format than the parameter can accept.",
+     RESUBMIT},
     {BASE, "ActionParameterValueNotInList", "Warning",
      "The value '%1' for the parameter %2 in the action %3 is not in the list of acceptable values.",
      "Choose one of the values that the resource lists as allowable, or leave the parameter out."},
     {BASE, "ActionParameterValueTypeError", "Warning",
-     "The value '%1' for the parameter %2 in the action %3 is of a different type than the parameter can accept.", RESUBMIT},
+     "The value '%1' for the parameter %2 in the action %3 is of a different type than the parameter can accept.",
+     RESUBMIT},
     {BASE, "CreateLimitReachedForResource", "Critical",
      "The create operation failed because the resource has reached the limit of possible resources.",
      "Delete resources that are no longer needed."},
@@ -42,7 +47,8 @@ static const struct entry {
      "The request body submitted contained an empty JSON object and the service is unable to process it.", RESUBMIT},
     {BASE, "HeaderInvalid", "Critical", "Header '%1' is invalid.", "Send the request again with a valid header."},
     {BASE, "InsufficientPrivilege", "Critical",
-     "There are insufficient privileges for the account or credentials associated with the current session to perform the "
+     "There are insufficient privileges for the account or credentials associated with the current session to perform "
+     "the "
      "requested operation.",
      "Log in as somebody whose role allows it."},
     {BASE, "InternalError", "Critical",
@@ -58,16 +64,17 @@ static const struct entry {
      "Log in, or send a password with the request."},
     {BASE, "OperationNotAllowed", "Critical", "The HTTP method is not allowed on this resource.",
      "Use one of the methods that the field Allow names."},
-    {BASE, "PreconditionFailed", "Critical", "The ETag supplied did not match the ETag required to change this resource.",
-     "Read the resource again."},
-    {BASE, "PropertyMissing", "Warning",
-     "The property %1 is a required property and must be included in the request.", RESUBMIT},
+    {BASE, "PreconditionFailed", "Critical",
+     "The ETag supplied did not match the ETag required to change this resource.", "Read the resource again."},
+    {BASE, "PropertyMissing", "Warning", "The property %1 is a required property and must be included in the request.",
+     RESUBMIT},
     {BASE, "PropertyNotWritable", "Warning", "The property %1 is a read only property and cannot be assigned a value.",
      "Leave the property out."},
     {BASE, "PropertyUnknown", "Warning", "The property %1 is not in the list of valid properties for the resource.",
      "Leave the property out."},
     {BASE, "PropertyValueConflict", "Warning",
-     "The property '%1' could not be written because its value would conflict with the value of the '%2' property.", RESUBMIT},
+     "The property '%1' could not be written because its value would conflict with the value of the '%2' property.",
+     RESUBMIT},
     {BASE, "PropertyValueFormatError", "Warning",
      "The value '%1' for the property %2 is of a different format than the property can accept.", RESUBMIT},
     {BASE, "PropertyValueIncorrect", "Warning",
@@ -88,7 +95,8 @@ static const struct entry {
     {BASE, "QueryParameterValueError", "Warning", "The value for the parameter %1 is invalid.",
      "Correct the value of the query parameter."},
     {BASE, "ResourceAlreadyExists", "Critical",
-     "The requested resource of type %1 with the property %2 with the value '%3' already exists.", "Choose another value."},
+     "The requested resource of type %1 with the property %2 with the value '%3' already exists.",
+     "Choose another value."},
     {BASE, "ResourceAtUriUnauthorized", "Critical",
      "While accessing the resource at '%1', the service received an authorization error '%2'.",
      "Check the user's name and the password."},
@@ -102,7 +110,8 @@ static const struct entry {
     {BASE, "ServiceTemporarilyUnavailable", "Critical", "The service is temporarily unavailable.  Retry in %1 seconds.",
      "Wait for that time and try again."},
     {BASE, "SessionLimitExceeded", "Critical",
-     "The session establishment failed due to the number of simultaneous sessions exceeding the limit of the implementation.",
+     "The session establishment failed due to the number of simultaneous sessions exceeding the limit of the "
+     "implementation.",
      "End other sessions first."},
 
     {OWN, "ImageAccessDenied", "Warning", "The image's server does not let us read it: %1.",
@@ -114,8 +123,7 @@ static const struct entry {
     {OWN, "ImageNotFound", "Warning", "There is no such image: %1.", "Check the path of the URL."},
     {OWN, "ImageNotUsable", "Warning", "The image can't be used: %1.",
      "Check Image and the options that came with it, or use another image."},
-    {OWN, "ImageServerBusy", "Warning", "The image can't be read now: %1.",
-     "Try again later, or use another server."},
+    {OWN, "ImageServerBusy", "Warning", "The image can't be read now: %1.", "Try again later, or use another server."},
     {OWN, "ImageServerNotTrusted", "Warning", "The certificate of the image's server is not trusted: %1.",
      "Mend the certificate, set ca-file in the configuration of nbd-proxy, or set VerifyCertificate to false."},
     {OWN, "ImageServerUnreachable", "Warning", "The image's server can't be reached: %1.",
@@ -170,8 +178,8 @@ json_t *redfish_message(const char *key, const char *property, ...)
     va_end(rest);
     fill(entry->text, arguments, text);
     snprintf(id, sizeof id, "%s%s", entry->registry, entry->key);
-    json_t *message = json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}", "@odata.type", "#Message.v1_1_2.Message", "MessageId", id,
-                                "Message", api_text(text), "MessageArgs", list, "MessageSeverity", entry->severity,
+    json_t *message = json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}", "@odata.type", "#Message.v1_1_2.Message", "MessageId",
+                                id, "Message", api_text(text), "MessageArgs", list, "MessageSeverity", entry->severity,
                                 "Resolution", entry->resolution);
     if (property) {
         snprintf(pointer, sizeof pointer, "#/%s", property);

@@ -117,9 +117,9 @@ static void copy_property(json_t *to, json_t *from, const char *name)
     size_t length = strlen(name);
     const char *key;
     json_t *value;
-    json_object_foreach (from, key, value)
-        if (strncmp(key, name, length) == 0 && (key[length] == '\0' || key[length] == '@'))
-            json_object_set(to, key, value);
+    json_object_foreach(from, key,
+                        value) if (strncmp(key, name, length) == 0 && (key[length] == '\0' || key[length] == '@'))
+        json_object_set(to, key, value);
 }
 
 /* "A/B/C": C of B of A. */
@@ -146,9 +146,8 @@ json_t *redfish_query_select(const char *select, json_t *resource)
     char paths[REDFISH_SELECT_MAX], *rest;
     json_t *selected = json_object(), *value;
     const char *key;
-    json_object_foreach (resource, key, value)
-        if (*key == '@' || strcmp(key, "Members@odata.count") == 0)
-            json_object_set(selected, key, value);
+    json_object_foreach(resource, key, value) if (*key == '@' || strcmp(key, "Members@odata.count") == 0)
+        json_object_set(selected, key, value);
     snprintf(paths, sizeof paths, "%s", select);
     for (char *path = strtok_r(paths, ", ", &rest); path; path = strtok_r(NULL, ", ", &rest))
         copy_path(selected, resource, path);

@@ -11,7 +11,8 @@ json_t *redfish_session_service(struct redfish_call *call)
 {
     json_t *service = redfish_resource(TYPE_SESSION_SERVICE, call->path, "SessionService", "Session Service");
     json_object_set_new(service, "ServiceEnabled", json_true());
-    json_object_set_new(service, "SessionTimeout", json_integer((json_int_t)(call->web->config.web.session_idle_ms / 1000)));
+    json_object_set_new(service, "SessionTimeout",
+                        json_integer((json_int_t)(call->web->config.web.session_idle_ms / 1000)));
     json_object_set_new(service, "Sessions", redfish_link(REDFISH_SESSIONS));
     return service;
 }
@@ -129,7 +130,7 @@ static void cancel(struct redfish_call *call)
 }
 
 static const struct redfish_property login_properties[] = {
-    {"UserName", REDFISH_TEXT}, {"Password", REDFISH_TEXT},      {"SessionType", REDFISH_IGNORED},
+    {"UserName", REDFISH_TEXT},   {"Password", REDFISH_TEXT}, {"SessionType", REDFISH_IGNORED},
     {"Context", REDFISH_IGNORED}, {"Token", REDFISH_IGNORED}, {NULL, REDFISH_IGNORED},
 };
 

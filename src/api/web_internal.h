@@ -99,8 +99,6 @@ struct access_door {
  * known to ask; else `refuse`. */
 void access_check(struct web *web, struct http_request *request, const struct access_door *door);
 access_refusal access_refuse_page; /* in the words of /api */
-/* Retry-After for -EAGAIN and -EBUSY; `seconds` gets its value. */
-void access_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24]);
 /* The answer to a failed auth_verify(): 401, 429 or 503. */
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
 /* The token of the page's cookie, which is no session yet; false: there is none. */

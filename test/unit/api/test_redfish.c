@@ -34,7 +34,8 @@ static void tags_match_in_every_form_that_clients_send(void **state)
                                        "\"x\", \"0123456789abcdef\"",
                                        "\"x\",W/\"0123456789abcdef\" , \"y\""};
     static const char *const bad[] = {
-        "", "\"\"", "\"0123456789abcde\"", "\"0123456789abcdef0\"", "\"0123456789abcdef", "W/", ",,,", "\"**\"", "\"", "**"};
+        "",   "\"\"", "\"0123456789abcde\"", "\"0123456789abcdef0\"", "\"0123456789abcdef", "W/", ",,,", "\"**\"",
+        "\"", "**"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(redfish_etag_listed(good[i], etag));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -76,7 +77,8 @@ static void options_are_read(void **state)
     (void)state;
     struct redfish_query query;
     char option[REDFISH_OPTION_MAX];
-    assert_int_equal(redfish_query_parse("$top=2&%24skip=1&$select=Id,Status%2FHealth", &query, option), REDFISH_QUERY_OK);
+    assert_int_equal(redfish_query_parse("$top=2&%24skip=1&$select=Id,Status%2FHealth", &query, option),
+                     REDFISH_QUERY_OK);
     assert_int_equal(query.top, 2);
     assert_int_equal(query.skip, 1);
     assert_string_equal(query.select, "Id,Status/Health");
@@ -133,7 +135,8 @@ static void selected_properties_and_who_it_is(void **state)
     (void)state;
     check_select("Id", "{\"@odata.id\":\"/x\",\"Id\":\"x\"}");
     check_select("Nothing,A/Nothing/X,Id/Y", "{\"@odata.id\":\"/x\",\"A\":{}}");
-    check_select("A/C/D, F", "{\"@odata.id\":\"/x\",\"A\":{\"C\":{\"D\":2}},\"F\":null,\"F@Redfish.AllowableValues\":[]}");
+    check_select("A/C/D, F",
+                 "{\"@odata.id\":\"/x\",\"A\":{\"C\":{\"D\":2}},\"F\":null,\"F@Redfish.AllowableValues\":[]}");
     check_select("A,A/B", "{\"@odata.id\":\"/x\",\"A\":{\"B\":1,\"C\":{\"D\":2,\"E\":3}}}");
     check_select("A/B,A/C/E", "{\"@odata.id\":\"/x\",\"A\":{\"B\":1,\"C\":{\"E\":3}}}");
 }
