@@ -30,7 +30,8 @@ for path in sorted(root.rglob("*.[ch]")):
         match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
         if not match:
             continue
-        folder, _, name = match[1].rpartition("/")
+        path_of, _, name = match[1].rpartition("/")
+        folder = path_of.partition("/")[0]
         if not folder:
             bad.append(f"{path}: {match[1]}: write the folder")
         elif folder != layer and (folder not in MAY[layer] or name not in ONLY.get((layer, folder), {name})):

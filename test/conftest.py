@@ -252,6 +252,7 @@ class Nginx:
             location /tofile {{ return 302 file:///etc/passwd; }}
             location /toftp {{ return 302 ftp://127.0.0.1/x; }}
             location /downgrade/ {{ rewrite ^/downgrade/(.*)$ http://127.0.0.1:{self.port['http']}/$1 redirect; }}
+            location /busy {{ return 503; }}
             location /noranges/ {{ alias {self.www}/; max_ranges 0; }}
         """
         servers = f"server {{ listen 127.0.0.1:{self.port['http']}; {locations} }}"

@@ -14,7 +14,7 @@
 struct access_request {
     struct web *web;
     struct http_request *request; /* NULL: it is gone */
-    access_done *done;
+    const struct access_door *door;
     struct auth_check check;
     char peer[WEB_PEER_MAX];
 };
@@ -43,26 +43,50 @@ static bool is_safe(const struct http_request *request)
 
 /* --- answers --- */
 
-void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
+static const char wrong_password[] = "Wrong user or password.";
+static const char foreign_page[] = "The request comes from a page of another site.";
+
+/* For -EAGAIN and -EBUSY; `seconds` gets its value. */
+static void add_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24])
+{
+    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
+    snprintf(seconds, 24, "%llu", (unsigned long long)wait);
+    http_add_field(request, "Retry-After", seconds);
+}
+
+void access_refuse_page(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
 {
     char seconds[24];
+    (void)web;
     if (status == -EACCES) {
-        api_reply_unauthorized(request, "Wrong user or password.");
+        api_reply_unauthorized(request, words);
         return;
     }
-    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
-    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)wait);
-    http_add_field(request, "Retry-After", seconds);
+    if (status == -EPERM) {
+        api_reply_error(request, 403, "%s", words);
+        return;
+    }
+    add_retry_after(request, status, retry_ms, seconds);
     if (status == -EAGAIN)
         api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
     else
         api_reply_error(request, 503, "Too many logins at a time: try again.");
 }
 
+void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
+{
+    access_refuse_page(NULL, request, status, retry_ms, wrong_password);
+}
+
 bool access_still_allowed(const struct web *web, const char *name, enum auth_role role)
 {
     const struct user *user = users_find(web->users, name);
     return user && user->enabled && user->role == role;
+}
+
+static void refuse(struct access_request *access, int status, const char *words)
+{
+    access->door->refuse(access->web, access->request, status, 0, words);
 }
 
 /* --- the page's cookie --- */
@@ -88,16 +112,21 @@ bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
 static void admit(struct access_request *access, const char *user, enum auth_role role, struct session *session)
 {
     struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
-    access->done(access->web, access->request, &caller);
+    access->door->done(access->web, access->request, &caller);
 }
 
 /* Cookies and certificates go along by themselves, from whatever page a request comes. */
+static bool is_foreign(const struct web *web, const struct http_request *request)
+{
+    return !is_safe(request) && !access_origin_allowed(web, request);
+}
+
 bool access_refuse_foreign(const struct web *web, struct http_request *request)
 {
-    if (is_safe(request) || access_origin_allowed(web, request))
-        return false;
-    api_reply_error(request, 403, "The request comes from a page of another site.");
-    return true;
+    bool foreign = is_foreign(web, request);
+    if (foreign)
+        api_reply_error(request, 403, "%s", foreign_page);
+    return foreign;
 }
 
 static bool by_certificate(struct access_request *access)
@@ -117,7 +146,7 @@ static bool by_token(struct access_request *access)
     if (session)
         admit(access, session->user, session->role, session);
     else if (token)
-        api_reply_unauthorized(access->request, "The session is not known, or has ended.");
+        refuse(access, -EACCES, "The session is not known, or has ended.");
     return token;
 }
 
@@ -133,7 +162,7 @@ static bool by_cookie(struct access_request *access)
     if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))
         admit(access, session->user, session->role, session);
     else
-        api_reply_error(access->request, 403, "The CSRF token is missing or wrong: load the page again.");
+        refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
     return true;
 }
 
@@ -156,7 +185,7 @@ static void on_verified(struct auth_check *check)
         if (check->status == 0)
             admit(access, check->user, check->role, NULL);
         else
-            access_refuse(request, check->status, check->retry_ms);
+            access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
     }
     mem_free(access);
 }
@@ -182,7 +211,7 @@ static bool by_basic(struct access_request *access)
     if (!field || strncasecmp(field, "Basic ", 6) != 0)
         return false;
     if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
-        api_reply_unauthorized(access->request, "The Authorization field is not Basic as it should be.");
+        refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
         return true;
     }
     struct access_request *waiting = mem_alloc(sizeof *waiting);
@@ -199,12 +228,15 @@ static bool by_basic(struct access_request *access)
     return true;
 }
 
-void access_check(struct web *web, struct http_request *request, bool cookies, access_done *done)
+void access_check(struct web *web, struct http_request *request, const struct access_door *door)
 {
-    struct access_request access = {.web = web, .request = request, .done = done};
+    struct access_request access = {.web = web, .request = request, .door = door};
     access_peer(request, access.peer);
-    if (access_refuse_foreign(web, request) || by_token(&access) || (cookies && by_cookie(&access)) || by_basic(&access) ||
-        by_certificate(&access))
+    if (is_foreign(web, request)) {
+        refuse(&access, -EPERM, foreign_page);
         return;
-    api_reply_unauthorized(request, "Log in first.");
+    }
+    if (by_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))
+        return;
+    refuse(&access, -EACCES, "Log in first.");
 }

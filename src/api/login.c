@@ -128,15 +128,18 @@ static void log_out(struct web *web, struct http_request *request, const struct 
     api_reply_json(request, 200, json_object());
 }
 
+static const struct access_door door_out = {true, log_out, access_refuse_page};
+static const struct access_door door_show = {true, show, access_refuse_page};
+
 void login_handle(struct web *web, struct http_request *request)
 {
     const char *method = request->method;
     if (strcmp(method, "POST") == 0) {
         log_in(web, request);
     } else if (strcmp(method, "DELETE") == 0) {
-        access_check(web, request, true, log_out);
+        access_check(web, request, &door_out);
     } else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
-        access_check(web, request, true, show);
+        access_check(web, request, &door_show);
     } else {
         http_add_field(request, "Allow", "GET, HEAD, POST, DELETE");
         api_reply_error(request, 405, "That is not done with this method.");

@@ -275,6 +275,8 @@ static void admit_session(struct web *web, struct http_request *request, const s
     admit(web, request, offer, &caller, ours);
 }
 
+static const struct access_door door = {false, on_access, access_refuse_page}; /* a cookie alone proves nothing */
+
 void media_handle(struct web *web, struct http_request *request)
 {
     struct media_offer offer = {.name = ""};
@@ -302,5 +304,5 @@ void media_handle(struct web *web, struct http_request *request)
     if ((session = by_csrf(web, request)) != NULL)
         admit_session(web, request, &offer, session, false);
     else
-        access_check(web, request, false, on_access); /* a cookie alone proves nothing */
+        access_check(web, request, &door);
 }

@@ -79,13 +79,20 @@ static bool too_deep(const uint8_t *data, size_t length)
     return false;
 }
 
-json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length)
+json_t *api_parse_json(const uint8_t *data, size_t length)
 {
     json_error_t problem;
     json_t *body = too_deep(data, length) ? NULL : json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, &problem);
     if (json_is_object(body))
         return body;
     json_decref(body);
-    api_reply_error(request, 400, "the body is not one JSON object");
     return NULL;
+}
+
+json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    json_t *body = api_parse_json(data, length);
+    if (!body)
+        api_reply_error(request, 400, "the body is not one JSON object");
+    return body;
 }

@@ -29,8 +29,9 @@ __attribute__((format(printf, 3, 4))) void api_reply_error(struct http_request *
                                                             const char *format, ...);
 /* 401, with the field that belongs to it. */
 void api_reply_unauthorized(struct http_request *request, const char *words);
-/* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). On
- * failure answers 400 and gives NULL. */
+/* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). NULL: it is none. */
+json_t *api_parse_json(const uint8_t *data, size_t length);
+/* The same; on failure answers 400. */
 json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length);
 
 #endif

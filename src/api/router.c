@@ -102,6 +102,8 @@ static void on_access(struct web *web, struct http_request *request, const struc
         api_reply_error(request, 404, "There is no such thing here.");
 }
 
+static const struct access_door door = {true, on_access, access_refuse_page};
+
 static bool is_below(const char *path, const char *folder)
 {
     size_t length = strlen(folder);
@@ -118,7 +120,9 @@ void router_handle(struct http_request *request, void *arg)
     else if (strcmp(request->path, "/api/session") == 0)
         login_handle(web, request);
     else if (is_below(request->path, "/api"))
-        access_check(web, request, true, on_access);
+        access_check(web, request, &door);
+    else if (is_below(request->path, "/redfish"))
+        redfish_handle(web, request);
     else
         pages_handle(web->pages, request);
 }

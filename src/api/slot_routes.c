@@ -180,7 +180,7 @@ static unsigned http_status(int status)
     case ECANCELED:
         return 409;
     case EINVAL:
-    case ENOENT: /* a file, or an upload */
+    case ENOENT: /* a file, an upload, or what its server has not got */
     case EPERM:
     case ENOTSUP:
     case EROFS:

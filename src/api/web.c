@@ -124,6 +124,7 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     tcp_limits_init(&web->limits, (unsigned)config->web.connections, (unsigned)config->web.connections_each);
     web->http = server_new(web);
     web->events = events_new(web);
+    web->redfish = redfish_new();
     load_pages(web, &config->web);
     if (set_origins(web, &config->web, error) && open_accounts(web, &config->web, error) &&
         open_store(web, &config->web, error) && open_tls(web, &config->web, activation_fds, error) &&
@@ -212,6 +213,7 @@ static void on_users_closed(void *arg)
     void *closed_arg = web->closed_arg;
     tls_context_free(web->tls);
     pages_free(web->pages);
+    redfish_free(web->redfish);
     mem_free(web->origins_text);
     config_free(&web->config);
     mem_free(web);

@@ -1,7 +1,7 @@
 /*
  * The web server's inside, shared by web.c (its life), web_listeners.c (sockets and
  * TLS), router.c (which handler), access.c (who asks), and the handlers: login.c,
- * slot_routes.c, events.c, media.c, pages.c, uploads.c. Private to api/.
+ * slot_routes.c, events.c, media.c, pages.c, uploads.c, redfish.c. Private to api/.
  */
 #ifndef API_WEB_INTERNAL_H
 #define API_WEB_INTERNAL_H
@@ -54,6 +54,7 @@ struct web {
     struct events *events;
     struct store *store; /* NULL: no uploads */
     struct uploads *uploads;
+    struct redfish *redfish;
     struct users_watch users_watch;
     struct link media; /* struct media_link */
 
@@ -85,10 +86,19 @@ void router_handle(struct http_request *request, void *arg); /* http_handler of 
 /* --- access.c --- */
 
 typedef void access_done(struct web *web, struct http_request *request, const struct api_caller *caller);
-/* Client certificate, X-Auth-Token, the page's cookie (with `cookies`; then changes need the CSRF
- * token too), Basic. Requests for a change that come from another site's page are refused. `done`
- * is called, inside the call or later, when somebody is known to ask; else the request is answered here. */
-void access_check(struct web *web, struct http_request *request, bool cookies, access_done *done);
+/* Answers one who may not come in: -EACCES (who is it?), -EPERM, -EAGAIN (locked), -EBUSY. */
+typedef void access_refusal(struct web *web, struct http_request *request, int status, uint64_t retry_ms,
+                            const char *words);
+struct access_door {
+    bool cookies; /* the page's one counts; changes need the CSRF token too */
+    access_done *done;
+    access_refusal *refuse;
+};
+/* Client certificate, X-Auth-Token, the page's cookie, Basic. Requests for a change that come from
+ * another site's page are refused. `done` is called, inside the call or later, when somebody is
+ * known to ask; else `refuse`. */
+void access_check(struct web *web, struct http_request *request, const struct access_door *door);
+access_refusal access_refuse_page; /* in the words of /api */
 /* The answer to a failed auth_verify(): 401, 429 or 503. */
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
 /* The account is still there, enabled and of that role: for who asked some time ago. */
@@ -107,6 +117,11 @@ void login_handle(struct web *web, struct http_request *request);
 /* --- slot_routes.c: /api/slots --- */
 web_handler slot_routes_list, slot_routes_heat, slot_routes_insert, slot_routes_eject, slot_routes_ticket;
 json_t *slot_routes_status(struct web *web);
+
+/* --- redfish.c: /redfish --- */
+struct redfish *redfish_new(void);
+void redfish_free(struct redfish *redfish);
+void redfish_handle(struct web *web, struct http_request *request);
 
 /* --- events.c: /api/events --- */
 struct events *events_new(struct web *web);

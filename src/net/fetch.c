@@ -1,5 +1,6 @@
 #include "net/fetch.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -169,6 +170,7 @@ __attribute__((format(printf, 3, 4))) static void judge(struct fetch *fetch, enu
     va_list args;
     va_start(args, format);
     fetch->verdict = verdict;
+    fetch->reason = 0;
     vsnprintf(fetch->error, sizeof fetch->error, format, args);
     va_end(args);
 }
@@ -207,6 +209,13 @@ static const char *status_words(long status)
     }
 }
 
+static int status_reason(long status)
+{
+    if (status == 401 || status == 403 || status == 407)
+        return -EACCES;
+    return status == 404 || status == 410 ? -ENOENT : 0;
+}
+
 static void judge_status(struct fetch *fetch, long status)
 {
     char number[32];
@@ -218,6 +227,7 @@ static void judge_status(struct fetch *fetch, long status)
     else if (status >= 300 && !fetch->probe)
         verdict = FETCH_MOVED;
     judge(fetch, verdict, "the server answered %s", words ? words : number);
+    fetch->reason = status_reason(status);
 }
 
 /* Is the answer of the resource that was probed? Both validators must be what they were. */
@@ -335,6 +345,21 @@ static const char *code_hint(CURLcode code)
     }
 }
 
+static int code_reason(CURLcode code)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return -EHOSTUNREACH;
+    case CURLE_COULDNT_CONNECT:
+        return -ECONNREFUSED;
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return -EKEYREJECTED;
+    default:
+        return 0;
+    }
+}
+
 static void judge_code(struct fetch *fetch, CURLcode code)
 {
     enum fetch_verdict verdict = FETCH_TRANSIENT;
@@ -343,6 +368,7 @@ static void judge_code(struct fetch *fetch, CURLcode code)
         verdict = FETCH_REFUSED;
     const char *text = *fetch->curl_error ? fetch->curl_error : curl_easy_strerror(code);
     judge(fetch, verdict, "%.400s%s", text, code_hint(code));
+    fetch->reason = code_reason(code);
 }
 
 static void learn(struct fetch *fetch)
@@ -486,6 +512,7 @@ static void start(struct fetch *fetch, uint64_t offset, uint32_t length)
     fetch->received = 0;
     fetch->checked = false;
     fetch->verdict = FETCH_TRANSIENT;
+    fetch->reason = 0;
     *fetch->curl_error = *fetch->error = '\0';
     if (curl_loop_start(fetch->curl, &fetch->transfer) != 0)
         mem_exhausted(); /* the only reason that is left */

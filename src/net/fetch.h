@@ -56,6 +56,7 @@ enum fetch_verdict {
 struct fetch {
     /* The result: valid in `done`, until the next start. */
     enum fetch_verdict verdict;
+    int reason;                  /* not OK: a negative errno, if one says what it was; else 0 */
     char error[FETCH_ERROR_MAX]; /* in words; no secrets */
     struct slices data;          /* OK: exactly the range; the callee may take it */
     uint64_t received;           /* bytes, also of a failure */

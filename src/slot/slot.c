@@ -472,6 +472,9 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .cdrom = slot->bound && slot->device.attach == ATTACH_USB && slot->device.medium.cdrom,
         .attach = slot->device.attach,
         .image = slot->url_public ? slot->url_public : "",
+        .url = slot->media.url ? slot->media.url : "",
+        .user = slot->media.user ? slot->media.user : "",
+        .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .error = slot->error,
     };
     nbd_server_get_stats(slot->server, &status->server);

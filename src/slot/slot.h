@@ -71,6 +71,9 @@ struct slot_status {
     const char *device;     /* "/dev/nbd0", "" when there is none */
     bool cdrom;             /* the host sees a CD-ROM */
     char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
+    const char *url;        /* as the insert gave it, secrets of a query and all; "" when there is none; as `image` */
+    const char *user;       /* for the image's server, as the insert gave it; "" for none */
+    bool verify;            /* the certificate of the image's server is, or would be, checked */
     char image_name[256];
     uint64_t size;
     bool writable;

@@ -177,6 +177,8 @@ static void http_probed_again(struct http_source *http)
 
 static int probe_status(const struct fetch *probe)
 {
+    if (probe->reason)
+        return probe->reason;
     return probe->verdict == FETCH_TRANSIENT ? -EAGAIN : -EREMOTEIO;
 }
 

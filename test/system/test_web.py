@@ -208,7 +208,7 @@ def test_insert_with_credentials(site, nginx):
 
 
 @pytest.mark.parametrize("what,status,words", [
-    ({"url": "{nginx}nothing.iso"}, 502, "404 Not Found"),
+    ({"url": "{nginx}nothing.iso"}, 400, "404 Not Found"),
     ({"url": "{wrong}image.iso"}, 502, "certificate"),
     ({"url": "https://no-such-host.invalid/x"}, 502, "host's name"),
     ({"url": "https://127.0.0.1:1/x"}, 502, "host and port"),

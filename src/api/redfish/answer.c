@@ -1,0 +1,190 @@
+/* Redfish answers: headers, bodies, errors. See api/redfish/internal.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/redfish/internal.h"
+#include "base/text.h"
+
+#define JSON_TYPE "application/json;charset=utf-8"
+
+/* --- sending --- */
+
+/* The handler has done with the request; NULL: the client is gone, and so is the call. */
+static struct http_request *release(struct redfish_call *call)
+{
+    struct http_request *request = call->request;
+    if (request) {
+        request->on_gone = NULL;
+        request->owner = NULL;
+        http_add_field(request, "OData-Version", "4.0");
+        http_add_field(request, "Cache-Control", "no-cache");
+    }
+    redfish_call_free(call);
+    return request;
+}
+
+static void send_json(struct redfish_call *call, unsigned status, json_t *body)
+{
+    struct http_request *request = release(call);
+    char *text = request ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (!request)
+        return;
+    if (!text)
+        mem_exhausted();
+    http_reply(request, status, JSON_TYPE, text, strlen(text));
+    free(text);
+}
+
+void redfish_reply_json(struct redfish_call *call, unsigned status, json_t *body)
+{
+    send_json(call, status, body);
+}
+
+void redfish_reply_text(struct redfish_call *call, const char *type, const char *text)
+{
+    struct http_request *request = release(call);
+    if (request)
+        http_reply(request, 200, type, text, strlen(text));
+}
+
+void redfish_reply_nothing(struct redfish_call *call)
+{
+    struct http_request *request = release(call);
+    if (request)
+        http_reply(request, 204, NULL, NULL, 0);
+}
+
+void redfish_reply_created(struct redfish_call *call, const char *location, json_t *body)
+{
+    if (call->request)
+        http_add_field(call->request, "Location", location);
+    send_json(call, 201, body);
+}
+
+/* --- resources --- */
+
+static void add_described_by(struct redfish_call *call)
+{
+    char link[128];
+    snprintf(link, sizeof link, "<" REDFISH_SCHEMAS "/%s>; rel=describedby", redfish_type_namespace(call->route->type));
+    http_add_field(call->request, "Link", link);
+}
+
+static json_t *with_query(struct redfish_call *call, json_t *resource)
+{
+    redfish_query_page(&call->query, resource);
+    if (!*call->query.select)
+        return resource;
+    json_t *selected = redfish_query_select(call->query.select, resource);
+    json_decref(resource);
+    return selected;
+}
+
+static void tag(struct redfish_call *call, json_t *resource, char etag[REDFISH_ETAG_SIZE])
+{
+    redfish_etag(resource, etag);
+    http_add_field(call->request, "ETag", etag);
+    json_object_set_new(resource, "@odata.etag", json_string(etag));
+    if (call->route->volatiles)
+        call->route->volatiles(call, resource);
+}
+
+void redfish_reply_resource(struct redfish_call *call, json_t *resource)
+{
+    char etag[REDFISH_ETAG_SIZE];
+    const char *list = http_field(call->request, "If-None-Match");
+    tag(call, resource, etag);
+    add_described_by(call);
+    if (list && redfish_etag_listed(list, etag)) {
+        struct http_request *request = release(call);
+        json_decref(resource);
+        http_reply(request, 304, NULL, NULL, 0);
+        return;
+    }
+    send_json(call, 200, with_query(call, resource));
+}
+
+void redfish_reply_changed(struct redfish_call *call, json_t *resource)
+{
+    char etag[REDFISH_ETAG_SIZE];
+    if (call->request && resource) {
+        tag(call, resource, etag);
+        if (call->notes)
+            json_object_set(resource, "@Message.ExtendedInfo", call->notes);
+    }
+    if (resource)
+        send_json(call, 200, resource);
+    else
+        redfish_reply_nothing(call);
+}
+
+json_t *redfish_link(const char *path)
+{
+    return json_pack("{s:s}", "@odata.id", path);
+}
+
+static json_t *begin(enum redfish_type type, const char *path)
+{
+    char text[128];
+    snprintf(text, sizeof text, "#%s.%s", redfish_type_namespace(type), redfish_type_name(type));
+    return json_pack("{s:s, s:s}", "@odata.id", path, "@odata.type", text);
+}
+
+json_t *redfish_resource(enum redfish_type type, const char *path, const char *id, const char *name)
+{
+    json_t *resource = begin(type, path);
+    json_object_set_new(resource, "Id", json_string(id));
+    json_object_set_new(resource, "Name", json_string(name));
+    return resource;
+}
+
+json_t *redfish_collection(const struct redfish_call *call, const char *name)
+{
+    json_t *collection = begin(call->route->type, call->path);
+    json_object_set_new(collection, "Name", json_string(name));
+    json_object_set_new(collection, "Members@odata.count", json_integer(0));
+    json_object_set_new(collection, "Members", json_array());
+    return collection;
+}
+
+void redfish_add_member(json_t *collection, const char *folder, const char *id)
+{
+    char path[REDFISH_PATH_MAX];
+    json_t *members = json_object_get(collection, "Members");
+    snprintf(path, sizeof path, "%s/%s", folder, id);
+    json_array_append_new(members, redfish_link(path));
+    json_object_set_new(collection, "Members@odata.count", json_integer((json_int_t)json_array_size(members)));
+}
+
+/* --- errors --- */
+
+void redfish_fail(struct redfish_call *call, unsigned status, json_t *messages)
+{
+    json_t *list = json_is_array(messages) ? messages : json_pack("[o]", messages);
+    json_t *first = json_array_get(list, 0);
+    bool one = json_array_size(list) == 1;
+    json_t *error = json_pack("{s:{s:s, s:O, s:O}}", "error", "code",
+                              one ? json_string_value(json_object_get(first, "MessageId")) : "Base.1.18.GeneralError",
+                              "message", json_object_get(first, "Message"), "@Message.ExtendedInfo", list);
+    json_decref(list);
+    send_json(call, status, error);
+}
+
+void redfish_fail_later(struct redfish_call *call, unsigned status, uint64_t retry_ms, json_t *messages)
+{
+    char seconds[24];
+    if (call->request) {
+        snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)((retry_ms + 999) / 1000));
+        http_add_field(call->request, "Retry-After", seconds);
+    }
+    redfish_fail(call, status, messages);
+}
+
+void redfish_not_found(struct redfish_call *call)
+{
+    const char *type =
+        call->route->type == TYPE_NONE ? redfish_type_name(TYPE_VIRTUAL_MEDIA) : redfish_type_name(call->route->type);
+    redfish_fail(call, 404, redfish_message("ResourceNotFound", NULL, type, call->id, NULL));
+}

@@ -1,0 +1,117 @@
+/* What a Redfish request's body may hold. See api/redfish/internal.h. */
+#include <string.h>
+
+#include "api/redfish/internal.h"
+
+#define NOTES_MAX 16 /* messages on one body */
+
+static const struct redfish_property *find(const struct redfish_property *properties, const char *name)
+{
+    for (; properties->name; properties++)
+        if (strcmp(properties->name, name) == 0)
+            return properties;
+    return NULL;
+}
+
+static bool is_of_kind(const json_t *value, enum redfish_kind kind)
+{
+    switch (kind) {
+    case REDFISH_TEXT:
+        return json_is_string(value);
+    case REDFISH_FLAG:
+        return json_is_boolean(value);
+    case REDFISH_TEXT_OR_NULL:
+        return json_is_string(value) || json_is_null(value);
+    case REDFISH_FLAG_OR_NULL:
+        return json_is_boolean(value) || json_is_null(value);
+    case REDFISH_READ_ONLY:
+    case REDFISH_IGNORED:
+        break;
+    }
+    return true;
+}
+
+static json_t *wrong_type(const struct redfish_call *call, const char *name, const json_t *value)
+{
+    char shown[64];
+    const char *action = call->route->action;
+    redfish_show(name, value, shown);
+    if (action)
+        return redfish_message("ActionParameterValueTypeError", name, shown, name, action, NULL);
+    return redfish_message("PropertyValueTypeError", name, shown, name, NULL);
+}
+
+static json_t *unknown(const struct redfish_call *call, const char *name)
+{
+    char shown[64];
+    json_t *text = json_string(name);
+    redfish_show("", text, shown);
+    json_decref(text);
+    if (call->route->action)
+        return redfish_message("ActionParameterUnknown", shown, call->route->action, shown, NULL);
+    return redfish_message("PropertyUnknown", shown, shown, NULL);
+}
+
+struct findings {
+    json_t *messages;
+    unsigned usable, wrong;
+};
+
+static void look_at(const struct redfish_call *call, const char *name, const json_t *value,
+                    const struct redfish_property *known, struct findings *found)
+{
+    json_t *message = NULL;
+    if (!known) {
+        message = unknown(call, name);
+    } else if (known->kind == REDFISH_READ_ONLY) {
+        message = redfish_message("PropertyNotWritable", name, name, NULL);
+    } else if (!is_of_kind(value, known->kind)) {
+        message = wrong_type(call, name, value);
+        found->wrong++;
+    } else if (known->kind != REDFISH_IGNORED) {
+        found->usable++;
+    }
+    if (message && json_array_size(found->messages) < NOTES_MAX)
+        json_array_append_new(found->messages, message);
+    else
+        json_decref(message);
+}
+
+/* A PATCH does what it can, if that is something. */
+static bool is_partly_done(const struct redfish_call *call, const struct findings *found)
+{
+    return strcmp(call->request->method, "PATCH") == 0 && found->usable > 0 && found->wrong == 0;
+}
+
+bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish_property *properties)
+{
+    struct findings found = {.messages = json_array()};
+    const char *name;
+    json_t *value;
+    json_object_foreach(body, name, value) if (!strchr(name, '@')) /* annotations are read by nobody */
+        look_at(call, name, value, find(properties, name), &found);
+    if (json_array_size(found.messages) > 0 && !is_partly_done(call, &found)) {
+        redfish_fail(call, 400, found.messages);
+        return false;
+    }
+    if (json_array_size(found.messages) > 0)
+        call->notes = found.messages;
+    else
+        json_decref(found.messages);
+    if (found.usable > 0 || strcmp(call->request->method, "PATCH") != 0)
+        return true;
+    redfish_fail(call, 400, redfish_message(json_object_size(body) > 0 ? "NoOperation" : "EmptyJSON", NULL, NULL));
+    return false;
+}
+
+const char *redfish_text(const json_t *body, const char *name)
+{
+    const char *text = json_string_value(json_object_get(body, name));
+    return text && *text ? text : NULL;
+}
+
+int redfish_flag(const json_t *body, const char *name)
+{
+    const json_t *value = json_object_get(body, name);
+    return json_is_boolean(value) ? json_is_true(value) : -1;
+}

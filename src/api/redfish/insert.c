@@ -1,0 +1,343 @@
+/* VirtualMedia: InsertMedia, EjectMedia and PATCH, which lead to one policy. See api/redfish/internal.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/redfish/internal.h"
+#include "auth/audit.h"
+#include "base/log.h"
+#include "base/text.h"
+
+/* What is asked for. Texts that are NULL, and flags of -1, were not given. */
+struct wish {
+    const char *image, *user, *password, *method, *protocol;
+    int inserted, write_protected, verify;
+};
+
+/* Some clients send "none" when they have nothing to send. */
+static const char *credential(const json_t *body, const char *name)
+{
+    const char *text = redfish_text(body, name);
+    return text && strcasecmp(text, "none") != 0 ? text : NULL;
+}
+
+static struct wish read_wish(const json_t *body)
+{
+    return (struct wish){
+        .image = redfish_text(body, "Image"),
+        .user = credential(body, "UserName"),
+        .password = credential(body, "Password"),
+        .method = redfish_text(body, "TransferMethod"),
+        .protocol = redfish_text(body, "TransferProtocolType"),
+        .inserted = redfish_flag(body, "Inserted"),
+        .write_protected = redfish_flag(body, "WriteProtected"),
+        .verify = redfish_flag(body, "VerifyCertificate"),
+    };
+}
+
+/* --- words for both doors --- */
+
+static json_t *not_in_list(const struct redfish_call *call, const char *name, const char *value)
+{
+    if (call->route->action)
+        return redfish_message("ActionParameterValueNotInList", name, value, name, call->route->action, NULL);
+    return redfish_message("PropertyValueNotInList", name, value, name, NULL);
+}
+
+static json_t *conflict(const struct redfish_call *call, const char *name, const char *value, const char *other)
+{
+    if (call->route->action)
+        return redfish_message("ActionParameterValueConflict", name, name, value, NULL);
+    return redfish_message("PropertyValueConflict", name, name, other, NULL);
+}
+
+static json_t *missing(const struct redfish_call *call, const char *name)
+{
+    if (call->route->action)
+        return redfish_message("ActionParameterMissing", name, call->route->action, name, NULL);
+    return redfish_message("PropertyMissing", name, name, NULL);
+}
+
+/* --- what a slot says --- */
+
+/* 400: the client can mend it; 503: it may pass. */
+static const struct reason {
+    int error;
+    unsigned status;
+    const char *key;
+    const char *property;
+} reasons[] = {
+    {EBUSY, 400, "ResourceInUse", NULL},
+    {ECANCELED, 409, "InsertGivenUp", "Image"},
+    {ENOENT, 400, "ImageNotFound", "Image"},
+    {EACCES, 400, "ImageAccessDenied", "Image"},
+    {EPERM, 400, "ImageAccessDenied", "Image"},
+    {EKEYREJECTED, 400, "ImageServerNotTrusted", "Image"},
+    {EHOSTUNREACH, 400, "ImageServerUnreachable", "Image"},
+    {ECONNREFUSED, 400, "ImageServerUnreachable", "Image"},
+    {EFBIG, 400, "ImageTooLarge", "Image"},
+    {EAGAIN, 503, "ImageServerBusy", "Image"},
+    {EINVAL, 400, "ImageNotUsable", "Image"},
+    {EREMOTEIO, 400, "ImageNotUsable", "Image"},
+    {ENOTSUP, 400, "ImageNotUsable", "Image"},
+    {EROFS, 400, "ImageNotUsable", "WriteProtected"},
+};
+
+static void refuse_change(struct redfish_call *call, int status, const char *words)
+{
+    static const struct reason other = {0, 500, "InsertFailed", NULL};
+    const struct reason *reason = &other;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (reasons[i].error == -status)
+            reason = &reasons[i];
+    json_t *message = redfish_message(reason->key, reason->property, words, NULL);
+    if (status == -EBUSY)
+        redfish_resolve(message, words);
+    if (reason->status == 503)
+        redfish_fail_later(call, 503, 5000, message);
+    else
+        redfish_fail(call, reason->status, message);
+}
+
+static void reply_done(struct redfish_call *call)
+{
+    if (call->notes)
+        redfish_reply_changed(call, redfish_media(call));
+    else
+        redfish_reply_nothing(call);
+}
+
+static void on_changed(void *arg, int status, const char *error)
+{
+    struct redfish_call *call = arg;
+    if (!call->request)
+        redfish_call_free(call);
+    else if (status == 0)
+        reply_done(call);
+    else
+        refuse_change(call, status, error);
+}
+
+/* --- insert --- */
+
+static bool is_local(const char *url)
+{
+    return *url == '/' || strncasecmp(url, "file:", 5) == 0;
+}
+
+static bool has_credentials(const char *url)
+{
+    const char *authority = strstr(url, "://");
+    size_t length = authority ? strcspn(authority + 3, "/?#") : 0;
+    return authority && memchr(authority + 3, '@', length);
+}
+
+static bool is_scheme(const char *url, const char *protocol)
+{
+    size_t length = strlen(protocol);
+    return strncasecmp(url, protocol, length) == 0 && url[length] == ':';
+}
+
+static json_t *protocol_problem(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
+{
+    bool known = strcmp(wish->protocol, "HTTPS") == 0 ||
+                 (strcmp(wish->protocol, "HTTP") == 0 && redfish_media_allows_http(call, s->name));
+    if (!known)
+        return not_in_list(call, "TransferProtocolType", wish->protocol);
+    if (!is_scheme(wish->image, wish->protocol))
+        return conflict(call, "TransferProtocolType", wish->protocol, "Image");
+    return NULL;
+}
+
+/* What of it is against the rules; NULL: nothing. */
+static json_t *insert_problem(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
+{
+    if (wish->inserted == 0 && call->route->action)
+        return redfish_message("ActionParameterNotSupported", "Inserted", "Inserted", call->route->action, NULL);
+    if (wish->method && strcmp(wish->method, "Stream") != 0)
+        return not_in_list(call, "TransferMethod", wish->method);
+    if (has_credentials(wish->image))
+        return redfish_message("ImageHasCredentials", "Image", NULL);
+    if (is_local(wish->image) && !*call->web->config.file_directory)
+        return redfish_message("ImageIsLocal", "Image", NULL);
+    return wish->protocol ? protocol_problem(call, wish, s) : NULL;
+}
+
+static bool is_there_already(const struct wish *wish, const struct slot_status *s)
+{
+    return s->state == SLOT_READY && s->via == SLOT_VIA_URL && strcmp(s->url, wish->image) == 0 &&
+           s->writable == (wish->write_protected == 0) && strcmp(s->user, wish->user ? wish->user : "") == 0;
+}
+
+static void insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
+{
+    struct slot_status s;
+    char shown[256];
+    slot_get_status(slot, &s);
+    json_t *problem = insert_problem(call, wish, &s);
+    struct slot_insert_options options = {
+        .user = wish->user,
+        .password = wish->password,
+        .verify = redfish_media_verify(call, &s),
+        .writable = wish->write_protected == 0,
+    };
+    if (problem) {
+        redfish_fail(call, 400, problem);
+    } else if (is_there_already(wish, &s)) {
+        reply_done(call);
+    } else {
+        text_url_public(wish->image, shown, sizeof shown);
+        auth_audit(AUDIT_INSERT, call->user, call->peer, s.name, shown);
+        redfish_wait(call, NULL);
+        slot_insert(slot, wish->image, &options, on_changed, call);
+    }
+}
+
+static void eject(struct redfish_call *call, struct slot *slot)
+{
+    struct slot_status s;
+    slot_get_status(slot, &s);
+    if (s.state != SLOT_EMPTY)
+        auth_audit(AUDIT_EJECT, call->user, call->peer, s.name, NULL);
+    redfish_wait(call, NULL);
+    slot_eject(slot, on_changed, call);
+}
+
+/* --- VerifyCertificate --- */
+
+static void remember(struct redfish *redfish, const char *slot, bool verify)
+{
+    unsigned i = 0;
+    while (i < redfish->count && strcmp(redfish->settings[i].slot, slot) != 0)
+        i++;
+    if (i == CONFIG_SLOTS_MAX) { /* of slots that a reload removed */
+        redfish->count = 0;
+        i = 0;
+    }
+    if (i == redfish->count)
+        snprintf(redfish->settings[redfish->count++].slot, CONFIG_SLOT_NAME_MAX, "%s", slot);
+    redfish->settings[i].verify = verify;
+}
+
+/* False: answered. */
+static bool set_verify(struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
+{
+    if (wish->verify < 0 || wish->verify == redfish_media_verify(call, s))
+        return true;
+    if (wish->verify == 0 && !auth_allows(call->role, AUTH_CONFIGURE_MANAGER)) {
+        redfish_fail(call, 403, redfish_message("InsufficientPrivilege", "VerifyCertificate", NULL));
+        return false;
+    }
+    if (s->state != SLOT_EMPTY) {
+        redfish_fail(call, 409, redfish_message("ResourceInUse", "VerifyCertificate", NULL));
+        return false;
+    }
+    if (wish->verify == 0)
+        log_warning(s->name, "redfish: certificates of the images' servers are not checked from now on");
+    remember(call->web->redfish, s->name, wish->verify);
+    return true;
+}
+
+/* --- the doors --- */
+
+/* gofish sends MediaType, which no schema has; it says nothing that the slot does not. */
+static const struct redfish_property insert_parameters[] = {
+    {"Image", REDFISH_TEXT},
+    {"Inserted", REDFISH_FLAG_OR_NULL},
+    {"WriteProtected", REDFISH_FLAG_OR_NULL},
+    {"UserName", REDFISH_TEXT_OR_NULL},
+    {"Password", REDFISH_TEXT_OR_NULL},
+    {"TransferMethod", REDFISH_TEXT_OR_NULL},
+    {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
+    {"MediaType", REDFISH_IGNORED},
+    {NULL, REDFISH_IGNORED},
+};
+
+void redfish_media_insert(struct redfish_call *call, json_t *body)
+{
+    struct slot *slot = redfish_media_slot(call);
+    struct wish wish;
+    if (!slot) {
+        redfish_not_found(call);
+    } else if (redfish_check(call, body, insert_parameters)) {
+        wish = read_wish(body);
+        if (wish.image)
+            insert(call, slot, &wish);
+        else
+            redfish_fail(call, 400, missing(call, "Image"));
+    }
+}
+
+static const struct redfish_property no_parameters[] = {{NULL, REDFISH_IGNORED}};
+
+void redfish_media_eject(struct redfish_call *call, json_t *body)
+{
+    struct slot *slot = redfish_media_slot(call);
+    if (!slot)
+        redfish_not_found(call);
+    else if (redfish_check(call, body, no_parameters))
+        eject(call, slot);
+}
+
+/* Nothing is to go in or out: is what is asked for so already? */
+static void change_nothing(struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
+{
+    bool inserted = s->state == SLOT_READY, is_protected = !inserted || !s->writable;
+    if (wish->inserted == 1 && !inserted)
+        redfish_fail(call, 400, missing(call, "Image"));
+    else if (wish->write_protected >= 0 && wish->write_protected != is_protected)
+        redfish_fail(call, 400, conflict(call, "WriteProtected", "", "Image"));
+    else if (wish->user || wish->password || wish->method || wish->protocol)
+        redfish_fail(call, 400, missing(call, "Image"));
+    else
+        reply_done(call);
+}
+
+static const struct redfish_property media_properties[] = {
+    {"Image", REDFISH_TEXT_OR_NULL},
+    {"Inserted", REDFISH_FLAG_OR_NULL},
+    {"WriteProtected", REDFISH_FLAG_OR_NULL},
+    {"UserName", REDFISH_TEXT_OR_NULL},
+    {"Password", REDFISH_TEXT_OR_NULL},
+    {"TransferMethod", REDFISH_TEXT_OR_NULL},
+    {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
+    {"VerifyCertificate", REDFISH_FLAG},
+    {"ImageName", REDFISH_READ_ONLY},
+    {"ConnectedVia", REDFISH_READ_ONLY},
+    {"MediaTypes", REDFISH_READ_ONLY},
+    {"EjectPolicy", REDFISH_READ_ONLY},
+    {"EjectTimeout", REDFISH_READ_ONLY},
+    {"Status", REDFISH_READ_ONLY},
+    {"Actions", REDFISH_READ_ONLY},
+    {"Oem", REDFISH_READ_ONLY},
+    {"Id", REDFISH_READ_ONLY},
+    {"Name", REDFISH_READ_ONLY},
+    {"Description", REDFISH_READ_ONLY},
+    {NULL, REDFISH_IGNORED},
+};
+
+void redfish_media_patch(struct redfish_call *call, json_t *body)
+{
+    struct slot *slot = redfish_media_slot(call);
+    struct slot_status s;
+    if (!slot) {
+        redfish_not_found(call);
+        return;
+    }
+    if (!redfish_check(call, body, media_properties))
+        return;
+    struct wish wish = read_wish(body);
+    bool emptied = json_object_get(body, "Image") && !wish.image;
+    slot_get_status(slot, &s);
+    if ((wish.image && wish.inserted == 0) || (emptied && wish.inserted == 1)) {
+        redfish_fail(call, 400, conflict(call, "Inserted", "", "Image"));
+    } else if (set_verify(call, &wish, &s)) {
+        if (wish.image)
+            insert(call, slot, &wish);
+        else if (emptied || wish.inserted == 0)
+            eject(call, slot);
+        else
+            change_nothing(call, &wish, &s);
+    }
+}

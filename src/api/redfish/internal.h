@@ -1,0 +1,193 @@
+/*
+ * The Redfish service's inside (DMTF DSP0266). redfish.c has the table of routes and
+ * what is done before a handler; answer.c the answers; messages.c the
+ * messages in them; body.c what a request's body may hold; types.c the
+ * schemas in use. The handlers: documents.c (root, $metadata, ...),
+ * sessions.c, accounts.c, managers.c (with systems),
+ * media.c and insert.c (VirtualMedia). Private to api/.
+ *
+ * A call is one request. It belongs to its handler until one of the answers of
+ * answer.c, which frees it. Whoever waits for something else in between
+ * (not the body) sets `waiting`; when the client goes away meanwhile, `request`
+ * is NULL from then on, and answering still frees the call.
+ */
+#ifndef API_REDFISH_INTERNAL_H
+#define API_REDFISH_INTERNAL_H
+
+#include "api/redfish/etag.h"
+#include "api/redfish/query.h"
+#include "api/web_internal.h"
+
+#define REDFISH_ROOT     "/redfish/v1"
+#define REDFISH_SESSIONS REDFISH_ROOT "/SessionService/Sessions"
+#define REDFISH_ACCOUNTS REDFISH_ROOT "/AccountService/Accounts"
+#define REDFISH_ROLES    REDFISH_ROOT "/AccountService/Roles"
+#define REDFISH_SYSTEM   REDFISH_ROOT "/Systems/system"
+#define REDFISH_MANAGER  REDFISH_ROOT "/Managers/bmc"
+#define REDFISH_MEDIA    REDFISH_MANAGER "/VirtualMedia"
+#define REDFISH_SCHEMAS  REDFISH_ROOT "/JsonSchemas"
+#define REDFISH_PATH_MAX 256
+#define REDFISH_ID_MAX   80
+#define REDFISH_PUBLIC   (1u << 31) /* in place of privileges: nobody needs to log in */
+
+/* --- types.c --- */
+
+enum redfish_type {
+    TYPE_NONE, /* no resource: /redfish, $metadata, actions */
+    TYPE_ACCOUNT_SERVICE,
+    TYPE_COMPUTER_SYSTEM,
+    TYPE_COMPUTER_SYSTEMS,
+    TYPE_JSON_SCHEMA_FILE,
+    TYPE_JSON_SCHEMA_FILES,
+    TYPE_MANAGER,
+    TYPE_MANAGERS,
+    TYPE_MANAGER_ACCOUNT,
+    TYPE_MANAGER_ACCOUNTS,
+    TYPE_ROLE,
+    TYPE_ROLES,
+    TYPE_SERVICE_ROOT,
+    TYPE_SESSION,
+    TYPE_SESSIONS,
+    TYPE_SESSION_SERVICE,
+    TYPE_VIRTUAL_MEDIA,
+    TYPE_VIRTUAL_MEDIAS,
+    REDFISH_TYPES
+};
+
+const char *redfish_type_name(enum redfish_type type);
+/* "VirtualMedia.v1_6_0"; of a collection, its name. */
+const char *redfish_type_namespace(enum redfish_type type);
+
+/* --- redfish.c --- */
+
+struct redfish_call;
+typedef json_t *redfish_get(struct redfish_call *call); /* NULL: there is no such thing */
+typedef void redfish_change(struct redfish_call *call, json_t *body);
+
+struct redfish_route {
+    const char *path; /* "*": any one segment, the call's `id` */
+    enum redfish_type type;
+    unsigned reading; /* privileges */
+    redfish_get *get;
+    void (*volatiles)(struct redfish_call *call, json_t *resource); /* adds what the ETag does not tell */
+    void (*document)(struct redfish_call *call);                    /* in place of get: what is no resource */
+    unsigned changing;
+    redfish_change *post, *patch;
+    void (*remove)(struct redfish_call *call);
+    const char *action; /* POST does this one: its parameters are no properties */
+};
+
+struct redfish_call {
+    struct web *web;
+    struct http_request *request;
+    const struct redfish_route *route; /* NULL: there is none */
+    char path[REDFISH_PATH_MAX];       /* as its resource is called */
+    char id[REDFISH_ID_MAX];
+    char user[USER_NAME_MAX + 1]; /* "" when nobody logged in */
+    char peer[WEB_PEER_MAX];
+    char session[SESSION_ID_MAX]; /* "": it sent its password */
+    enum auth_role role;
+    struct redfish_query query;
+    json_t *notes; /* messages that go along with a success; NULL: none */
+
+    bool waiting;
+    void (*cancel)(struct redfish_call *call); /* while waiting: the client is gone; may be NULL */
+    struct auth_check check;
+    struct users_request change;
+};
+
+/* One that waits for nothing and was not answered. */
+void redfish_call_free(struct redfish_call *call);
+void redfish_wait(struct redfish_call *call, void (*cancel)(struct redfish_call *call));
+
+/* What is remembered beside the slots, by their name. */
+struct redfish {
+    char uuid[37], system_uuid[37]; /* "": not known */
+    struct {
+        char slot[CONFIG_SLOT_NAME_MAX];
+        int verify; /* VerifyCertificate of the next insert */
+    } settings[CONFIG_SLOTS_MAX];
+    unsigned count;
+};
+
+/* --- answer.c --- */
+
+/* Each ends the call. Those with JSON take over the reference. */
+void redfish_reply_resource(struct redfish_call *call, json_t *resource); /* 200, or as conditions demand */
+void redfish_reply_json(struct redfish_call *call, unsigned status, json_t *body);
+void redfish_reply_created(struct redfish_call *call, const char *location, json_t *body);
+void redfish_reply_text(struct redfish_call *call, const char *type, const char *text);
+void redfish_reply_nothing(struct redfish_call *call); /* 204 */
+/* A PATCH is done: 200 with the resource and the notes. */
+void redfish_reply_changed(struct redfish_call *call, json_t *resource);
+/* `messages`: one, or an array of some. */
+void redfish_fail(struct redfish_call *call, unsigned status, json_t *messages);
+void redfish_fail_later(struct redfish_call *call, unsigned status, uint64_t retry_ms, json_t *messages);
+void redfish_not_found(struct redfish_call *call);
+
+/* A resource's beginning: @odata.id and .type, Id, Name. */
+json_t *redfish_resource(enum redfish_type type, const char *path, const char *id, const char *name);
+json_t *redfish_collection(const struct redfish_call *call, const char *name);
+void redfish_add_member(json_t *collection, const char *folder, const char *id);
+json_t *redfish_link(const char *path);
+
+/* --- messages.c --- */
+
+/* One of the registries Base or NbdProxy, its arguments as strings and a NULL behind them. `property`:
+ * what it is about, as "Image" or "Boot/Target"; NULL. */
+__attribute__((sentinel)) json_t *redfish_message(const char *key, const char *property, ...);
+/* In place of the registry's words. */
+json_t *redfish_resolve(json_t *message, const char *resolution);
+/* The value as it is written in JSON, cut to be shown; a secret's is not. */
+void redfish_show(const char *property, const json_t *value, char text[64]);
+
+/* --- body.c --- */
+
+enum redfish_kind {
+    REDFISH_TEXT,
+    REDFISH_FLAG,
+    REDFISH_TEXT_OR_NULL,
+    REDFISH_FLAG_OR_NULL,
+    REDFISH_READ_ONLY,
+    REDFISH_IGNORED
+};
+
+struct redfish_property {
+    const char *name; /* NULL: the end */
+    enum redfish_kind kind;
+};
+
+/* Is the body of that kind? What can't be taken is answered (false), or noted when a PATCH has
+ * something else to do. */
+bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish_property *properties);
+const char *redfish_text(const json_t *body, const char *name); /* NULL: none, or "" */
+int redfish_flag(const json_t *body, const char *name);         /* -1: none */
+
+/* --- handlers --- */
+
+redfish_get redfish_root, redfish_schemas, redfish_schema;
+void redfish_versions(struct redfish_call *call);
+void redfish_odata(struct redfish_call *call);
+void redfish_metadata(struct redfish_call *call);
+
+redfish_get redfish_session_service, redfish_sessions, redfish_session;
+redfish_change redfish_sessions_post;
+void redfish_session_delete(struct redfish_call *call);
+/* Answers a failed login. */
+void redfish_login_failed(struct redfish_call *call, int status, uint64_t retry_ms, const char *words);
+
+redfish_get redfish_account_service, redfish_accounts, redfish_account, redfish_roles, redfish_role;
+redfish_change redfish_accounts_post, redfish_account_patch;
+void redfish_account_delete(struct redfish_call *call);
+
+redfish_get redfish_systems, redfish_system, redfish_managers, redfish_manager;
+
+redfish_get redfish_media_list, redfish_media;
+void redfish_media_volatiles(struct redfish_call *call, json_t *resource);
+redfish_change redfish_media_patch, redfish_media_insert, redfish_media_eject;
+struct slot *redfish_media_slot(const struct redfish_call *call); /* NULL: there is none of that Id */
+/* Of the medium, or of the next one. */
+bool redfish_media_verify(const struct redfish_call *call, const struct slot_status *status);
+bool redfish_media_allows_http(const struct redfish_call *call, const char *slot);
+
+#endif

@@ -1,0 +1,177 @@
+/* VirtualMedia: what is in the slots. See api/redfish/internal.h, and insert.c for its changes. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/redfish/internal.h"
+
+#define SLOT_PREFIX "Slot_"
+
+/* --- slots --- */
+
+static void slot_id(unsigned index, char id[16])
+{
+    snprintf(id, 16, SLOT_PREFIX "%u", index);
+}
+
+struct slot *redfish_media_slot(const struct redfish_call *call)
+{
+    char id[16];
+    for (unsigned i = 0; i < slots_count(call->web->slots); i++) {
+        slot_id(i, id);
+        if (strcmp(id, call->id) == 0)
+            return slots_get(call->web->slots, i);
+    }
+    return NULL;
+}
+
+json_t *redfish_media_list(struct redfish_call *call)
+{
+    char id[16];
+    json_t *collection = redfish_collection(call, "Virtual Media Collection");
+    for (unsigned i = 0; i < slots_count(call->web->slots); i++) {
+        slot_id(i, id);
+        redfish_add_member(collection, REDFISH_MEDIA, id);
+    }
+    return collection;
+}
+
+bool redfish_media_verify(const struct redfish_call *call, const struct slot_status *status)
+{
+    const struct redfish *redfish = call->web->redfish;
+    for (unsigned i = 0; i < redfish->count && status->state == SLOT_EMPTY; i++)
+        if (strcmp(redfish->settings[i].slot, status->name) == 0)
+            return redfish->settings[i].verify;
+    return status->verify;
+}
+
+bool redfish_media_allows_http(const struct redfish_call *call, const char *slot)
+{
+    const struct config *config = &call->web->config;
+    for (unsigned i = 0; i < config->slot_count; i++)
+        if (strcmp(config->slots[i].name, slot) == 0)
+            return config->slots[i].http.allow_plain;
+    return false;
+}
+
+/* --- one --- */
+
+static json_t *media_types(enum config_media media)
+{
+    return media == MEDIA_CD ? json_pack("[s,s]", "CD", "DVD") : json_pack("[s]", "USBStick");
+}
+
+static const char *protocol_of(const char *url)
+{
+    return strncasecmp(url, "https:", 6) == 0 ? "HTTPS" : strncasecmp(url, "http:", 5) == 0 ? "HTTP" : "OEM";
+}
+
+/* A URL's query may be a password in itself: it is for those who may insert. */
+static const char *image_of(const struct redfish_call *call, const struct slot_status *s)
+{
+    return auth_allows(call->role, AUTH_CONFIGURE_COMPONENTS) ? s->url : s->image;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return *text ? api_text(text) : json_null();
+}
+
+static void add_image(const struct redfish_call *call, json_t *media, const struct slot_status *s)
+{
+    bool inserted = s->state == SLOT_READY, url = s->via == SLOT_VIA_URL && *s->url;
+    const char *via = !inserted ? "NotConnected" : s->via == SLOT_VIA_BROWSER ? "Applet" : "URI";
+    const char *name = *s->image_name || s->via == SLOT_VIA_NOTHING ? s->image_name : "image";
+    json_object_set_new(media, "Image", url ? api_text(image_of(call, s)) : json_null());
+    json_object_set_new(media, "ImageName", text_or_null(name));
+    json_object_set_new(media, "Inserted", json_boolean(inserted));
+    json_object_set_new(media, "ConnectedVia", json_string(via));
+    json_object_set_new(media, "WriteProtected", json_boolean(!inserted || !s->writable));
+    json_object_set_new(media, "UserName", url ? text_or_null(s->user) : json_null());
+    json_object_set_new(media, "Password", json_null());
+    json_object_set_new(media, "TransferMethod", url ? json_string("Stream") : json_null());
+    json_object_set_new(media, "TransferProtocolType", url ? json_string(protocol_of(s->url)) : json_null());
+    json_object_set_new(media, "VerifyCertificate", json_boolean(redfish_media_verify(call, s)));
+    json_object_set_new(media, "EjectPolicy", json_null());
+    json_object_set_new(media, "EjectTimeout", json_null());
+}
+
+static json_t *status_of(const struct slot_status *s)
+{
+    json_t *status = json_pack("{s:s, s:s}", "State", s->waiting ? "StandbyOffline" : "Enabled", "Health",
+                               *s->error ? "Warning" : "OK");
+    json_t *conditions = json_array();
+    if (*s->error) {
+        json_t *message = redfish_message("MediumFailed", NULL, s->error, NULL);
+        json_array_append_new(conditions,
+                              json_pack("{s:O, s:O, s:O, s:s}", "MessageId", json_object_get(message, "MessageId"),
+                                        "Message", json_object_get(message, "Message"), "MessageArgs",
+                                        json_object_get(message, "MessageArgs"), "Severity", "Warning"));
+        json_decref(message);
+    }
+    json_object_set_new(status, "Conditions", conditions);
+    return status;
+}
+
+static json_t *protocols(const struct redfish_call *call, const struct slot_status *s)
+{
+    return redfish_media_allows_http(call, s->name) ? json_pack("[s,s]", "HTTP", "HTTPS") : json_pack("[s]", "HTTPS");
+}
+
+static json_t *action(const struct redfish_call *call, const char *name)
+{
+    char target[2 * REDFISH_PATH_MAX];
+    snprintf(target, sizeof target, "%s/Actions/VirtualMedia.%s", call->path, name);
+    return json_pack("{s:s}", "target", target);
+}
+
+static json_t *actions(const struct redfish_call *call, const struct slot_status *s)
+{
+    json_t *insert = action(call, "InsertMedia");
+    json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocols(call, s));
+    json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
+    return json_pack("{s:o, s:o}", "#VirtualMedia.InsertMedia", insert, "#VirtualMedia.EjectMedia",
+                     action(call, "EjectMedia"));
+}
+
+static json_t *oem(const struct redfish_call *call, const struct slot_status *s)
+{
+    char websocket[32];
+    snprintf(websocket, sizeof websocket, "/nbd/%u", s->index);
+    return json_pack("{s:{s:s, s:s, s:s}, s:{s:s, s:s, s:I}}", "OpenBMC", "@odata.type",
+                     "#OpenBMCVirtualMedia.v1_0_0.VirtualMedia", "@odata.id", call->path, "WebSocketEndpoint",
+                     websocket, "NbdProxy", "@odata.type", "#NbdProxyVirtualMedia.v1_0_0.VirtualMedia", "State",
+                     slot_state_name(s->state), "SizeBytes", (json_int_t)s->size);
+}
+
+json_t *redfish_media(struct redfish_call *call)
+{
+    struct slot *slot = redfish_media_slot(call);
+    struct slot_status s;
+    if (!slot)
+        return NULL;
+    slot_get_status(slot, &s);
+    json_t *media = redfish_resource(TYPE_VIRTUAL_MEDIA, call->path, call->id, s.name);
+    json_object_set_new(media, "Description",
+                        json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
+    json_object_set_new(media, "MediaTypes", media_types(s.media));
+    add_image(call, media, &s);
+    json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocols(call, &s));
+    json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
+    json_object_set_new(media, "Status", status_of(&s));
+    json_object_set_new(media, "Actions", actions(call, &s));
+    json_object_set_new(media, "Oem", oem(call, &s));
+    return media;
+}
+
+void redfish_media_volatiles(struct redfish_call *call, json_t *resource)
+{
+    struct slot_status s;
+    slot_get_status(redfish_media_slot(call), &s);
+    json_t *statistics =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "HostReadBytes", (json_int_t)s.server.read_bytes, "ImageReadBytes",
+                  (json_int_t)s.counters.source.bytes, "CacheHits", (json_int_t)s.counters.source.hits, "CacheMisses",
+                  (json_int_t)s.counters.source.misses, "CachedBytes", (json_int_t)s.counters.cached,
+                  "RoundTripMicroseconds", (json_int_t)s.counters.source.rtt_us);
+    json_object_set_new(json_object_get(json_object_get(resource, "Oem"), "NbdProxy"), "Statistics", statistics);
+}

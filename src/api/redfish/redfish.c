@@ -1,0 +1,344 @@
+/* Which handler answers a Redfish request, and who may ask. See api/redfish/internal.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/redfish/internal.h"
+#include "base/text.h"
+
+/* --- the routes, each with what it takes to read and to change --- */
+
+#define ACTION(name) REDFISH_MEDIA "/*/Actions/VirtualMedia." name
+
+static const struct redfish_route routes[] = {
+    {.path = "/redfish", .reading = REDFISH_PUBLIC, .document = redfish_versions},
+    {.path = REDFISH_ROOT, .type = TYPE_SERVICE_ROOT, .reading = REDFISH_PUBLIC, .get = redfish_root},
+    {.path = REDFISH_ROOT "/odata", .reading = REDFISH_PUBLIC, .document = redfish_odata},
+    {.path = REDFISH_ROOT "/$metadata", .reading = REDFISH_PUBLIC, .document = redfish_metadata},
+    {.path = REDFISH_SCHEMAS, .type = TYPE_JSON_SCHEMA_FILES, .reading = AUTH_LOGIN, .get = redfish_schemas},
+    {.path = REDFISH_SCHEMAS "/*", .type = TYPE_JSON_SCHEMA_FILE, .reading = AUTH_LOGIN, .get = redfish_schema},
+
+    {.path = REDFISH_ROOT "/SessionService",
+     .type = TYPE_SESSION_SERVICE,
+     .reading = AUTH_LOGIN,
+     .get = redfish_session_service},
+    {.path = REDFISH_SESSIONS,
+     .type = TYPE_SESSIONS,
+     .reading = AUTH_LOGIN,
+     .get = redfish_sessions,
+     .changing = REDFISH_PUBLIC,
+     .post = redfish_sessions_post},
+    {.path = REDFISH_SESSIONS "/Members", .changing = REDFISH_PUBLIC, .post = redfish_sessions_post},
+    {.path = REDFISH_SESSIONS "/*", /* the handlers tell one's own from others' */
+     .type = TYPE_SESSION,
+     .reading = AUTH_LOGIN,
+     .get = redfish_session,
+     .changing = AUTH_LOGIN,
+     .remove = redfish_session_delete},
+
+    {.path = REDFISH_ROOT "/AccountService",
+     .type = TYPE_ACCOUNT_SERVICE,
+     .reading = AUTH_LOGIN,
+     .get = redfish_account_service},
+    {.path = REDFISH_ACCOUNTS,
+     .type = TYPE_MANAGER_ACCOUNTS,
+     .reading = AUTH_LOGIN,
+     .get = redfish_accounts,
+     .changing = AUTH_CONFIGURE_USERS,
+     .post = redfish_accounts_post},
+    {.path = REDFISH_ACCOUNTS "/Members", .changing = AUTH_CONFIGURE_USERS, .post = redfish_accounts_post},
+    {.path = REDFISH_ACCOUNTS "/*", /* here too */
+     .type = TYPE_MANAGER_ACCOUNT,
+     .reading = AUTH_LOGIN,
+     .get = redfish_account,
+     .changing = AUTH_CONFIGURE_SELF,
+     .patch = redfish_account_patch,
+     .remove = redfish_account_delete},
+    {.path = REDFISH_ROLES, .type = TYPE_ROLES, .reading = AUTH_LOGIN, .get = redfish_roles},
+    {.path = REDFISH_ROLES "/*", .type = TYPE_ROLE, .reading = AUTH_LOGIN, .get = redfish_role},
+
+    {.path = REDFISH_ROOT "/Systems", .type = TYPE_COMPUTER_SYSTEMS, .reading = AUTH_LOGIN, .get = redfish_systems},
+    {.path = REDFISH_SYSTEM, .type = TYPE_COMPUTER_SYSTEM, .reading = AUTH_LOGIN, .get = redfish_system},
+    {.path = REDFISH_ROOT "/Managers", .type = TYPE_MANAGERS, .reading = AUTH_LOGIN, .get = redfish_managers},
+    {.path = REDFISH_MANAGER, .type = TYPE_MANAGER, .reading = AUTH_LOGIN, .get = redfish_manager},
+
+    {.path = REDFISH_MEDIA, .type = TYPE_VIRTUAL_MEDIAS, .reading = AUTH_LOGIN, .get = redfish_media_list},
+    {.path = REDFISH_MEDIA "/*",
+     .type = TYPE_VIRTUAL_MEDIA,
+     .reading = AUTH_LOGIN,
+     .get = redfish_media,
+     .volatiles = redfish_media_volatiles,
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .patch = redfish_media_patch},
+    {.path = ACTION("InsertMedia"),
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .post = redfish_media_insert,
+     .action = "VirtualMedia.InsertMedia"},
+    {.path = ACTION("EjectMedia"),
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .post = redfish_media_eject,
+     .action = "VirtualMedia.EjectMedia"},
+};
+#define ROUTES (sizeof routes / sizeof *routes)
+
+/* `id` gets what is in the place of "*". */
+static bool path_matches(const char *pattern, const char *path, char id[REDFISH_ID_MAX])
+{
+    const char *star = strchr(pattern, '*');
+    size_t before = star ? (size_t)(star - pattern) : strlen(pattern);
+    if (!star)
+        return strcmp(pattern, path) == 0;
+    if (strncmp(pattern, path, before) != 0)
+        return false;
+    size_t length = strcspn(path + before, "/");
+    if (length == 0 || length >= REDFISH_ID_MAX || strcmp(star + 1, path + before + length) != 0)
+        return false;
+    snprintf(id, REDFISH_ID_MAX, "%.*s", (int)length, path + before);
+    return true;
+}
+
+/* `path` gets the request's without a slash at its end, which changes nothing. */
+static const struct redfish_route *find_route(const struct http_request *request, char path[REDFISH_PATH_MAX],
+                                              char id[REDFISH_ID_MAX])
+{
+    size_t length = strlen(request->path);
+    *path = *id = '\0';
+    length -= request->path[length - 1] == '/';
+    if (length >= REDFISH_PATH_MAX)
+        return NULL;
+    snprintf(path, REDFISH_PATH_MAX, "%.*s", (int)length, request->path);
+    for (size_t i = 0; i < ROUTES; i++)
+        if (path_matches(routes[i].path, path, id))
+            return &routes[i];
+    return NULL;
+}
+
+static bool is_reading(const struct http_request *request)
+{
+    return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+}
+
+static bool has_method(const struct redfish_route *route, const char *method)
+{
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+        return route->get || route->document;
+    return (strcmp(method, "POST") == 0 && route->post) || (strcmp(method, "PATCH") == 0 && route->patch) ||
+           (strcmp(method, "DELETE") == 0 && route->remove);
+}
+
+static void add_allow(struct redfish_call *call)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PATCH", "DELETE"};
+    char list[64] = "";
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (has_method(call->route, methods[i]))
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "", methods[i]);
+    http_add_field(call->request, "Allow", list);
+}
+
+/* --- a call's life --- */
+
+void redfish_call_free(struct redfish_call *call)
+{
+    json_decref(call->notes);
+    mem_free(call);
+}
+
+static void on_gone(struct http_request *request)
+{
+    struct redfish_call *call = request->owner;
+    call->request = NULL;
+    if (!call->waiting)
+        redfish_call_free(call);
+    else if (call->cancel)
+        call->cancel(call);
+}
+
+void redfish_wait(struct redfish_call *call, void (*cancel)(struct redfish_call *call))
+{
+    call->waiting = true;
+    call->cancel = cancel;
+}
+
+static struct redfish_call *call_new(struct web *web, struct http_request *request)
+{
+    struct redfish_call *call = mem_alloc(sizeof *call);
+    call->web = web;
+    call->request = request;
+    call->query = (struct redfish_query){.top = -1, .skip = -1};
+    call->route = find_route(request, call->path, call->id);
+    access_peer(request, call->peer);
+    request->owner = call;
+    request->on_gone = on_gone;
+    return call;
+}
+
+/* --- changes --- */
+
+/* Its body took a while: whoever asked may be nobody any more. */
+static bool is_still_allowed(const struct redfish_call *call)
+{
+    const struct user *user = users_find(call->web->users, call->user);
+    if (call->route->changing == REDFISH_PUBLIC)
+        return true;
+    return user && user->enabled && user->role == call->role &&
+           (!*call->session || sessions_by_id(call->web->sessions, call->session));
+}
+
+static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    struct redfish_call *call = request->owner;
+    bool nothing = length == 0 && call->route->action; /* some clients send no "{}" */
+    json_t *body = nothing ? json_object() : api_parse_json(data, length);
+    redfish_change *change =
+        call->route->post && strcmp(request->method, "POST") == 0 ? call->route->post : call->route->patch;
+    if (!is_still_allowed(call)) {
+        redfish_login_failed(call, -EACCES, 0, "The session has ended, or its account has changed.");
+    } else if (!body) {
+        redfish_fail(call, 400, redfish_message("MalformedJSON", NULL, NULL));
+    } else {
+        change(call, body);
+    }
+    api_wipe(json_object_get(body, "Password"));
+    json_decref(body);
+}
+
+/* JSON, or what curl -d says when it is told nothing. */
+static bool is_type_known(const struct http_request *request)
+{
+    static const char *const known[] = {"application/json", "application/x-www-form-urlencoded"};
+    const char *type = http_field(request, "Content-Type");
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    for (size_t i = 0; type && i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i]) == length && strncasecmp(type, known[i], length) == 0)
+            return true;
+    return !type || request->body_length == 0;
+}
+
+/* If-Match for a resource that is there. Answered when false. */
+static bool is_current(struct redfish_call *call)
+{
+    char etag[REDFISH_ETAG_SIZE];
+    const char *list = http_field(call->request, "If-Match");
+    json_t *resource = call->route->get && !call->route->post ? call->route->get(call) : NULL;
+    bool missing = call->route->get && !call->route->post && !resource;
+    bool match = true;
+    if (resource && list) {
+        redfish_etag(resource, etag);
+        match = redfish_etag_listed(list, etag);
+    }
+    json_decref(resource);
+    if (missing)
+        redfish_not_found(call);
+    else if (!match)
+        redfish_fail(call, 412, redfish_message("PreconditionFailed", NULL, NULL));
+    return !missing && match;
+}
+
+static void begin_change(struct redfish_call *call)
+{
+    struct http_request *request = call->request;
+    if (!is_current(call))
+        return;
+    if (strcmp(request->method, "DELETE") == 0) {
+        call->route->remove(call);
+    } else if (!is_type_known(request)) {
+        http_add_field(request, "Accept", "application/json");
+        redfish_fail(call, 415, redfish_message("HeaderInvalid", NULL, "Content-Type", NULL));
+    } else {
+        http_receive_all(request, call->route->changing == REDFISH_PUBLIC ? WEB_LOGIN_MAX : WEB_BODY_MAX, on_body);
+    }
+}
+
+/* --- reading --- */
+
+static void read_resource(struct redfish_call *call)
+{
+    json_t *resource = call->route->get(call);
+    if (resource)
+        redfish_reply_resource(call, resource);
+    else
+        redfish_not_found(call);
+}
+
+/* Answered when false. */
+static bool read_query(struct redfish_call *call)
+{
+    char option[REDFISH_OPTION_MAX];
+    bool read = is_reading(call->request);
+    enum redfish_query_verdict verdict = redfish_query_parse(call->request->query, &call->query, option);
+    bool paged = call->query.top >= 0 || call->query.skip >= 0;
+    json_t *message = NULL;
+    if (verdict == REDFISH_QUERY_UNSUPPORTED)
+        message = redfish_message("QueryParameterUnsupported", NULL, option, NULL);
+    else if (verdict == REDFISH_QUERY_WRONG)
+        message = redfish_message("QueryParameterValueError", NULL, option, NULL);
+    else if (!read && (paged || *call->query.select))
+        message = redfish_message("QueryNotSupportedOnOperation", NULL, NULL);
+    else if (paged && !strstr(redfish_type_name(call->route->type), "Collection"))
+        message = redfish_message("QueryNotSupportedOnResource", NULL, NULL);
+    if (message)
+        redfish_fail(call, verdict == REDFISH_QUERY_UNSUPPORTED ? 501 : 400, message);
+    return !message;
+}
+
+/* Whoever asks is known, or needs not be. */
+static void proceed(struct redfish_call *call)
+{
+    const struct redfish_route *route = call->route;
+    const char *version = http_field(call->request, "OData-Version");
+    bool read = is_reading(call->request);
+    unsigned privileges = !route ? AUTH_LOGIN : read ? route->reading : route->changing;
+    if (version && strcmp(version, "4.0") != 0) {
+        redfish_fail(call, 412, redfish_message("HeaderInvalid", NULL, "OData-Version", NULL));
+    } else if (!route) {
+        redfish_fail(call, 404, redfish_message("InvalidURI", NULL, call->request->path, NULL));
+    } else if (!has_method(route, call->request->method)) {
+        add_allow(call);
+        redfish_fail(call, 405, redfish_message("OperationNotAllowed", NULL, NULL));
+    } else if (privileges != REDFISH_PUBLIC && !auth_allows(call->role, privileges)) {
+        redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
+    } else if (read_query(call)) {
+        if (!read)
+            begin_change(call);
+        else if (add_allow(call), route->document)
+            route->document(call);
+        else
+            read_resource(call);
+    }
+}
+
+/* --- who asks --- */
+
+static void on_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+{
+    struct redfish_call *call = call_new(web, request);
+    snprintf(call->user, sizeof call->user, "%s", caller->user);
+    snprintf(call->session, sizeof call->session, "%s", caller->session ? caller->session->id : "");
+    call->role = caller->role;
+    proceed(call);
+}
+
+static void on_refused(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
+{
+    redfish_login_failed(call_new(web, request), status, retry_ms, words);
+}
+
+static const struct access_door door = {false, on_access, on_refused}; /* Redfish: no cookie authenticates */
+
+static bool is_public(const struct redfish_route *route, const struct http_request *request)
+{
+    if (!route || !has_method(route, request->method))
+        return false;
+    return (is_reading(request) ? route->reading : route->changing) == REDFISH_PUBLIC;
+}
+
+void redfish_handle(struct web *web, struct http_request *request)
+{
+    char path[REDFISH_PATH_MAX], id[REDFISH_ID_MAX];
+    if (is_public(find_route(request, path, id), request))
+        proceed(call_new(web, request));
+    else
+        access_check(web, request, &door);
+}

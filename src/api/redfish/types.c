@@ -1,0 +1,35 @@
+/* The schemas in use. See api/redfish/internal.h. */
+#include "api/redfish/internal.h"
+
+static const struct {
+    const char *name, *space;
+} types[REDFISH_TYPES] = {
+    [TYPE_NONE] = {"", ""},
+    [TYPE_ACCOUNT_SERVICE] = {"AccountService", "AccountService.v1_15_0"},
+    [TYPE_COMPUTER_SYSTEM] = {"ComputerSystem", "ComputerSystem.v1_22_0"},
+    [TYPE_COMPUTER_SYSTEMS] = {"ComputerSystemCollection", "ComputerSystemCollection"},
+    [TYPE_JSON_SCHEMA_FILE] = {"JsonSchemaFile", "JsonSchemaFile.v1_1_4"},
+    [TYPE_JSON_SCHEMA_FILES] = {"JsonSchemaFileCollection", "JsonSchemaFileCollection"},
+    [TYPE_MANAGER] = {"Manager", "Manager.v1_14_0"},
+    [TYPE_MANAGERS] = {"ManagerCollection", "ManagerCollection"},
+    [TYPE_MANAGER_ACCOUNT] = {"ManagerAccount", "ManagerAccount.v1_7_0"},
+    [TYPE_MANAGER_ACCOUNTS] = {"ManagerAccountCollection", "ManagerAccountCollection"},
+    [TYPE_ROLE] = {"Role", "Role.v1_3_1"},
+    [TYPE_ROLES] = {"RoleCollection", "RoleCollection"},
+    [TYPE_SERVICE_ROOT] = {"ServiceRoot", "ServiceRoot.v1_18_0"},
+    [TYPE_SESSION] = {"Session", "Session.v1_7_0"},
+    [TYPE_SESSIONS] = {"SessionCollection", "SessionCollection"},
+    [TYPE_SESSION_SERVICE] = {"SessionService", "SessionService.v1_1_8"},
+    [TYPE_VIRTUAL_MEDIA] = {"VirtualMedia", "VirtualMedia.v1_6_0"},
+    [TYPE_VIRTUAL_MEDIAS] = {"VirtualMediaCollection", "VirtualMediaCollection"},
+};
+
+const char *redfish_type_name(enum redfish_type type)
+{
+    return types[type].name;
+}
+
+const char *redfish_type_namespace(enum redfish_type type)
+{
+    return types[type].space;
+}
