@@ -125,7 +125,7 @@ static struct readahead_stream *stream_begin(struct readahead *ra, uint64_t offs
     s->run = length;
     s->next = s->ahead = offset + length;
     s->reads = 1;
-    s->eager = (unsigned)__builtin_popcount(ra->continued) >= READAHEAD_EAGER;
+    s->eager = ra->beginnings == 0 || (unsigned)__builtin_popcount(ra->continued) >= READAHEAD_EAGER;
     s->number = ++ra->beginnings;
     ra->continued = (ra->continued << 1) & ((1u << READAHEAD_BEGINNINGS) - 1);
     ra->lonely_due = !stride;

@@ -6,7 +6,8 @@
  * stream grows with what it has already read in a row (so at most
  * READAHEAD_GAIN times that is ever fetched in vain) up to what the link needs. When
  * most reads that began something lately were continued, the next one that does is
- * taken for a stream at once: small files are read in two or three pieces.
+ * taken for a stream at once: small files are read in two or three pieces. So is the
+ * first read of all: what it costs is little, and the connections open while it is under way.
  * Several streams may interleave. Reads at a constant distance (forwards or
  * backwards) make a strided stream. A read that has two others near by, as when
  * many files of one folder are read, fetches what is around it. Anything else is

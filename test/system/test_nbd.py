@@ -172,12 +172,15 @@ def test_two_slots_with_one_url_share_blocks(daemon, own_nginx, ca):
     d = daemon(ca)
     d.ok(f"insert 0 {own_nginx.url('image.iso')}")
     d.ok(f"insert 1 {own_nginx.url('image.iso')}")
+    def fetched(): # of the first MiB; what lies behind it may be fetched ahead
+        return [r for r in ranges(own_nginx, "/image.iso", 0) if int(r[len("bytes="):].split("-")[0]) < 1 << 20]
+
     first = handle(d.uri()).pread(1 << 20, 0)
-    fetched = len(ranges(own_nginx, "/image.iso", 0))
+    before = fetched()
     d.ok("eject 0")
     h = handle(d.uri("slot1"))
     assert h.pread(1 << 20, 0) == first
-    assert len(ranges(own_nginx, "/image.iso", 0)) == fetched
+    assert fetched() == before
 
 
 def test_eject_ends_clients_and_prefetch(daemon, nginx, ca):

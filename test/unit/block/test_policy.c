@@ -28,12 +28,31 @@ static uint64_t drain(struct readahead *ra, const struct readahead_limits *limit
     return total;
 }
 
-static void one_read_fetches_nothing(void **state)
+/* Of a medium on which something was read already: the first read of all is another matter. */
+static void init_used(struct readahead *ra, uint64_t size)
+{
+    uint64_t end;
+    readahead_init(ra, size);
+    readahead_access(ra, size / 2, 512);
+    drain(ra, &far, &end);
+}
+
+static void the_first_read_is_taken_for_a_stream(void **state)
 {
     (void)state;
     struct readahead ra;
     uint64_t end = 0;
     readahead_init(&ra, 100 * MIB);
+    readahead_access(&ra, 0, 65536);
+    assert_int_equal(drain(&ra, &wide, &end), wide.chunk - 65536); /* up to the end of its chunk */
+}
+
+static void one_read_fetches_nothing(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    init_used(&ra, 100 * MIB);
     readahead_access(&ra, 0, 65536);
     assert_int_equal(drain(&ra, &wide, &end), 0);
 }
@@ -43,7 +62,7 @@ static void a_sequence_opens_the_window_as_it_goes_on(void **state)
     (void)state;
     struct readahead ra;
     uint64_t end = 0, ahead = 0;
-    readahead_init(&ra, 100 * MIB);
+    init_used(&ra, 100 * MIB);
     for (unsigned i = 0; i < 200; i++) {
         uint64_t next = (i + 1) * 65536ull;
         readahead_access(&ra, i * 65536ull, 65536);
@@ -95,7 +114,7 @@ static void strides_are_recognised(int64_t stride)
     uint32_t length;
     bool told[64] = {0};
     unsigned hits = 0;
-    readahead_init(&ra, 100 * MIB);
+    init_used(&ra, 100 * MIB);
     for (int i = 0; i < 32; i++, at += (uint64_t)stride) {
         hits += told[i];
         readahead_access(&ra, at, 4096);
@@ -200,7 +219,7 @@ static void one_place_read_again_and_again_fetches_nothing(void **state)
     (void)state;
     struct readahead ra;
     uint64_t end = 0;
-    readahead_init(&ra, 1024 * MIB);
+    init_used(&ra, 1024 * MIB);
     for (unsigned i = 0; i < 20; i++) {
         readahead_access(&ra, (i % 2) * 500 * MIB, 2048);
         assert_int_equal(drain(&ra, &far, &end), 0);
@@ -352,6 +371,7 @@ static void heat_is_where_it_was_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_read_is_taken_for_a_stream),
         cmocka_unit_test(one_read_fetches_nothing),
         cmocka_unit_test(a_sequence_opens_the_window_as_it_goes_on),
         cmocka_unit_test(it_stops_at_the_end),
