@@ -46,6 +46,7 @@ enum browser_end {
 struct browser_connection {
     struct stream *stream; /* taken over */
     bool go;               /* its NBD server knows GO */
+    uint32_t request_max;  /* what is in between takes no larger requests; 0: as the options have it */
     const char *claim;     /* what the browser says the image is (name, times, hashes), opaque; copied; "": nothing */
     /* Closes the stream in its protocol's way; NULL: stream_close(). Called once. */
     void (*hang_up)(struct stream *stream, enum browser_end end, const char *reason);

@@ -213,9 +213,10 @@ void browser_peer_open(struct browser_peer *peer)
     struct browser_source *browser = peer->browser;
     const struct nbd_client_callbacks callbacks = {
         .owner = peer, .ready = on_ready, .died = on_died, .closed = on_client_closed, .hang_up = on_hang_up};
+    uint32_t most = browser->options.request_max, passes = peer->connection.request_max;
     const struct nbd_client_options options = {.who = browser->source.who,
                                                .go = peer->connection.go,
-                                               .request_max = browser->options.request_max,
+                                               .request_max = passes && passes < most ? passes : most,
                                                .requests_max = browser->options.requests_max,
                                                .bytes_max = browser->options.bytes_max,
                                                .understand_size = understand_size,
