@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define BUS_RETRY_MS     1000  /* after a failure; doubled up to */
+#define BUS_RETRY_MS     1000 /* after a failure; doubled up to */
 #define BUS_RETRY_MAX_MS 30000
 #define BUS_NAME_MS      30000 /* the name was refused: asked for again */
 #define BUS_FLUSH_MS     500   /* at close, for what is queued */
