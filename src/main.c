@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "api/control.h"
+#include "api/dbus.h"
 #include "api/web.h"
 #include "auth/passwd.h"
 #include "base/bytes.h"
@@ -45,6 +46,7 @@ struct daemon {
     struct slots *slots;
     struct control *control;
     struct web *web; /* NULL: there is none */
+    struct dbus *dbus; /* NULL: there is none */
     unsigned closing; /* parts that are not closed yet */
     uv_signal_t on_term, on_int, on_hup, on_usr2;
     struct closing signals_closing;
@@ -82,14 +84,18 @@ static int reload_into(struct daemon *d, const struct config *config, char error
         snprintf(error, CONFIG_ERROR_MAX, "a web server can't be added while the daemon runs (restart it)");
         return -1;
     }
+    if (dbus_prepare(d->dbus, config, error) != 0)
+        return -1;
     if (control_reload(d->control, config, error) != 0)
         return -1;
     if (d->web && web_reload(d->web, config, error) != 0) {
         control_reload(d->control, &d->config, ignored);
         return -1;
     }
-    if (slots_reload(d->slots, config, error) == 0)
+    if (slots_reload(d->slots, config, error) == 0) {
+        dbus_reload(d->dbus, config);
         return 0;
+    }
     if (d->web)
         web_reload(d->web, &d->config, ignored);
     control_reload(d->control, &d->config, ignored);
@@ -150,8 +156,10 @@ static void on_stop(struct defer *defer)
 {
     struct daemon *d = container_of(defer, struct daemon, stop);
     /* All at once: a command that waits for a slot is answered by the slot's end. */
-    d->closing = 2 + (d->web != NULL);
+    d->closing = 2 + (d->web != NULL) + (d->dbus != NULL);
     control_close(d->control, on_part_closed, d);
+    if (d->dbus)
+        dbus_close(d->dbus, on_part_closed, d);
     if (d->web)
         web_close(d->web, on_part_closed, d);
     slots_close(d->slots, on_part_closed, d);
@@ -255,10 +263,15 @@ static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     int fds = activation_fds();
     d->slots = slots_new(&d->loop, &d->config, &kernel_real, error);
     d->control = d->slots ? control_new(&d->loop, &d->config, d->slots, &hooks, error) : NULL;
-    bool wanted = d->control && web_is_wanted(&d->config, fds);
+    bool on_bus = d->control && dbus_is_wanted(&d->config);
+    d->dbus = on_bus ? dbus_new(&d->loop, &d->config, d->slots, error) : NULL;
+    bool ready = d->control && (d->dbus || !on_bus);
+    bool wanted = ready && web_is_wanted(&d->config, fds);
     d->web = wanted ? web_new(&d->loop, &d->config, d->slots, fds, error) : NULL;
-    if (d->control && (d->web || !wanted))
+    if (ready && (d->web || !wanted))
         return true;
+    if (d->dbus)
+        dbus_close(d->dbus, ignore_closed, NULL);
     if (d->control)
         control_close(d->control, ignore_closed, NULL);
     if (d->slots)
@@ -317,8 +330,8 @@ static void print_help(void)
          "Serves disk images as virtual media over NBD; passwd keeps its accounts.\n\n"
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
          "      --no-config               no file: two slots with the defaults\n"
-         "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, web.KEY, http.KEY,\n"
-         "                                slot.NAME.KEY\n"
+         "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, web.KEY, dbus.KEY,\n"
+         "                                http.KEY, slot.NAME.KEY\n"
          "      --check-config            checks the configuration and exits\n"
          "      --dump-config             prints the configuration in force and exits\n"
          "      --sample-config           prints a commented sample and exits\n"

@@ -44,6 +44,7 @@ void config_empty(struct config *config)
     memset(config, 0, sizeof *config);
     set_standard(KEY_DAEMON, config);
     set_standard(KEY_WEB, &config->web);
+    set_standard(KEY_DBUS, &config->dbus);
     set_standard(KEY_HTTP, &config->http);
     config->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *config->slots);
 }
@@ -105,6 +106,8 @@ bool config_assign(struct config *config, enum key_section section, struct confi
         return key_set(key, config, value, expected, size);
     if (section == KEY_WEB)
         return key_set(key, &config->web, value, expected, size);
+    if (section == KEY_DBUS)
+        return key_set(key, &config->dbus, value, expected, size);
     if (section == KEY_HTTP)
         return assign_http(config, key, value, expected, size);
     if (key->section == KEY_SLOT)
@@ -125,6 +128,7 @@ void config_free(struct config *config)
         config_slot_clear(&config->slots[i]);
     clear(KEY_DAEMON, config);
     clear(KEY_WEB, &config->web);
+    clear(KEY_DBUS, &config->dbus);
     clear(KEY_HTTP, &config->http);
     mem_free(config->slots);
     memset(config, 0, sizeof *config);
@@ -142,6 +146,7 @@ void config_copy(struct config *to, const struct config *from)
     *to = *from;
     own(KEY_DAEMON, to);
     own(KEY_WEB, &to->web);
+    own(KEY_DBUS, &to->dbus);
     own(KEY_HTTP, &to->http);
     to->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *to->slots);
     for (unsigned i = 0; i < from->slot_count; i++)
@@ -238,6 +243,18 @@ static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX
     return 0;
 }
 
+static int validate_dbus(const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    const struct config_dbus *dbus = &config->dbus;
+    bool named =
+        strcmp(dbus->bus, "none") == 0 || strcmp(dbus->bus, "system") == 0 || strcmp(dbus->bus, "session") == 0;
+    if (!named && (strncmp(dbus->bus, "unix:", 5) != 0 || strchr(dbus->bus, ';')))
+        return invalid(error, "bus: expected none, system, session or one address \"unix:...\"", "dbus");
+    if (!*dbus->proxy_directory && strlen(config->runtime_dir) > 80)
+        return invalid(error, "a socket in runtime-dir/proxy would have too long a path (set proxy-directory)", "dbus");
+    return 0;
+}
+
 int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
 {
     if (config->slot_count == 0)
@@ -247,7 +264,7 @@ int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
     for (unsigned i = 0; i < config->slot_count; i++)
         if (validate_slot(&config->slots[i], error) != 0)
             return -1;
-    if (validate_web(config, error) != 0)
+    if (validate_web(config, error) != 0 || validate_dbus(config, error) != 0)
         return -1;
     return validate_devices(config, error) != 0 ? -1 : validate_sockets(config, error);
 }

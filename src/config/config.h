@@ -3,7 +3,7 @@
  * defaults, --dump-config, the commented sample in conf/ and the check that
  * the man page names every key.
  *
- * Sections: [daemon], [web] (the page and its accounts), [http] (defaults for
+ * Sections: [daemon], [web] (the page and its accounts), [dbus], [http] (defaults for
  * every slot's HTTP sources), and [slot NAME] (its own keys, and any key of [http] to override it there).
  * A struct config is a value: it owns its strings; config_free() frees it.
  */
@@ -29,6 +29,8 @@ enum config_overlay { OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_FILE };
 enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
+/* The numbers of the D-Bus objects for images by URL: behind those for browsers, or the same. */
+enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
 /* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
@@ -68,6 +70,16 @@ struct config_web {
     char *upload_directory;        /* upload-directory = "": uploads are off */
     uint64_t upload_size;          /* upload-size = 8G: all uploads together */
     uint64_t upload_free;          /* upload-free = 64M: what stays free beside them */
+};
+
+/* The D-Bus service that bmcweb drives. */
+struct config_dbus {
+    char *bus;                     /* bus = none | system | session | unix:... */
+    char *name;                    /* name = xyz.openbmc_project.VirtualMedia */
+    char *proxy_directory;         /* proxy-directory = "" -> RUNTIME-DIR/proxy: where bmcweb listens */
+    uint64_t proxy_mode;           /* proxy-mode = 0700: of that folder */
+    enum config_legacy_numbers legacy_numbers; /* legacy-numbers = after | same */
+    uint64_t mount_timeout_ms;     /* mount-timeout = 90s */
 };
 
 /* The USB device that the host sees. */
@@ -128,6 +140,7 @@ struct config {
     bool state_secrets;            /* state-secrets = no: URLs with secrets may be written to the state file */
     char *file_directory;          /* file-directory = "": when set, only files below it may be inserted */
     struct config_web web;         /* [web] */
+    struct config_dbus dbus;       /* [dbus] */
     struct config_http http;       /* [http] */
     struct config_slot *slots;     /* in the file's order: slot number = index */
     unsigned slot_count;
@@ -138,7 +151,7 @@ struct config {
 void config_default(struct config *config);
 int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
-/* "daemon.KEY=VALUE", "web.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of --set); a slot
+/* "daemon.KEY=VALUE", "web.KEY=VALUE", "dbus.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of --set); a slot
  * that is not there yet is added. */
 int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX]);
 /* What no single key shows: paths of sockets that are equal, the minimum times

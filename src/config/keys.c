@@ -16,6 +16,7 @@ static const char *const present_names[] = {"always", "inserted", NULL};
 static const char *const overlay_names[] = {"none", "memory", "file", NULL};
 static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const client_certificates_names[] = {"optional", "required", NULL};
+static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 
@@ -24,6 +25,7 @@ static const char *const auth_names[] = {"any", "basic", "digest", NULL};
     {key_name, sec, key_type, offsetof(st, field), least, most, value_names, default_text, help_text}
 #define DAEMON(...) ROW(KEY_DAEMON, struct config, __VA_ARGS__)
 #define WEB(...) ROW(KEY_WEB, struct config_web, __VA_ARGS__)
+#define DBUS(...) ROW(KEY_DBUS, struct config_dbus, __VA_ARGS__)
 #define HTTP(...) ROW(KEY_HTTP, struct config_http, __VA_ARGS__)
 #define SLOT(...) ROW(KEY_SLOT, struct config_slot, __VA_ARGS__)
 #define MINUTES(n) ((n) * 60000ull)
@@ -90,6 +92,23 @@ const struct key config_keys[] = {
     WEB("upload-size", upload_size, KEY_SIZE, 1ull << 20, 1ull << 50, NULL, "8G", "What all uploads may take together."),
     WEB("upload-free", upload_free, KEY_SIZE, 0, 1ull << 50, NULL, "64M",
         "What uploads leave free on their file system."),
+
+    DBUS("bus", bus, KEY_STRING, 1, 500, NULL, "none",
+         "The D-Bus bus on which bmcweb drives the slots: none, system, session, or an address like "
+         "unix:path=/run/dbus/system_bus_socket."),
+    DBUS("name", name, KEY_STRING, 1, 255, NULL, "xyz.openbmc_project.VirtualMedia",
+         "The well-known name that is asked for there."),
+    DBUS("proxy-directory", proxy_directory, KEY_STRING, 0, 80, NULL, "",
+         "The folder in which bmcweb listens on a UNIX socket for each browser that it serves. It is made when it is "
+         "missing. Empty: proxy in runtime-dir."),
+    DBUS("proxy-mode", proxy_mode, KEY_MODE, 0, 0777, NULL, "0700",
+         "The mode, in octal, of a folder that is made, or is the one in runtime-dir: who may make sockets in it may "
+         "serve media."),
+    DBUS("legacy-numbers", legacy_numbers, KEY_ENUM, LEGACY_NUMBERS_AFTER, 0, legacy_numbers_names, "after",
+         "The N in Legacy/Slot_N, where images come in by URL: after the last Proxy/Slot_N (with two slots the first is "
+         "Legacy/Slot_2), since bmcweb knows a slot by that name alone; or the same as there."),
+    DBUS("mount-timeout", mount_timeout_ms, KEY_DURATION, 1000, MINUTES(60), NULL, "90s",
+         "A Mount that takes longer is given up. It is the property Timeout."),
 
     HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot."),
     HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",

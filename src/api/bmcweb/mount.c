@@ -1,0 +1,376 @@
+/* Mount and Unmount of the service for bmcweb, and how they end. See internal.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "api/bmcweb/internal.h"
+#include "auth/audit.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "net/socket.h"
+
+/* The words that clients of these interfaces know. */
+#define WORDS_READY     "Operation not permitted in ready state"
+#define WORDS_ACTIVE    "Operation not permitted in active state"
+#define WORDS_BUSY      "Resource is busy"
+#define WORDS_MALFORMED "Malformed extra data"
+#define WORDS_IO        "I/O error on temporary file"
+
+struct bmcweb_op {
+    struct link link; /* in bmcweb->ops */
+    struct bmcweb *bmcweb;
+    struct bmcweb_object *object; /* NULL: it is gone */
+    enum bmcweb_kind kind;
+    char path[sizeof((struct bmcweb_object *)0)->path];
+    bool mounts;
+    bool begun; /* answered with true: the slot will end it, and a Completion is owed */
+    bool given_up;
+    uint64_t until; /* loop time */
+    /* Until it is begun. */
+    sd_bus_message *call;
+    struct credentials_reader *reader;
+    char *url;
+    int writable;
+};
+
+static struct bmcweb_op *op_new(struct bmcweb_object *object, bool mounts, sd_bus_message *call)
+{
+    struct bmcweb_op *op = mem_alloc(sizeof *op);
+    op->bmcweb = object->bmcweb;
+    op->object = object;
+    op->kind = object->facts.kind;
+    snprintf(op->path, sizeof op->path, "%s", object->path);
+    op->mounts = mounts;
+    op->until = uv_now(op->bmcweb->loop) + (uint64_t)object->facts.timeout_s * 1000;
+    op->call = sd_bus_message_ref(call);
+    *(mounts ? &object->mount : &object->unmount) = op;
+    list_append(&op->bmcweb->ops, &op->link);
+    return op;
+}
+
+static void op_free(struct bmcweb_op *op)
+{
+    struct bmcweb *bmcweb = op->bmcweb;
+    if (op->object)
+        *(op->mounts ? &op->object->mount : &op->object->unmount) = NULL;
+    if (op->reader)
+        credentials_cancel(op->reader);
+    list_remove(&op->link);
+    sd_bus_message_unref(op->call);
+    mem_free_secret(op->url);
+    mem_free(op);
+    bmcweb_op_gone(bmcweb);
+}
+
+/* --- answers --- */
+
+/* Of one that is not begun: it is no more. */
+static void op_refuse(struct bmcweb_op *op, int number, const char *words)
+{
+    if (op->call && bus_connection(op->bmcweb->bus))
+        sd_bus_reply_method_errnof(op->call, number, "%s", words);
+    op_free(op);
+}
+
+static void op_begin(struct bmcweb_op *op)
+{
+    if (op->call && bus_connection(op->bmcweb->bus))
+        sd_bus_reply_method_return(op->call, "b", 1);
+    op->call = sd_bus_message_unref(op->call);
+    op->begun = true;
+}
+
+static void on_ended(void *arg, int status, const char *error)
+{
+    struct bmcweb_op *op = arg;
+    struct bmcweb_object *object = op->object;
+    sd_bus *connection = bus_connection(op->bmcweb->bus);
+    int number = op->given_up && status == -ECANCELED ? ETIMEDOUT : -status;
+    if (status != 0)
+        log_info("dbus", "%s: %s", op->path, error);
+    if (object) {
+        *(op->mounts ? &object->mount : &object->unmount) = NULL;
+        bmcweb_object_refresh(object);
+    }
+    op->object = NULL;
+    if (connection)
+        sd_bus_emit_signal(connection, op->path, bmcweb_interfaces[op->kind], "Completion", "i", number);
+    else
+        log_warning("dbus", "%s: nobody was told of the end: the bus is gone", op->path);
+    op_free(op);
+}
+
+static int mount_problem(const struct bmcweb_object *object, sd_bus_error *error)
+{
+    switch (bmcweb_object_state(object)) {
+    case BMCWEB_IDLE:
+        return 0;
+    case BMCWEB_WAITING:
+        if (object->facts.kind == BMCWEB_PROXY && !object->mount)
+            return 0;
+        return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY);
+    case BMCWEB_ACTIVE:
+        return sd_bus_error_set_errnof(error, EPERM, WORDS_ACTIVE);
+    default:
+        return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY);
+    }
+}
+
+static struct slot *slot_of(const struct bmcweb_object *object)
+{
+    return slots_find(object->bmcweb->slots, object->facts.slot);
+}
+
+static void audit(const struct bmcweb_object *object, enum audit_event event, sd_bus_message *call, const char *what)
+{
+    auth_audit(event, "dbus", sd_bus_message_get_sender(call), object->facts.slot, what);
+}
+
+/* --- Legacy: an image by URL --- */
+
+static void begin_insert(struct bmcweb_op *op, const char *user, const char *password)
+{
+    struct slot_status s = {.state = SLOT_CLOSING};
+    struct slot *slot = op->object ? slot_of(op->object) : NULL;
+    struct slot_insert_options options = {.verify = -1, .writable = op->writable};
+    char shown[256];
+    if (slot)
+        slot_get_status(slot, &s);
+    if (s.state != SLOT_EMPTY) { /* another door was faster than the credentials */
+        op_refuse(op, EBUSY, WORDS_BUSY);
+        return;
+    }
+    if (*user || *password) {
+        options.user = user;
+        options.password = password;
+    }
+    text_url_public(op->url, shown, sizeof shown);
+    audit(op->object, AUDIT_INSERT, op->call, shown);
+    op_begin(op);
+    slot_insert(slot, op->url, &options, on_ended, op);
+    mem_free_secret(op->url);
+    op->url = NULL;
+    bmcweb_object_refresh(op->object);
+}
+
+static void on_credentials(void *arg, int status, const char *user, const char *password)
+{
+    struct bmcweb_op *op = arg;
+    op->reader = NULL;
+    if (status == 0)
+        begin_insert(op, user, password);
+    else
+        op_refuse(op, -status,
+                  status == -EINVAL ? WORDS_MALFORMED
+                  : status == -EIO  ? WORDS_IO
+                                    : "The extra data did not come");
+}
+
+/* "sbv", the variant an int (-1: there are no credentials) or a descriptor; "sbh" as newer clients send it. */
+static int read_mount(sd_bus_message *call, const char **url, int *writable, int *fd)
+{
+    const char *signature = sd_bus_message_get_signature(call, true), *inside = NULL;
+    char type;
+    if (strcmp(signature, "sbh") == 0)
+        return sd_bus_message_read(call, "sbh", url, writable, fd);
+    if (strcmp(signature, "sbv") != 0)
+        return -ENXIO;
+    int status = sd_bus_message_read(call, "sb", url, writable), number = -1;
+    if (status >= 0)
+        status = sd_bus_message_peek_type(call, &type, &inside);
+    if (status < 0)
+        return status;
+    if (strcmp(inside, "h") == 0)
+        return sd_bus_message_read(call, "v", "h", fd);
+    if (strcmp(inside, "i") != 0 || (status = sd_bus_message_read(call, "v", "i", &number)) < 0)
+        return -ENXIO;
+    return number == -1 ? status : -EINVAL;
+}
+
+static int legacy_problem(struct bmcweb_object *object, sd_bus_message *call, const char **url, int *writable, int *fd,
+                          sd_bus_error *error)
+{
+    int status = read_mount(call, url, writable, fd);
+    if (status == -EINVAL)
+        return sd_bus_error_set_errnof(error, EINVAL, WORDS_MALFORMED);
+    if (status < 0)
+        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                "Expected \"sbv\" (variant: int32 -1 or a file descriptor) or \"sbh\"");
+    if ((**url == '/' || strncasecmp(*url, "file:", 5) == 0) && !object->bmcweb->local_files)
+        return sd_bus_error_set_errnof(error, EOPNOTSUPP, "Files of the BMC can't be inserted from here");
+    return mount_problem(object, error);
+}
+
+int bmcweb_mount_legacy(sd_bus_message *call, void *arg, sd_bus_error *error)
+{
+    struct bmcweb_object *object = arg;
+    const char *url;
+    int writable, fd = -1, status = legacy_problem(object, call, &url, &writable, &fd, error);
+    if (status < 0)
+        return status;
+    struct bmcweb_op *op = op_new(object, true, call);
+    op->url = mem_strdup(url);
+    op->writable = writable;
+    if (fd < 0) {
+        begin_insert(op, "", "");
+        return 1;
+    }
+    op->reader = credentials_read(op->bmcweb->loop, fd, on_credentials, op, &status);
+    if (!op->reader)
+        on_credentials(op, status, "", "");
+    return 1;
+}
+
+/* --- Proxy: a file in a browser --- */
+
+/* A UNIX socket is connected at once or not at all. */
+static int connect_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    int status = -errno;
+    close(fd);
+    return status;
+}
+
+static struct stream *open_proxy(const struct bmcweb_object *object, sd_bus_error *error)
+{
+    int status, fd = connect_socket(object->socket);
+    struct stream *stream = fd >= 0 ? socket_stream_new(object->bmcweb->loop, fd, &status) : NULL;
+    if (!stream)
+        sd_bus_error_set_errnof(error, fd < 0 ? -fd : -status, "Nobody serves a file on %s: %s", object->socket,
+                                strerror(fd < 0 ? -fd : -status));
+    return stream;
+}
+
+/* Why not, and then the Unmount that bmcweb sends behind it is refused too. */
+static int refuse_proxy(struct bmcweb_object *object, sd_bus_message *call, const sd_bus_error *error)
+{
+    const char *sender = sd_bus_message_get_sender(call);
+    snprintf(object->refused, sizeof object->refused, "%s", sender ? sender : "");
+    object->refused_until = uv_now(object->bmcweb->loop) + BMCWEB_REFUSED_MS;
+    return -sd_bus_error_get_errno(error);
+}
+
+int bmcweb_mount_proxy(sd_bus_message *call, void *arg, sd_bus_error *error)
+{
+    struct bmcweb_object *object = arg;
+    char reason[SLOT_ERROR_MAX];
+    struct slot *slot = slot_of(object);
+    if (mount_problem(object, error) < 0)
+        return refuse_proxy(object, call, error);
+    if (slot_browser_problem(slot, "", reason) != 0) {
+        sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY ": %s", reason);
+        return refuse_proxy(object, call, error);
+    }
+    struct stream *stream = open_proxy(object, error);
+    if (!stream)
+        return refuse_proxy(object, call, error);
+    struct browser_connection connection = {.stream = stream, .request_max = BMCWEB_REQUEST_MAX, .claim = ""};
+    struct bmcweb_op *op = op_new(object, true, call);
+    object->refused_until = 0;
+    audit(object, AUDIT_INSERT, call, "a browser's file");
+    op_begin(op);
+    slot_connect_browser(slot, "", &connection, on_ended, op);
+    bmcweb_object_refresh(object);
+    return 1;
+}
+
+/* --- Unmount --- */
+
+static bool follows_refusal(struct bmcweb_object *object, sd_bus_message *call)
+{
+    const char *sender = sd_bus_message_get_sender(call);
+    bool follows =
+        uv_now(object->bmcweb->loop) < object->refused_until && sender && strcmp(sender, object->refused) == 0;
+    if (follows)
+        object->refused_until = 0;
+    return follows;
+}
+
+static int unmount_problem(struct bmcweb_object *object, sd_bus_message *call, sd_bus_error *error)
+{
+    switch (bmcweb_object_state(object)) {
+    case BMCWEB_IDLE:
+    case BMCWEB_OTHER:
+        return sd_bus_error_set_errnof(error, EPERM, WORDS_READY);
+    case BMCWEB_DEACTIVATING:
+        return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY);
+    default:
+        if (follows_refusal(object, call))
+            return sd_bus_error_set_errnof(error, EPERM, "The medium is not of the Mount that was refused");
+        return 0;
+    }
+}
+
+int bmcweb_unmount(sd_bus_message *call, void *arg, sd_bus_error *error)
+{
+    struct bmcweb_object *object = arg;
+    int status = unmount_problem(object, call, error);
+    if (status < 0)
+        return status;
+    if (object->mount && !object->mount->begun)
+        op_refuse(object->mount, ECANCELED, "The slot was unmounted");
+    struct bmcweb_op *op = op_new(object, false, call);
+    audit(object, AUDIT_EJECT, call, NULL);
+    op_begin(op);
+    slot_eject(slot_of(object), on_ended, op);
+    bmcweb_object_refresh(object);
+    return 1;
+}
+
+/* --- all of them --- */
+
+static void ignore_ejected(void *arg, int status, const char *error)
+{
+    (void)arg, (void)status, (void)error;
+}
+
+void bmcweb_ops_tick(struct bmcweb *bmcweb)
+{
+    list_for_each (l, &bmcweb->ops) {
+        struct bmcweb_op *op = container_of(l, struct bmcweb_op, link);
+        if (!op->mounts || !op->begun || op->given_up || !op->object || uv_now(bmcweb->loop) < op->until)
+            continue;
+        op->given_up = true; /* its end comes by the slot */
+        log_warning(op->object->facts.slot, "dbus: the Mount takes too long and is given up");
+        slot_eject(slot_of(op->object), ignore_ejected, NULL);
+    }
+}
+
+void bmcweb_ops_down(struct bmcweb *bmcweb)
+{
+    list_for_each (l, &bmcweb->ops) {
+        struct bmcweb_op *op = container_of(l, struct bmcweb_op, link);
+        op->call = sd_bus_message_unref(op->call);
+        if (!op->begun)
+            op_free(op);
+    }
+}
+
+void bmcweb_ops_stop(struct bmcweb *bmcweb)
+{
+    list_for_each (l, &bmcweb->ops) {
+        struct bmcweb_op *op = container_of(l, struct bmcweb_op, link);
+        if (!op->begun)
+            op_refuse(op, ECANCELED, "The daemon stops");
+    }
+}
+
+void bmcweb_ops_forget(const struct bmcweb_object *object)
+{
+    list_for_each (l, &object->bmcweb->ops) {
+        struct bmcweb_op *op = container_of(l, struct bmcweb_op, link);
+        if (op->object == object)
+            op->object = NULL;
+    }
+}
