@@ -262,12 +262,12 @@ static void urls_are_shown_without_secrets(void **state)
 }
 
 /* In the C library's place: with and without its checks of formats. */
-void syslog(int level, const char *format, ...);
-void __syslog_chk(int level, int flag, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void syslog(int level, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void __syslog_chk(int level, int flag, const char *format, ...);
 static int logged_level;
 static char logged[4096];
 
-static void keep_log(int level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void keep_log(int level, const char *format, va_list args)
 {
     logged_level = level;
     vsnprintf(logged, sizeof logged, format, args);

@@ -11,9 +11,10 @@
 #include "nbd/wire.h"
 #include "net/socket.h"
 
-#define SIZE 100000u
+#define SIZE        100000u
 #define REPLIES_MAX 8
-#define READ_ONLY_FLAGS (NBD_TX_HAS_FLAGS | NBD_TX_READ_ONLY | NBD_TX_SEND_FLUSH | NBD_TX_CAN_MULTI_CONN | NBD_TX_SEND_CACHE)
+#define READ_ONLY_FLAGS                                                                                                \
+    (NBD_TX_HAS_FLAGS | NBD_TX_READ_ONLY | NBD_TX_SEND_FLUSH | NBD_TX_CAN_MULTI_CONN | NBD_TX_SEND_CACHE)
 #define WRITABLE_FLAGS                                                                                                 \
     ((READ_ONLY_FLAGS & ~NBD_TX_READ_ONLY) | NBD_TX_SEND_FUA | NBD_TX_SEND_TRIM | NBD_TX_SEND_WRITE_ZEROES |           \
      NBD_TX_SEND_FAST_ZERO)
@@ -215,7 +216,9 @@ static void enter(struct rig *rig)
 }
 
 #define TEXT(t) t, sizeof t - 1
-#define ALLOCATION "\0\0\0\x0f" "base:allocation"
+#define ALLOCATION                                                                                                     \
+    "\0\0\0\x0f"                                                                                                       \
+    "base:allocation"
 
 /* --- the handshake --- */
 

@@ -12,7 +12,7 @@
 #include "base/work.h"
 #include "slot_rig.h"
 
-#define POOL (CONFIG_SLOTS_MAX + 4)
+#define POOL       (CONFIG_SLOTS_MAX + 4)
 #define HANG_TURNS 1200 /* longer than step-timeout */
 
 /* --- the pool, on which sources open and close --- */
@@ -59,7 +59,21 @@ static void pool_release(void)
 
 /* --- the places --- */
 
-enum place { EMPTY, PREPARING, REMOVING, OPENING, ATTACHING, GOING_ON, BINDING, READY, RECONNECTING, UNBINDING, DETACHING, CLOSING, PLACES };
+enum place {
+    EMPTY,
+    PREPARING,
+    REMOVING,
+    OPENING,
+    ATTACHING,
+    GOING_ON,
+    BINDING,
+    READY,
+    RECONNECTING,
+    UNBINDING,
+    DETACHING,
+    CLOSING,
+    PLACES
+};
 
 static const struct {
     const char *name;
@@ -82,7 +96,8 @@ static const struct {
 };
 
 enum event { EVENT_INSERT, EVENT_EJECT, EVENT_LOST, EVENT_FAILS, EVENT_HANGS, EVENT_SHUTDOWN, EVENT_RELOAD, EVENTS };
-static const char *const event_names[] = {"insert", "eject", "source lost", "step fails", "step hangs", "shutdown", "reload"};
+static const char *const event_names[] = {"insert",     "eject",    "source lost", "step fails",
+                                          "step hangs", "shutdown", "reload"};
 
 static char going[64]; /* an image that may go away */
 
@@ -293,7 +308,8 @@ static bool all_answered(const struct rig *rig, enum place at, enum event event)
 static void come_to_rest(struct rig *rig, enum place at, enum event event)
 {
     bool ready = ends_ready(at, event);
-    until(rig, ready ? slot_rig_state(rig) == SLOT_READY && !slot_rig_slot(rig)->device.running : slot_rig_settled(rig));
+    until(rig,
+          ready ? slot_rig_state(rig) == SLOT_READY && !slot_rig_slot(rig)->device.running : slot_rig_settled(rig));
     until(rig, all_answered(rig, at, event));
     check_answers(rig, at, event);
     assert_int_equal(fake_kernel_medium("nbd-proxy-s0"), ready);
