@@ -266,7 +266,8 @@ class Nginx:
         user = "user root;" if os.getuid() == 0 else ""
         return f"""{user} daemon off; worker_processes 1; pid {self.place}/pid; error_log {self.place}/error.log;
             events {{ worker_connections 512; }}
-            http {{ log_format ranges '$server_port $request_method $uri $status "$http_range" "$http_authorization"';
+            http {{ log_format ranges '$server_port $request_method $uri $status "$http_range" "$http_authorization" '
+                '$server_protocol $connection';
                 access_log {self.place}/access.log ranges; {temp} keepalive_requests 100000; {servers} }}"""
 
     def start(self):

@@ -91,14 +91,12 @@ static void on_inserted(void *arg, int status, const char *error)
     struct media_request *request = arg;
     struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
     struct slot_status s = {0};
-    char name[256];
     if (slot)
         slot_get_status(slot, &s);
-    text_escape(s.image_name, name, sizeof name);
     if (status != 0)
         control_error(request->client, "%s: %s", request->slot, error);
     else
-        control_ok(request->client, "%s: inserted %s, %llu bytes, %s", request->slot, name, (unsigned long long)s.size,
+        control_ok(request->client, "%s: inserted %s, %llu bytes, %s", request->slot, s.image_name, (unsigned long long)s.size,
                    s.writable ? "writable" : "read-only");
     mem_free(request);
 }
@@ -312,7 +310,5 @@ void commands_run(struct control_client *client, char *line)
             c->run(client, count - 1, words + 1);
         return;
     }
-    char name[64];
-    text_escape(words[0], name, sizeof name);
-    control_error(client, "unknown command \"%s\" (try: help)", name);
+    control_error(client, "unknown command \"%.40s\" (try: help)", words[0]);
 }

@@ -71,8 +71,9 @@ void control_send(struct control_client *client, const char *text)
 /* The last line of an answer; then the next command may run. */
 __attribute__((format(printf, 3, 0))) static void finish_command(struct control_client *client, const char *word, const char *format, va_list args)
 {
-    char text[1024], line[1100];
-    vsnprintf(text, sizeof text, format, args);
+    char raw[1024], text[1024 + 64], line[1200];
+    vsnprintf(raw, sizeof raw, format, args);
+    text_escape(raw, text, sizeof text); /* a server's words may be in it */
     snprintf(line, sizeof line, "%s%s%s\n", word, *text ? ": " : "", text);
     control_send(client, line);
     client->busy = false;

@@ -20,6 +20,7 @@ static void device_path(char path[FILES_PATH_MAX], unsigned index, const char *f
     snprintf(path, FILES_PATH_MAX, SYS_BLOCK, index, file);
 }
 
+/* By sysfs: NBD_CMD_STATUS calls an idle device connected while anybody has it open. */
 static bool is_connected(unsigned index)
 {
     char path[FILES_PATH_MAX];

@@ -219,11 +219,11 @@ static void on_io_done(struct io *io)
 
 /* --- requests --- */
 
-static uint16_t allowed_flags(uint16_t type)
+static uint16_t allowed_flags(const struct nbd_connection *c, uint16_t type)
 {
     switch (type) {
     case NBD_CMD_READ:
-        return NBD_CMD_FUA | NBD_CMD_DF;
+        return c->structured ? NBD_CMD_FUA | NBD_CMD_DF : NBD_CMD_FUA;
     case NBD_CMD_WRITE_ZEROES:
         return NBD_CMD_FUA | NBD_CMD_NO_HOLE | NBD_CMD_FAST_ZERO;
     case NBD_CMD_BLOCK_STATUS:
@@ -231,6 +231,14 @@ static uint16_t allowed_flags(uint16_t type)
     default:
         return NBD_CMD_FUA;
     }
+}
+
+/* A source that can't would say ENOTSUP, which is for a fast zero only (doc/proto.md, "Error values"). */
+static bool is_offered(const struct source *source, uint16_t type)
+{
+    if (source->read_only)
+        return true; /* it says EPERM */
+    return type == NBD_CMD_TRIM ? source->can_trim : type == NBD_CMD_WRITE_ZEROES ? source->can_zero : true;
 }
 
 static bool carries_data(uint16_t type)
@@ -243,7 +251,9 @@ static int request_check(const struct nbd_connection *c, const struct nbd_reques
     const struct source *source = source_of(c);
     if (!source)
         return -ESHUTDOWN;
-    if (wire->type > NBD_CMD_BLOCK_STATUS || wire->flags & ~allowed_flags(wire->type))
+    if (wire->type > NBD_CMD_BLOCK_STATUS || wire->flags & ~allowed_flags(c, wire->type))
+        return -EINVAL;
+    if (!is_offered(source, wire->type))
         return -EINVAL;
     if (carries_data(wire->type) && wire->length > NBD_SERVER_MAX_REQUEST)
         return -EINVAL;

@@ -244,10 +244,13 @@ static bool validators_match(struct fetch *fetch)
 
 static void judge_whole(struct fetch *fetch)
 {
+    const char *length = answer_header(fetch, "Content-Length");
     if (!fetch->probe && !validators_match(fetch))
         judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
     else if (!fetch->probe)
         judge(fetch, FETCH_REFUSED, "the server sent the whole image instead of a range");
+    else if (length && strcmp(length, "0") == 0)
+        judge(fetch, FETCH_REFUSED, "the image is empty");
     else
         judge(fetch, FETCH_REFUSED,
               "the server does not support range requests (use a server that does, or a local copy of the image)");

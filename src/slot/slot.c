@@ -372,6 +372,8 @@ const char *slot_insert_problem(struct slot *slot)
     slot->restore_now = false;
     if (slot->leaving || slot->set->closing)
         return "the slot is being removed";
+    if (slot->next_config)
+        return "the slot takes up its new configuration (try again)";
     return slot->state != SLOT_EMPTY ? "the slot already has a medium (eject it first)" : NULL;
 }
 

@@ -168,7 +168,8 @@ static bool reload_prepare(struct slots *set, struct reload_slot *plan, unsigned
         return plan->slot;
     }
     bool moves = plan->slot->index != index && slot_device_uses_kernel(plan->slot); /* another device by default */
-    plan->changed = moves || !config_slot_equal(&plan->slot->config, config);
+    const struct config_slot *now = plan->slot->next_config ? plan->slot->next_config : &plan->slot->config;
+    plan->changed = moves || !config_slot_equal(now, config);
     char *path = slot_socket_path(config, set->runtime_dir);
     if (!plan->changed || same_socket(plan->slot, config, path)) {
         mem_free(path);

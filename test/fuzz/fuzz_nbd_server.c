@@ -1,7 +1,7 @@
 /*
  * The NBD server against any client: no crash, no leak, the loop closes empty,
- * and any split of the input gives as many bytes of replies, unless it makes the
- * server drop the client. The first byte of the input seeds the split.
+ * and any split of the input gives the same bytes of replies, in any order, unless
+ * it makes the server drop the client. The first byte of the input seeds the split.
  */
 #include <errno.h>
 #include <signal.h>
@@ -72,6 +72,7 @@ static void set_flag(void *flag)
 }
 
 static bool dropped;
+static uint64_t sum; /* over the bytes of all replies, whatever their order */
 
 static size_t receive(uv_loop_t *loop, int client)
 {
@@ -83,6 +84,8 @@ static size_t receive(uv_loop_t *loop, int client)
         dropped = dropped || n == 0;
         quiet = n > 0 ? 0 : quiet + 1;
         total += n > 0 ? (size_t)n : 0;
+        for (ssize_t i = 0; i < n; i++)
+            sum += (reply[i] + 1ull) * (reply[i] + 1ull) * 0x9e3779b97f4a7c15ull;
     }
     return total;
 }
@@ -150,8 +153,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > 4096)
         return 0;
     dropped = false;
-    size_t whole = play(data + 1, size - 1, 0), split = play(data + 1, size - 1, data[0] + 1u);
-    if (!dropped && whole < REPLY_MAX && split < REPLY_MAX && whole != split)
+    sum = 0;
+    size_t whole = play(data + 1, size - 1, 0);
+    uint64_t whole_sum = sum;
+    sum = 0;
+    size_t split = play(data + 1, size - 1, data[0] + 1u);
+    if (!dropped && whole < REPLY_MAX && split < REPLY_MAX && (whole != split || whole_sum != sum))
         abort();
     return 0;
 }

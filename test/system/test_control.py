@@ -1,13 +1,19 @@
 """The control socket, the configuration and the daemon's life."""
+import grp
 import os
+import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 
+import nbd
 import pytest
 
 from conftest import binary, wait_for
+from liar import Liar, stall
+from test_nbd import handle
 
 
 def run(*arguments):
@@ -127,13 +133,92 @@ def test_watch_shows_progress_until_a_line(daemon):
         assert lines[0] == "ok\n" and lines[3] == "ok\n"
 
 
+def test_watch_shows_what_is_read(daemon):
+    server = Liar(bytes(6_000_000))
+    server.behaviour = lambda r: (time.sleep(0.02), r.partial(server.image))
+    d = daemon("daemon.control-connections=2")
+    d.ok(f"insert 0 {server.url()}")
+    h = handle(d.uri())
+    with d.connect() as s:
+        s.sendall(b"watch slot0\n")
+        lines = s.makefile()
+        assert lines.readline().startswith("slot0: ready, read 0 B, 0 B/s, hit rate 0.0 %, round trip ")
+        for _ in range(2):
+            h.pread(1_000_000, 0)
+        form = r"slot0: ready, read (.*), ([\d.]+) [kM]?B/s, hit rate ([\d.]+) %, round trip ([\d.]+) ms\n"
+        shown = [re.fullmatch(form, lines.readline()).groups()]
+        while shown[-1][1] != "0" or shown[-1][0] != "2.0 MB":
+            shown.append(re.fullmatch(form, lines.readline()).groups())
+        assert max(float(rate) for _, rate, _, _ in shown) > 0
+        assert 0 < float(shown[-1][2]) <= 100 and float(shown[-1][3]) >= 20
+
+    def asked():  # the one that was closed frees its place
+        try:
+            return d.ask("stats 0", "cache")
+        except ConnectionResetError:
+            return None
+
+    told = wait_for(asked, "a free place")
+    assert "read-bytes: 2000000" in told and any(line.startswith("live: ") for line in told)
+    server.stop()
+
+
 def test_trace_logs_each_read(daemon, folder):
     d = daemon()
     (folder / "image").write_bytes(bytes(65536))
     d.ok(f"insert 0 {folder}/image")
+    h = handle(d.uri())
     d.ok("trace on 0")
-    subprocess.run(["nbdcopy", d.uri(), folder / "copy"], check=True)
+    h.pread(65536, 0)
     wait_for(lambda: "slot0: trace: read 0+65536" in d.log(), "the trace")
+    d.ok("trace off")
+    h.pread(512, 4096)
+    d.ok("trace on")
+    h.pread(512, 8192)
+    wait_for(lambda: "read 8192+512" in d.log(), "the trace")
+    assert "read 4096+512" not in d.log()
+
+
+def test_the_level_decides_what_is_logged(daemon, folder):
+    d = daemon()
+    (folder / "image").write_bytes(bytes(65536))
+    d.ok("log error")
+    d.ok(f"insert 0 {folder}/image")
+    assert "inserted" not in d.log()
+    d.ok("log debug")
+    d.ok("eject 0")
+    assert "debug" in d.log() and "slot0: ready -> detaching" in d.log() and "slot0: ejected" in d.log()
+
+
+def test_the_journal_gets_priorities(folder):
+    with open(folder / "log", "wb") as log:
+        st = os.fstat(log.fileno())
+        process = subprocess.Popen([binary(), "--no-config", "--set", f"daemon.runtime-dir={folder}"], stderr=log,
+                                   env={**os.environ, "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"})
+    wait_for(lambda: "ready:" in (folder / "log").read_text(), "the daemon")
+    process.terminate()
+    assert process.wait(20) == 0
+    lines = (folder / "log").read_text().splitlines()
+    assert "<5>nbd-proxy: stopped" in lines and all(re.match(r"<[3-7]>[\w-]+: ", line) for line in lines)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="it takes root to be somebody else")
+def test_who_may_use_the_control_socket(daemon, folder):
+    group = grp.getgrgid(65534).gr_name
+    anybody = daemon("daemon.control-mode=0666")
+    ours = daemon("daemon.control-mode=0660", f"daemon.control-group={group}", f"slot.slot0.socket-group={group}")
+
+    def as_nobody(d, gid):
+        for place in (folder, d.folder):
+            place.chmod(0o755)
+        return subprocess.run(["socat", "-t5", "-", f"UNIX-CONNECT:{d.folder}/control.sock"], input=b"slots\n", capture_output=True,
+                              timeout=30, user=65534, group=gid, extra_groups=[]).stdout
+
+    assert as_nobody(anybody, 65534) == b""  # the file's mode alone is not enough
+    assert "user 65534 (process" in anybody.log() and "was refused" in anybody.log()
+    assert as_nobody(ours, 65534).endswith(b"ok\n")
+    assert as_nobody(ours, 1) == b""  # for the kernel he is not in the group
+    assert os.stat(ours.folder / "control.sock").st_gid == os.stat(ours.folder / "slot0.sock").st_gid == 65534
 
 
 def test_sockets_have_their_mode_and_replace_stale_ones(daemon, folder):
@@ -172,6 +257,14 @@ def test_paths_that_cannot_be_sockets_are_refused(folder, kind):
 
 
 # --- configuration ---
+
+
+def test_a_hangup_with_a_bad_file_changes_nothing(daemon):
+    d = daemon(config="[slot a]\n[slot b]\n")
+    d.config.write_text("[slot a]\nmedia = tape\n")
+    d.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "nothing was changed" in d.log(), "the complaint")
+    assert ":2: " in d.log() and len(d.status()["slots"]) == 2
 
 
 @pytest.mark.parametrize("text,where,what", [
@@ -263,17 +356,41 @@ def test_secrets_are_nowhere(daemon, nginx, ca, folder):
     assert "CANARY" not in dump.stdout + dump.stderr
 
 
-def test_a_second_signal_stops_at_once(daemon, folder):
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_stops_at_once(daemon, second):
+    server = Liar(bytes(1 << 20))
     d = daemon()
-    image = folder / "image"
-    image.write_bytes(bytes(65536))
-    d.ok(f"insert 0 {image}")
-    d.process.send_signal(signal.SIGSTOP)  # so that both are there when it goes on
+    d.ok(f"insert 0 {server.url()}")
+    h = handle(d.uri())
+    server.behaviour = stall
+    thread = threading.Thread(target=lambda: pytest.raises(nbd.Error, h.pread, 512, 4096))
+    thread.start()
+    wait_for(lambda: len(server.requests) == 2, "the read that the stop would wait for")
     d.process.send_signal(signal.SIGTERM)
-    d.process.send_signal(signal.SIGINT)
-    d.process.send_signal(signal.SIGCONT)
-    assert d.process.wait(10) in (0, 130, 143)
+    wait_for(lambda: "stopping" in d.log(), "the stop")
+    assert d.process.poll() is None
+    d.process.send_signal(second)
+    assert d.process.wait(1) == 128 + second
+    thread.join()
+    server.stop()
     d.killed = True
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_medium_with_a_password_goes_on_only_if_the_file_may_hold_it(daemon, nginx, ca, allowed):
+    arguments = [ca, f"daemon.state-secrets={'yes' if allowed else 'no'}"]
+    d = daemon(*arguments)
+    d.ok(f"insert 0 {nginx.url('auth/image.iso')} user=alice password=CANARY-PASSWORD")
+    d.kill()
+    assert ("CANARY" in d.state()) == allowed
+    assert os.stat(d.folder / "state.json").st_mode & 0o777 == 0o600
+    d.__init__(d.folder, *arguments)
+    if allowed:
+        wait_for(lambda: d.slot()["state"] == "ready", "the medium of before")
+        assert len(handle(d.uri()).pread(512, 0)) == 512
+    else:
+        wait_for(lambda: "state-secrets" in d.log(), "the reason")
+        assert d.slot()["state"] == "empty"
 
 
 def test_a_stop_under_load_is_clean(daemon, nginx, ca):

@@ -1,6 +1,9 @@
-"""The manual pages, the sample and --help name every key, command and option."""
+"""The manual pages, the sample and --help name every key, command and option; the unit is one that systemd takes."""
 import re
+import shutil
 import subprocess
+
+import pytest
 
 from conftest import TOP, binary
 
@@ -51,3 +54,24 @@ def test_every_option_is_in_the_manual():
     manual = plain(page("nbd-proxy.8"))
     for option in re.findall(r"--[a-z-]+", run("--help") + run("passwd", "--help")):
         assert option in manual, option
+
+
+def test_the_manual_says_every_exit_code():
+    manual = plain(page("nbd-proxy.8")).split("EXIT STATUS")[1].split("EXAMPLES")[0]
+    assert re.findall(r"^ +(\d+(?:, \d+)*)(?: |$)", manual, re.M)[:5] == ["0", "1", "2", "78", "130, 143"]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd")
+def test_systemd_takes_the_units(folder):
+    for name in ("nbd-proxy.service", "nbd-proxy.socket"):
+        text = (TOP / "packaging" / name).read_text()
+        (folder / name).write_text(text.replace("ExecStart=/usr/sbin/nbd-proxy", f"ExecStart={binary()}"))
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", folder / "nbd-proxy.service", folder / "nbd-proxy.socket"],
+                             capture_output=True, text=True)
+    assert "nbd-proxy" not in checked.stdout + checked.stderr
+
+
+def test_every_right_of_the_unit_is_explained():
+    unit, text = (TOP / "packaging" / "nbd-proxy.service").read_text(), (TOP / "packaging" / "README.md").read_text()
+    rights = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.M)[1].split()
+    assert len(rights) == 4 and all(f"`{right}`" in text and unit.count(right) == 2 for right in rights)

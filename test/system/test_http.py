@@ -307,6 +307,83 @@ def test_redirects_are_resolved_once(daemon, own_nginx, ca):
     assert sum("/moved/" in line for line in own_nginx.access()) == 1
 
 
+@pytest.mark.parametrize("server,version,protocol", [("h2", "2", "HTTP/2.0"), ("h2", "1.1", "HTTP/1.1"), ("h2", "auto", "HTTP/1.1"),
+                                                     ("https", "2", "HTTP/1.1"), ("http", "2", "HTTP/1.1")])
+def test_the_version_of_http_is_switched(daemon, own_nginx, ca, server, version, protocol):
+    d = daemon(ca, f"http.http-version={version}")
+    d.ok(f"insert 0 {own_nginx.url('image.iso', server)}")
+    h = handle(d.uri())
+    for offset in range(0, 6_000_000, 65536):
+        h.pread(65536 if offset + 65536 < 6_000_000 else 1000, offset)
+    d.ok("eject 0")
+    lines = [line.split()[-2:] for line in own_nginx.access()]
+    assert len(lines) > 3 and {line[0] for line in lines} == {protocol}
+    connections = len({line[1] for line in lines})
+    assert connections == 1 if protocol == "HTTP/2.0" else connections <= 16 + 1, lines
+
+
+def test_ranges_are_fetched_at_a_time_on_connections_that_stay(daemon, liar):
+    d = daemon("http.http-connections=4")
+    d.ok(f"insert 0 {liar.url()}")
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def slow(request):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        request.partial(IMAGE)
+
+    liar.behaviour = slow
+    h = handle(d.uri())
+    for offset in range(0, len(IMAGE), 65536):
+        h.pread(min(65536, len(IMAGE) - offset), offset)
+    assert 2 <= most[0] <= 4
+    assert liar.connections <= 4 + 1 < len(liar.requests)
+
+
+@pytest.mark.parametrize("answer,words", [
+    (lambda r: r.answer(416, [("Content-Range", "bytes */0")]), "the image is empty"),
+    (lambda r: r.answer(200), "the image is empty"),
+    (lambda r: r.answer(200, body=IMAGE[:100]), "does not support range requests"),
+    (lambda r: r.partial(IMAGE, extra=[("Content-Encoding", "gzip")]), "Content-Encoding: gzip"),
+])
+def test_an_image_that_can_not_be_one_has_its_words(daemon, liar, answer, words):
+    d = daemon()
+    liar.behaviour = answer
+    assert words in d.error(f"insert 0 {liar.url()}")
+
+
+def test_a_servers_words_can_not_steer_a_terminal(daemon, liar):
+    d = daemon()
+    liar.behaviour = lambda r: r.partial(IMAGE, extra=[("Content-Encoding", "x\x1b[31mred\x07")])
+    assert "\\x1b[31mred" in d.error(f"insert 0 {liar.url()}")
+    shown = d.log() + "".join(d.ask("status", "stats"))
+    assert "\\x1b[31mred" in shown and "\x1b" not in shown and "\x07" not in shown
+
+
+@pytest.mark.parametrize("auth,sent", [("basic", "Basic"), ("digest", "Digest")])
+def test_a_way_to_send_a_password_can_be_demanded(daemon, liar, auth, sent):
+    d = daemon(f"http.http-auth={auth}", "http.user=bob", "http.password=pw")
+    digest, both = digest_behaviour(liar, "bob", "pw"), "Basic realm=\"realm\""
+
+    def behave(request):
+        given = request.headers.get("authorization", "")
+        if given == basic("bob", "pw"):
+            return request.partial(IMAGE)
+        if given.startswith("Digest "):
+            return digest(request)
+        request.answer(401, [("WWW-Authenticate", both),
+                             ("WWW-Authenticate", 'Digest realm="realm", nonce="abc123", qop="auth", algorithm=MD5')])
+
+    liar.behaviour = behave
+    d.ok(f"insert 0 {liar.url()}")
+    assert handle(d.uri()).pread(100_000, 5_000) == IMAGE[5_000:105_000]
+    assert {r.headers["authorization"].split()[0] for r in liar.requests if "authorization" in r.headers} == {sent}
+
+
 def test_only_what_the_probe_needs_is_sent(daemon, liar):
     d = daemon()
     d.ok(f"insert 0 {liar.url()}")
@@ -351,9 +428,20 @@ def test_a_proxy_is_used_when_configured(daemon, nginx, ca, liar):
         d.ok(f"insert 0 {nginx.url('image.iso')}")
         assert len(handle(d.uri()).pread(100_000, 0)) == 100_000
         assert server.seen and all(s.startswith(b"CONNECT 127.0.0.1:") for s in server.seen)
+        server.seen.clear()
+        d.ok(f"insert 1 {liar.url()}")
+        assert handle(d.uri("slot1")).pread(100_000, 0) == IMAGE[:100_000]
+        assert server.seen and all(s.startswith(b"GET " + liar.url().encode()) for s in server.seen)
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_proxy_of_the_environment_is_not_used(daemon, liar, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    d = daemon()
+    d.ok(f"insert 0 {liar.url()}")
 
 
 def test_prefetch_stops_at_the_end(daemon, liar):

@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import nbd
 import pytest
@@ -281,6 +282,25 @@ def test_a_client_gone_at_any_byte_harms_nobody(daemon, www):
         with d.connect("slot0.sock") as s:
             s.sendall(talk[:cut])
     assert len(handle(d.uri()).pread(512, 0)) == 512
+
+
+def test_who_does_not_finish_the_handshake_or_is_idle_is_dropped(daemon, www):
+    d = daemon("slot.slot1.idle-timeout=2s")
+    d.ok(f"insert 1 {www}/image.iso")
+    began = time.monotonic()
+    silent, half, idle = d.connect("slot0.sock"), d.connect("slot0.sock"), d.connect("slot1.sock")
+    half.sendall(HELLO[:11])
+    idle.sendall(HELLO + read_request(1, 0, 512))
+
+    def lasted(s):
+        while s.recv(4096):
+            pass
+        s.close()
+        return time.monotonic() - began
+
+    assert 1.9 < lasted(idle) < 8
+    assert 9 < lasted(silent) < 20 and 9 < lasted(half) < 20
+    assert len(handle(d.uri("slot1")).pread(512, 0)) == 512
 
 
 def test_a_client_that_never_reads_costs_bounded_memory(daemon, nginx, ca, www):

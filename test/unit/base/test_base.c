@@ -1,4 +1,5 @@
 /* The base layer: bytes and slices, deferral, closing, work, text. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -7,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/closing.h"
 #include "base/defer.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "base/work.h"
 
@@ -259,6 +261,47 @@ static void urls_are_shown_without_secrets(void **state)
     assert_string_equal(out, "x.iso");
 }
 
+/* In the C library's place: with and without its checks of formats. */
+__attribute__((format(printf, 2, 3))) void syslog(int level, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void __syslog_chk(int level, int flag, const char *format, ...);
+static int logged_level;
+static char logged[4096];
+
+__attribute__((format(printf, 2, 0))) static void keep_log(int level, const char *format, va_list args)
+{
+    logged_level = level;
+    vsnprintf(logged, sizeof logged, format, args);
+}
+
+void syslog(int level, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    keep_log(level, format, args);
+    va_end(args);
+}
+
+void __syslog_chk(int level, int flag, const char *format, ...)
+{
+    (void)flag;
+    va_list args;
+    va_start(args, format);
+    keep_log(level, format, args);
+    va_end(args);
+}
+
+static void syslog_gets_the_level_and_one_escaped_line(void **state)
+{
+    (void)state;
+    log_setup(LOG_TO_SYSLOG, LOG_LEVEL_NOTICE);
+    log_warning("slot0", "a server said %s", "red\x1b[31m\nand more");
+    assert_int_equal(logged_level, 4); /* LOG_WARNING */
+    assert_string_equal(logged, "slot0: a server said red\\x1b[31m\\x0aand more");
+    log_info("slot0", "too much");
+    assert_int_equal(logged_level, 4);
+    log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +316,7 @@ int main(void)
         cmocka_unit_test(durations_are_read_and_written),
         cmocka_unit_test(text_of_peers_is_escaped_and_cut),
         cmocka_unit_test(urls_are_shown_without_secrets),
+        cmocka_unit_test(syslog_gets_the_level_and_one_escaped_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
