@@ -356,6 +356,7 @@ pageTest('a session that ended asks for the password again; what is served goes 
     await serveFile(page, daemon);
     daemon.endSessions();
     await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor({ timeout: 15_000 });
+    assert.equal(await page.getByText('The BMC does not answer.').isVisible(), false);
     assert.equal((await daemon.slot('slot0').nbd.read(0, 10)).length, 10);
     await page.locator('#login').getByLabel('Password').fill('right');
     await page.keyboard.press('Enter');

@@ -242,13 +242,13 @@ static void one_that_stays_silent_is_hung_up_on(void **state)
     (void)state;
     struct rig rig;
     struct browser_options options = usual;
-    options.io_timeout_ms = 50;
+    options.io_timeout_ms = 200;
     open_usual(&rig, &options)->hold = true;
     assert_int_equal(read_now(&rig, 0, 100)->status, -ETIMEDOUT);
     assert_int_equal(told, 0);
     run_until_told(&rig, 1);
     assert_int_equal(told_end, BROWSER_FAILED);
-    assert_string_equal(told_reason, "the NBD server answered nothing for 200ms");
+    assert_string_equal(told_reason, "the NBD server answered nothing for 800ms");
     assert_true(browser_source_is_waiting(rig.source) && rig.died == 0); /* as one that was lost */
     come_back(&rig, served, SIZE, "claim");
     run_until_back(&rig);
