@@ -10,7 +10,7 @@
 #include "../cmocka_all.h"
 #include "net/socket.h"
 
-#define PATIENCE_S  60
+#define PATIENCE_S 60
 
 struct store_rig rig;
 struct http_server *server;

@@ -146,14 +146,14 @@ static void the_grace_waits_for_a_check(void **state)
     (void)state;
     struct rig rig;
     struct browser_options options = usual;
-    options.grace_ms = 20;
+    options.grace_ms = 100;
     for (int fails = 0; fails < 2; fails++) {
         open_usual(&rig, &options);
         read_now(&rig, 0, 10);
         lose(&rig);
         struct nbd_peer *peer = come_back(&rig, served, SIZE, "claim");
         peer->hold = true;
-        wait_ms(&rig, 60);
+        wait_ms(&rig, 200);
         assert_int_equal(rig.died, 0);
         assert_int_equal(peer->held_count, 1);
         nbd_peer_reply(peer, 0, fails ? 5 : 0);

@@ -378,9 +378,18 @@ static void an_old_kernel_refuses_the_same(void **state)
         const char *path;
         int status;
     } cases[] = {
-        {"inner/image", 0},          {"inner//image", 0},       {"./inner/./image", 0},  {"inner/none", -ENOENT},
-        {"none/image", -ENOENT},     {"outer/image", -ENOTDIR}, {"inner/image/", -ENOTDIR}, {"inner/../inner/image", -EPERM},
-        {"inner/image/x", -ENOTDIR}, {"/inner/image", -EPERM},  {"inner/..", -EPERM},     {"", -EPERM},
+        {"inner/image", 0},
+        {"inner//image", 0},
+        {"./inner/./image", 0},
+        {"inner/none", -ENOENT},
+        {"none/image", -ENOENT},
+        {"outer/image", -ENOTDIR},
+        {"inner/image/", -ENOTDIR},
+        {"inner/../inner/image", -EPERM},
+        {"inner/image/x", -ENOTDIR},
+        {"/inner/image", -EPERM},
+        {"inner/..", -EPERM},
+        {"", -EPERM},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         snprintf(name, sizeof name, "%s/%s", folder, cases[i].path);
