@@ -25,13 +25,16 @@
  *
  *   GET    /api/uploads -> {"uploads": [{"name","size","offset","complete","sha256","modified"}], "free"}
  *   PUT    /api/uploads/NAME with "Content-Range: bytes FIRST-LAST/SIZE", pieces in order; 200 or 201.
- *          409: not the piece that comes next, or a complete one has the name; 413, 507: no room
+ *          409: not the piece that comes next, a complete one has the name, or another request
+ *          uploads it; one that is silent for 3 s gives way to the same user's next. 413, 507: no room
  *   HEAD   /api/uploads/NAME -> Upload-Offset: how many bytes are there; 404: none
  *   DELETE /api/uploads/NAME
  *
  * The WebSocket closes with 1000 for an ordinary eject, 1008 not allowed, 1011 failure, 1013 busy, or
  * 4000 and above, and a reason in words.
  */
+
+import { sentence } from './text.js';
 
 /**
  * @typedef {object} Slot
@@ -96,7 +99,7 @@ export class Api {
 
     /** @returns {Promise<Slot[]>} */
     async slots() {
-        return (await this.#json('GET', '/api/slots')).slots;
+        return slotsOf(await this.#json('GET', '/api/slots'));
     }
 
     heat(name) {
@@ -130,7 +133,7 @@ export class Api {
         const source = new EventSource('/api/events');
         source.addEventListener('slots', ({ data }) => {
             onConnected(true);
-            onSlots(JSON.parse(data).slots);
+            onSlots(slotsOf(JSON.parse(data)));
         });
         source.onerror = () => {
             onConnected(false);
@@ -193,11 +196,16 @@ export class Api {
         }
         if (response.ok)
             return response;
-        const failure = new ApiError(response.status, await errorText(response));
+        const words = await errorText(response);
+        const failure = new ApiError(response.status, path.startsWith('/api/slots') ? sentence(words) : words);
         if (response.status === 401 && !login)
             this.onSessionEnded();
         throw failure;
     }
+}
+
+function slotsOf({ slots }) {
+    return slots.map((slot) => ({ ...slot, error: sentence(slot.error) }));
 }
 
 async function errorText(response) {

@@ -112,6 +112,7 @@ class App {
         this.#session = null;
         element('main-view').hidden = true;
         element('account').hidden = true;
+        element('offline').hidden = true; // it answered, or nobody asks any more
         element('login-view').hidden = false;
         showMessage(element('login-error'), message);
         const { user, password } = element('login').elements;

@@ -4,6 +4,7 @@
  */
 
 import { NbdServer } from './nbd-server.js';
+import { sentence } from './text.js';
 
 const SAMPLES = 8; // pieces, spread evenly, the first and the last bytes among them
 const SAMPLE_SIZE = 64 << 10; // bytes of each
@@ -45,8 +46,8 @@ export function closeWords(code, reason) {
         1013: 'The slot is busy',
     }[code];
     if (words)
-        return reason && reason !== words.toLowerCase() ? `${words}: ${reason}` : `${words}.`;
-    return reason || `The connection was closed with code ${code}.`;
+        return sentence(reason && reason !== words.toLowerCase() ? `${words}: ${reason}` : words);
+    return sentence(reason) || `The connection was closed with code ${code}.`;
 }
 
 export class Medium {

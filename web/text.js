@@ -33,6 +33,15 @@ export function percent(part, whole) {
     return whole ? `${Math.round(100 * part / whole)} %` : '–';
 }
 
+/**
+ * The daemon's words, which in a log come after a colon, as a sentence. A first word that may be a
+ * name, a path or a URL is left alone.
+ */
+export function sentence(words) {
+    const begun = words.replace(/^[a-z]+(?=[ ,'])/, (word) => word[0].toUpperCase() + word.slice(1));
+    return /[\p{L}\p{N})"']$/u.test(begun) ? `${begun}.` : begun;
+}
+
 /** A copy of a <template>, with its [data-part] elements by name. */
 export function instantiate(templateId) {
     const root = document.getElementById(templateId).content.firstElementChild.cloneNode(true);

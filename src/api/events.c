@@ -15,7 +15,8 @@ struct events_client {
     struct link link;
     struct events *events;
     struct http_request *request;
-    struct session_attachment session;
+    struct session_attachment session; /* on none when the request came with its password */
+    char user[USER_NAME_MAX + 1];
     uint64_t spoken_at; /* loop time */
     uint64_t seen;      /* the version it was sent last */
 };
@@ -110,15 +111,25 @@ static void on_session_ended(struct session_attachment *attachment, const struct
     client_end(container_of(attachment, struct events_client, session));
 }
 
-static void client_new(struct events *events, struct http_request *request, struct session *session)
+void events_user_changed(struct events *events, const char *user)
+{
+    list_for_each (l, &events->clients) {
+        struct events_client *client = container_of(l, struct events_client, link);
+        if (strcmp(client->user, user) == 0 && !client->session.session)
+            client_end(client);
+    }
+}
+
+static void client_new(struct events *events, struct http_request *request, const struct api_caller *caller)
 {
     struct events_client *client = mem_alloc(sizeof *client);
     client->events = events;
     client->request = request;
     list_init(&client->session.link);
     client->session.ended = on_session_ended;
-    if (session)
-        session_attach(session, &client->session);
+    snprintf(client->user, sizeof client->user, "%s", caller->user);
+    if (caller->session)
+        session_attach(caller->session, &client->session);
     list_append(&events->clients, &client->link);
     if (events->count++ == 0)
         uv_timer_start(&events->timer, on_timer, EVENTS_MS, EVENTS_MS);
@@ -142,7 +153,7 @@ void events_handle(struct web *web, struct http_request *request, const struct a
         http_begin(request, 200, -1);
         http_end(request);
     } else {
-        client_new(web->events, request, caller->session);
+        client_new(web->events, request, caller);
     }
 }
 

@@ -278,12 +278,6 @@ void slot_routes_eject(struct web *web, struct http_request *request, const stru
 
 /* --- tickets --- */
 
-static void to_hex(const unsigned char *bytes, size_t length, char *out)
-{
-    for (size_t i = 0; i < length; i++)
-        sprintf(out + 2 * i, "%02x", bytes[i]);
-}
-
 /* All that the page says of the image, as one word; false: it is not as it should be. */
 static bool make_claim(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
 {
@@ -298,7 +292,7 @@ static bool make_claim(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
         mem_exhausted();
     secret_digest(text, digest);
     free(text);
-    to_hex(digest, sizeof digest, claim);
+    text_hex(digest, sizeof digest, claim);
     return true;
 }
 
@@ -308,7 +302,7 @@ void media_purpose(const char *slot, const char *name, const char *claim, char p
     unsigned char digest[SECRET_DIGEST];
     snprintf(text, sizeof text, "%s/%s", claim, name);
     secret_digest(text, digest);
-    to_hex(digest, 8, hex);
+    text_hex(digest, 8, hex);
     snprintf(purpose, SESSION_PURPOSE_MAX, "nbd %s %s", slot, hex);
 }
 

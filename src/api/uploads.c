@@ -13,14 +13,20 @@ struct uploads {
     struct store *store;
     bool (*in_use)(void *arg, const char *name);
     void *arg;
+    struct link requests; /* struct upload_request */
 };
 
 /* A request in work. The client may go away before the store is done with it. */
 struct upload_request {
+    struct link link; /* in uploads->requests; alone when those are gone */
+    struct uploads *uploads;
     struct http_request *request; /* NULL: gone */
     char *name, *user, *peer;
-    struct session_attachment session;
+    struct session_attachment session; /* on none when the request came with its password */
     bool puts, receives;
+    bool wants;                           /* bytes, and the client sends them or not */
+    uint64_t heard_ms;                    /* when it last did, or was first asked to */
+    struct upload_request *before, *next; /* the piece is put when that of `before` is done */
     union {
         struct store_piece piece;
         struct store_list list;
@@ -31,41 +37,80 @@ struct upload_request {
 struct uploads *uploads_new(struct store *store, bool (*in_use)(void *arg, const char *name), void *arg)
 {
     struct uploads *uploads = mem_alloc(sizeof *uploads);
-    *uploads = (struct uploads){store, in_use, arg};
+    uploads->store = store;
+    uploads->in_use = in_use;
+    uploads->arg = arg;
+    list_init(&uploads->requests);
     return uploads;
 }
 
 void uploads_free(struct uploads *uploads)
 {
+    while (list_pop(&uploads->requests)) { /* the store still has them */
+    }
     mem_free(uploads);
 }
 
 /* --- what all have --- */
 
-static void on_gone(struct http_request *request)
+static void end(struct upload_request *r)
 {
-    struct upload_request *r = request->owner;
-    r->request = NULL;
+    session_detach(&r->session);
+    list_remove(&r->link);
+    mem_free(r->name);
+    mem_free(r->user);
+    mem_free(r->peer);
+    mem_free(r);
 }
 
-/* What has arrived stays, as when the client goes away. */
-static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+/* Nobody is to be answered any more. What has arrived stays. */
+static void abandon(struct upload_request *r)
 {
-    struct upload_request *r = container_of(attachment, struct upload_request, session);
+    r->request = NULL;
+    if (r->before) {
+        r->before->next = NULL;
+        end(r);
+    } else if (r->puts) {
+        store_cut(&r->piece);
+    }
+}
+
+static void on_gone(struct http_request *request)
+{
+    abandon(request->owner);
+}
+
+static void request_revoke(struct upload_request *r, const char *words)
+{
     struct http_request *request = r->request;
-    (void)session;
     if (!request)
         return;
     request->on_gone = NULL;
-    r->request = NULL;
-    if (r->puts)
-        store_cut(&r->piece);
-    api_reply_unauthorized(request, "The session has ended.");
+    abandon(r);
+    api_reply_unauthorized(request, words);
 }
 
-static struct upload_request *begin(struct http_request *request, const struct api_caller *caller, const char *name)
+static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+{
+    (void)session;
+    request_revoke(container_of(attachment, struct upload_request, session), "The session has ended.");
+}
+
+void uploads_user_changed(struct uploads *uploads, const char *user)
+{
+    list_for_each (l, &uploads->requests) {
+        struct upload_request *r = container_of(l, struct upload_request, link);
+        if (strcmp(r->user, user) == 0 && !r->session.session)
+            request_revoke(r, "The account was changed.");
+    }
+}
+
+static struct upload_request *begin(struct uploads *uploads, struct http_request *request,
+                                    const struct api_caller *caller, const char *name)
 {
     struct upload_request *r = mem_alloc(sizeof *r);
+    r->uploads = uploads;
+    list_append(&uploads->requests, &r->link);
     r->request = request;
     r->name = mem_strdup(name);
     r->user = mem_strdup(caller->user);
@@ -77,15 +122,6 @@ static struct upload_request *begin(struct http_request *request, const struct a
     request->owner = r;
     request->on_gone = on_gone;
     return r;
-}
-
-static void end(struct upload_request *r)
-{
-    session_detach(&r->session);
-    mem_free(r->name);
-    mem_free(r->user);
-    mem_free(r->peer);
-    mem_free(r);
 }
 
 static unsigned status_code(int status)
@@ -167,7 +203,7 @@ static void on_list(struct store_list *list)
 static void get(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
                 const char *name)
 {
-    struct upload_request *r = begin(request, caller, name);
+    struct upload_request *r = begin(uploads, request, caller, name);
     r->list.owner = r;
     r->list.done = on_list;
     store_list(uploads->store, &r->list);
@@ -199,7 +235,7 @@ static void delete_one(struct uploads *uploads, struct http_request *request, co
         api_reply_error(request, 409, "%s is inserted: eject it first.", name);
         return;
     }
-    struct upload_request *r = begin(request, caller, name);
+    struct upload_request *r = begin(uploads, request, caller, name);
     r->removal.name = r->name;
     r->removal.owner = r;
     r->removal.done = on_removed;
@@ -208,33 +244,36 @@ static void delete_one(struct uploads *uploads, struct http_request *request, co
 
 /* --- a piece --- */
 
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
 static void on_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct upload_request *r = request->owner;
-    if (!store_write(&r->piece, data, length))
+    r->heard_ms = now_ms();
+    r->wants = store_write(&r->piece, data, length);
+    if (!r->wants)
         http_receive_more(request, false);
 }
 
 static void on_body_end(struct http_request *request)
 {
-    (void)request; /* the store counts for itself */
+    struct upload_request *r = request->owner;
+    r->wants = false; /* the store counts for itself */
 }
 
 static void on_ready(struct store_piece *piece)
 {
     struct upload_request *r = piece->owner;
+    r->wants = true;
+    r->heard_ms = now_ms();
     if (r->receives)
         http_receive_more(r->request, true);
     else
         http_receive(r->request, piece->length, on_body, on_body_end);
     r->receives = true;
-}
-
-static void on_put_gone(struct http_request *request)
-{
-    struct upload_request *r = request->owner;
-    r->request = NULL;
-    store_cut(&r->piece);
 }
 
 static void reply_piece(struct http_request *request, const struct store_piece *piece, const char *name)
@@ -252,7 +291,7 @@ static void reply_piece(struct http_request *request, const struct store_piece *
 
 static void on_piece(struct store_piece *piece)
 {
-    struct upload_request *r = piece->owner;
+    struct upload_request *r = piece->owner, *next = r->next;
     if (piece->complete) {
         char detail[STORE_SHA256 + 32];
         snprintf(detail, sizeof detail, "%" PRIu64 " bytes, %s", piece->size, piece->sha256);
@@ -261,6 +300,36 @@ static void on_piece(struct store_piece *piece)
     if (r->request)
         reply_piece(r->request, piece, r->name);
     end(r);
+    if (next) {
+        next->before = NULL;
+        store_put(next->uploads->store, &next->piece);
+    }
+}
+
+/* A piece of the same image by the same user whose client went, or seems to have: it is waited for
+ * to end. NULL: there is none. */
+static struct upload_request *find_stalled(const struct upload_request *r)
+{
+    list_for_each (l, &r->uploads->requests) {
+        struct upload_request *other = container_of(l, struct upload_request, link);
+        if (other == r || !other->puts || other->before || strcmp(other->name, r->name) != 0)
+            continue;
+        bool silent = !other->request || (other->wants && now_ms() - other->heard_ms >= UPLOADS_SILENT_MS);
+        return silent && !other->next && strcmp(other->user, r->user) == 0 ? other : NULL;
+    }
+    return NULL;
+}
+
+static void put_after(struct upload_request *r, struct upload_request *before)
+{
+    struct http_request *request = before->request;
+    r->before = before;
+    before->next = r;
+    if (!request)
+        return;
+    request->on_gone = NULL;
+    abandon(before);
+    api_reply_error(request, 409, "%s is gone on with by another request.", r->name);
 }
 
 /* Which bytes the body has; on failure it is answered. */
@@ -292,8 +361,7 @@ static void put(struct uploads *uploads, struct http_request *request, const str
     struct content_range range;
     if (!piece_of(request, &range))
         return;
-    struct upload_request *r = begin(request, caller, name);
-    request->on_gone = on_put_gone;
+    struct upload_request *r = begin(uploads, request, caller, name);
     r->puts = true;
     r->piece = (struct store_piece){.name = r->name,
                                     .first = range.first,
@@ -302,7 +370,11 @@ static void put(struct uploads *uploads, struct http_request *request, const str
                                     .ready = on_ready,
                                     .done = on_piece,
                                     .owner = r};
-    store_put(uploads->store, &r->piece);
+    struct upload_request *before = find_stalled(r);
+    if (before)
+        put_after(r, before);
+    else
+        store_put(uploads->store, &r->piece);
 }
 
 /* --- the methods --- */

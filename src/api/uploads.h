@@ -8,13 +8,17 @@
  *
  * A body is taken as fast as it can be written, and no faster: what waits is bounded by
  * the store. When the client goes away in the middle, or its session ends, what has
- * arrived stays.
+ * arrived stays. An image has one PUT at a time. One that has brought nothing for
+ * UPLOADS_SILENT_MS is ended (409) for another by the same user, whose client may have
+ * come back after a network that went without a word; until then the other is refused.
  */
 #ifndef API_UPLOADS_H
 #define API_UPLOADS_H
 
 #include "api/request.h"
 #include "store/store.h"
+
+#define UPLOADS_SILENT_MS 3000
 
 struct uploads;
 
@@ -27,5 +31,8 @@ void uploads_free(struct uploads *uploads);
  * NULL: the collection. */
 void uploads_handle(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
                     const char *name);
+/* An account is gone, or another now: its requests that came with the password end (401); those of
+ * sessions do with the session. */
+void uploads_user_changed(struct uploads *uploads, const char *user);
 
 #endif

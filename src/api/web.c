@@ -45,7 +45,13 @@ static void load_pages(struct web *web, const struct config_web *config)
 
 static void on_user_changed(struct users_watch *watch, const char *name)
 {
-    media_user_changed(container_of(watch, struct web, users_watch), name);
+    struct web *web = container_of(watch, struct web, users_watch);
+    media_user_changed(web, name);
+    if (web->closing) /* the others have ended */
+        return;
+    events_user_changed(web->events, name);
+    if (web->uploads)
+        uploads_user_changed(web->uploads, name);
 }
 
 static bool open_accounts(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])

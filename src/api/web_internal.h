@@ -126,6 +126,8 @@ void redfish_handle(struct web *web, struct http_request *request);
 /* --- events.c: /api/events --- */
 struct events *events_new(struct web *web);
 web_handler events_handle;
+/* Ends the streams of the user's that have no session. */
+void events_user_changed(struct events *events, const char *user);
 /* Ends the streams, and frees itself. */
 void events_close(struct events *events);
 

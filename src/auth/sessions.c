@@ -168,8 +168,7 @@ static void make_id(struct sessions *sessions, char id[SESSION_ID_MAX])
     do {
         unsigned char bytes[8];
         secret_random(bytes, sizeof bytes);
-        for (unsigned i = 0; i < sizeof bytes; i++)
-            snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+        text_hex(bytes, sizeof bytes, id);
     } while (sessions_by_id(sessions, id));
 }
 

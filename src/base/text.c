@@ -116,16 +116,56 @@ void text_human_size(uint64_t bytes, char out[TEXT_SIZE_MAX])
     snprintf(out, TEXT_SIZE_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
+size_t text_character(const char *text, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *p = (const unsigned char *)text;
+    *code = p[0];
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4)
+        return 0;
+    size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    *code &= 0x7fu >> length;
+    for (size_t i = 1; i < length; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | (p[i] & 0x3f);
+    }
+    bool surrogate = *code >= 0xd800 && *code <= 0xdfff;
+    return *code < least[length] || surrogate || *code > 0x10ffff ? 0 : length;
+}
+
+static bool is_shown(uint32_t code)
+{
+    return code >= 0x20 && code != '\\' && (code < 0x7f || code >= 0xa0);
+}
+
+#define ESCAPED_MAX 9 /* both bytes of a C1 character, and the end */
+
+/* The next piece of a text as it is shown; gives how many bytes of the text it stands for. */
+static size_t escape_next(const char *in, char piece[ESCAPED_MAX])
+{
+    uint32_t code;
+    size_t length = text_character(in, &code), taken = length > 0 ? length : 1, used = 0;
+    for (size_t i = 0; i < taken; i++) {
+        if (length > 0 && is_shown(code))
+            piece[used++] = in[i];
+        else
+            used += (size_t)snprintf(piece + used, ESCAPED_MAX - used, "\\x%02x", (unsigned char)in[i]);
+    }
+    piece[used] = '\0';
+    return taken;
+}
+
 void text_escape(const char *in, char *out, size_t size)
 {
     size_t used = 0;
-    for (; *in; in++) {
-        unsigned char c = (unsigned char)*in;
-        char piece[5] = {(char)c};
-        if (c < 0x20 || c == 0x7f || c == '\\')
-            snprintf(piece, sizeof piece, "\\x%02x", c);
+    while (*in) {
+        char piece[ESCAPED_MAX];
+        in += escape_next(in, piece);
         size_t n = strlen(piece);
-        size_t end = in[1] ? 4 : 1; /* room for "..." and the end */
+        size_t end = *in ? 4 : 1; /* room for "..." and the end */
         if (used + n + end > size) {
             if (used + 4 <= size) {
                 memcpy(out + used, "...", 3);
@@ -138,6 +178,17 @@ void text_escape(const char *in, char *out, size_t size)
     }
     if (size > 0)
         out[used] = '\0';
+}
+
+void text_hex(const void *bytes, size_t length, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = ((const unsigned char *)bytes)[i];
+        *out++ = digits[byte >> 4];
+        *out++ = digits[byte & 15];
+    }
+    *out = '\0';
 }
 
 /* Where the authority of "scheme://authority/..." starts; NULL without one. */

@@ -24,8 +24,14 @@ void text_duration(uint64_t milliseconds, char out[TEXT_SIZE_MAX]);
 /* For people, rounded: "1.4 GB" (powers of 1000, as link speeds are given). */
 void text_human_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);
 
-/* Copies with control bytes, DEL and backslash as \xNN, cut to fit with "...". */
+/* The character at `text` and how many bytes it has; 0: that is no UTF-8 (RFC 3629). Never looks
+ * beyond a zero byte. */
+size_t text_character(const char *text, uint32_t *code);
+/* Copies with control characters (C0, DEL, and C1, which terminals obey too), backslash and bytes
+ * that are no UTF-8 as \xNN; cut to fit between characters, with "...". */
 void text_escape(const char *in, char *out, size_t size);
+/* Two lower-case digits for each byte; `out` has room for them and the end. */
+void text_hex(const void *bytes, size_t length, char *out);
 /* Copies a URL without its user and password, and with the values of the query
  * replaced ("?..."): what may be shown and logged. */
 void text_url_public(const char *url, char *out, size_t size);

@@ -4,9 +4,10 @@
  *
  * nbd_client_new() takes over the stream and starts the handshake by itself:
  * EXPORT_NAME, which every server knows, or with `go` GO first. Then comes `ready`,
- * once, and ios may be submitted. What the server sends is taken as bytes, however
- * they were cut into pieces. READs and WRITEs larger than `request_max` are sent as
- * several requests, and at most `requests_max` requests and `bytes_max` bytes are in
+ * once, and ios may be submitted. A newstyle server that does not say it is a fixed one is
+ * taken too, and asked for EXPORT_NAME only: at any other option it may close the connection.
+ * What the server sends is taken as bytes, however they were cut into pieces. READs and
+ * WRITEs larger than `request_max` are sent as several requests, and at most `requests_max` requests and `bytes_max` bytes are in
  * flight (a single larger request goes alone); other ios wait in the order in which
  * they came, demand before prefetch.
  *
@@ -14,6 +15,8 @@
  * answer in a form that was not agreed on) is not spoken to any more: `died` comes
  * once, in which the ios that were not answered may be taken back; those that are not
  * are done with its status. No byte of what was not answered in full ever counts as data.
+ * A server that answers no request in full for `silence_ms` while some are in flight is given up
+ * in the same way (-ETIMEDOUT), however alive its connection is.
  * The client stays until nbd_client_close(), after which unanswered ios get -ECANCELED
  * and then `closed` comes once. No callback comes from inside a call.
  */
@@ -44,6 +47,7 @@ struct nbd_client_options {
     uint32_t request_max;          /* bytes of one READ or WRITE */
     unsigned requests_max;
     uint64_t bytes_max;
+    uint64_t silence_ms; /* 0: it may be silent for ever */
     /* What the size means that the server tells; NULL: just that. */
     uint64_t (*understand_size)(uint64_t told);
     /* Where to note what is learnt of the link's speed; must outlive the client; may be NULL. */

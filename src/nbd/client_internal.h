@@ -83,7 +83,8 @@ struct nbd_client {
     struct slices out; /* what leaves at the end of client_pump() */
 
     struct defer pump, tell, closed;
-    uv_timer_t timer; /* the handshake's */
+    uv_timer_t timer;     /* the handshake's, then for silence */
+    uint64_t answered_ms; /* loop time of the last answer, or of the first request after a pause */
     unsigned open;    /* of stream and timer */
     bool ready_told, died_told, closing;
 };

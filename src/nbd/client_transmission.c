@@ -171,6 +171,29 @@ static bool may_send(const struct nbd_client *c, const struct client_call *call)
     return c->in_flight < requests && c->bytes_in_flight + charge <= bytes;
 }
 
+/* One timer that looks now and then, not one that is set with each request. */
+static void on_silence(uv_timer_t *timer)
+{
+    struct nbd_client *c = container_of(timer, struct nbd_client, timer);
+    uint64_t limit = c->options.silence_ms, silent = uv_now(c->loop) - c->answered_ms;
+    char text[TEXT_SIZE_MAX];
+    if (c->in_flight == 0)
+        return;
+    if (silent < limit) {
+        uv_timer_start(timer, on_silence, limit - silent, 0);
+        return;
+    }
+    text_duration(limit, text);
+    client_fail(c, -ETIMEDOUT, "the NBD server answered nothing for %s", text);
+}
+
+static void watch_silence(struct nbd_client *c)
+{
+    c->answered_ms = uv_now(c->loop);
+    if (c->options.silence_ms && !uv_is_active((uv_handle_t *)&c->timer))
+        uv_timer_start(&c->timer, on_silence, c->options.silence_ms, 0);
+}
+
 static struct client_request *request_new(struct nbd_client *c, struct client_call *call)
 {
     struct client_request *r = container_of(list_pop(&c->idle), struct client_request, link);
@@ -182,6 +205,7 @@ static struct client_request *request_new(struct nbd_client *c, struct client_ca
     r->charge = has_payload(call->io) ? r->length : 0;
     r->alone_us = 0;
     if (c->in_flight++ == 0) {
+        watch_silence(c);
         r->alone_us = client_now_us();
         if (c->options.link)
             link_busy(c->options.link, r->alone_us);
@@ -259,6 +283,7 @@ static void request_end(struct nbd_client *c, struct client_request *r, int stat
 {
     struct client_call *call = r->call;
     c->bytes_in_flight -= r->charge;
+    c->answered_ms = uv_now(c->loop);
     r->cookie = 0;
     r->call = NULL;
     list_append(&c->idle, &r->link);

@@ -427,6 +427,10 @@ static void set_fixed_options(struct fetch *fetch)
     };
     curl_easy_setopt(easy, CURLOPT_SHARE, curl_loop_share(fetch->curl));
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* Else a transfer that ends while its host's name is looked up waits for that, and the loop with it. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->curl_error);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);

@@ -9,6 +9,8 @@
 
 #include "base/text.h"
 
+#define ETAG_BYTES 16 /* of the SHA-256; HTTP_ETAG_SIZE has room for them */
+
 /* --- ranges --- */
 
 /* Digits only; a number too large for 64 bits is as large as can be. */
@@ -124,11 +126,9 @@ void http_content_init(struct http_content *content, const char *type, const cha
     content->bytes = bytes_new((uint32_t)length);
     if (length > 0)
         memcpy(content->bytes->data, data, length);
-    size_t used = 0;
-    content->etag[used++] = '"';
-    for (unsigned i = 0; i < 16; i++)
-        used += (size_t)snprintf(content->etag + used, HTTP_ETAG_SIZE - used, "%02x", hash[i]);
-    memcpy(content->etag + used, "\"", 2);
+    content->etag[0] = '"';
+    text_hex(hash, ETAG_BYTES, content->etag + 1);
+    memcpy(content->etag + 1 + 2 * ETAG_BYTES, "\"", 2);
 }
 
 void http_content_clear(struct http_content *content)

@@ -365,11 +365,8 @@ static void slot_emptied(struct slot *slot)
 
 /* --- commands --- */
 
-const char *slot_insert_problem(struct slot *slot)
+const char *slot_insert_problem(const struct slot *slot)
 {
-    if (!slot->restore_now && slot->state == SLOT_EMPTY)
-        slot_restore_cancel(slot);
-    slot->restore_now = false;
     if (slot->leaving || slot->set->closing)
         return "the slot is being removed";
     if (slot->next_config)
@@ -430,10 +427,14 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
     struct slot_request *request = slot_request_new(done, arg);
     const char *problem = slot_insert_problem(slot);
     char error[SLOT_ERROR_MAX] = "";
+    bool restores = slot->restore_now;
+    slot->restore_now = false;
     if (problem) {
         slot_request_answer(slot, request, -EBUSY, problem);
         return;
     }
+    if (!restores)
+        slot_restore_cancel(slot);
     struct source *source = make_source(slot, url, options, error);
     if (!source) {
         snprintf(slot->error, sizeof slot->error, "%s", error);

@@ -33,6 +33,7 @@ static void remember(struct slot *slot, const char *name)
 static void insert(struct slot *slot, const char *name, const struct browser_connection *connection,
                    struct slot_request *request)
 {
+    slot_restore_cancel(slot);
     struct pipeline_drive drive = slot_device_drive(slot);
     remember(slot, name);
     struct source *source =

@@ -127,8 +127,8 @@ struct slot {
 /* slot.c */
 struct slot_request *slot_request_new(slot_done *done, void *arg);
 void slot_request_answer(struct slot *slot, struct slot_request *request, int status, const char *error);
-/* Why nothing can be inserted now; NULL: it can. Somebody decides it, and not the restart. */
-const char *slot_insert_problem(struct slot *slot);
+/* Why nothing can be inserted now; NULL: it can. */
+const char *slot_insert_problem(const struct slot *slot);
 /* `shown` and the image's name are set; `request` is answered when the image is readable, or why not. */
 void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request);
 void slot_step(struct slot *slot); /* one step towards what is wanted */

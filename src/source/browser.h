@@ -11,6 +11,9 @@
  * ranges are read again first. Ios that were not answered are then sent again. A connection
  * that the browser's user ended (see `deliberate`) is not waited for: the source dies.
  *
+ * A browser that answers pings, but no request for BROWSER_SILENCE times `io_timeout_ms`, is hung
+ * up on (BROWSER_FAILED, which says so), and is then one that was lost.
+ *
  * The size is what the server says; a read never goes beyond it. Builds of webui-vue
  * from 2025-11 to 2026-01 send a size whose upper half is a copy of the lower one: below
  * 4 GiB the lower half is right and is used, which is logged; such a build can't serve more.
@@ -32,6 +35,7 @@
 #define BROWSER_SAMPLE_MAX (64u << 10) /* bytes of one */
 #define BROWSER_CLAIM_MAX  1024        /* bytes that are compared */
 #define BROWSER_REASON_MAX 128
+#define BROWSER_SILENCE    4
 #define BROWSER_CHECK_MS   15000 /* for the samples of a browser that came back, after its handshake */
 
 /* What the peer is told when its connection is closed. */

@@ -219,6 +219,7 @@ void browser_peer_open(struct browser_peer *peer)
                                                .request_max = passes && passes < most ? passes : most,
                                                .requests_max = browser->options.requests_max,
                                                .bytes_max = browser->options.bytes_max,
+                                               .silence_ms = BROWSER_SILENCE * browser->options.io_timeout_ms,
                                                .understand_size = understand_size,
                                                .link = &browser->link};
     peer->client = nbd_client_new(peer->connection.stream, &options, &callbacks);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
@@ -54,6 +55,49 @@ static struct file_source *file_of(struct source *source)
 
 /* --- opening, on the pool --- */
 
+/* The next segment of a path, which moves behind it; gives whether there is one and it may be gone to. */
+static bool next_segment(const char **path, char name[NAME_MAX + 1])
+{
+    size_t length = strcspn(*path, "/");
+    if (length == 0 || length > NAME_MAX)
+        return false;
+    memcpy(name, *path, length);
+    name[length] = '\0';
+    *path += length;
+    size_t slashes = strspn(*path, "/");
+    if ((*path)[slashes]) /* else what is named must be a directory, and is none to open */
+        *path += slashes;
+    return strcmp(name, "..") != 0;
+}
+
+/* In place of RESOLVE_BENEATH: one segment after the other, and no links at all. */
+static int open_without_links(int dir, const char *path, int flags, mode_t mode)
+{
+    char name[NAME_MAX + 1];
+    int at = dir, error = EXDEV;
+    while (at >= 0 && next_segment(&path, name)) {
+        bool last = !*path;
+        int next = openat(at, name, (last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC) | O_NOFOLLOW, mode);
+        error = next < 0 && errno != ELOOP ? errno : EXDEV;
+        if (at != dir)
+            close(at);
+        if (last && next >= 0)
+            return next;
+        at = next;
+    }
+    if (at >= 0 && at != dir)
+        close(at);
+    errno = error;
+    return -1;
+}
+
+static int open_below(int dir, const char *path, int flags, mode_t mode)
+{
+    struct open_how how = {.flags = (uint64_t)flags, .mode = mode, .resolve = RESOLVE_BENEATH};
+    int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+    return fd < 0 && errno == ENOSYS ? open_without_links(dir, path, flags, mode) : fd; /* before Linux 5.6 */
+}
+
 static int open_beneath(const struct file_source *file, int flags)
 {
     mode_t mode = flags & O_CREAT ? FILE_MODE : 0;
@@ -69,8 +113,7 @@ static int open_beneath(const struct file_source *file, int flags)
     int dir = open(file->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -1;
-    struct open_how how = {.flags = (uint64_t)flags, .mode = mode, .resolve = RESOLVE_BENEATH};
-    int fd = (int)syscall(SYS_openat2, dir, file->path + n + 1, &how, sizeof how);
+    int fd = open_below(dir, file->path + n + 1, flags, mode);
     int error = errno;
     close(dir);
     errno = error;

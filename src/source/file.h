@@ -11,7 +11,7 @@
 
 struct file_source_options {
     const char *path;      /* absolute */
-    const char *directory; /* NULL or "": anywhere; else the path must lie beneath it, links resolved */
+    const char *directory; /* NULL or "": anywhere; else the path must lie beneath it, links resolved (none before Linux 5.6) */
     bool writable;
     /* Not 0, and the file is missing or empty: it is made with so many bytes,
      * sparse, for its owner only. One that is there keeps its size. */

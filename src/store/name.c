@@ -9,26 +9,6 @@
 #define PART_END   ".part"
 #define DIGEST_END ".sha256"
 
-/* The character at `p` and how many bytes it has; 0: that is no UTF-8 (RFC 3629). */
-static size_t next_character(const unsigned char *p, uint32_t *code)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    *code = p[0];
-    if (p[0] < 0x80)
-        return 1;
-    if (p[0] < 0xc2 || p[0] > 0xf4)
-        return 0;
-    size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    *code &= 0x7fu >> length;
-    for (size_t i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        *code = *code << 6 | (p[i] & 0x3f);
-    }
-    bool surrogate = *code >= 0xd800 && *code <= 0xdfff;
-    return *code < least[length] || surrogate || *code > 0x10ffff ? 0 : length;
-}
-
 const char *store_name_problem(const char *name)
 {
     uint32_t code;
@@ -38,8 +18,8 @@ const char *store_name_problem(const char *name)
         return "The name of an image may have 200 bytes.";
     if (*name == '.')
         return "The name of an image may not begin with a dot.";
-    for (const unsigned char *p = (const unsigned char *)name; *p;) {
-        size_t length = next_character(p, &code);
+    for (const char *p = name; *p;) {
+        size_t length = text_character(p, &code);
         if (length == 0)
             return "The name of an image must be UTF-8.";
         if (code < 0x20 || (code >= 0x7f && code < 0xa0))

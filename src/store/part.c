@@ -39,8 +39,7 @@ static void hash_end(struct part *part)
     unsigned length = 0;
     if (EVP_DigestFinal_ex(part->hash, digest, &length) != 1 || length * 2 + 1 != STORE_SHA256)
         mem_exhausted();
-    for (unsigned i = 0; i < length; i++)
-        snprintf(part->sha256 + i * 2, 3, "%02x", digest[i]);
+    text_hex(digest, length, part->sha256);
     forget(part);
 }
 

@@ -88,7 +88,7 @@ class WebSocket:
         self.protocol = self.answer.get("Sec-WebSocket-Protocol")
         self.buffer = bytearray(self.answer.rest)
         self.code, self.reason, self.closing = None, "", False
-        self.echo = True
+        self.answers_pings = True
 
     def send(self, opcode, payload=b"", **how):
         self.wire.sendall(frame(opcode, payload, **how))
@@ -130,7 +130,8 @@ class WebSocket:
                 self.wire.close()
                 raise Ended
             if opcode == PING:
-                self.send(PONG, payload)
+                if self.answers_pings:
+                    self.send(PONG, payload)
             elif opcode in (BINARY, CONTINUATION):
                 return payload
             else:

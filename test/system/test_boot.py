@@ -6,7 +6,9 @@ import subprocess
 
 import host
 import pytest
+from browser import Browser, Image
 from conftest import TOP
+from website import accounts, new_site  # noqa: F401 (fixtures)
 
 RTT = "50ms"
 RATE = "1gbit"
@@ -83,3 +85,11 @@ def test_a_host_boots_over_https_from_far_away(daemon, ca, www, kernel, payload,
     # It came over the link: all of the kernel at least, and nothing over and over.
     vmlinuz = max(f.stat().st_size for f in (kernel / "boot").glob("vmlinuz-*"))
     assert vmlinuz < link.carried() < (www / "boot.iso").stat().st_size
+
+
+def test_a_host_boots_from_a_file_in_a_browser(new_site, www, payload, boot):
+    site = new_site()
+    browser = Browser(site.web("admin"), Image((www / "boot.iso").read_bytes())).wait_serving()
+    site.wait_state("slot0", "ready")
+    boot("uefi", "cdrom", site.uri()).wait_for(payload, BOOT_SECONDS)
+    assert browser.code is None and not browser.faults

@@ -19,6 +19,7 @@ SLOTS = {
     "slot0": {"reconnect-grace": "0s", "io-timeout": "60s"},
     "slot1": {"reconnect-grace": "60s", "io-timeout": "60s"},
     "brief": {"reconnect-grace": "60s", "io-timeout": "500ms"},
+    "small": {"reconnect-grace": "60s", "io-timeout": "60s", "browser-request": "128K"},
 }
 
 
@@ -338,15 +339,16 @@ def test_a_flood_of_pings_is_bounded(site):
     serves_the_next(site, web)
 
 
-def test_a_flood_of_messages_is_bounded(site):
-    """A thousand messages that nobody asked for."""
+@pytest.mark.parametrize("size,count", [(128 << 10, 1000), (10 << 20, 1)])
+def test_a_flood_of_messages_is_bounded(site, size, count):
+    """Messages that nobody asked for: a thousand, or one of 10 MiB."""
     web = plain(site)
     browser = ready(site, Browser(web, IMAGE, flavour="jsnbd"))
     site.daemon.reset_rss()
     before = site.daemon.rss()
     try:
-        for _ in range(1000):
-            browser.socket.send(BINARY, bytes(128 << 10))
+        for _ in range(count):
+            browser.socket.send(BINARY, bytes(size))
     except OSError:
         pass
     assert browser.wait_end() in (1002, 1006)
@@ -356,18 +358,19 @@ def test_a_flood_of_messages_is_bounded(site):
 
 
 def test_a_host_that_does_not_take_its_answers_stops_the_browser(site):
-    """Backpressure from the host's socket to the browser: what nobody takes is not asked for."""
+    """Backpressure from the host's socket to the browser: what nobody takes is not asked for. A thousand answers of
+    128 KiB, and each byte of them arrives once the host takes them."""
     web, image = plain(site), Sparse(1 << 30)
-    browser = ready(site, Browser(web, image, "slot1", flavour="jsnbd"))
+    browser = ready(site, Browser(web, image, "small", flavour="jsnbd"))
     site.daemon.reset_rss()
     before = site.daemon.rss()
-    host = site.daemon.connect("slot1.sock")
+    host = site.daemon.connect("small.sock")
     take = host.makefile("rb").read
     greeting = take(18)
     assert greeting.startswith(b"NBDMAGIC")
     host.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0))
     assert len(take(10)) == 10
-    size, count = 1 << 20, 128
+    size, count = 128 << 10, 1000
 
     def ask():
         for i in range(count):
@@ -412,6 +415,13 @@ def test_a_busy_slot_is_not_taken_over(site):
     browser.stop()
     site.wait_state("slot1", "empty")
     ready(site, Browser(other, some(100_000, seed=8), "slot1", flavour="webui-vue")).stop()
+    browser = ready(site, Browser(web, IMAGE))
+    with pytest.raises(Refused):
+        Browser(other, IMAGE, flavour="webui-vue")
+    browser.cut()  # a loss frees it too, when nobody waits for who was lost
+    site.wait_state("slot0", "empty")
+    ready(site, Browser(other, some(100_000, seed=8), flavour="webui-vue"))
+    assert handle(site.uri()).pread(4096, 0) == some(100_000, seed=8).data[:4096]
 
 
 def test_two_at_once_are_one(site):
@@ -484,7 +494,23 @@ def test_any_two_actions_in_any_order(site, nginx):
         with pytest.raises(Refused):
             WebSocket(web, "/nbd/0", "wrong")
 
-    actions = [connect, silent, insert, eject, ticket, cut, read, refuse]
+    def stop():
+        if "browser" in state:
+            state["browser"].stop()
+
+    def log_out():
+        mine = plain(site)
+        mine.login("operator")
+        try:
+            state["mine"] = Browser(mine, image, flavour="webui-vue")
+        except Refused as refused:
+            assert refused.answer.status == 409
+        assert mine.logout().status == 200
+
+    def reload():
+        assert site.daemon.ask("reload")[-1].startswith("ok")
+
+    actions = [connect, silent, insert, eject, ticket, cut, read, refuse, stop, log_out, reload]
     for first, second in itertools.product(actions, actions):
         state.clear()
         failures = []

@@ -208,6 +208,27 @@ def test_a_browser_that_does_not_answer_is_an_error_of_the_read(site):
     assert browser.code is None
 
 
+def test_a_browser_that_stays_silent_is_hung_up_on(site):
+    """It answers pings, and no request: its slot goes as that of one that was lost."""
+    web, image = site.web("admin"), Sparse(64 << 20)
+    browser = ready(site, Browser(web, image, "impatient", on_request=Hold()))
+    reader = Reader(site.uri("impatient"), 5000, 0)
+    assert browser.wait_end() == 1011 and browser.reason == "the NBD server answered nothing for 4s"
+    assert reader.result() in ("EIO", "ETIMEDOUT")
+    assert web.slot("impatient")["state"] == "waiting"
+    ready(site, Browser(web, image, "impatient"))
+    assert Reader(site.uri("impatient"), 5000, 0).result() == image.read(0, 5000)
+
+
+def test_a_browser_that_answers_no_ping_is_missed(site):
+    web = site.web("admin")
+    browser = ready(site, Browser(web, some(5000)))
+    browser.socket.answers_pings = False
+    wait_for(lambda: web.slot()["state"] == "waiting", "the loss to be seen", 60)
+    assert browser.wait_end() == 1011 and "timed out" in browser.reason
+    ready(site, Browser(web, browser.image))
+
+
 # --- lost and back ---
 
 
@@ -397,6 +418,13 @@ def with_password():
 def test_a_subprotocol_is_echoed_if_one_is_offered(site, offered, chosen):
     socket = WebSocket(site.web(), "/nbd/0", offered, with_password())
     assert socket.protocol == chosen
+    socket.close(1000)
+    socket.wire.close()
+
+
+def test_no_compression_is_agreed_on(site):
+    socket = WebSocket(site.web(), "/nbd/0", None, {**with_password(), "Sec-WebSocket-Extensions": "permessage-deflate"})
+    assert not socket.answer.all("Sec-WebSocket-Extensions")
     socket.close(1000)
     socket.wire.close()
 

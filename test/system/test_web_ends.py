@@ -1,6 +1,8 @@
 """What ends in the middle of something else: clients, sessions, slots, the daemon itself."""
+import hashlib
 import os
 import socket
+import time
 
 import pytest
 
@@ -10,6 +12,9 @@ from liar import Liar, stall
 from test_web_browser import Hold, Reader, ready, some
 from test_web_uploads import IMAGE, listed, offset, path, put, wait_piece_end
 from website import AnswerReader, Events, Web, accounts, new_site, passwd, shared_site  # noqa: F401 (fixtures)
+
+
+OPERATOR = {"Authorization": "Basic b3BlcmF0b3I6YmF0dGVyeSBzdGFwbGU="}
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +94,13 @@ def test_a_request_that_was_begun_is_not_done_for_a_session_that_ended(site):
 
 def test_nor_for_an_account_that_is_disabled(new_site):
     site = new_site()
-    basic = {"Authorization": "Basic b3BlcmF0b3I6YmF0dGVyeSBzdGFwbGU="}
     web = site.web()
-    assert web.get("/api/slots", headers=basic).status == 200
-    text = web.text("POST", "/api/slots/slot0/eject", basic, body=b"{}")
+    assert web.get("/api/slots", headers=OPERATOR).status == 200
+    text = web.text("POST", "/api/slots/slot0/eject", OPERATOR, body=b"{}")
     with web.connect() as wire:
         wire.sendall(text[:-1])
         passwd(site.users, "--disable", "operator")
-        wait_for(lambda: web.get("/api/slots", headers=basic).status == 401, "the change to be seen", 10)
+        wait_for(lambda: web.get("/api/slots", headers=OPERATOR).status == 401, "the change to be seen", 10)
         wire.sendall(text[-1:])
         assert AnswerReader(wire).next().status == 401
     assert "audit: eject" not in site.daemon.log()
@@ -115,6 +119,52 @@ def test_an_upload_ends_with_its_session(site):
     answer = put(other, "disk.iso", IMAGE[at:], at, len(IMAGE))
     assert answer.status == 201 and listed(other)["disk.iso"]["complete"]
     other.ok("DELETE", path("disk.iso"))
+
+
+@pytest.mark.parametrize("change", [["--disable"], ["--delete"], ["--enable", "--role", "ReadOnly"], []],
+                         ids=["disabled", "deleted", "role", "password"])
+def test_what_came_with_a_password_ends_with_its_account(new_site, folder, change):
+    """No session, that would end it: an upload and a stream of events."""
+    site = new_site(keys={"upload-directory": folder / "store"})
+    web, other = site.web(), site.web("admin")
+    upload, events = web.connect(), web.connect()
+    upload.sendall(web.text("PUT", path("disk.iso"), {**OPERATOR, "Content-Length": str(len(IMAGE))}) + IMAGE[:500_000])
+    events.sendall(web.text("GET", "/api/events", {**OPERATOR, "Connection": "keep-alive"}))
+    reader = AnswerReader(events)
+    assert reader.head().status == 200
+    wait_for(lambda: (offset(other, "disk.iso") or 0) > 0, "a part to be stored")
+    start = time.monotonic()
+    passwd(site.users, *change, "operator", given="new password\n")
+    assert AnswerReader(upload).next().status == 401
+    while size := int(reader.line(), 16):  # to the end of the stream
+        reader.take(size + 2)
+    assert time.monotonic() - start < 5
+    for wire in (upload, events):
+        wire.cut()
+    wait_piece_end(other, "disk.iso")
+    assert 0 < offset(other, "disk.iso") < len(IMAGE)
+
+
+def test_an_upload_whose_client_vanished_gives_way(site):
+    """Without a word, as a network goes: its connection looks alive."""
+    web = site.web("operator")
+    vanished = web.connect()
+    vanished.sendall(web.text("PUT", path("disk.iso"), {"Content-Length": str(len(IMAGE))}) + IMAGE[:500_000])
+    wait_for(lambda: offset(web, "disk.iso") == 500_000, "a part to be stored")
+    start = time.monotonic()
+
+    def go_on():
+        answer = put(web, "disk.iso", IMAGE[500_000:500_100], 500_000, len(IMAGE))
+        assert answer.status == 200 or "already" in answer.error
+        return answer.status == 200
+
+    wait_for(go_on, "the other to give way")
+    assert time.monotonic() - start < 15
+    assert put(web, "disk.iso", IMAGE[500_100:], 500_100, len(IMAGE)).status == 201
+    assert listed(web)["disk.iso"]["sha256"] == hashlib.sha256(IMAGE).hexdigest()
+    assert AnswerReader(vanished).next().status == 409
+    vanished.cut()
+    web.ok("DELETE", path("disk.iso"))
 
 
 # --- slots ---

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from browser import Browser, Image
+from browser import Browser, Image, WebSocket
 from conftest import Daemon, binary, openssl, wait_for
 from test_nbd import handle
 from website import (ANYBODY, PASSWORDS, Web, accounts, new_site, no_answer, passwd, refused_start,  # noqa: F401 (fixtures)
@@ -223,6 +223,7 @@ def test_a_client_certificate_is_a_login(new_site, certificates, client_certific
     assert Web(address).login("operator").get("/api/slots").status == 200  # with a password as before
     browser = Browser(admin, Image(bytes(5000)), flavour="jsnbd").wait_serving()
     browser.stop()
+    WebSocket(admin, "/nbd/1").wire.cut()  # jsnbd's page in a browser brings nothing else
 
 
 def test_client_certificates_may_be_required(new_site, certificates, client_certificates):

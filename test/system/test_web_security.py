@@ -1,21 +1,20 @@
 """Attacks that other management controllers fell to, against the real daemon. Each test names what it is about."""
+import base64
+import json
 import os
 import pathlib
 import re
 import socket
 import ssl
 import struct
-import threading
-import time
 
 import pytest
 
 from browser import BINARY, GREETING, Browser, Image, Refused, WebSocket, frame, upgrade_fields
 from conftest import SANITIZED, TOP, binary, wait_for
-from liar import Liar, stall
 from test_nbd import handle
 from website import (COOKIE, PASSWORDS, AnswerReader, Events, Web, accounts, new_site, passwd,  # noqa: F401 (fixtures)
-                     no_answer, shared_site, tls_context)
+                     shared_site, tls_context)
 
 SLOTS = {"slot0": {"reconnect-grace": "0s"}, "slot1": {"reconnect-grace": "60s", "media": "disk"}}
 
@@ -154,7 +153,7 @@ def test_sessions_end_with_a_change_of_their_account(new_site, change):
         site.wait_state(browser.slot, "ready")
     passwd(site.users, *change, "operator", given="new password\n")
     for browser in browsers:
-        assert browser.wait_end(10) == 1008
+        assert browser.wait_end(10 if SANITIZED else 1) == 1008
         site.wait_state(browser.slot, "empty", 10)
     while events.next() is not None:
         pass
@@ -201,24 +200,97 @@ def test_logins_do_not_grow_without_bound(site):
 # --- the next client on a slot ---
 
 
+ROUNDS = 300 if SANITIZED else 10_000
+
+
+class SlotLine:
+    """The slot's state over one connection to the control socket."""
+
+    def __init__(self, site):
+        self.lines = site.daemon.connect().makefile("rw", encoding="utf-8", newline="\n")
+
+    def status(self):
+        self.lines.write("status --json\n")
+        self.lines.flush()
+        answer = self.lines.readline()
+        assert self.lines.readline().startswith("ok")
+        return json.loads(answer)["slots"][0]
+
+    def wait_fresh(self):
+        for _ in range(10_000):
+            slot = self.status()
+            if slot["state"] == "empty":
+                break
+        assert (slot["state"], slot["image"], slot["size"], slot["writable"]) == ("empty", None, 0, False)
+
+
+def descriptors(site):
+    """Each number with what it is of."""
+    folder, found = f"/proc/{site.daemon.process.pid}/fd", set()
+    for number in os.listdir(folder):
+        try:
+            found.add((number, os.readlink(f"{folder}/{number}")))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
+def new_numbers(site, before):
+    return {number for number, _ in descriptors(site) - before}
+
+
+def serve_and_vanish(web, site, before):
+    """A client who may, in the middle of a message; gives the number of its descriptor in the daemon."""
+    password = base64.b64encode(f"admin:{PASSWORDS['admin']}".encode()).decode()
+    with web.connect() as wire:
+        wire.sendall(web.text("GET", "/nbd/0", {**upgrade_fields(), "Authorization": f"Basic {password}"}) + frame(BINARY, GREETING) +
+                     frame(BINARY, struct.pack(">QH", 100_000, 3)) + frame(BINARY, bytes(1000))[:500])
+        reader = AnswerReader(wire)
+        assert reader.head().status == 101
+        assert reader.take(2 + 4 + 16)[2:6] == struct.pack(">I", 3)  # it is asked for its export
+        mine = new_numbers(site, before)
+        wire.cut()
+    return mine
+
+
+def ask_as_a_stranger(web, site, before):
+    with web.connect() as wire:
+        reader = AnswerReader(wire)
+        wire.sendall(web.text("GET", "/api/slots", {"Connection": "keep-alive"}))
+        assert reader.next().status == 401
+        mine = new_numbers(site, before)
+        wire.sendall(web.text("GET", "/nbd/0", upgrade_fields()) + frame(BINARY, GREETING))
+        answer = reader.next()
+        assert answer.status == 401 and b"IHAVEOPT" not in answer.rest  # which was read as a request, if at all
+        wire.cut()
+    return mine
+
+
 def test_the_next_connection_inherits_nothing(site):
     """A virtual USB server whose state was bound to a number of a file descriptor, which the next client got."""
-    web, image, before = plain(site), Image(os.urandom(200_000)), None
-    for i in range(20 if SANITIZED else 300):
+    web, line = plain(site), SlotLine(site)
+    line.wait_fresh()
+    before = descriptors(site)
+    used_again, rounds = 0, 0
+    while used_again < ROUNDS:
+        line.wait_fresh()
+        first = serve_and_vanish(web, site, before)
+        used_again += bool(ask_as_a_stranger(web, site, before) & first)  # or the one before had not let go of it yet
+        rounds += 1
+        assert rounds < 2 * ROUNDS, "the descriptors are not used again"
+    line.wait_fresh()
+    wait_for(lambda: fds(site) <= len(before), "the descriptors to be closed")
+
+
+def test_the_next_medium_is_its_own(site):
+    web, image = plain(site), Image(os.urandom(200_000))
+    for _ in range(10):
         browser = Browser(web, image, flavour="jsnbd").wait_serving()
-        site_uri = site.uri()
-        if i % 30 == 0:
-            wait_for(lambda: site.status()["state"] == "ready", "the medium")
-            assert handle(site_uri).pread(1000, 0) == image.data[:1000]
+        site.wait_state("slot0", "ready")
+        assert handle(site.uri()).pread(1000, 0) == image.data[:1000]
         browser.cut()
-        with web.connect() as wire:
-            wire.sendall(web.text("GET", "/nbd/0", upgrade_fields()) + frame(BINARY, GREETING))
-            answer = AnswerReader(wire).next()
-            assert answer.status == 401 and b"IHAVEOPT" not in answer.rest  # which was read as a request, if at all
         site.wait_state("slot0", "empty")
-        if i == 10:
-            before = fds(site)
-    wait_for(lambda: fds(site) <= before + 3, "the descriptors to be closed")
+        image = Image(os.urandom(200_000))
 
 
 # --- TLS ---
@@ -294,189 +366,6 @@ def test_bytes_behind_an_upgrade_belong_to_the_websocket(site):
     alive(site)
 
 
-# --- HTTP ---
-
-
-def test_a_body_over_the_limit_is_refused_before_it_is_sent(site):
-    web, other = site.web("admin"), site.web()
-    for client, path, limit in ((other, "/api/session", 4 << 10), (web, "/api/slots/slot0/insert", 64 << 10)):
-        text = client.text("POST", path, {"Expect": "100-continue", "Content-Length": str(limit + 1)})
-        with client.connect() as wire:
-            wire.sendall(text)
-            assert AnswerReader(wire).next().status == 413
-        text = client.text("POST", path, {"Expect": "100-continue", "Content-Length": "7"})
-        with client.connect() as wire:
-            reader = AnswerReader(wire)
-            wire.sendall(text)
-            assert reader.next().status == 100
-            wire.sendall(b'{"x":1}')
-            assert reader.next().status == 400
-        assert client.ask("POST", path, body=b" " * (limit + 1)).status == 413
-    assert other.raw(other.text("POST", "/api/slots/slot0/insert", {"Expect": "100-continue", "Content-Length": "7"})).status == 401
-    assert web.post("/api/slots/slot0/eject", headers={"Expect": "x"}).status == 417
-
-
-def test_wrong_lengths_move_no_memory(site):
-    web = site.web()
-    web.get("/")
-    site.daemon.reset_rss()
-    before = site.daemon.rss()
-    for length in ("9223372036854775808", "18446744073709551616", "9223372036854775807", "99999999999999999999999", "-1", "+5", "0x5",
-                   "5 5", "5,5", "", "1e3", "４"):
-        text = web.text("POST", "/api/session").replace(b"Content-Length: 0", b"Content-Length: " + length.encode())
-        assert web.raw(text).status in (400, 413), length
-    text = web.text("POST", "/api/session").replace(b"Content-Length: 0", b"Content-Length: 5\r\nContent-Length: 5")
-    assert web.raw(text).status == 400
-    for size, status in (("ffffffffffffffff", 413), ("fffffffffffffffff", 400), ("7fffffffffffffff", 413), ("1001", 413)):
-        text = web.text("POST", "/api/session", {"Content-Length": None, "Transfer-Encoding": "chunked"})
-        assert web.raw(text + size.encode() + b"\r\n{}").status == status, size
-    if not SANITIZED:
-        assert site.daemon.rss() - before < 1 << 20
-
-
-def test_oversized_and_broken_heads(site):
-    web = site.web()
-    good = web.text("GET", "/api/slots")[:-2]
-    for extra, statuses in ((b"X: " + b"a" * 8192 + b"\r\n", (431,)), (b"X: y\r\n" * 1000, (431,)), (b"X" * 9000 + b": y\r\n", (431,)),
-                            (b"X: a\0b\r\n", (400,)), (b"X: a\rb\r\n", (400,)), (b"X: a\nb: c\r\n", (400,)), (b"X: a\r\n b\r\n", (400,)),
-                            (b"X : y\r\n", (400,)), (b": y\r\n", (400,)), (b"X\r\n", (400,)), (b"X\x01: y\r\n", (400,)),
-                            (b"H\xc3\xa4: y\r\n", (400,))):
-        assert web.raw(good + extra + b"\r\n").status in statuses, extra[:30]
-    for line, statuses in ((b"GET /" + b"a" * 65536 + b" HTTP/1.1", (414,)), (b"GET / HTTP/2.0", (505,)), (b"GET /", (400,)),
-                           (b"GET  / HTTP/1.1", (400,)), (b"GET / HTTP/1.1 ", (400,)), (b"GE\0T / HTTP/1.1", (400,)),
-                           (b"TRACE / HTTP/1.1", (405, 501)), (b"CONNECT x:1 HTTP/1.1", (400, 405, 501)), (b"A" * 9000 + b" / HTTP/1.1", (400, 414, 501)),
-                           (b"GET http://other/ HTTP/1.1", (400,)), (b"GET /%zz HTTP/1.1", (400,)), (b"GET /a%00 HTTP/1.1", (400,)),
-                           (b"GET /../x HTTP/1.1", (400,)), (b"\x16\x03\x01", (400,))):
-        assert web.raw(line + good[good.index(b"\r\n"):] + b"\r\n").status in statuses, line[:30]
-    assert web.raw(b"\r\n\r\n\r\n").status == 400
-    alive(site)
-
-
-def test_requests_that_two_servers_would_read_differently(site):
-    web = site.web("admin")
-    second = web.text("POST", "/api/slots/slot1/eject")
-    count = site.daemon.log().count("audit: eject")
-    chunked = b"0\r\n\r\n"
-    for fields, body in ((b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", chunked), (b"Transfer-Encoding: xchunked\r\n", chunked),
-                         (b"Transfer-Encoding: chunked, identity\r\n", chunked), (b"Transfer-Encoding : chunked\r\n", chunked),
-                         (b"Transfer-Encoding: identity, chunked\r\n", chunked), (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", chunked),
-                         (b"Transfer-Encoding:\x0bchunked\r\n", chunked), (b"Content-Length: 0\r\nContent-Length: 5\r\n", b""),
-                         (b"Content-Length : 0\r\n", b""), (b"Transfer-Encoding: chunked\r\n", b"0;" + b"x" * (1 << 20) + b"\r\n\r\n"),
-                         (b"Transfer-Encoding: chunked\r\n", b"1\nx\n0\n\n"), (b"Transfer-Encoding: chunked\r\n", b"-1\r\n\r\n"),
-                         (b"Transfer-Encoding: chunked\r\n", b"0x1\r\nx\r\n0\r\n\r\n"), (b"Transfer-Encoding: chunked\r\n", b" 1\r\nx\r\n0\r\n\r\n"),
-                         (b"Transfer-Encoding: chunked\r\n", b"1\r\nxx\r\n0\r\n\r\n")):
-        head = web.text("POST", "/api/slots/slot0/heat", {"Content-Length": None, "Connection": "keep-alive"})[:-2]
-        # To a path without a handler for its body, so that all that is judged is the framing.
-        head = head.replace(b"/api/slots/slot0/heat", b"/api/slots/slot0/insert")
-        with web.connect() as wire:
-            try:
-                wire.sendall(head + fields + b"\r\n" + body + second)
-            except OSError:
-                pass
-            answer = AnswerReader(wire).next()
-        assert answer.status in (400, 413) and answer.get("Connection") == "close" and not answer.rest, (fields, body[:20], answer)
-    assert site.daemon.log().count("audit: eject") == count
-    with web.connect() as wire:  # and two that are well are both answered
-        reader = AnswerReader(wire)
-        wire.sendall(2 * web.text("GET", "/api/slots", {"Connection": "keep-alive"}))
-        assert [reader.next().status, reader.next().status] == [200, 200]
-
-
-def test_there_is_no_multipart(site):
-    web = site.web("admin")
-    body = b'--x\r\nContent-Disposition: form-data; name="url"\r\n\r\nhttps://h/x\r\n--x--\r\n'
-    for path in ("/api/slots/slot0/insert", "/api/session"):
-        assert web.ask("POST", path, body=body, headers={"Content-Type": "multipart/form-data; boundary=x"}).status == 400
-
-
-@pytest.mark.parametrize("body", [b"[" * 1000 + b"]" * 1000, b'{"a":' * 1000, b'{"url":"a","url":"b"}', b'{"url":1e400}', b'{"url":"\\ud800"}',
-                                  b'{"url":"a\\u0000b"}', b'\xef\xbb\xbf{"url":"a"}', b'{"url":"a"} x', b'["url"]', b'"url"', b"null", b"",
-                                  b"{'url':'a'}", b'{"url":"\xff"}', b'{"url":"a",}', b'{"url":NaN}'])
-def test_json_is_taken_strictly(site, body):
-    answer = site.web("admin").ask("POST", "/api/slots/slot0/insert", body=body)
-    assert answer.status == 400 and answer.error
-
-
-# --- connections ---
-
-
-def close_wait(port):
-    count = 0
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if os.path.exists(name):
-            rows = [line.split() for line in open(name)][1:]
-            count += sum(row[3] == "08" and int(row[1].rsplit(":", 1)[1], 16) == port for row in rows)
-    return count
-
-
-def test_connections_that_are_dropped_leave_nothing(new_site):
-    site = new_site(keys={"web-connections": "400", "web-connections-each": "400"})
-    before = fds(site)
-    wires = [site.web().connect() for _ in range(60 if SANITIZED else 300)]
-    wait_for(lambda: fds(site) >= before + len(wires), "the connections")
-    for i, wire in enumerate(wires):
-        if i % 3 == 0:
-            wire.sendall(site.web().text("GET", "/api/slots")[:-2])
-        wire.cut(reset=i % 2)
-    wait_for(lambda: fds(site) <= before + 1 and close_wait(site.address()[1]) == 0, "the descriptors to be closed", 20)
-    alive(site)
-
-
-def test_connections_are_bounded_for_each_address_and_in_all(new_site):
-    site = new_site(keys={"web-connections": "12", "web-connections-each": "8"})
-    held = [site.web().connect() for _ in range(8)]
-    assert no_answer(site.web())
-    others = [site.web(source="127.0.0.21").connect() for _ in range(4)]
-    assert no_answer(site.web(source="127.0.0.22"))
-    held.pop().close()
-    wait_for(lambda: not no_answer(site.web(source="127.0.0.22")), "a free place")
-    for wire in held + others:
-        wire.cut()
-
-
-def test_slow_clients_are_ended_and_stop_nobody(new_site):
-    """Slow headers, a TLS handshake that does not go on, a server that never answers an insert."""
-    site = new_site(slots=SLOTS)
-    before = fds(site)
-    liar = Liar(bytes(100_000))
-    liar.behaviour = stall
-    web = site.web("admin")
-    waiting = web.connect()
-    waiting.sendall(web.text("POST", "/api/slots/slot0/insert", body=b'{"url":"%s"}' % liar.url().encode()))
-    slow = [web.connect() for _ in range(8)]
-    for wire in slow:
-        wire.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
-    silent = [socket.create_connection(site.address()) for _ in range(8)]
-    for i, s in enumerate(silent):
-        s.settimeout(60)
-        if i % 2:
-            s.sendall(b"\x16\x03\x01\x02\x00\x01")
-    ends = [threading.Thread(target=wire.read_all) for wire in slow]
-    for thread in ends:
-        thread.start()
-    slowest = 0
-    while any(thread.is_alive() for thread in ends):
-        for wire in slow:
-            try:
-                wire.sendall(b"X: y\r\n")
-            except OSError:
-                pass
-        start = time.monotonic()
-        assert web.get("/api/slots").status == 200
-        slowest = max(slowest, time.monotonic() - start)
-        assert time.monotonic() - start < 30
-        ends[0].join(0.5)
-    assert slowest < 5
-    for s in silent:
-        while s.recv(4096):
-            pass
-        s.close()
-    assert web.eject("slot0").status == 200
-    waiting.cut()
-    liar.stop()
-    wait_for(lambda: fds(site) <= before + 2, "the descriptors to be closed")
-
-
 # --- the page and the log ---
 
 
@@ -503,7 +392,7 @@ def test_nothing_of_a_client_breaks_a_line_of_the_log(site):
         control.sendall(b"status\nslots\n")
         control.shutdown(socket.SHUT_WR)
         shown = b"".join(iter(lambda: control.recv(65536), b""))
-    assert b"\naudit" not in shown and b"\r" not in shown and b"\x1b" not in shown
+    assert b"\naudit" not in shown and not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown.decode())
     browser.stop(4000, evil)
     browser.wait_end()
     stranger = site.web(source="127.0.0.31")
@@ -512,5 +401,5 @@ def test_nothing_of_a_client_breaks_a_line_of_the_log(site):
     web.insert("slot1", "https://127.0.0.1:1/" + evil)
     web.insert("slot1", "https://127.0.0.1:1/%0d%0aaudit:%1b")
     log = site.daemon.log()
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", log)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", log)
     assert not re.search(r'^audit: login ok: user="admin"$|^\S* ?audit: login ok: user="admin"\W*$', log, re.M)

@@ -145,12 +145,14 @@ export class Host {
         });
     }
 
-    /** The SHA-256 of it from `from` to `to`, read in order; `between` may wait after each piece. */
-    async hash({ from = 0, to = this.size, between = () => {} } = {}) {
+    /** The SHA-256 of it from `from` to `to`, read in order, so many reads at a time; `between` may wait after each piece. */
+    async hash({ from = 0, to = this.size, piece = 128 << 10, ahead = 1, between = () => {} } = {}) {
         const hash = createHash('sha256');
-        const piece = 128 << 10;
-        for (let at = from; at < to; at += piece) {
-            hash.update(await this.read(at, Math.min(piece, to - at)));
+        const reads = [];
+        for (let at = from, next = from; at < to; at += piece) {
+            for (; next < to && reads.length < ahead; next += piece)
+                reads.push(this.read(next, Math.min(piece, to - next)));
+            hash.update(await reads.shift());
             await between(at);
         }
         return hash.digest('hex');

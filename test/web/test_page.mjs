@@ -75,6 +75,7 @@ pageTest('a file is inserted and read back whole, out of order, one message each
     const offsets = Array.from({ length: Math.ceil(SIZE / piece) }, (_, i) => i * piece).reverse();
     const before = daemon.slot('slot0').socket.messages;
     const parts = await Promise.all(offsets.map((at) => daemon.hostRead('slot0', at, Math.min(piece, SIZE - at))));
+    await card(page).locator('[data-part=rate]', { hasText: /^[1-9].* [KM]iB\/s$/ }).waitFor();
     const hash = createHash('sha256').update(Buffer.concat(parts.reverse())).digest('hex');
     assert.equal(hash, createHash('sha256').update(pattern(0, SIZE)).digest('hex'));
     assert.equal(daemon.slot('slot0').socket.messages - before, offsets.length);
@@ -275,7 +276,7 @@ pageTest('a ticket that is refused is said', async (page, daemon) => {
     daemon.refuseTickets = 'another browser serves this slot';
     await logIn(page);
     await pickFile(page);
-    await error(page, 'another browser serves this slot');
+    await error(page, /^Another browser serves this slot\.$/);
 });
 
 pageTest('a lost connection comes back by itself and reads go on', async (page, daemon) => {
@@ -355,6 +356,7 @@ pageTest('a session that ended asks for the password again; what is served goes 
     await serveFile(page, daemon);
     daemon.endSessions();
     await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor({ timeout: 15_000 });
+    assert.equal(await page.getByText('The BMC does not answer.').isVisible(), false);
     assert.equal((await daemon.slot('slot0').nbd.read(0, 10)).length, 10);
     await page.locator('#login').getByLabel('Password').fill('right');
     await page.keyboard.press('Enter');

@@ -8,226 +8,9 @@
 #include <unistd.h>
 
 #include "../cmocka_all.h"
-#include "../store/store_rig.h"
-#include "api/uploads.h"
 #include "base/log.h"
 #include "net/socket.h"
-
-#define OUTPUT_SIZE 20000
-#define PATIENCE_S  60
-
-static struct store_rig rig;
-static struct http_server *server;
-static struct uploads *uploads;
-static int client = -1;
-static char output[OUTPUT_SIZE]; /* the last answer */
-static size_t used;
-static bool ended;
-static struct api_caller caller;
-static const char *inserted;
-
-/* --- the router, as far as it matters --- */
-
-static void on_request(struct http_request *request, void *arg)
-{
-    (void)arg;
-    const char *rest = request->path + strlen("/api/uploads");
-    assert_memory_equal(request->path, "/api/uploads", 12);
-    uploads_handle(uploads, request, &caller, *rest ? rest + 1 : NULL);
-}
-
-static bool in_use(void *arg, const char *name)
-{
-    assert_ptr_equal(arg, &rig);
-    return inserted && strcmp(inserted, name) == 0;
-}
-
-static int connect_client(void)
-{
-    struct http_client peer = {.peer = "192.0.2.1"};
-    int pair[2], status;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    http_server_add_client(server, socket_stream_new(&rig.loop, pair[0], &status), &peer);
-    return pair[1];
-}
-
-static void start_api(void)
-{
-    struct http_server_options options = {.who = "test", .handler = on_request, .max_connections = 8};
-    uploads = uploads_new(rig.store, in_use, &rig);
-    server = http_server_new(&rig.loop, &options);
-    client = connect_client();
-    caller = (struct api_caller){.user = "op", .role = AUTH_OPERATOR, .peer = "192.0.2.1"};
-    inserted = NULL;
-    used = 0;
-    ended = false;
-}
-
-static void on_closed(void *arg)
-{
-    *(bool *)arg = true;
-}
-
-static void stop_api(void)
-{
-    bool closed = false;
-    http_server_close(server, on_closed, &closed);
-    store_rig_until(&rig, &closed);
-    uploads_free(uploads); /* what was begun goes on without */
-    close(client);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    store_rig_begin(&rig);
-    start_api();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop_api();
-    store_rig_end(&rig);
-    return 0;
-}
-
-/* With other options. */
-static void restart(void)
-{
-    stop_api();
-    store_rig_close(&rig);
-    store_rig_open(&rig);
-    start_api();
-}
-
-/* --- a client --- */
-
-static void receive(void)
-{
-    ssize_t n = recv(client, output + used, sizeof output - 1 - used, 0);
-    ended = ended || n == 0 || (n < 0 && errno != EAGAIN);
-    used += n > 0 ? (size_t)n : 0;
-    output[used] = 0;
-}
-
-static void send_all(const void *data, size_t length)
-{
-    uint64_t start = uv_hrtime();
-    for (size_t at = 0; at < length && !ended;) {
-        ssize_t n = send(client, (const char *)data + at, length - at, MSG_NOSIGNAL);
-        at += n > 0 ? (size_t)n : 0;
-        ended = ended || (n < 0 && errno != EAGAIN);
-        uv_run(&rig.loop, UV_RUN_NOWAIT);
-        assert_true(uv_hrtime() - start < PATIENCE_S * 1000000000ull);
-    }
-}
-
-/* Is the answer at `at` whole? Its length, or 0. */
-static size_t answer_length(const char *at, bool head)
-{
-    const char *body = strstr(at, "\r\n\r\n"), *field = strstr(at, "Content-Length: ");
-    if (!body)
-        return 0;
-    size_t length = head || !field || field > body ? 0 : strtoul(field + 16, NULL, 10);
-    size_t whole = (size_t)(body + 4 - at) + length;
-    return strlen(at) >= whole ? whole : 0;
-}
-
-/* Waits for so many answers; `output` has them all. */
-static void wait_answers(unsigned count, bool head)
-{
-    uint64_t start = uv_hrtime();
-    size_t at = 0;
-    while (count > 0) {
-        receive();
-        size_t length = answer_length(output + at, head);
-        count -= length > 0;
-        at += length;
-        if (length == 0) {
-            if (ended || uv_hrtime() - start > PATIENCE_S * 1000000000ull)
-                fail_msg("no answer, but: %s", output);
-            uv_run(&rig.loop, UV_RUN_NOWAIT);
-        }
-    }
-}
-
-static unsigned status_of(const char *answer)
-{
-    return (unsigned)strtoul(answer + strlen("HTTP/1.1 "), NULL, 10);
-}
-
-static const char *body_of(void)
-{
-    return strstr(output, "\r\n\r\n") + 4;
-}
-
-/* A request with these fields ("X: y\r\n") and the body; its status. The connection is a
- * new one if the last was closed. */
-static unsigned ask(const char *method, const char *path, const char *fields, const void *body, size_t length)
-{
-    char head[1200];
-    receive();
-    if (ended || strstr(output, "Connection: close")) {
-        close(client);
-        client = connect_client();
-        ended = false;
-    }
-    int n = snprintf(head, sizeof head, "%s /api/uploads%s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, path, fields);
-    used = 0;
-    output[0] = 0;
-    send_all(head, (size_t)n);
-    send_all(body, length);
-    wait_answers(1, strcmp(method, "HEAD") == 0);
-    return status_of(output);
-}
-
-static unsigned put_piece(const char *path, uint64_t first, uint64_t length, uint64_t size)
-{
-    char fields[200];
-    snprintf(fields, sizeof fields, "Content-Range: bytes %llu-%llu/%llu\r\nContent-Length: %llu\r\n",
-             (unsigned long long)first, (unsigned long long)(first + length - 1), (unsigned long long)size,
-             (unsigned long long)length);
-    return ask("PUT", path, fields, store_rig_data() + first, (size_t)length);
-}
-
-static unsigned put_whole(const char *path, size_t size)
-{
-    char fields[64];
-    snprintf(fields, sizeof fields, "Content-Length: %zu\r\n", size);
-    return ask("PUT", path, fields, store_rig_data(), size);
-}
-
-static long long offset_field(void)
-{
-    const char *field = strstr(output, "Upload-Offset: ");
-    return field ? strtoll(field + 15, NULL, 10) : -1;
-}
-
-static long long offset_of(const char *path)
-{
-    return ask("HEAD", path, "", NULL, 0) == 200 ? offset_field() : -1;
-}
-
-#define assert_error(status, words, got)                                                                               \
-    do {                                                                                                               \
-        assert_int_equal(got, status);                                                                                 \
-        assert_memory_equal(body_of(), "{\"error\":\"", 10);                                                           \
-        if (!strstr(body_of(), words))                                                                                 \
-            fail_msg("%s does not say \"%s\"", body_of(), words);                                                      \
-    } while (0)
-
-static void assert_created(const char *name, size_t size)
-{
-    char expected[400], sha256[STORE_SHA256];
-    store_rig_digest(size, sha256);
-    snprintf(expected, sizeof expected, "{\"name\":\"%s\",\"size\":%zu,\"sha256\":\"%s\"}", name, size, sha256);
-    assert_string_equal(body_of(), expected);
-    store_rig_check_image(&rig, name, size);
-}
-
-/* --- tests --- */
+#include "uploads_rig.h"
 
 static void an_image_is_uploaded_listed_and_deleted(void **state)
 {
@@ -347,6 +130,79 @@ static void an_upload_has_one_writer(void **state)
     store_rig_turn(&rig, 20);
     assert_int_equal(offset_of("/a"), 5);
     assert_int_equal(ask("DELETE", "/a", "", NULL, 0), 204);
+}
+
+static const char begun[] = "PUT /api/uploads/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n";
+
+/* A client whose PUT has brought some bytes, and no more. */
+static int begin_and_stall(size_t bytes)
+{
+    int fd = client;
+    send_all(begun, sizeof begun - 1);
+    send_all(store_rig_data(), bytes);
+    store_rig_turn(&rig, 20);
+    client = connect_client();
+    return fd;
+}
+
+static unsigned answer_on(int fd)
+{
+    int other = client;
+    client = fd;
+    used = 0;
+    output[0] = 0;
+    wait_answers(1, false);
+    client = other;
+    return status_of(output);
+}
+
+static void a_silent_upload_gives_way(void **state)
+{
+    (void)state;
+    int first = begin_and_stall(5);
+    store_rig_turn(&rig, UPLOADS_SILENT_MS);
+    caller.user = "other";
+    assert_error(409, "already", put_piece("/a", 5, 95, 100)); /* it is not theirs */
+    caller.user = "op";
+    assert_int_equal(put_piece("/a", 5, 95, 100), 201);
+    assert_created("a", 100);
+    assert_error(409, "gone on with by another", answer_on(first));
+    close(first);
+}
+
+static void what_waits_for_a_silent_upload_may_go_too(void **state)
+{
+    (void)state;
+    int first = begin_and_stall(5);
+    store_rig_turn(&rig, UPLOADS_SILENT_MS);
+    store_rig_hold_threads(&rig); /* its end takes long */
+    int second = begin_and_stall(0);
+    assert_int_equal(answer_on(first), 409);
+    close(first);
+    int third = begin_and_stall(0); /* one may wait */
+    assert_error(409, "already", answer_on(third));
+    close(second);
+    close(third);
+    store_rig_turn(&rig, 20);
+    store_rig_release_threads(&rig);
+    store_rig_turn(&rig, 20);
+    assert_int_equal(offset_of("/a"), 5);
+    assert_int_equal(put_piece("/a", 5, 95, 100), 201);
+    assert_created("a", 100);
+}
+
+static void an_upload_with_a_password_ends_with_the_account(void **state)
+{
+    (void)state;
+    int first = begin_and_stall(5);
+    uploads_user_changed(uploads, "somebody");
+    store_rig_turn(&rig, 20);
+    assert_error(409, "already", put_piece("/a", 5, 95, 100));
+    uploads_user_changed(uploads, "op");
+    assert_error(401, "account", answer_on(first));
+    close(first);
+    assert_int_equal(put_piece("/a", 5, 95, 100), 201); /* somebody who may: after its end */
+    assert_created("a", 100);
 }
 
 static void requests_may_be_sent_ahead(void **state)
@@ -533,6 +389,9 @@ int main(void)
         TEST(who_may_only_read_changes_nothing),
         TEST(there_must_be_room),
         TEST(an_upload_has_one_writer),
+        TEST(a_silent_upload_gives_way),
+        TEST(what_waits_for_a_silent_upload_may_go_too),
+        TEST(an_upload_with_a_password_ends_with_the_account),
         TEST(requests_may_be_sent_ahead),
         TEST(a_connection_is_cut_anywhere),
         TEST(a_slow_disk_slows_the_client),

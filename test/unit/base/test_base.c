@@ -228,11 +228,34 @@ static void durations_are_read_and_written(void **state)
 static void text_of_peers_is_escaped_and_cut(void **state)
 {
     (void)state;
-    char out[16];
-    text_escape("a\r\n\x1b", out, sizeof out);
-    assert_string_equal(out, "a\\x0d\\x0a\\x1b");
-    text_escape("aaaaaaaaaaaaaaaaaaaaaaaaaaa", out, sizeof out);
-    assert_string_equal(out, "aaaaaaaaaaaa...");
+    static const char *const cases[][2] = {
+        {"a\r\n\x1b", "a\\x0d\\x0a\\x1b"},
+        {"\x7f\\", "\\x7f\\x5c"},
+        {"\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0", "\\xc2\\x80\\xc2\\x9b\\xc2\\x9f\xc2\xa0"}, /* C1, and what follows it */
+        {"\xc3\x9c\xe2\x82\xac\xf0\x9f\x92\xbf", "\xc3\x9c\xe2\x82\xac\xf0\x9f\x92\xbf"},
+        {"\x9b[2J\xff\xc3", "\\x9b[2J\\xff\\xc3"}, /* no UTF-8: what a terminal of 8 bits would obey */
+        {"\xc0\x9b\xed\xa0\x80", "\\xc0\\x9b\\xed\\xa0\\x80"},
+        {"\xc3\x1b", "\\xc3\\x1b"},
+    };
+    char out[64], small[16];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        text_escape(cases[i][0], out, sizeof out);
+        assert_string_equal(out, cases[i][1]);
+    }
+    text_escape("aaaaaaaaaaaaaaaaaaaaaaaaaaa", small, sizeof small);
+    assert_string_equal(small, "aaaaaaaaaaaa...");
+    text_escape("aaaaaaaaaaa\xc3\xa4 and more", small, sizeof small); /* between characters */
+    assert_string_equal(small, "aaaaaaaaaaa...");
+}
+
+static void bytes_are_shown_as_digits(void **state)
+{
+    (void)state;
+    char out[9];
+    text_hex("\x00\x7f\x80\xfe", 4, out);
+    assert_string_equal(out, "007f80fe");
+    text_hex("", 0, out);
+    assert_string_equal(out, "");
 }
 
 static void urls_are_shown_without_secrets(void **state)
@@ -315,6 +338,7 @@ int main(void)
         cmocka_unit_test(sizes_are_read_and_written),
         cmocka_unit_test(durations_are_read_and_written),
         cmocka_unit_test(text_of_peers_is_escaped_and_cut),
+        cmocka_unit_test(bytes_are_shown_as_digits),
         cmocka_unit_test(urls_are_shown_without_secrets),
         cmocka_unit_test(syslog_gets_the_level_and_one_escaped_line),
     };

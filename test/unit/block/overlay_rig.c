@@ -42,6 +42,12 @@ void rig_begin(struct rig *rig, uint32_t blocks)
     rig->options = (struct overlay_options){.store_name = "disk", .boot_id = "boot 1"};
 }
 
+void rig_begin_open(struct rig *rig, uint32_t blocks)
+{
+    rig_begin(rig, blocks);
+    assert_int_equal(rig_open(rig), 0);
+}
+
 void rig_end(struct rig *rig)
 {
     if (rig->overlay)
@@ -302,6 +308,15 @@ void rig_submit_random(struct rig *rig)
         rig_submit(rig, IO_FLUSH, 0, 0, 0);
     else
         rig_submit(rig, op, changes(op) && random() % 8 == 0 ? IO_FUA : 0, offset, length);
+}
+
+void rig_run_random(struct rig *rig, int ios)
+{
+    for (int i = 0; i < ios; i++) {
+        rig_submit_random(rig);
+        while (rig->outstanding > 12 || random() % 3 == 0)
+            rig_turn(rig);
+    }
 }
 
 void rig_turn(struct rig *rig)

@@ -47,6 +47,7 @@ struct rig {
 
 /* A store for `blocks` blocks of 4 KiB. */
 void rig_begin(struct rig *rig, uint32_t blocks);
+void rig_begin_open(struct rig *rig, uint32_t blocks); /* the overlay too */
 void rig_end(struct rig *rig);
 
 void rig_start(struct rig *rig); /* opening has begun */
@@ -60,6 +61,7 @@ void rig_cut(struct rig *rig);
 /* One io; what is read is checked. */
 void rig_submit(struct rig *rig, enum io_op op, unsigned flags, uint64_t offset, uint32_t length);
 void rig_submit_random(struct rig *rig); /* reads and writes of odd ranges, zeroes, flushes */
+void rig_run_random(struct rig *rig, int ios); /* so many of these, a dozen at a time */
 void rig_turn(struct rig *rig);
 void rig_wait(struct rig *rig); /* until nothing is outstanding */
 /* Submits and waits; gives the status. */

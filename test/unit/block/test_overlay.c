@@ -189,13 +189,8 @@ static void random_ios_equal_the_model(void **state)
     for (unsigned seed = 0; seed < 12; seed++) {
         struct rig rig;
         srandom(seed);
-        rig_begin(&rig, BLOCKS);
-        assert_int_equal(rig_open(&rig), 0);
-        for (int i = 0; i < 300; i++) {
-            rig_submit_random(&rig);
-            while (rig.outstanding > 12 || random() % 3 == 0)
-                rig_turn(&rig);
-        }
+        rig_begin_open(&rig, BLOCKS);
+        rig_run_random(&rig, 300);
         rig_check(&rig, false);
         rig_end(&rig);
     }
@@ -208,17 +203,12 @@ static void errors_are_answered_and_nothing_is_torn(void **state)
     for (unsigned seed = 0; seed < 12; seed++) {
         struct rig rig;
         srandom(seed);
-        rig_begin(&rig, BLOCKS);
-        assert_int_equal(rig_open(&rig), 0);
+        rig_begin_open(&rig, BLOCKS);
         rig.may_fail = true;
         rig.lower_options.fail_percent = 20;
         fake_source_fail(rig.lower_source, 10);
         rig.disk.fail_reads = rig.disk.fail_writes = 10;
-        for (int i = 0; i < 250; i++) {
-            rig_submit_random(&rig);
-            while (rig.outstanding > 12 || random() % 3 == 0)
-                rig_turn(&rig);
-        }
+        rig_run_random(&rig, 250);
         rig_wait(&rig);
         assert_true(rig.failures > 0);
         fake_source_fail(rig.lower_source, 0);
@@ -255,8 +245,7 @@ static void whole_blocks_read_nothing_below(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 3 * BLOCK, 5 * BLOCK);
     rig_do(&rig, IO_WRITE, 0, (BLOCKS - 1) * BLOCK, RIG_SIZE - (BLOCKS - 1) * BLOCK);
     assert_int_equal(rig.lower_stats.reads, 0);
@@ -276,8 +265,7 @@ static void a_part_of_a_block_reads_that_block(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 10 * BLOCK + 5, 7); /* inside one: one read */
     assert_int_equal(rig.lower_stats.reads, 1);
     assert_int_equal(rig.lower_stats.read_bytes, BLOCK);
@@ -293,8 +281,7 @@ static void writes_to_one_block_do_not_lose_each_other(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     fake_source_hold(rig.lower_source, true);
     for (uint32_t at = 0; at < BLOCK; at += 512)
         rig_submit(&rig, IO_WRITE, 0, at, 512);
@@ -315,8 +302,7 @@ static void closing_ends_writes_that_wait(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     fake_source_hold(rig.lower_source, true);
     for (uint32_t at = 0; at < BLOCK; at += 512)
         rig_submit(&rig, IO_WRITE, IO_FUA, at, 512);
@@ -330,8 +316,7 @@ static void a_prefetch_is_passed_on(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 4 * BLOCK, BLOCK);
     rig_do(&rig, IO_READ, IO_PREFETCH, 0, 8 * BLOCK);
     assert_int_equal(rig.lower_stats.reads, 2);
@@ -348,8 +333,7 @@ static void a_read_of_many_parts_is_put_together(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     for (uint64_t block = 0; block < BLOCKS - 1; block += 2)
         rig_submit(&rig, IO_WRITE, 0, block * BLOCK, BLOCK);
     rig_wait(&rig);
@@ -369,8 +353,7 @@ static void extents_say_what_was_written(void **state)
     struct rig rig;
     struct io io;
     struct io_extent extents[2];
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 9 * BLOCK, BLOCK); /* not in the slots' order */
     rig_do(&rig, IO_WRITE, 0, 8 * BLOCK, BLOCK);
     io_init(&io, IO_EXTENTS, 8 * BLOCK + 10, 20 * BLOCK, on_answer);
@@ -391,8 +374,7 @@ static void a_fast_zero_is_not_promised(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig.may_fail = true;
     rig_submit(&rig, IO_ZERO, IO_FAST_ZERO, 0, BLOCK);
     rig_check(&rig, false);
@@ -420,8 +402,7 @@ static void a_full_overlay_goes_on(void **state)
     char name[] = "/tmp/nbd-proxy-test-XXXXXX";
     int log = mkstemp(name), saved = dup(STDERR_FILENO);
     unlink(name);
-    rig_begin(&rig, 10);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, 10);
     fflush(stderr);
     dup2(log, STDERR_FILENO);
     for (uint32_t block = 0; block < 10; block++)
@@ -450,8 +431,7 @@ static void a_lost_store_is_a_death(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 0, BLOCK);
     disk_source_die(&rig.disk, -ENODEV);
     disk_source_die(&rig.disk, -ENODEV);

@@ -12,15 +12,6 @@
 #define BLOCK  4096u
 #define BLOCKS ((RIG_SIZE + BLOCK - 1) / BLOCK)
 
-static void run_random(struct rig *rig, int ios)
-{
-    for (int i = 0; i < ios; i++) {
-        rig_submit_random(rig);
-        while (rig->outstanding > 12 || random() % 3 == 0)
-            rig_turn(rig);
-    }
-}
-
 /* --- what lasts --- */
 
 /* Killed again and again in mid-flight: every answered write is there. */
@@ -34,7 +25,7 @@ static void a_killed_process_loses_no_answered_write(void **state)
         for (int life = 0; life < 6; life++) {
             assert_int_equal(rig_open(&rig), 0);
             rig_check(&rig, false);
-            run_random(&rig, (int)(random() % 60));
+            rig_run_random(&rig, (int)(random() % 60));
             rig_kill(&rig);
         }
         assert_int_equal(rig_open(&rig), 0);
@@ -57,7 +48,7 @@ static void what_was_flushed_outlasts_the_power(void **state)
             snprintf(boot, sizeof boot, "boot %d", life);
             assert_int_equal(rig_open(&rig), 0);
             rig_check(&rig, true);
-            run_random(&rig, (int)(random() % 60));
+            rig_run_random(&rig, (int)(random() % 60));
             rig_cut(&rig);
         }
         rig.options.boot_id = "the last boot";
@@ -83,7 +74,7 @@ static void kills_and_cuts_may_alternate(void **state)
         for (int life = 0; life < 10; life++) {
             assert_int_equal(rig_open(&rig), 0);
             rig_check(&rig, cut);
-            run_random(&rig, (int)(random() % 30));
+            rig_run_random(&rig, (int)(random() % 30));
             cut = random() % 2;
             if (cut) {
                 rig_cut(&rig);
@@ -112,7 +103,7 @@ static void errors_do_not_mix_up_the_store(void **state)
             rig_check(&rig, false);
             rig.may_fail = true;
             rig.disk.fail_writes = 25;
-            run_random(&rig, 50);
+            rig_run_random(&rig, 50);
             rig.disk.fail_writes = 0;
             rig_kill(&rig);
         }
@@ -194,8 +185,7 @@ static void a_failed_flush_is_not_forgotten(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 0, BLOCK);
     rig.may_fail = true;
     rig.disk.fail_flushes = 100;
@@ -213,8 +203,7 @@ static void flushes_join(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_begin(&rig, BLOCKS);
-    assert_int_equal(rig_open(&rig), 0);
+    rig_begin_open(&rig, BLOCKS);
     rig_do(&rig, IO_WRITE, 0, 0, BLOCK);
     unsigned before = rig.disk.flushes;
     for (int i = 0; i < 20; i++)

@@ -99,6 +99,13 @@ void turns(struct rig *rig, int count)
         uv_run(&rig->loop, UV_RUN_NOWAIT);
 }
 
+void wait_ms(struct rig *rig, unsigned ms)
+{
+    uint64_t start = uv_hrtime();
+    while (uv_hrtime() - start < ms * 1000000ull)
+        uv_run(&rig->loop, UV_RUN_NOWAIT);
+}
+
 void run_until(struct rig *rig, const int *what)
 {
     while (!*what) {

@@ -48,6 +48,7 @@ void client_begin(struct rig *rig, struct stream *stream, const struct nbd_clien
 /* Closes, if that was not done; asserts that the loop is empty then. */
 void rig_end(struct rig *rig);
 void turns(struct rig *rig, int count);
+void wait_ms(struct rig *rig, unsigned ms);
 void run_until(struct rig *rig, const int *what);
 void run_until_done(struct rig *rig, unsigned dones);
 

@@ -428,6 +428,34 @@ static void a_cancel_inside_the_payload_drops_the_rest(void **state)
     }
 }
 
+/* Its connection is alive; what it says now and then is all that counts. */
+static void a_server_that_answers_nothing_is_given_up(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct nbd_client_options options = usual;
+    options.silence_ms = 400;
+    rig_with_peer(&rig, &options);
+    run_until(&rig, &rig.ready);
+    wait_ms(&rig, 500); /* nothing is asked: that is no silence */
+    assert_int_equal(rig.died, 0);
+    rig.peer->hold = true;
+    read_at(&rig, 0, 1000);
+    read_at(&rig, 100000, 1000);
+    wait_ms(&rig, 100);
+    nbd_peer_reply(rig.peer, 0, 0);
+    run_until_done(&rig, 1);
+    uint64_t answered = uv_hrtime();
+    run_until(&rig, &rig.died);
+    assert_in_range(uv_hrtime() - answered, 380 * 1000000ull, UINT64_MAX); /* the loop's clock may be behind */
+    assert_int_equal(rig.died_status, -ETIMEDOUT);
+    assert_string_equal(nbd_client_error(rig.client), "the NBD server answered nothing for 400ms");
+    run_until_done(&rig, 2);
+    assert_int_equal(rig.ios[0].io.status, 0);
+    assert_int_equal(rig.ios[1].io.status, -ETIMEDOUT);
+    rig_end(&rig);
+}
+
 static void ios_are_taken_back_in_their_order(void **state)
 {
     (void)state;
@@ -561,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_cut_inside_a_reply_gives_no_data),
         cmocka_unit_test(a_cancelled_request_counts_until_it_is_answered),
         cmocka_unit_test(a_cancel_inside_the_payload_drops_the_rest),
+        cmocka_unit_test(a_server_that_answers_nothing_is_given_up),
         cmocka_unit_test(ios_are_taken_back_in_their_order),
         cmocka_unit_test(close_is_legal_in_every_state),
         cmocka_unit_test(close_is_legal_in_every_callback),

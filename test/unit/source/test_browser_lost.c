@@ -146,14 +146,14 @@ static void the_grace_waits_for_a_check(void **state)
     (void)state;
     struct rig rig;
     struct browser_options options = usual;
-    options.grace_ms = 20;
+    options.grace_ms = 100;
     for (int fails = 0; fails < 2; fails++) {
         open_usual(&rig, &options);
         read_now(&rig, 0, 10);
         lose(&rig);
         struct nbd_peer *peer = come_back(&rig, served, SIZE, "claim");
         peer->hold = true;
-        wait_ms(&rig, 60);
+        wait_ms(&rig, 200);
         assert_int_equal(rig.died, 0);
         assert_int_equal(peer->held_count, 1);
         nbd_peer_reply(peer, 0, fails ? 5 : 0);
@@ -215,13 +215,13 @@ static void a_silent_browser_costs_an_error_only(void **state)
     (void)state;
     struct rig rig;
     struct browser_options options = usual;
-    options.io_timeout_ms = 30;
+    options.io_timeout_ms = 100;
     struct nbd_peer *peer = open_usual(&rig, &options);
     peer->hold = true;
     struct io *ahead = submit(&rig, IO_READ, IO_PREFETCH, 100000, 10);
     assert_int_equal(read_now(&rig, 0, 100)->status, -ETIMEDOUT);
     assert_int_equal(ahead->status, -ETIMEDOUT); /* somebody may wait for it */
-    assert_string_equal(rig.source->error, "the browser did not answer within 30 ms");
+    assert_string_equal(rig.source->error, "the browser did not answer within 100 ms");
     struct io *io = read_at(&rig, 50, 100);
     turns(&rig, 3);
     assert_int_equal(peer->held_count, 3);
@@ -233,6 +233,26 @@ static void a_silent_browser_costs_an_error_only(void **state)
     lose(&rig);
     assert_int_equal(read_now(&rig, 0, 100)->status, -ETIMEDOUT); /* while it is away */
     assert_int_equal(rig.died, 0);
+    rig_end(&rig);
+}
+
+/* It is connected, which pings would show, and serves nobody. */
+static void one_that_stays_silent_is_hung_up_on(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct browser_options options = usual;
+    options.io_timeout_ms = 200;
+    open_usual(&rig, &options)->hold = true;
+    assert_int_equal(read_now(&rig, 0, 100)->status, -ETIMEDOUT);
+    assert_int_equal(told, 0);
+    run_until_told(&rig, 1);
+    assert_int_equal(told_end, BROWSER_FAILED);
+    assert_string_equal(told_reason, "the NBD server answered nothing for 800ms");
+    assert_true(browser_source_is_waiting(rig.source) && rig.died == 0); /* as one that was lost */
+    come_back(&rig, served, SIZE, "claim");
+    run_until_back(&rig);
+    assert_read(read_now(&rig, 0, 100));
     rig_end(&rig);
 }
 
@@ -379,6 +399,7 @@ int main(void)
         cmocka_unit_test(with_stay_it_goes_on),
         cmocka_unit_test(what_the_user_ends_is_not_waited_for),
         cmocka_unit_test(a_silent_browser_costs_an_error_only),
+        cmocka_unit_test(one_that_stays_silent_is_hung_up_on),
         cmocka_unit_test(an_error_is_the_reads_own),
         cmocka_unit_test(who_breaks_the_protocol_is_told_and_may_come_back),
         cmocka_unit_test(writes_are_sent_again_once),

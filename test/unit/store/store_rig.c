@@ -69,6 +69,24 @@ void store_rig_end(struct store_rig *rig)
     assert_int_equal(system(command), 0);
 }
 
+void store_rig_reopen(struct store_rig *rig)
+{
+    store_rig_close(rig);
+    store_rig_open(rig);
+}
+
+int store_rig_setup(void **state)
+{
+    store_rig_begin(*state);
+    return 0;
+}
+
+int store_rig_teardown(void **state)
+{
+    store_rig_end(*state);
+    return 0;
+}
+
 void store_rig_until(struct store_rig *rig, const bool *flag)
 {
     uint64_t start = uv_hrtime();

@@ -18,6 +18,10 @@ void store_rig_open(struct store_rig *rig); /* with rig->options */
 void store_rig_close(struct store_rig *rig);
 /* Closes what is open, checks that the loop is empty, removes the folder. */
 void store_rig_end(struct store_rig *rig);
+void store_rig_reopen(struct store_rig *rig);
+/* The same for a test whose state is the rig. */
+int store_rig_setup(void **state);
+int store_rig_teardown(void **state);
 /* Runs the loop until it is so; fails when nothing is left to run, or after a minute. */
 void store_rig_until(struct store_rig *rig, const bool *flag);
 void store_rig_turn(struct store_rig *rig, unsigned ms); /* runs it for a while */

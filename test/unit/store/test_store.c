@@ -16,26 +16,6 @@
 static struct store_rig rig;
 static struct store_rig_put put;
 
-static int setup(void **state)
-{
-    (void)state;
-    store_rig_begin(&rig);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    store_rig_end(&rig);
-    return 0;
-}
-
-static void reopen(void)
-{
-    store_rig_close(&rig);
-    store_rig_open(&rig);
-}
-
 static void assert_image(const char *name, size_t size)
 {
     struct store_entry entry;
@@ -329,7 +309,7 @@ static void the_sum_of_all_is_bounded(void **state)
     (void)state;
     struct store_list list;
     rig.options.max_bytes = 1000;
-    reopen();
+    store_rig_reopen(&rig);
     assert_int_equal(store_rig_put(&rig, &put, "a", 0, 1001, 1001, 1001), -EFBIG);
     assert_int_equal(store_rig_put(&rig, &put, "a", 0, 10, 600, 10), 0); /* counts as 600 */
     store_rig_list(&rig, &list);
@@ -343,7 +323,7 @@ static void the_sum_of_all_is_bounded(void **state)
     assert_int_equal(store_rig_remove(&rig, "a"), 0);
     assert_int_equal(store_rig_put(&rig, &put, "c", 0, 1, 1, 1), 0);
     rig.options.max_bytes = 0;
-    reopen();
+    store_rig_reopen(&rig);
     assert_int_equal(store_rig_put(&rig, &put, "d", 0, 1, 1, 1), -EOPNOTSUPP);
     store_rig_list(&rig, &list);
     assert_int_equal(list.free, 0);
@@ -357,7 +337,7 @@ static void the_file_system_is_not_filled(void **state)
     struct store_list list;
     assert_int_equal(store_rig_put(&rig, &put, "a", 0, 10, 20, 10), 0);
     rig.options.keep_free = UINT64_MAX;
-    reopen();
+    store_rig_reopen(&rig);
     assert_int_equal(store_rig_put(&rig, &put, "b", 0, 1, 1, 1), -ENOSPC);
     assert_int_equal(store_rig_put(&rig, &put, "a", 10, 10, 20, 10), -ENOSPC);
     assert_int_equal(put.piece.offset, 10);
@@ -366,7 +346,7 @@ static void the_file_system_is_not_filled(void **state)
     free(list.found);
     rig.options.keep_free = 0;
     rig.options.max_bytes = UINT64_MAX;
-    reopen();
+    store_rig_reopen(&rig);
     assert_int_equal(store_rig_put(&rig, &put, "b", 0, 1, INT64_MAX, 1), -ENOSPC);
     assert_int_equal(store_rig_put(&rig, &put, "a", 10, 10, 20, 10), 0);
     /* What is still to come of a part is not free for others. */
@@ -385,7 +365,7 @@ static void the_number_is_bounded(void **state)
     struct store_list list;
     char name[16];
     rig.options.max_count = 3;
-    reopen();
+    store_rig_reopen(&rig);
     assert_int_equal(store_rig_put(&rig, &put, "a", 0, 1, 1, 1), 0);
     assert_int_equal(store_rig_put(&rig, &put, "b", 0, 1, 2, 1), 0);
     assert_int_equal(store_rig_put(&rig, &put, "c", 0, 1, 2, 1), 0);
@@ -547,7 +527,7 @@ static void the_queue_is_bounded(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, store_rig_setup, store_rig_teardown, &rig)
     const struct CMUnitTest tests[] = {
         TEST(names_are_one_clean_segment),
         TEST(part_files_are_told_from_others),

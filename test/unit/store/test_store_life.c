@@ -18,26 +18,6 @@
 static struct store_rig rig;
 static struct store_rig_put put;
 
-static int setup(void **state)
-{
-    (void)state;
-    store_rig_begin(&rig);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    store_rig_end(&rig);
-    return 0;
-}
-
-static void reopen(void)
-{
-    store_rig_close(&rig);
-    store_rig_open(&rig);
-}
-
 static uint64_t offset_of(const char *name)
 {
     struct store_entry entry;
@@ -68,7 +48,7 @@ static void an_upload_goes_on_after_a_restart(void **state)
     static const uint64_t cuts[] = {1, 1000, STORE_SYNC, (12u << 20) + 5};
     for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
         assert_int_equal(store_rig_put(&rig, &put, "a", 0, size, size, cuts[i]), -ECANCELED);
-        reopen();
+        store_rig_reopen(&rig);
         assert_int_equal(offset_of("a"), cuts[i]);
         finish("a", size);
     }
@@ -80,7 +60,7 @@ static void hashing_again_can_be_cut(void **state)
     const uint64_t size = 16u << 20, there = size - 5;
     assert_int_equal(store_rig_put(&rig, &put, "a", 0, size, size, there), -ECANCELED);
     for (unsigned turns = 0; turns < 8; turns++) {
-        reopen();
+        store_rig_reopen(&rig);
         store_rig_start(&rig, &put, "a", there, 5, size, 5, 5);
         for (unsigned i = 0; i < turns && !put.given; i++)
             uv_run(&rig.loop, UV_RUN_ONCE);
@@ -222,7 +202,7 @@ static void nobody_goes_on_with_it_then_it_goes(void **state)
     /* Used a short while ago, whatever the clock says. */
     uv_walk(&rig.loop, sweep_now, NULL);
     assert_true(store_rig_find(&rig, "old", &entry));
-    reopen();
+    store_rig_reopen(&rig);
     assert_false(store_rig_find(&rig, "old", &entry));
     assert_int_equal(offset_of("new"), 10);
     assert_true(store_rig_find(&rig, "image", &entry));
@@ -236,12 +216,12 @@ static void nobody_goes_on_with_it_then_it_goes(void **state)
     assert_int_equal(store_rig_put(&rig, &put, "new", 0, 10, 20, 10), 0);
     store_rig_part(&rig, "new", 20, part);
     set_age(part, 25);
-    reopen();
+    store_rig_reopen(&rig);
     assert_int_equal(offset_of("new"), 10);
     /* Digests of nothing go too. */
     store_rig_write_file(&rig, ".gone.sha256", "x", 1);
     unsigned files = store_rig_files(&rig);
-    reopen();
+    store_rig_reopen(&rig);
     assert_true(store_rig_find(&rig, "image", &entry));
     assert_int_equal(store_rig_files(&rig), files - 1);
 }
@@ -251,7 +231,7 @@ static void a_sweep_leaves_what_is_written(void **state)
     (void)state;
     char part[400];
     rig.options.partial_age_ms = 1;
-    reopen();
+    store_rig_reopen(&rig);
     const uint64_t size = 8u << 20;
     store_rig_start(&rig, &put, "a", 0, size, size, size, 4096);
     while (put.given == 0)
@@ -370,7 +350,7 @@ static void killed_at_any_time_no_half_image_is_seen(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, store_rig_setup, store_rig_teardown, &rig)
     const struct CMUnitTest tests[] = {
         TEST(killed_at_any_time_no_half_image_is_seen),
         TEST(an_upload_goes_on_after_a_restart),
