@@ -146,4 +146,5 @@ void source_set_error(struct source *source, const char *format, ...)
     va_start(args, format);
     vsnprintf(source->error, sizeof source->error, format, args);
     va_end(args);
+    source->error_at = time(NULL);
 }
