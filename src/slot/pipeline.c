@@ -315,10 +315,25 @@ const char *pipeline_tied(struct source *source, const struct config_slot *confi
     return overlay_of(source) && config->overlay != OVERLAY_FILE ? "what was written to it is in memory only" : NULL;
 }
 
+/* What reads the image, below the cache. */
+static const struct source *reader(struct source *source)
+{
+    struct source *image = image_of(source);
+    return is_stage(image, "cache") ? cache_source_lower(image) : image;
+}
+
+bool pipeline_failing(struct source *source)
+{
+    const struct source *browser = pipeline_browser(source);
+    return reader(source)->failing || (browser && browser_source_is_waiting(browser));
+}
+
 /* The one whose error tells most. */
 static const struct source *teller(struct source *source)
 {
     const struct source *overlay = overlay_of(source), *image = image_of(source);
+    if (pipeline_failing(source))
+        return reader(source);
     return overlay && *overlay->error ? overlay : *image->error ? image : source;
 }
 
@@ -330,10 +345,4 @@ const char *pipeline_error(struct source *source)
 time_t pipeline_error_at(struct source *source)
 {
     return teller(source)->error_at;
-}
-
-bool pipeline_failing(struct source *source)
-{
-    const struct source *image = image_of(source);
-    return is_stage(image, "cache") ? cache_source_lower(image)->failing : image->failing;
 }

@@ -507,7 +507,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         status->size = slot->source->size;
         status->writable = slot->writable;
         status->inserted_ms = uv_now(slot->set->loop) - slot->ready_at;
-        status->failing = status->waiting || pipeline_failing(slot->source);
+        status->failing = pipeline_failing(slot->source);
         if (!*slot->error) {
             status->error = pipeline_error(slot->source);
             status->error_at = pipeline_error_at(slot->source);
