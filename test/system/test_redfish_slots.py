@@ -201,6 +201,9 @@ def test_a_medium_of_a_time(service, admin, nginx):
     assert client.slot()["Status"]["Health"] == "OK"
     assert "was to stay for" in service.log()
     assert client.post(INSERT, {**body, "EjectTimeout": "PT1H"}).status == 204
+    assert client.post(INSERT, {**body, "EjectTimeout": "PT1H"}).status == 204 # twice is once
+    assert client.post(INSERT, {**body, "EjectTimeout": "PT2H"}).ids == ["ResourceInUse"]
+    assert client.post(INSERT, {**body, "EjectPolicy": "Persistent", "EjectTimeout": None}).ids == ["ResourceInUse"]
     assert client.patch(SLOT, {"EjectTimeout": "PT1S"}).status == 204
     wait_for(lambda: is_empty(client), "the eject", 10)
     assert client.patch(SLOT, {"EjectPolicy": None}).status == 204
@@ -356,6 +359,9 @@ def test_a_medium_whose_server_goes(own, own_nginx):
     h.connect_uri(d.uri())
     h.aio_pread(nbd.Buffer(1 << 16), 4 << 20)
     wait_for(lambda: client.slot()["Status"]["Health"] == "Critical", "the trouble to be seen")
+    etag = client.slot()["@odata.etag"]
+    time.sleep(3) # it is tried again and again, which is nothing new
+    assert client.slot()["@odata.etag"] == etag
     condition = client.slot()["Status"]["Conditions"][0]
     assert condition["MessageId"] == "NbdProxy.1.0.MediaUnreadable" and condition["Severity"] == "Critical"
     assert condition["MessageArgs"][0] == "slot0" and condition["OriginOfCondition"] == {"@odata.id": SLOT}

@@ -108,6 +108,12 @@ json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, c
     return problem;
 }
 
+bool redfish_stay_holds(const struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay)
+{
+    struct redfish_stay now = current(call, s);
+    return now.policy == stay->policy && (now.policy != REDFISH_TIMED || now.ms == stay->ms);
+}
+
 json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_status *s,
                              const struct redfish_stay *stay)
 {

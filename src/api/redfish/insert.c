@@ -145,10 +145,11 @@ static json_t *insert_problem(const struct redfish_call *call, const struct wish
     return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
 }
 
-static bool is_there_already(const struct wish *wish, const struct slot_status *s)
+static bool is_there_already(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
 {
     return s->state == SLOT_READY && s->via == SLOT_VIA_URL && strcmp(s->url, wish->image) == 0 &&
-           s->writable == (wish->write_protected == 0) && strcmp(s->user, wish->user ? wish->user : "") == 0;
+           s->writable == (wish->write_protected == 0) && strcmp(s->user, wish->user ? wish->user : "") == 0 &&
+           redfish_stay_holds(call, s, &wish->stay);
 }
 
 static void insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
@@ -166,7 +167,7 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
     };
     if (problem) {
         redfish_fail(call, 400, problem);
-    } else if (is_there_already(wish, &s)) {
+    } else if (is_there_already(call, wish, &s)) {
         reply_done(call);
     } else {
         text_url_public(wish->image, shown, sizeof shown);

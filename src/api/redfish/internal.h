@@ -270,6 +270,9 @@ void redfish_stay_show(const struct redfish_call *call, const struct slot_status
 /* What the body asks for, over what holds; else what is wrong with it. */
 json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, const struct slot_status *status,
                           struct redfish_stay *stay);
+/* Is it so already? */
+bool redfish_stay_holds(const struct redfish_call *call, const struct slot_status *status,
+                        const struct redfish_stay *stay);
 /* Why a medium can't be in so; NULL: it can. */
 json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_status *status,
                              const struct redfish_stay *stay);
