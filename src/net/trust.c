@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -19,11 +20,18 @@ static char *with_file(const char *path, const char *pem)
     return mem_realloc(text, used + more + 1);
 }
 
+/* Where libcurl finds the system's authorities by their hash in a folder, the text need not have
+ * them: each connection would parse them all. */
+static const char *system_file(void)
+{
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+    return info->capath && access(info->capath, X_OK) == 0 ? NULL : info->cainfo;
+}
+
 void trust_init(struct trust *trust, const char *file, const char *pem)
 {
     trust->file = file && *file ? mem_strdup(file) : NULL;
-    trust->text =
-        pem && *pem ? with_file(trust->file ? trust->file : curl_version_info(CURLVERSION_NOW)->cainfo, pem) : NULL;
+    trust->text = pem && *pem ? with_file(trust->file ? trust->file : system_file(), pem) : NULL;
 }
 
 void trust_apply(const struct trust *trust, CURL *easy)
