@@ -1,4 +1,5 @@
 /* Which handler answers. See web_internal.h. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/web_internal.h"
@@ -110,10 +111,17 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
+char *router_refusal(unsigned status, const char *reason, const char *target, const char **fields)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(target, "?"), target);
+    return is_below(path, "/redfish") ? redfish_refusal(status, reason, target, fields) : NULL;
+}
+
 void router_handle(struct http_request *request, void *arg)
 {
     struct web *web = arg;
-    if (web->closing)
+    if (web->closing && !is_below(request->path, "/redfish"))
         api_reply_error(request, 503, "The daemon is stopping.");
     else if (media_is_path(web, request))
         media_handle(web, request);

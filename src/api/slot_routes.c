@@ -239,6 +239,7 @@ static void insert(struct change *change, json_t *body)
     };
     const char *problem = insert_problem(change, url, options.verify);
     struct slot *slot = slots_find(change->web->slots, change->slot);
+    char *trusted = redfish_trusted(change->web, change->slot);
     if (problem || !slot) {
         change_refuse(change, problem ? 400 : 404, problem ? problem : "There is no such slot.");
     } else {
@@ -246,8 +247,10 @@ static void insert(struct change *change, json_t *body)
         text_url_public(url, shown, sizeof shown);
         auth_audit(AUDIT_INSERT, change->user, change->peer, change->slot, shown);
         change->running = true;
+        options.ca_pem = trusted;
         slot_insert(slot, url, &options, on_changed, change);
     }
+    mem_free(trusted);
     api_wipe(json_object_get(body, "password"));
 }
 

@@ -47,10 +47,7 @@ static void on_user_changed(struct users_watch *watch, const char *name)
 {
     struct web *web = container_of(watch, struct web, users_watch);
     media_user_changed(web, name);
-    if (web->closing) /* the others have ended */
-        return;
-    events_user_changed(web->events, name);
-    if (web->uploads)
+    if (web->uploads && !web->closing) /* then they have ended */
         uploads_user_changed(web->uploads, name);
 }
 
@@ -108,6 +105,7 @@ static struct http_server *server_new(struct web *web)
         .who = WHO,
         .handler = router_handle,
         .arg = web,
+        .refusal = router_refusal,
         .max_connections = (unsigned)web->config.web.connections,
     };
     return http_server_new(web->loop, &options);
@@ -131,6 +129,7 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     web->http = server_new(web);
     web->events = events_new(web);
     web->redfish = redfish_new();
+    redfish_start(web);
     load_pages(web, &config->web);
     if (set_origins(web, &config->web, error) && open_accounts(web, &config->web, error) &&
         open_store(web, &config->web, error) && open_tls(web, &config->web, activation_fds, error) &&
@@ -212,18 +211,23 @@ int web_reload(struct web *web, const struct config *config, char error[CONFIG_E
 
 /* --- the end --- */
 
-static void on_users_closed(void *arg)
+static void on_redfish_closed(void *arg)
 {
     struct web *web = arg;
     void (*closed)(void *arg) = web->closed;
     void *closed_arg = web->closed_arg;
     tls_context_free(web->tls);
     pages_free(web->pages);
-    redfish_free(web->redfish);
     mem_free(web->origins_text);
     config_free(&web->config);
     mem_free(web);
     closed(closed_arg);
+}
+
+static void on_users_closed(void *arg)
+{
+    struct web *web = arg;
+    redfish_close(web, on_redfish_closed, web);
 }
 
 static void on_auth_closed(void *arg)
@@ -278,5 +282,6 @@ void web_close(struct web *web, void (*closed)(void *arg), void *arg)
     web->closed_arg = arg;
     web_listeners_close(&web->listeners);
     events_close(web->events);
+    redfish_stop(web);
     http_server_close(web->http, on_http_closed, web);
 }

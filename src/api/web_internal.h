@@ -71,6 +71,7 @@ void web_media_gone(struct web *web); /* the last link was freed */
 /* The certificate of the configuration; one is made when there is none. */
 struct tls_context *web_tls_new(const struct config_web *config, char error[CONFIG_ERROR_MAX]);
 char *web_users_path(const struct config_web *config); /* for mem_free() */
+char *web_beside_users(const struct config_web *config, const char *name); /* the same: a file of the same folder */
 /* Opens what the configuration names and `have` has not got; what both have is taken over from it.
  * On failure closes what it opened, and `have` is as it was. */
 bool web_listeners_open(struct web *web, const struct config_web *config, struct web_listeners *have,
@@ -82,6 +83,7 @@ void web_listeners_close(struct web_listeners *listeners);
 
 typedef void web_handler(struct web *web, struct http_request *request, const struct api_caller *caller, char **words);
 void router_handle(struct http_request *request, void *arg); /* http_handler of the server; arg: the web */
+http_refusal router_refusal;
 
 /* --- access.c --- */
 
@@ -121,13 +123,17 @@ json_t *slot_routes_status(struct web *web);
 /* --- redfish.c: /redfish --- */
 struct redfish *redfish_new(void);
 void redfish_free(struct redfish *redfish);
+void redfish_start(struct web *web); /* web->redfish; the accounts are there */
+void redfish_stop(struct web *web);  /* ends what is under way; the slots may go */
+void redfish_close(struct web *web, void (*closed)(void *arg), void *arg); /* frees it */
+/* The certificates that an insert into that slot trusts beside the configured ones, for mem_free(); NULL: none. */
+char *redfish_trusted(const struct web *web, const char *slot);
 void redfish_handle(struct web *web, struct http_request *request);
+http_refusal redfish_refusal; /* for what is below /redfish */
 
 /* --- events.c: /api/events --- */
 struct events *events_new(struct web *web);
 web_handler events_handle;
-/* Ends the streams of the user's that have no session. */
-void events_user_changed(struct events *events, const char *user);
 /* Ends the streams, and frees itself. */
 void events_close(struct events *events);
 

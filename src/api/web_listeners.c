@@ -22,7 +22,7 @@ char *web_users_path(const struct config_web *config)
     return mem_strdup(*config->users_file ? config->users_file : PASSWD_FILE);
 }
 
-static char *beside_users(const struct config_web *config, const char *name)
+char *web_beside_users(const struct config_web *config, const char *name)
 {
     char *users = web_users_path(config), *folder = dirname(users);
     size_t size = strlen(folder) + strlen(name) + 2;
@@ -69,7 +69,7 @@ struct tls_context *web_tls_new(const struct config_web *config, char error[CONF
     const char *key = *config->certificate_key ? config->certificate_key : config->certificate;
     if (*config->certificate)
         return context_new(config, config->certificate, key, error);
-    char *certificate = beside_users(config, "certificate.pem"), *own_key = beside_users(config, "key.pem");
+    char *certificate = web_beside_users(config, "certificate.pem"), *own_key = web_beside_users(config, "key.pem");
     struct tls_context *context = own_context(config, certificate, own_key, error);
     mem_free(certificate);
     mem_free(own_key);

@@ -80,7 +80,10 @@ void session_end(struct session *session, const char *by)
 
 static bool is_idle(const struct session *session)
 {
-    return list_empty(&session->attachments);
+    list_for_each (l, &session->attachments)
+        if (!container_of(l, struct session_attachment, link)->onlooker)
+            return false;
+    return true;
 }
 
 /* When it ends if nothing happens. */

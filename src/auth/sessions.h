@@ -75,6 +75,7 @@ struct session {
 struct session_attachment {
     struct link link;
     struct session *session; /* NULL: on none */
+    bool onlooker;           /* it only wants to be told: the session may be idle, and make room */
     /* The session is over, and the attachment off it; it may be freed here. */
     void (*ended)(struct session_attachment *attachment, const struct session *session);
 };

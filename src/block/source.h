@@ -24,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/defer.h"
 #include "block/io.h"
@@ -75,6 +76,8 @@ struct source {
     struct source_stats stats;
     /* The last failure in words, for people; "" if none. No secrets in it. */
     char error[SOURCE_ERROR_MAX];
+    time_t error_at; /* of that failure; 0: there was none */
+    bool failing;    /* what it reads from is away now, and is tried again */
 
     /* The owner's callbacks; all set before source_open(). */
     void (*opened)(struct source *source, int status);

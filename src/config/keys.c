@@ -203,6 +203,9 @@ const struct key config_keys[] = {
          "An NBD client without a request for that long is disconnected. 0s: never."),
     SLOT("image", image, KEY_STRING, 0, 8191, NULL, "",
          "The URL or path of an image that is inserted when the daemon starts."),
+    SLOT("eject-after", eject_after_ms, KEY_DURATION, 0, MINUTES(43200), NULL, "0s",
+         "A medium that has been in for that long is ejected, unless its insert said otherwise (Redfish: EjectPolicy). "
+         "0s: it stays until somebody ejects it."),
 };
 const unsigned config_key_count = sizeof config_keys / sizeof config_keys[0];
 

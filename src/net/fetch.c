@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "net/ciphers.h"
 #include "net/content_range.h"
+#include "net/trust.h"
 
 /* CURLOPT_BUFFERSIZE, by what is asked for: libcurl makes the buffer anew for each
  * transfer, so it should come from the heap; TLS hands on a record (16 KiB) at a time. */
@@ -22,7 +23,8 @@ struct fetch_setup {
     enum fetch_http http;
     bool allow_plain, verify;
     unsigned redirects;
-    char *ca_file, *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
+    struct trust trust;
+    char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
     enum fetch_auth auth;
     long connect_timeout_ms, stall_timeout_s;
 };
@@ -39,7 +41,7 @@ struct fetch_setup *fetch_setup_new(const struct fetch_options *options)
     setup->allow_plain = options->allow_plain;
     setup->verify = options->verify;
     setup->redirects = options->redirects;
-    setup->ca_file = copy_if_set(options->ca_file);
+    trust_init(&setup->trust, options->ca_file, options->ca_pem);
     setup->client_cert = copy_if_set(options->client_cert);
     setup->client_key = copy_if_set(options->client_key);
     setup->user = copy_if_set(options->user);
@@ -56,7 +58,7 @@ void fetch_setup_free(struct fetch_setup *setup)
 {
     if (!setup)
         return;
-    mem_free(setup->ca_file);
+    trust_clear(&setup->trust);
     mem_free(setup->client_cert);
     mem_free(setup->client_key);
     mem_free_secret(setup->user);
@@ -450,8 +452,7 @@ static void set_fixed_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, ciphers_tls12_client());
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, setup->verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, setup->verify ? 2L : 0L);
-    if (setup->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, setup->ca_file);
+    trust_apply(&setup->trust, easy);
     if (setup->client_cert)
         curl_easy_setopt(easy, CURLOPT_SSLCERT, setup->client_cert);
     if (setup->client_key)

@@ -29,7 +29,9 @@ struct fetch_options {
     bool allow_plain;   /* http:// beside https://; a redirect never leaves https */
     unsigned redirects; /* at most that many, probes only */
     bool verify;        /* the server's certificate and name */
-    const char *ca_file, *client_cert, *client_key;
+    const char *ca_file; /* in place of the system's; read by each connection */
+    const char *ca_pem;  /* certificates in PEM, trusted beside those; the file is then read once, now */
+    const char *client_cert, *client_key;
     const char *user, *password, *bearer_token;
     enum fetch_auth auth;
     const char *proxy;

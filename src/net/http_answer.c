@@ -7,7 +7,8 @@
 #include "base/text.h"
 #include "net/http_connection.h"
 
-#define STATUS_LINE_MAX 256 /* with Date and framing */
+#define STATUS_LINE_MAX  256 /* with Date and framing */
+#define TARGET_SHOWN_MAX 256 /* of a request that is refused */
 
 static const char *reason_of(unsigned status)
 {
@@ -104,15 +105,29 @@ void http_answer_write_head(struct http_connection *c, unsigned status, const ch
     bytes_unref(head);
 }
 
+/* Its body as the owner of the server wants it; NULL: it does not mind. */
+static char *refusal_body(const struct http_connection *c, unsigned status, const char **fields)
+{
+    char target[TARGET_SHOWN_MAX];
+    if (!c->server->options.refusal)
+        return NULL;
+    http_head_target(c->exchange ? &c->exchange->head : &c->head, target, sizeof target);
+    return c->server->options.refusal(status, reason_of(status), target, fields);
+}
+
 /* An answer of the server's own. */
 void http_answer_plain(struct http_connection *c, unsigned status)
 {
-    char body[64], framing[160];
-    int length = snprintf(body, sizeof body, "%u %s\n", status, reason_of(status));
-    snprintf(framing, sizeof framing, "%s%sContent-Type: text/plain\r\nContent-Length: %d\r\n",
-             c->close_after ? "Connection: close\r\n" : "", status == 503 ? "Retry-After: 2\r\n" : "", length);
-    http_answer_write_head(c, status, NULL, 0, framing);
-    slices_add_copy(&c->out, body, (uint32_t)length);
+    char line[64], framing[96];
+    const char *fields = "Content-Type: text/plain\r\n";
+    char *own = refusal_body(c, status, &fields);
+    const char *body = own ? own : line;
+    snprintf(line, sizeof line, "%u %s\n", status, reason_of(status));
+    snprintf(framing, sizeof framing, "%s%sContent-Length: %zu\r\n", c->close_after ? "Connection: close\r\n" : "",
+             status == 503 ? "Retry-After: 2\r\n" : "", strlen(body));
+    http_answer_write_head(c, status, fields, strlen(fields), framing);
+    slices_add_copy(&c->out, body, (uint32_t)strlen(body));
+    mem_free(own);
 }
 
 static bool is_own_field(const char *name)

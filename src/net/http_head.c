@@ -85,6 +85,24 @@ size_t http_head_input(struct http_head *head, const uint8_t *data, size_t lengt
     return done;
 }
 
+/* --- one that is refused --- */
+
+static bool ends_word(char c)
+{
+    return c == ' ' || c == '\r' || c == '\n' || c == 0; /* parsing ends words with a NUL */
+}
+
+void http_head_target(const struct http_head *head, char *target, size_t size)
+{
+    uint32_t at = 0, used = head->text ? head->used : 0;
+    size_t length = 0;
+    while (at < used && !ends_word(head->text[at]))
+        at++;
+    for (at++; at < used && length + 1 < size && !ends_word(head->text[at]); at++)
+        target[length++] = head->text[at];
+    target[length] = 0;
+}
+
 /* --- characters --- */
 
 static bool is_token_char(unsigned char c)

@@ -40,6 +40,10 @@ unsigned http_head_parse(struct http_head *head);
 const char *http_head_field(const struct http_head *head, const char *name, unsigned nth);
 bool http_head_field_has(const struct http_head *head, const char *name, const char *token);
 
+/* The target of the request, as it was sent and cut to fit, in whatever state the head is: for what
+ * is said of one that is refused. "" if there is none yet. */
+void http_head_target(const struct http_head *head, char *target, size_t size);
+
 /* Decodes and cleans the path of a target in place: false if it must be refused. */
 bool http_path_decode(char *path);
 bool http_is_token(const char *text);

@@ -53,10 +53,16 @@ struct http_request {
 
 typedef void http_handler(struct http_request *request, void *arg);
 
+/* What the body of an answer is that the server gives by itself (400, 413, 431, ...), for mem_free();
+ * NULL: a plain line. `target` is what the client sent, as far as it is known; `fields`, which belong
+ * to the body, are whole lines of a head and outlive the call. */
+typedef char *http_refusal(unsigned status, const char *reason, const char *target, const char **fields);
+
 struct http_server_options {
     const char *who; /* for the log; must outlive the server */
     http_handler *handler;
     void *arg;
+    http_refusal *refusal;                                      /* may be NULL */
     unsigned max_connections;                                   /* one more is answered 503 */
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms; /* 0: as above */
 };

@@ -40,6 +40,7 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         .redirects = (unsigned)http->redirects,
         .verify = option(options->verify, http->verify),
         .ca_file = either(options->ca_file, http->ca_file),
+        .ca_pem = options->ca_pem,
         .client_cert = http->client_cert,
         .client_key = http->client_key,
         .user = either(options->user, http->user),
@@ -314,8 +315,34 @@ const char *pipeline_tied(struct source *source, const struct config_slot *confi
     return overlay_of(source) && config->overlay != OVERLAY_FILE ? "what was written to it is in memory only" : NULL;
 }
 
-const char *pipeline_error(struct source *source)
+/* What reads the image, below the cache. */
+static const struct source *reader(struct source *source)
+{
+    struct source *image = image_of(source);
+    return is_stage(image, "cache") ? cache_source_lower(image) : image;
+}
+
+bool pipeline_failing(struct source *source)
+{
+    const struct source *browser = pipeline_browser(source);
+    return reader(source)->failing || (browser && browser_source_is_waiting(browser));
+}
+
+/* The one whose error tells most. */
+static const struct source *teller(struct source *source)
 {
     const struct source *overlay = overlay_of(source), *image = image_of(source);
-    return overlay && *overlay->error ? overlay->error : *image->error ? image->error : source->error;
+    if (pipeline_failing(source))
+        return reader(source);
+    return overlay && *overlay->error ? overlay : *image->error ? image : source;
+}
+
+const char *pipeline_error(struct source *source)
+{
+    return teller(source)->error;
+}
+
+time_t pipeline_error_at(struct source *source)
+{
+    return teller(source)->error_at;
 }

@@ -50,5 +50,7 @@ void pipeline_resumed(struct source *source, const struct config_slot *config);
 /* Why another process can't go on with it; NULL: it can. */
 const char *pipeline_tied(struct source *source, const struct config_slot *config);
 const char *pipeline_error(struct source *source);
+time_t pipeline_error_at(struct source *source);
+bool pipeline_failing(struct source *source); /* what it reads from is away now */
 
 #endif

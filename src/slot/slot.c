@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -61,10 +62,16 @@ static void slot_move(struct slot *slot, enum slot_state state)
     slot->state = state;
 }
 
+static void set_error(struct slot *slot, const char *error)
+{
+    snprintf(slot->error, sizeof slot->error, "%s", error);
+    slot->error_at = time(NULL);
+}
+
 void slot_fail(struct slot *slot, int status, const char *error)
 {
     if (slot->failure == 0) {
-        snprintf(slot->error, sizeof slot->error, "%s", error);
+        set_error(slot, error);
         slot->failure = status;
     }
     slot->wanted = false;
@@ -148,7 +155,9 @@ static void slot_ready(struct slot *slot)
     if (slot->inserting)
         slot_request_answer(slot, slot->inserting, 0, "");
     slot->inserting = NULL;
+    slot_stay_begin(slot);
     slots_save_state(slot->set);
+    slots_tell(slot, SLOT_INSERTED);
 }
 
 static void serve(struct slot *slot)
@@ -354,12 +363,15 @@ static void slot_emptied(struct slot *slot)
     for (struct link *l = list_pop(&slot->ejecting); l; l = list_pop(&slot->ejecting))
         slot_request_answer(slot, container_of(l, struct slot_request, link), 0, "");
     slot->ejecting_count = 0;
+    uv_timer_stop(&slot->stay_timer);
     slot_media_clear(&slot->media);
+    slot->tied = NULL;
     mem_free(slot->url_public);
     slot->url_public = NULL;
     *slot->image_name = '\0';
     slot->ready_at = 0;
     slots_save_state(slot->set);
+    slots_tell(slot, slot->failure ? SLOT_FAILED : SLOT_EJECTED);
     slot_settle(slot);
 }
 
@@ -382,9 +394,12 @@ static void remember(struct slot *slot, const char *url, const struct slot_inser
         .password = mem_strdup(options->password),
         .bearer_token = mem_strdup(options->bearer_token),
         .ca_file = mem_strdup(options->ca_file),
+        .ca_pem = mem_strdup(options->ca_pem),
+        .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
         .verify = options->verify,
         .writable = options->writable,
     };
+    slot->tied = options->tied;
     slot->url_public = mem_alloc(SLOT_URL_MAX);
     text_url_public(url, slot->url_public, SLOT_URL_MAX);
     char *upload = pipeline_is_upload(url) ? pipeline_upload_name(url) : NULL;
@@ -437,8 +452,9 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
         slot_restore_cancel(slot);
     struct source *source = make_source(slot, url, options, error);
     if (!source) {
-        snprintf(slot->error, sizeof slot->error, "%s", error);
+        set_error(slot, error);
         slot_request_answer(slot, request, -EINVAL, error);
+        slots_tell(slot, SLOT_FAILED);
         return;
     }
     remember(slot, url, options);
@@ -478,7 +494,9 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .url = slot->media.url ? slot->media.url : "",
         .user = slot->media.user ? slot->media.user : "",
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
+        .stay_ms = slot->media.stay_ms,
         .error = slot->error,
+        .error_at = slot->error_at,
     };
     nbd_server_get_stats(slot->server, &status->server);
     if (!slot->source)
@@ -492,8 +510,11 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         status->size = slot->source->size;
         status->writable = slot->writable;
         status->inserted_ms = uv_now(slot->set->loop) - slot->ready_at;
-        if (!*slot->error)
+        status->failing = pipeline_failing(slot->source);
+        if (!*slot->error) {
             status->error = pipeline_error(slot->source);
+            status->error_at = pipeline_error_at(slot->source);
+        }
     }
 }
 

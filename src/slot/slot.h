@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include <uv.h>
 
 #include "base/list.h"
@@ -45,10 +46,15 @@ enum slot_state {
 };
 const char *slot_state_name(enum slot_state state); /* "empty", "opening", ... */
 
-/* What an insert may say beside the URL; NULL or -1 means: as the config has it. */
+#define SLOT_STAYS UINT64_MAX
+
+/* What an insert may say beside the URL; NULL, 0 or -1 means: as the config has it. */
 struct slot_insert_options {
     const char *user, *password, *bearer_token;
     const char *ca_file;
+    const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
+    const char *tied;     /* why the medium must not outlive the process; must outlive the slot; NULL: it may */
+    uint64_t stay_ms;     /* then it is ejected; SLOT_STAYS: never */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
 };
@@ -81,6 +87,9 @@ struct slot_status {
     bool waiting;           /* for a browser to come back */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
     const char *error;      /* the last failure in words, "" if none since the last insert */
+    time_t error_at;        /* of that failure */
+    bool failing;           /* the medium is in, and can't be read for now */
+    uint64_t stay_ms;       /* how long it stays in all; 0: until it is ejected */
     struct slot_counters counters;
     struct nbd_server_stats server;
 };
@@ -99,6 +108,14 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, const stru
 unsigned slots_count(const struct slots *slots);
 struct slot *slots_get(struct slots *slots, unsigned index);
 struct slot *slots_find(struct slots *slots, const char *name_or_index); /* NULL: none */
+/* What happened to a medium: the host can read it; it is out; it is out because of a failure, or
+ * never got in. */
+enum slot_change { SLOT_INSERTED, SLOT_EJECTED, SLOT_FAILED };
+/* Called from inside the change: it may look at the slot, and take note. */
+struct slots_watch {
+    void (*changed)(struct slots_watch *watch, struct slot *slot, enum slot_change change);
+};
+void slots_set_watch(struct slots *slots, struct slots_watch *watch); /* one; NULL: none any more */
 /* All or nothing: a slot whose section did not change is untouched. */
 int slots_reload(struct slots *slots, const struct config *config, char error[CONFIG_ERROR_MAX]);
 /* Is the upload of that name inserted somewhere? */
@@ -118,6 +135,9 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);
+/* Of the medium that is in, or going in: it is ejected when it has been in for that long from now on;
+ * 0: it stays. And why it must not outlive the process, as an insert may say it. */
+void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied);
 /* Could a browser with that claim (see source/browser.h) be connected now? 0, or a negative errno
  * and why not. */
 int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX]);

@@ -24,7 +24,7 @@ int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_E
 
 static void remember(struct slot *slot, const char *name)
 {
-    slot->media = (struct slot_media){.verify = -1, .writable = -1};
+    slot->media = (struct slot_media){.verify = -1, .writable = -1, .stay_ms = slot->config.eject_after_ms};
     snprintf(slot->image_name, sizeof slot->image_name, "%s", name);
     slot->url_public = mem_alloc(SLOT_URL_MAX);
     snprintf(slot->url_public, SLOT_URL_MAX, "browser:%s", slot->image_name);

@@ -34,6 +34,7 @@ struct slots {
     uint64_t step_timeout_ms;
     struct nbd_server_budget budget;
     struct state state;
+    struct slots_watch *watch; /* NULL: nobody */
     struct slot *slots[CONFIG_SLOTS_MAX];
     unsigned count;
     unsigned alive; /* slots not freed yet, those being removed too */
@@ -90,6 +91,7 @@ struct slot {
     bool trace;
     uint64_t ready_at;
     char error[SLOT_ERROR_MAX];
+    time_t error_at;
     int failure; /* why it went left; 0: it was asked to */
     struct slot_request *inserting;
     struct link ejecting; /* struct slot_request */
@@ -105,6 +107,7 @@ struct slot {
     bool bound;              /* BINDING...: the host sees it */
 
     struct slot_media media; /* what was inserted */
+    const char *tied;        /* why it must not outlive the process; NULL: it may */
     char *url_public;
     char image_name[256];
     bool writable;
@@ -113,6 +116,7 @@ struct slot {
     uv_timer_t tick;         /* while something should come to its end */
     uint64_t answered;       /* by the server, at the last tick */
     unsigned stuck;          /* ticks in which it answered nothing */
+    uv_timer_t stay_timer;   /* the medium is to go then */
     uv_timer_t restore_timer;
     struct slot_media *restoring; /* owned by the state; NULL: no */
     uint64_t restore_until;
@@ -135,6 +139,9 @@ void slot_step(struct slot *slot); /* one step towards what is wanted */
 void slot_fail(struct slot *slot, int status, const char *error);
 void slot_job_done(struct slot *slot, enum slot_job job, int status, const char *error);
 void slot_ignore_done(void *arg, int status, const char *error);
+
+/* slot_life.c: how long a medium stays */
+void slot_stay_begin(struct slot *slot); /* it is in */
 
 /* slot_device.c */
 void slot_device_setup(struct slot *slot);
@@ -167,5 +174,6 @@ void slot_restore_cancel(struct slot *slot);
 /* slots.c */
 void slots_save_state(struct slots *set); /* what is in was changed */
 void slots_slot_gone(struct slots *set); /* the slot has been freed */
+void slots_tell(struct slot *slot, enum slot_change change);
 
 #endif

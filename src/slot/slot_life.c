@@ -69,8 +69,9 @@ struct slot *slot_new(struct slots *set, unsigned index, const struct config_slo
     };
     slot->server = nbd_server_new(set->loop, &options);
     uv_timer_init(set->loop, &slot->tick);
+    uv_timer_init(set->loop, &slot->stay_timer);
     uv_timer_init(set->loop, &slot->restore_timer);
-    slot->tick.data = slot->restore_timer.data = slot;
+    slot->tick.data = slot->stay_timer.data = slot->restore_timer.data = slot;
     slot_device_setup(slot);
     set->alive++;
     return slot;
@@ -128,6 +129,8 @@ static void restore_try(struct slot *slot)
         .password = media->password,
         .bearer_token = media->bearer_token,
         .ca_file = media->ca_file,
+        .ca_pem = media->ca_pem,
+        .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
         .verify = media->verify,
         .writable = media->writable,
     };
@@ -154,6 +157,46 @@ void slot_start(struct slot *slot)
     }
     insert_configured(slot);
     slot_step(slot);
+}
+
+/* --- how long a medium stays --- */
+
+static void on_stay(uv_timer_t *timer)
+{
+    struct slot *slot = timer->data;
+    char time[TEXT_SIZE_MAX];
+    text_duration(slot->media.stay_ms, time);
+    log_notice(slot->config.name, "the medium was to stay for %s: it is ejected", time);
+    slot_eject(slot, slot_ignore_done, NULL);
+}
+
+static void stay_for(struct slot *slot, uint64_t left_ms)
+{
+    uv_timer_stop(&slot->stay_timer);
+    slot->media.eject_at = slot->media.stay_ms ? uv_now(slot->set->loop) + left_ms : 0;
+    if (slot->media.stay_ms)
+        uv_timer_start(&slot->stay_timer, on_stay, left_ms, 0);
+}
+
+/* One that was in before a restart has what is left of its time. */
+void slot_stay_begin(struct slot *slot)
+{
+    uint64_t now = uv_now(slot->set->loop), stay = slot->media.stay_ms, left = stay;
+    if (slot->restoring)
+        left = slot->restoring->eject_at <= now ? 0 : slot->restoring->eject_at - now;
+    stay_for(slot, left < stay ? left : stay);
+}
+
+void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied)
+{
+    if (slot->state == SLOT_EMPTY || !slot->wanted)
+        return;
+    slot->media.stay_ms = stay_ms;
+    slot->tied = tied;
+    if (slot->state == SLOT_READY) {
+        stay_for(slot, stay_ms);
+        slots_save_state(slot->set);
+    }
 }
 
 /* --- changed --- */
@@ -202,6 +245,7 @@ static void on_server_closed(void *arg)
     struct slot *slot = arg;
     closing_begin(&slot->closing, slot->set->loop, on_slot_closed);
     closing_add(&slot->closing, (uv_handle_t *)&slot->tick);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->stay_timer);
     closing_add(&slot->closing, (uv_handle_t *)&slot->restore_timer);
     closing_end(&slot->closing);
 }

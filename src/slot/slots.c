@@ -136,6 +136,19 @@ struct cache *slots_cache(struct slots *set)
     return set->context.cache;
 }
 
+/* --- who looks --- */
+
+void slots_set_watch(struct slots *set, struct slots_watch *watch)
+{
+    set->watch = watch;
+}
+
+void slots_tell(struct slot *slot, enum slot_change change)
+{
+    if (slot->set->watch)
+        slot->set->watch->changed(slot->set->watch, slot, change);
+}
+
 /* --- reload --- */
 
 /* What a reload does with one configured slot. */
@@ -257,6 +270,11 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
 
 /* --- what outlives the process --- */
 
+static const char *tied(const struct slot *slot)
+{
+    return slot->tied ? slot->tied : pipeline_tied(slot->source, &slot->config);
+}
+
 static const struct slot_media *media_of(struct slot *slot)
 {
     if (slot->state != SLOT_READY || !slot->wanted || !slot->source)
@@ -265,7 +283,7 @@ static const struct slot_media *media_of(struct slot *slot)
     snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
     media->size = slot->source->size;
     media->device = slot->device.nbd.index;
-    media->tied = pipeline_tied(slot->source, &slot->config);
+    media->tied = tied(slot);
     mem_free(media->identity);
     media->identity = mem_strdup(slot->source->identity);
     return media;
@@ -286,10 +304,10 @@ bool slots_may_keep(const struct slots *set, char error[CONFIG_ERROR_MAX])
 {
     for (unsigned i = 0; i < set->count; i++) {
         const struct slot *slot = set->slots[i];
-        const char *tied = slot->state == SLOT_READY ? pipeline_tied(slot->source, &slot->config) : NULL;
-        if (!tied)
+        const char *why = slot->state == SLOT_READY ? tied(slot) : NULL;
+        if (!why)
             continue;
-        snprintf(error, CONFIG_ERROR_MAX, "%s: the medium can't be kept: %s (eject it first)", slot->config.name, tied);
+        snprintf(error, CONFIG_ERROR_MAX, "%s: the medium can't be kept: %s (eject it first)", slot->config.name, why);
         return false;
     }
     return true;

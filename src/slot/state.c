@@ -1,7 +1,5 @@
 #include "slot/state.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +18,7 @@ void slot_media_clear(struct slot_media *media)
     mem_free_secret(media->password);
     mem_free_secret(media->bearer_token);
     mem_free(media->ca_file);
+    mem_free(media->ca_pem);
     mem_free(media->identity);
     memset(media, 0, sizeof *media);
 }
@@ -59,10 +58,13 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "password", media->password);
     put_text(o, "bearer_token", media->bearer_token);
     put_text(o, "ca_file", media->ca_file);
+    put_text(o, "ca_pem", media->ca_pem);
     put_text(o, "identity", media->identity);
     json_object_set_new(o, "verify", json_integer(media->verify));
     json_object_set_new(o, "writable", json_integer(media->writable));
     json_object_set_new(o, "size", json_integer((json_int_t)media->size));
+    json_object_set_new(o, "stay_ms", json_integer((json_int_t)media->stay_ms));
+    json_object_set_new(o, "eject_at", json_integer((json_int_t)media->eject_at));
     return o;
 }
 
@@ -89,10 +91,13 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->password = get_text(o, "password");
     media->bearer_token = get_text(o, "bearer_token");
     media->ca_file = get_text(o, "ca_file");
+    media->ca_pem = get_text(o, "ca_pem");
     media->identity = get_text(o, "identity");
     media->verify = (int)json_integer_value(json_object_get(o, "verify"));
     media->writable = (int)json_integer_value(json_object_get(o, "writable"));
     media->size = (uint64_t)json_integer_value(json_object_get(o, "size"));
+    media->stay_ms = (uint64_t)json_integer_value(json_object_get(o, "stay_ms"));
+    media->eject_at = (uint64_t)json_integer_value(json_object_get(o, "eject_at"));
     media->device = (unsigned)json_integer_value(json_object_get(o, "device"));
     return true;
 }
@@ -114,15 +119,15 @@ void state_load(struct state *state, uv_loop_t *loop, const char *runtime_dir, b
     json_error_t error;
     size_t size = strlen(runtime_dir) + sizeof "/state.json";
     memset(state, 0, sizeof *state);
-    state->loop = loop;
     state->secrets = secrets;
-    state->path = mem_alloc(size);
-    snprintf(state->path, size, "%s/state.json", runtime_dir);
-    if (access(state->path, F_OK) != 0)
+    char *path = mem_alloc(size);
+    snprintf(path, size, "%s/state.json", runtime_dir);
+    save_init(&state->save, loop, path, "the media would be lost at a restart");
+    if (access(path, F_OK) != 0)
         return;
-    json_t *root = json_load_file(state->path, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!root)
-        log_warning("nbd-proxy", "%s: %s: what was inserted is not known any more", state->path, error.text);
+        log_warning("nbd-proxy", "%s: %s: what was inserted is not known any more", path, error.text);
     else
         take_entries(state, root);
     json_decref(root);
@@ -136,58 +141,7 @@ struct slot_media *state_find(struct state *state, const char *slot)
     return NULL;
 }
 
-/* --- writing, in a thread --- */
-
-static int write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    size_t length = strlen(text);
-    ssize_t n = write(fd, text, length);
-    int status = n < 0 ? -errno : (size_t)n < length ? -ENOSPC : fsync(fd) != 0 ? -errno : 0;
-    close(fd);
-    return status;
-}
-
-static void write_run(struct work *work)
-{
-    struct state *state = container_of(work, struct state, work);
-    char path[512];
-    snprintf(path, sizeof path, "%s.new", state->path);
-    state->status = write_file(path, state->text);
-    if (state->status == 0 && rename(path, state->path) != 0)
-        state->status = -errno;
-}
-
-static void write_next(struct state *state);
-
-static void write_done(struct work *work)
-{
-    struct state *state = container_of(work, struct state, work);
-    if (state->status != 0)
-        log_error("nbd-proxy", "%s: %s: the media would be lost at a restart", state->path, strerror(-state->status));
-    mem_free_secret(state->text);
-    state->text = NULL;
-    state->writing = false;
-    write_next(state);
-}
-
-static void write_next(struct state *state)
-{
-    if (state->writing)
-        return;
-    if (state->next) {
-        state->text = state->next;
-        state->next = NULL;
-        state->writing = true;
-        work_start(state->loop, &state->work, write_run, write_done);
-    } else if (state->idle) {
-        void (*idle)(void *arg) = state->idle;
-        state->idle = NULL;
-        idle(state->idle_arg);
-    }
-}
+/* --- writing --- */
 
 void state_save(struct state *state, const struct slot_media *const *media, unsigned count)
 {
@@ -198,19 +152,15 @@ void state_save(struct state *state, const struct slot_media *const *media, unsi
     json_object_set_new(root, "slots", list);
     char *text = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
-    mem_free_secret(state->next);
-    state->next = mem_strdup(text ? text : "{}");
+    save_text(&state->save, mem_strdup(text ? text : "{}"));
     if (text)
         memset(text, 0, strlen(text));
     free(text);
-    write_next(state);
 }
 
 void state_flush(struct state *state, void (*idle)(void *arg), void *arg)
 {
-    state->idle = idle;
-    state->idle_arg = arg;
-    write_next(state);
+    save_flush(&state->save, idle, arg);
 }
 
 void state_free(struct state *state)
@@ -218,6 +168,5 @@ void state_free(struct state *state)
     for (unsigned i = 0; i < state->found_count; i++)
         slot_media_clear(&state->found[i]);
     mem_free(state->found);
-    mem_free(state->path);
-    mem_free_secret(state->next);
+    save_free(&state->save);
 }

@@ -12,37 +12,30 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "base/work.h"
+#include "base/save.h"
 #include "config/config.h"
 
 /* What an insert was given; strings are owned, NULL when not given. */
 struct slot_media {
     char slot[CONFIG_SLOT_NAME_MAX];
-    char *url, *user, *password, *bearer_token, *ca_file;
+    char *url, *user, *password, *bearer_token, *ca_file, *ca_pem;
     int verify, writable; /* -1: as the config has it */
     /* Of the opened image, to see that it is the same one. */
     uint64_t size;
     char *identity;
     unsigned device; /* N of /dev/nbdN */
+    uint64_t stay_ms;  /* how long it may stay; 0: until it is ejected */
+    uint64_t eject_at; /* loop time, which goes on in another process of the same boot */
     const char *tied; /* why another process can't go on with it; NULL: it can; not owned */
 };
 
 void slot_media_clear(struct slot_media *media);
 
 struct state {
-    uv_loop_t *loop;
-    char *path;
+    struct save save;
     bool secrets;
     struct slot_media *found; /* as the file had them at the start */
     unsigned found_count;
-
-    struct work work;
-    char *text;      /* what is being written */
-    char *next;      /* what is to be written after that */
-    bool writing;
-    int status;
-    void (*idle)(void *arg); /* once, when nothing is to be written any more */
-    void *idle_arg;
 };
 
 /* Reads the file, if there is one; a damaged one is logged and taken as empty. */

@@ -134,7 +134,7 @@ static void http_go_down(struct http_source *http)
 {
     if (http->down || http->source.state != SOURCE_OPEN)
         return;
-    http->down = true;
+    http->down = http->source.failing = true;
     log_warning(http->source.who, "http: %s; trying again", http->source.error);
     http_fail_prefetches(http);
     http_probe_later(http);
@@ -168,7 +168,7 @@ static void http_probed_again(struct http_source *http)
     } else {
         log_notice(http->source.who, "http: the server is back");
         http_adopt(http, probe);
-        http->down = false;
+        http->down = http->source.failing = false;
         http_pump(http);
     }
 }

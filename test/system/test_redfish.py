@@ -314,13 +314,46 @@ def test_query_options(admin):
     assert page["Members"] == full["Members"][1:] and page["Members@odata.count"] == 2
     for ignored in ("only", "excerpt", "x=1&y", "only=true"):
         assert admin.get(f"{MEDIA}?{ignored}").json == full
-    for query, status, wanted in (("$expand=.", 501, "QueryParameterUnsupported"), ("$filter=x", 501, "QueryParameterUnsupported"),
+    for query, status, wanted in (("$expand=x", 400, "QueryParameterValueError"), ("$filter=x", 501, "QueryParameterUnsupported"),
                                   ("$nothing", 501, "QueryParameterUnsupported"), ("$top=x", 400, "QueryParameterValueError"),
-                                  ("$select=", 400, "QueryParameterValueError")):
+                                  ("$select=", 400, "QueryParameterValueError"), ("$expand=.($levels=2)", 400, "QueryParameterValueError"),
+                                  ("$expand", 400, "QueryParameterValueError"), ("$expand=none", 400, "QueryParameterValueError")):
         answer = admin.get(f"{MEDIA}?{query}")
         assert (answer.status, answer.ids) == (status, [wanted]), query
     assert admin.get(SLOT + "?$top=1").ids == ["QueryNotSupportedOnResource"]
-    assert admin.patch(SLOT + "?$select=Id", {"Inserted": False}).ids == ["QueryNotSupportedOnOperation"]
+    for query in ("$select=Id", "$expand=."):
+        assert admin.patch(f"{SLOT}?{query}", {"Inserted": False}).ids == ["QueryNotSupportedOnOperation"]
+
+
+def test_one_get_in_place_of_many(service, admin):
+    full = admin.get(MEDIA).json
+    members = [admin.get(m["@odata.id"]).json for m in full["Members"]]
+    for form in (".", "*", ".($levels=1)", "*($levels=1)"):
+        answer = admin.get(f"{MEDIA}?$expand={form}")
+        assert answer.json == {**full, "Members": members}, form
+        assert "ETag" not in answer.headers # it would say nothing of the members
+    assert admin.get(f"{MEDIA}?$expand=~").json == full # nothing of it is in Links
+    answer = admin.get(f"{MEDIA}?$expand=.&$skip=1&$select=Members")
+    assert answer.json["Members"] == members[1:]
+    assert admin.get(f"{MEDIA}?$expand=.", **{"If-None-Match": "*"}).status == 200
+    system = admin.get("/redfish/v1/Systems/system?$expand=~").json
+    assert system["Links"]["ManagedBy"][0]["Id"] == "bmc" and list(system["VirtualMedia"]) == ["@odata.id"]
+    system = admin.get("/redfish/v1/Systems/system?$expand=.").json
+    assert system["VirtualMedia"]["Members"] == full["Members"] # one level, and no more
+    assert list(system["Links"]["ManagedBy"][0]) == ["@odata.id"]
+
+
+def test_who_expands_sees_no_more_than_by_single_gets(service, admin):
+    place = log_in(Client(service), "operator").headers["Location"]
+    for user in ("reader", "admin"):
+        client = Client(service, user)
+        accounts = client.get(ACCOUNTS + "?$expand=.").json["Members"]
+        assert {a["UserName"] for a in accounts} == (set(ROLES) if user == "admin" else {user})
+        sessions = client.get(SESSIONS + "?$expand=*").json["Members"]
+        assert (place in {s["@odata.id"] for s in sessions}) == (user == "admin")
+    root = Client(service).get("/redfish/v1/?$expand=*").json # nobody
+    assert root["Systems"] == {"@odata.id": "/redfish/v1/Systems"} and "Members" not in str(root)
+    assert admin.delete(place).status == 204
 
 
 BAD_JSON = [b"{", b"", b"[]", b"null", b'"x"', b"{} {}", b'{"Image":1,"Image":2}', b'{"Image":"\\ud800"}', b'{"Image":"\\u0000"}',

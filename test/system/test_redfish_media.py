@@ -214,7 +214,7 @@ def test_a_failure_is_shown_until_the_next_insert(admin, nginx):
     admin.post(INSERT, {"Image": nginx.url("nothing.iso")})
     status = admin.slot()["Status"]
     assert status["Health"] == "Warning" and "404 Not Found" in status["Conditions"][0]["Message"]
-    assert status["Conditions"][0]["MessageId"] == "NbdProxy.1.0.MediumFailed"
+    assert status["Conditions"][0]["MessageId"] == "NbdProxy.1.0.MediaFailed"
     assert admin.post(INSERT, {"Image": nginx.url("image.iso")}).status == 204
     assert admin.slot()["Status"]["Health"] == "OK"
 

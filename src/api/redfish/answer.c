@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/redfish/internal.h"
 #include "base/text.h"
@@ -10,8 +11,7 @@
 
 /* --- sending --- */
 
-/* The handler has done with the request; NULL: the client is gone, and so is the call. */
-static struct http_request *release(struct redfish_call *call)
+struct http_request *redfish_release(struct redfish_call *call)
 {
     struct http_request *request = call->request;
     if (request) {
@@ -26,7 +26,7 @@ static struct http_request *release(struct redfish_call *call)
 
 static void send_json(struct redfish_call *call, unsigned status, json_t *body)
 {
-    struct http_request *request = release(call);
+    struct http_request *request = redfish_release(call);
     char *text = request ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     if (!request)
@@ -44,14 +44,14 @@ void redfish_reply_json(struct redfish_call *call, unsigned status, json_t *body
 
 void redfish_reply_text(struct redfish_call *call, const char *type, const char *text)
 {
-    struct http_request *request = release(call);
+    struct http_request *request = redfish_release(call);
     if (request)
         http_reply(request, 200, type, text, strlen(text));
 }
 
 void redfish_reply_nothing(struct redfish_call *call)
 {
-    struct http_request *request = release(call);
+    struct http_request *request = redfish_release(call);
     if (request)
         http_reply(request, 204, NULL, NULL, 0);
 }
@@ -75,6 +75,8 @@ static void add_described_by(struct redfish_call *call)
 static json_t *with_query(struct redfish_call *call, json_t *resource)
 {
     redfish_query_page(&call->query, resource);
+    if (call->query.expand)
+        redfish_expand(call, resource);
     if (!*call->query.select)
         return resource;
     json_t *selected = redfish_query_select(call->query.select, resource);
@@ -82,10 +84,9 @@ static json_t *with_query(struct redfish_call *call, json_t *resource)
     return selected;
 }
 
-static void tag(struct redfish_call *call, json_t *resource, char etag[REDFISH_ETAG_SIZE])
+void redfish_tag(struct redfish_call *call, json_t *resource, char etag[REDFISH_ETAG_SIZE])
 {
     redfish_etag(resource, etag);
-    http_add_field(call->request, "ETag", etag);
     json_object_set_new(resource, "@odata.etag", json_string(etag));
     if (call->route->volatiles)
         call->route->volatiles(call, resource);
@@ -94,11 +95,14 @@ static void tag(struct redfish_call *call, json_t *resource, char etag[REDFISH_E
 void redfish_reply_resource(struct redfish_call *call, json_t *resource)
 {
     char etag[REDFISH_ETAG_SIZE];
-    const char *list = http_field(call->request, "If-None-Match");
-    tag(call, resource, etag);
+    bool expanded = call->query.expand; /* the tag says nothing of what is expanded */
+    const char *list = expanded ? NULL : http_field(call->request, "If-None-Match");
+    redfish_tag(call, resource, etag);
+    if (!expanded)
+        http_add_field(call->request, "ETag", etag);
     add_described_by(call);
     if (list && redfish_etag_listed(list, etag)) {
-        struct http_request *request = release(call);
+        struct http_request *request = redfish_release(call);
         json_decref(resource);
         http_reply(request, 304, NULL, NULL, 0);
         return;
@@ -110,7 +114,8 @@ void redfish_reply_changed(struct redfish_call *call, json_t *resource)
 {
     char etag[REDFISH_ETAG_SIZE];
     if (call->request && resource) {
-        tag(call, resource, etag);
+        redfish_tag(call, resource, etag);
+        http_add_field(call->request, "ETag", etag);
         if (call->notes)
             json_object_set(resource, "@Message.ExtendedInfo", call->notes);
     }
@@ -123,6 +128,14 @@ void redfish_reply_changed(struct redfish_call *call, json_t *resource)
 json_t *redfish_link(const char *path)
 {
     return json_pack("{s:s}", "@odata.id", path);
+}
+
+json_t *redfish_time(time_t time)
+{
+    char text[32];
+    struct tm tm;
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &tm));
+    return json_string(text);
 }
 
 static json_t *begin(enum redfish_type type, const char *path)
@@ -160,7 +173,7 @@ void redfish_add_member(json_t *collection, const char *folder, const char *id)
 
 /* --- errors --- */
 
-void redfish_fail(struct redfish_call *call, unsigned status, json_t *messages)
+static json_t *error_of(json_t *messages)
 {
     json_t *list = json_is_array(messages) ? messages : json_pack("[o]", messages);
     json_t *first = json_array_get(list, 0);
@@ -169,7 +182,28 @@ void redfish_fail(struct redfish_call *call, unsigned status, json_t *messages)
                               one ? json_string_value(json_object_get(first, "MessageId")) : "Base.1.18.GeneralError",
                               "message", json_object_get(first, "Message"), "@Message.ExtendedInfo", list);
     json_decref(list);
-    send_json(call, status, error);
+    return error;
+}
+
+void redfish_fail(struct redfish_call *call, unsigned status, json_t *messages)
+{
+    send_json(call, status, error_of(messages));
+}
+
+char *redfish_refusal(unsigned status, const char *reason, const char *target, const char **fields)
+{
+    char words[128];
+    (void)target;
+    snprintf(words, sizeof words, "%u %s", status, reason);
+    json_t *message = status == 413   ? redfish_message("PayloadTooLarge", NULL, NULL)
+                      : status == 501 ? redfish_message("OperationNotAllowed", NULL, NULL)
+                                      : redfish_message("HttpRefused", NULL, words, NULL);
+    json_t *error = error_of(message);
+    char *text = json_dumps(error, JSON_COMPACT), *copy = mem_strdup(text);
+    json_decref(error);
+    free(text);
+    *fields = "Content-Type: " JSON_TYPE "\r\nOData-Version: 4.0\r\nCache-Control: no-cache\r\n";
+    return copy;
 }
 
 void redfish_fail_later(struct redfish_call *call, unsigned status, uint64_t retry_ms, json_t *messages)
@@ -186,5 +220,5 @@ void redfish_not_found(struct redfish_call *call)
 {
     const char *type =
         call->route->type == TYPE_NONE ? redfish_type_name(TYPE_VIRTUAL_MEDIA) : redfish_type_name(call->route->type);
-    redfish_fail(call, 404, redfish_message("ResourceNotFound", NULL, type, call->id, NULL));
+    redfish_fail(call, 404, redfish_message("ResourceNotFound", NULL, type, *call->part ? call->part : call->id, NULL));
 }

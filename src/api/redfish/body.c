@@ -115,3 +115,26 @@ int redfish_flag(const json_t *body, const char *name)
     const json_t *value = json_object_get(body, name);
     return json_is_boolean(value) ? json_is_true(value) : -1;
 }
+
+/* --- a property, or an action's parameter --- */
+
+json_t *redfish_not_in_list(const struct redfish_call *call, const char *name, const char *value)
+{
+    if (call->route->action)
+        return redfish_message("ActionParameterValueNotInList", name, value, name, call->route->action, NULL);
+    return redfish_message("PropertyValueNotInList", name, value, name, NULL);
+}
+
+json_t *redfish_conflict(const struct redfish_call *call, const char *name, const char *value, const char *other)
+{
+    if (call->route->action)
+        return redfish_message("ActionParameterValueConflict", name, name, value, NULL);
+    return redfish_message("PropertyValueConflict", name, name, other, NULL);
+}
+
+json_t *redfish_missing(const struct redfish_call *call, const char *name)
+{
+    if (call->route->action)
+        return redfish_message("ActionParameterMissing", name, call->route->action, name, NULL);
+    return redfish_message("PropertyMissing", name, name, NULL);
+}

@@ -8,7 +8,8 @@
 #define METADATA_MAX 16384
 #define SCHEMAS_URL  "http://redfish.dmtf.org/schemas/v1/"
 
-static const char *const children[] = {"Systems", "Managers", "SessionService", "AccountService", "JsonSchemas"};
+static const char *const children[] = {"Systems",      "Managers",   "SessionService", "AccountService",
+                                       "EventService", "Registries", "JsonSchemas"};
 #define CHILDREN (sizeof children / sizeof *children)
 
 void redfish_versions(struct redfish_call *call)
@@ -18,10 +19,10 @@ void redfish_versions(struct redfish_call *call)
 
 static json_t *features(void)
 {
-    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:{s:b, s:b, s:b, s:b}, s:{s:b, s:b}}", "ExcerptQuery", 0,
+    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:{s:b, s:b, s:b, s:b, s:i}, s:{s:b, s:b}}", "ExcerptQuery", 0,
                      "FilterQuery", 0, "MultipleHTTPRequests", 1, "OnlyMemberQuery", 0, "SelectQuery", 1,
-                     "TopSkipQuery", 1, "ExpandQuery", "ExpandAll", 0, "Levels", 0, "Links", 0, "NoLinks", 0,
-                     "DeepOperations", "DeepPATCH", 0, "DeepPOST", 0);
+                     "TopSkipQuery", 1, "ExpandQuery", "ExpandAll", 1, "Levels", 1, "Links", 1, "NoLinks", 1,
+                     "MaxLevels", 1, "DeepOperations", "DeepPATCH", 0, "DeepPOST", 0);
 }
 
 json_t *redfish_root(struct redfish_call *call)
@@ -88,7 +89,9 @@ void redfish_metadata(struct redfish_call *call)
                       "<edmx:Edmx xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\" Version=\"4.0\">\n");
     for (enum redfish_type type = TYPE_NONE + 1; type < REDFISH_TYPES; type++)
         used = put_reference(text, used, redfish_type_name(type), redfish_type_namespace(type), NULL);
+    used = put_reference(text, used, "Event", REDFISH_EVENT_TYPE, NULL);
     used = put_reference(text, used, "Message", "Message.v1_1_2", NULL);
+    used = put_reference(text, used, "MessageRegistry", REDFISH_REGISTRY_TYPE, NULL);
     used = put_reference(text, used, "RedfishExtensions", "RedfishExtensions.v1_0_0", "Redfish");
     snprintf(line, sizeof line,
              "  <edmx:DataServices>\n"

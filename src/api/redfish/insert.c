@@ -13,6 +13,7 @@
 struct wish {
     const char *image, *user, *password, *method, *protocol;
     int inserted, write_protected, verify;
+    struct redfish_stay stay;
 };
 
 /* Some clients send "none" when they have nothing to send. */
@@ -34,29 +35,6 @@ static struct wish read_wish(const json_t *body)
         .write_protected = redfish_flag(body, "WriteProtected"),
         .verify = redfish_flag(body, "VerifyCertificate"),
     };
-}
-
-/* --- words for both doors --- */
-
-static json_t *not_in_list(const struct redfish_call *call, const char *name, const char *value)
-{
-    if (call->route->action)
-        return redfish_message("ActionParameterValueNotInList", name, value, name, call->route->action, NULL);
-    return redfish_message("PropertyValueNotInList", name, value, name, NULL);
-}
-
-static json_t *conflict(const struct redfish_call *call, const char *name, const char *value, const char *other)
-{
-    if (call->route->action)
-        return redfish_message("ActionParameterValueConflict", name, name, value, NULL);
-    return redfish_message("PropertyValueConflict", name, name, other, NULL);
-}
-
-static json_t *missing(const struct redfish_call *call, const char *name)
-{
-    if (call->route->action)
-        return redfish_message("ActionParameterMissing", name, call->route->action, name, NULL);
-    return redfish_message("PropertyMissing", name, name, NULL);
 }
 
 /* --- what a slot says --- */
@@ -144,54 +122,61 @@ static json_t *protocol_problem(const struct redfish_call *call, const struct wi
     bool known = strcmp(wish->protocol, "HTTPS") == 0 ||
                  (strcmp(wish->protocol, "HTTP") == 0 && redfish_media_allows_http(call, s->name));
     if (!known)
-        return not_in_list(call, "TransferProtocolType", wish->protocol);
+        return redfish_not_in_list(call, "TransferProtocolType", wish->protocol);
     if (!is_scheme(wish->image, wish->protocol))
-        return conflict(call, "TransferProtocolType", wish->protocol, "Image");
+        return redfish_conflict(call, "TransferProtocolType", wish->protocol, "Image");
     return NULL;
 }
 
 /* What of it is against the rules; NULL: nothing. */
 static json_t *insert_problem(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
 {
+    json_t *problem;
     if (wish->inserted == 0 && call->route->action)
         return redfish_message("ActionParameterNotSupported", "Inserted", "Inserted", call->route->action, NULL);
     if (wish->method && strcmp(wish->method, "Stream") != 0)
-        return not_in_list(call, "TransferMethod", wish->method);
+        return redfish_not_in_list(call, "TransferMethod", wish->method);
     if (has_credentials(wish->image))
         return redfish_message("ImageHasCredentials", "Image", NULL);
     if (is_local(wish->image) && !*call->web->config.file_directory)
         return redfish_message("ImageIsLocal", "Image", NULL);
-    return wish->protocol ? protocol_problem(call, wish, s) : NULL;
+    if (wish->protocol && (problem = protocol_problem(call, wish, s)) != NULL)
+        return problem;
+    return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
 }
 
-static bool is_there_already(const struct wish *wish, const struct slot_status *s)
+static bool is_there_already(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
 {
     return s->state == SLOT_READY && s->via == SLOT_VIA_URL && strcmp(s->url, wish->image) == 0 &&
-           s->writable == (wish->write_protected == 0) && strcmp(s->user, wish->user ? wish->user : "") == 0;
+           s->writable == (wish->write_protected == 0) && strcmp(s->user, wish->user ? wish->user : "") == 0 &&
+           redfish_stay_holds(call, s, &wish->stay);
 }
 
 static void insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
 {
     struct slot_status s;
-    char shown[256];
+    char shown[256], *trusted;
     slot_get_status(slot, &s);
     json_t *problem = insert_problem(call, wish, &s);
     struct slot_insert_options options = {
         .user = wish->user,
         .password = wish->password,
+        .ca_pem = trusted = redfish_trusted(call->web, s.name),
         .verify = redfish_media_verify(call, &s),
         .writable = wish->write_protected == 0,
     };
     if (problem) {
         redfish_fail(call, 400, problem);
-    } else if (is_there_already(wish, &s)) {
+    } else if (is_there_already(call, wish, &s)) {
         reply_done(call);
     } else {
         text_url_public(wish->image, shown, sizeof shown);
         auth_audit(AUDIT_INSERT, call->user, call->peer, s.name, shown);
         redfish_wait(call, NULL);
+        redfish_stay_insert(call, &s, &wish->stay, &options);
         slot_insert(slot, wish->image, &options, on_changed, call);
     }
+    mem_free(trusted);
 }
 
 static void eject(struct redfish_call *call, struct slot *slot)
@@ -205,20 +190,6 @@ static void eject(struct redfish_call *call, struct slot *slot)
 }
 
 /* --- VerifyCertificate --- */
-
-static void remember(struct redfish *redfish, const char *slot, bool verify)
-{
-    unsigned i = 0;
-    while (i < redfish->count && strcmp(redfish->settings[i].slot, slot) != 0)
-        i++;
-    if (i == CONFIG_SLOTS_MAX) { /* of slots that a reload removed */
-        redfish->count = 0;
-        i = 0;
-    }
-    if (i == redfish->count)
-        snprintf(redfish->settings[redfish->count++].slot, CONFIG_SLOT_NAME_MAX, "%s", slot);
-    redfish->settings[i].verify = verify;
-}
 
 /* False: answered. */
 static bool set_verify(struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
@@ -235,7 +206,7 @@ static bool set_verify(struct redfish_call *call, const struct wish *wish, const
     }
     if (wish->verify == 0)
         log_warning(s->name, "redfish: certificates of the images' servers are not checked from now on");
-    remember(call->web->redfish, s->name, wish->verify);
+    redfish_setting(call->web, s->name)->verify = wish->verify;
     return true;
 }
 
@@ -250,6 +221,8 @@ static const struct redfish_property insert_parameters[] = {
     {"Password", REDFISH_TEXT_OR_NULL},
     {"TransferMethod", REDFISH_TEXT_OR_NULL},
     {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
+    {"EjectPolicy", REDFISH_TEXT_OR_NULL},
+    {"EjectTimeout", REDFISH_TEXT_OR_NULL},
     {"MediaType", REDFISH_IGNORED},
     {NULL, REDFISH_IGNORED},
 };
@@ -257,15 +230,18 @@ static const struct redfish_property insert_parameters[] = {
 void redfish_media_insert(struct redfish_call *call, json_t *body)
 {
     struct slot *slot = redfish_media_slot(call);
-    struct wish wish;
+    struct slot_status s;
+    json_t *problem;
     if (!slot) {
         redfish_not_found(call);
     } else if (redfish_check(call, body, insert_parameters)) {
-        wish = read_wish(body);
-        if (wish.image)
-            insert(call, slot, &wish);
+        struct wish wish = read_wish(body);
+        slot_get_status(slot, &s);
+        problem = wish.image ? redfish_stay_read(call, body, &s, &wish.stay) : redfish_missing(call, "Image");
+        if (problem)
+            redfish_fail(call, 400, problem);
         else
-            redfish_fail(call, 400, missing(call, "Image"));
+            insert(call, slot, &wish);
     }
 }
 
@@ -285,11 +261,11 @@ static void change_nothing(struct redfish_call *call, const struct wish *wish, c
 {
     bool inserted = s->state == SLOT_READY, is_protected = !inserted || !s->writable;
     if (wish->inserted == 1 && !inserted)
-        redfish_fail(call, 400, missing(call, "Image"));
+        redfish_fail(call, 400, redfish_missing(call, "Image"));
     else if (wish->write_protected >= 0 && wish->write_protected != is_protected)
-        redfish_fail(call, 400, conflict(call, "WriteProtected", "", "Image"));
+        redfish_fail(call, 400, redfish_conflict(call, "WriteProtected", "", "Image"));
     else if (wish->user || wish->password || wish->method || wish->protocol)
-        redfish_fail(call, 400, missing(call, "Image"));
+        redfish_fail(call, 400, redfish_missing(call, "Image"));
     else
         reply_done(call);
 }
@@ -306,8 +282,9 @@ static const struct redfish_property media_properties[] = {
     {"ImageName", REDFISH_READ_ONLY},
     {"ConnectedVia", REDFISH_READ_ONLY},
     {"MediaTypes", REDFISH_READ_ONLY},
-    {"EjectPolicy", REDFISH_READ_ONLY},
-    {"EjectTimeout", REDFISH_READ_ONLY},
+    {"EjectPolicy", REDFISH_TEXT_OR_NULL},
+    {"EjectTimeout", REDFISH_TEXT_OR_NULL},
+    {"Certificates", REDFISH_READ_ONLY},
     {"Status", REDFISH_READ_ONLY},
     {"Actions", REDFISH_READ_ONLY},
     {"Oem", REDFISH_READ_ONLY},
@@ -316,6 +293,23 @@ static const struct redfish_property media_properties[] = {
     {"Description", REDFISH_READ_ONLY},
     {NULL, REDFISH_IGNORED},
 };
+
+static bool says_stay(const json_t *body)
+{
+    return json_object_get(body, "EjectPolicy") || json_object_get(body, "EjectTimeout");
+}
+
+/* What is wrong with it as a whole; NULL: nothing. */
+static json_t *patch_problem(const struct redfish_call *call, const json_t *body, const struct slot_status *s,
+                             struct wish *wish)
+{
+    bool emptied = json_object_get(body, "Image") && !wish->image;
+    if ((wish->image && wish->inserted == 0) || (emptied && wish->inserted == 1))
+        return redfish_conflict(call, "Inserted", "", "Image");
+    json_t *problem = redfish_stay_read(call, body, s, &wish->stay);
+    bool stays = s->state != SLOT_EMPTY && !wish->image && !emptied && wish->inserted != 0;
+    return problem || !stays || !says_stay(body) ? problem : redfish_stay_problem(call, s, &wish->stay);
+}
 
 void redfish_media_patch(struct redfish_call *call, json_t *body)
 {
@@ -328,14 +322,16 @@ void redfish_media_patch(struct redfish_call *call, json_t *body)
     if (!redfish_check(call, body, media_properties))
         return;
     struct wish wish = read_wish(body);
-    bool emptied = json_object_get(body, "Image") && !wish.image;
     slot_get_status(slot, &s);
-    if ((wish.image && wish.inserted == 0) || (emptied && wish.inserted == 1)) {
-        redfish_fail(call, 400, conflict(call, "Inserted", "", "Image"));
+    json_t *problem = patch_problem(call, body, &s, &wish);
+    if (problem) {
+        redfish_fail(call, 400, problem);
     } else if (set_verify(call, &wish, &s)) {
+        if (says_stay(body) && !wish.image) /* else it is of that medium only, as with the action */
+            redfish_stay_set(call, slot, &s, &wish.stay);
         if (wish.image)
             insert(call, slot, &wish);
-        else if (emptied || wish.inserted == 0)
+        else if (json_object_get(body, "Image") || wish.inserted == 0)
             eject(call, slot);
         else
             change_nothing(call, &wish, &s);

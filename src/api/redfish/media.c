@@ -14,6 +14,11 @@ static void slot_id(unsigned index, char id[16])
     snprintf(id, 16, SLOT_PREFIX "%u", index);
 }
 
+void redfish_media_path(unsigned index, char path[REDFISH_PATH_MAX])
+{
+    snprintf(path, REDFISH_PATH_MAX, REDFISH_MEDIA "/" SLOT_PREFIX "%u", index);
+}
+
 struct slot *redfish_media_slot(const struct redfish_call *call)
 {
     char id[16];
@@ -38,11 +43,8 @@ json_t *redfish_media_list(struct redfish_call *call)
 
 bool redfish_media_verify(const struct redfish_call *call, const struct slot_status *status)
 {
-    const struct redfish *redfish = call->web->redfish;
-    for (unsigned i = 0; i < redfish->count && status->state == SLOT_EMPTY; i++)
-        if (strcmp(redfish->settings[i].slot, status->name) == 0)
-            return redfish->settings[i].verify;
-    return status->verify;
+    int verify = redfish_setting(call->web, status->name)->verify;
+    return status->state == SLOT_EMPTY && verify >= 0 ? verify : status->verify;
 }
 
 bool redfish_media_allows_http(const struct redfish_call *call, const char *slot)
@@ -77,6 +79,13 @@ static json_t *text_or_null(const char *text)
     return *text ? api_text(text) : json_null();
 }
 
+/* webui-vue tells by OEM what came over a WebSocket. */
+static json_t *protocol(const struct slot_status *s)
+{
+    bool url = s->via == SLOT_VIA_URL && *s->url;
+    return url || s->via == SLOT_VIA_BROWSER ? json_string(protocol_of(s->url)) : json_null();
+}
+
 static void add_image(const struct redfish_call *call, json_t *media, const struct slot_status *s)
 {
     bool inserted = s->state == SLOT_READY, url = s->via == SLOT_VIA_URL && *s->url;
@@ -90,26 +99,32 @@ static void add_image(const struct redfish_call *call, json_t *media, const stru
     json_object_set_new(media, "UserName", url ? text_or_null(s->user) : json_null());
     json_object_set_new(media, "Password", json_null());
     json_object_set_new(media, "TransferMethod", url ? json_string("Stream") : json_null());
-    json_object_set_new(media, "TransferProtocolType", url ? json_string(protocol_of(s->url)) : json_null());
+    json_object_set_new(media, "TransferProtocolType", protocol(s));
     json_object_set_new(media, "VerifyCertificate", json_boolean(redfish_media_verify(call, s)));
-    json_object_set_new(media, "EjectPolicy", json_null());
-    json_object_set_new(media, "EjectTimeout", json_null());
+    redfish_stay_show(call, s, media);
 }
 
-static json_t *status_of(const struct slot_status *s)
+/* The last failure, in words; NULL: there was none. One that lasts is worse than one that is over. */
+static json_t *condition(const struct redfish_call *call, const struct slot_status *s)
 {
-    json_t *status = json_pack("{s:s, s:s}", "State", s->waiting ? "StandbyOffline" : "Enabled", "Health",
-                               *s->error ? "Warning" : "OK");
-    json_t *conditions = json_array();
-    if (*s->error) {
-        json_t *message = redfish_message("MediumFailed", NULL, s->error, NULL);
-        json_array_append_new(conditions,
-                              json_pack("{s:O, s:O, s:O, s:s}", "MessageId", json_object_get(message, "MessageId"),
-                                        "Message", json_object_get(message, "Message"), "MessageArgs",
-                                        json_object_get(message, "MessageArgs"), "Severity", "Warning"));
-        json_decref(message);
-    }
-    json_object_set_new(status, "Conditions", conditions);
+    const char *words = *s->error ? s->error : "it is away";
+    if (!*s->error && !s->failing)
+        return NULL;
+    json_t *condition = redfish_message(s->failing ? "MediaUnreadable" : "MediaFailed", NULL, s->name, words, NULL);
+    json_object_set(condition, "Severity", json_object_get(condition, "MessageSeverity"));
+    json_object_del(condition, "MessageSeverity");
+    json_object_del(condition, "@odata.type");
+    json_object_set_new(condition, "Timestamp", redfish_time(s->error_at));
+    json_object_set_new(condition, "OriginOfCondition", redfish_link(call->path));
+    return condition;
+}
+
+static json_t *status_of(const struct redfish_call *call, const struct slot_status *s)
+{
+    json_t *one = condition(call, s);
+    const char *health = one ? json_string_value(json_object_get(one, "Severity")) : "OK";
+    json_t *status = json_pack("{s:s, s:s}", "State", s->waiting ? "StandbyOffline" : "Enabled", "Health", health);
+    json_object_set_new(status, "Conditions", one ? json_pack("[o]", one) : json_array());
     return status;
 }
 
@@ -130,6 +145,7 @@ static json_t *actions(const struct redfish_call *call, const struct slot_status
     json_t *insert = action(call, "InsertMedia");
     json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocols(call, s));
     json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
+    json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
     return json_pack("{s:o, s:o}", "#VirtualMedia.InsertMedia", insert, "#VirtualMedia.EjectMedia",
                      action(call, "EjectMedia"));
 }
@@ -148,9 +164,11 @@ json_t *redfish_media(struct redfish_call *call)
 {
     struct slot *slot = redfish_media_slot(call);
     struct slot_status s;
+    char certificates[REDFISH_PATH_MAX];
     if (!slot)
         return NULL;
     slot_get_status(slot, &s);
+    snprintf(certificates, sizeof certificates, REDFISH_MEDIA "/%s/Certificates", call->id);
     json_t *media = redfish_resource(TYPE_VIRTUAL_MEDIA, call->path, call->id, s.name);
     json_object_set_new(media, "Description",
                         json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
@@ -158,7 +176,8 @@ json_t *redfish_media(struct redfish_call *call)
     add_image(call, media, &s);
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocols(call, &s));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
-    json_object_set_new(media, "Status", status_of(&s));
+    json_object_set_new(media, "Certificates", redfish_link(certificates));
+    json_object_set_new(media, "Status", status_of(call, &s));
     json_object_set_new(media, "Actions", actions(call, &s));
     json_object_set_new(media, "Oem", oem(call, &s));
     return media;

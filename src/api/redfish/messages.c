@@ -1,4 +1,5 @@
-/* Redfish messages, of DMTF's registry Base and of our own. See api/redfish/internal.h. */
+/* Redfish messages, of DMTF's registries Base and ResourceEvent and of our own, which registries.c
+ * publishes from the same table. See api/redfish/internal.h. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,17 +10,15 @@
 #include "api/redfish/internal.h"
 #include "base/text.h"
 
-#define BASE          "Base.1.18."
-#define OWN           "NbdProxy.1.0."
-#define ARGUMENTS_MAX 3
-#define MESSAGE_MAX   2048
-#define RESUBMIT      "Correct the request body and send the request again."
+/* A registry, and when a message of it is used, which DMTF's say by themselves. */
+#define BASE             "Base.1.18.", NULL
+#define RESOURCE         "ResourceEvent.1.3.", NULL
+#define OWN(description) REDFISH_OWN_MESSAGES, description
+#define ARGUMENTS_MAX    3
+#define MESSAGE_MAX      2048
+#define RESUBMIT         "Correct the request body and send the request again."
 
-static const struct entry {
-    const char *registry, *key, *severity;
-    const char *text; /* %1 to %3: the arguments */
-    const char *resolution;
-} entries[] = {
+static const struct redfish_entry entries[] = {
     {BASE, "ActionParameterMissing", "Critical",
      "The action %1 requires the parameter %2 to be present in the request body.",
      "Send the request again with the parameter."},
@@ -45,6 +44,12 @@ static const struct entry {
      "Delete resources that are no longer needed."},
     {BASE, "EmptyJSON", "Warning",
      "The request body submitted contained an empty JSON object and the service is unable to process it.", RESUBMIT},
+    {BASE, "EventBufferExceeded", "Warning", "Undelivered events may have been lost due to exceeding the event buffer.",
+     "Read the resources again."},
+    {BASE, "EventSubscriptionLimitExceeded", "Critical",
+     "The event subscription failed due to the number of simultaneous subscriptions exceeding the limit of the "
+     "implementation.",
+     "End other streams of events first."},
     {BASE, "HeaderInvalid", "Critical", "Header '%1' is invalid.", "Send the request again with a valid header."},
     {BASE, "InsufficientPrivilege", "Critical",
      "There are insufficient privileges for the account or credentials associated with the current session to perform "
@@ -64,6 +69,8 @@ static const struct entry {
      "Log in, or send a password with the request."},
     {BASE, "OperationNotAllowed", "Critical", "The HTTP method is not allowed on this resource.",
      "Use one of the methods that the field Allow names."},
+    {BASE, "PayloadTooLarge", "Critical", "The supplied payload exceeds the maximum size supported by the service.",
+     "Send less."},
     {BASE, "PreconditionFailed", "Critical",
      "The ETag supplied did not match the ETag required to change this resource.", "Read the resource again."},
     {BASE, "PropertyMissing", "Warning", "The property %1 is a required property and must be included in the request.",
@@ -114,31 +121,62 @@ static const struct entry {
      "implementation.",
      "End other sessions first."},
 
-    {OWN, "ImageAccessDenied", "Warning", "The image's server does not let us read it: %1.",
+    {RESOURCE, "ResourceChanged", "OK", "One or more resource properties have changed.", "None."},
+
+    {OWN("A certificate that was sent is none, or not one that can be kept."), "CertificateNotUsable", "Warning",
+     "The certificate can't be used: %1.", "Send one certificate in PEM, without its key."},
+    {OWN("The HTTP server refused a request before the service saw it."), "HttpRefused", "Critical",
+     "The request was refused: %1.", "Send a request that is right by RFC 9112, and not too long."},
+    {OWN("The server of the image refuses these credentials, or asks for some."), "ImageAccessDenied", "Warning",
+     "The image's server does not let us read it: %1.",
      "Check UserName and Password, and the permissions on the image's server."},
-    {OWN, "ImageHasCredentials", "Warning", "The image's URL carries a user or a password.",
-     "Give them as UserName and Password."},
-    {OWN, "ImageIsLocal", "Warning", "Files of the BMC can't be inserted from here.",
+    {OWN("Credentials in a URL would be shown and logged."), "ImageHasCredentials", "Warning",
+     "The image's URL carries a user or a password.", "Give them as UserName and Password."},
+    {OWN("The image is a file of the manager, and none may be inserted."), "ImageIsLocal", "Warning",
+     "Files of the BMC can't be inserted from here.",
      "Use an image on a server, or set file-directory in the configuration of nbd-proxy."},
-    {OWN, "ImageNotFound", "Warning", "There is no such image: %1.", "Check the path of the URL."},
-    {OWN, "ImageNotUsable", "Warning", "The image can't be used: %1.",
-     "Check Image and the options that came with it, or use another image."},
-    {OWN, "ImageServerBusy", "Warning", "The image can't be read now: %1.", "Try again later, or use another server."},
-    {OWN, "ImageServerNotTrusted", "Warning", "The certificate of the image's server is not trusted: %1.",
-     "Mend the certificate, set ca-file in the configuration of nbd-proxy, or set VerifyCertificate to false."},
-    {OWN, "ImageServerUnreachable", "Warning", "The image's server can't be reached: %1.",
+    {OWN("The server of the image does not know it."), "ImageNotFound", "Warning", "There is no such image: %1.",
+     "Check the path of the URL."},
+    {OWN("The image, or its server, is not one that can be read as a medium."), "ImageNotUsable", "Warning",
+     "The image can't be used: %1.", "Check Image and the options that came with it, or use another image."},
+    {OWN("The server of the image has a trouble that may pass."), "ImageServerBusy", "Warning",
+     "The image can't be read now: %1.", "Try again later, or use another server."},
+    {OWN("The server of the image has no certificate that can be verified."), "ImageServerNotTrusted", "Warning",
+     "The certificate of the image's server is not trusted: %1.",
+     "Mend the certificate, add it or who signed it to the slot's Certificates, set ca-file in the configuration of "
+     "nbd-proxy, or set VerifyCertificate to false."},
+    {OWN("There is no connection to the server of the image."), "ImageServerUnreachable", "Warning",
+     "The image's server can't be reached: %1.",
      "Check scheme, host and port of the URL, and the network between the BMC and that server."},
-    {OWN, "ImageTooLarge", "Warning", "The image is too large: %1.", "Use another slot, or a smaller image."},
-    {OWN, "InsertFailed", "Critical", "The medium could not be inserted: %1.", "Look into the log of nbd-proxy."},
-    {OWN, "InsertGivenUp", "Warning", "The insert was given up: %1.", "Insert the image again."},
-    {OWN, "MediumFailed", "Warning", "%1.", "Check the image and its server, and insert it again."},
-    {OWN, "PageOfAnotherSite", "Critical", "The request comes from a page of another site.",
+    {OWN("The image is larger than the drive can show."), "ImageTooLarge", "Warning", "The image is too large: %1.",
+     "Use another slot, or a smaller image."},
+    {OWN("An insert failed for a reason on the manager."), "InsertFailed", "Critical",
+     "The medium could not be inserted: %1.", "Look into the log of nbd-proxy."},
+    {OWN("The slot was ejected while the image was opened."), "InsertGivenUp", "Warning",
+     "The insert was given up: %1.", "Insert the image again."},
+    {OWN("A slot is empty again."), "MediaEjected", "OK", "The medium was ejected from %1.", "None."},
+    {OWN("A medium could not be inserted, or was ejected because of a failure."), "MediaFailed", "Warning",
+     "The medium of %1 failed: %2.", "Check the image and its server, and insert it again."},
+    {OWN("The host can read the medium of a slot."), "MediaInserted", "OK", "%1 was inserted into %2.", "None."},
+    {OWN("A medium that could not be read for a while can be."), "MediaReadable", "OK",
+     "The medium in %1 can be read again.", "None."},
+    {OWN("The source of a medium that is in is away."), "MediaUnreadable", "Critical",
+     "The medium in %1 can't be read now: %2.",
+     "Look after the image's server, or the browser that serves it: reads are tried again until then."},
+    {OWN("A web page that does not belong to the service asked for a change."), "PageOfAnotherSite", "Critical",
+     "The request comes from a page of another site.",
      "Use a client that is no web page, or add the page's origin to origins in the configuration of nbd-proxy."},
-    {OWN, "TooManyWrongPasswords", "Critical", "Too many wrong passwords were sent. Retry in %1 seconds.",
-     "Wait for that time, then send the right password."},
+    {OWN("An account or an address is locked for a while."), "TooManyWrongPasswords", "Critical",
+     "Too many wrong passwords were sent. Retry in %1 seconds.", "Wait for that time, then send the right password."},
 };
 
-static const struct entry *find(const char *key)
+const struct redfish_entry *redfish_entries(size_t *count)
+{
+    *count = sizeof entries / sizeof *entries;
+    return entries;
+}
+
+static const struct redfish_entry *find(const char *key)
 {
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
         if (strcmp(entries[i].key, key) == 0)
@@ -165,7 +203,7 @@ static void fill(const char *text, const char *const *arguments, char out[MESSAG
 
 json_t *redfish_message(const char *key, const char *property, ...)
 {
-    const struct entry *entry = find(key);
+    const struct redfish_entry *entry = find(key);
     const char *arguments[ARGUMENTS_MAX] = {"", "", ""}, *argument;
     char id[80], text[MESSAGE_MAX], pointer[128];
     json_t *list = json_array();

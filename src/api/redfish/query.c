@@ -49,6 +49,16 @@ static bool is_select(const char *text)
     return *text && strlen(text) < REDFISH_SELECT_MAX && strspn(text, " ,") != strlen(text);
 }
 
+/* "." is what is not in Links, "~" what is, "*" both. */
+static bool parse_expand(const char *text, unsigned *expand)
+{
+    *expand = *text == '.'   ? REDFISH_EXPAND_SUBORDINATES
+              : *text == '~' ? REDFISH_EXPAND_LINKS
+              : *text == '*' ? REDFISH_EXPAND_SUBORDINATES | REDFISH_EXPAND_LINKS
+                             : 0;
+    return *expand && (!text[1] || strcmp(text + 1, "($levels=1)") == 0);
+}
+
 static enum redfish_query_verdict take(const char *name, const char *value, struct redfish_query *query)
 {
     bool good = false;
@@ -58,6 +68,8 @@ static enum redfish_query_verdict take(const char *name, const char *value, stru
         good = is_select(value);
         if (good)
             snprintf(query->select, sizeof query->select, "%s", value);
+    } else if (strcmp(name, "$expand") == 0) {
+        good = parse_expand(value, &query->expand);
     } else if (strcmp(name, "$top") == 0) {
         good = parse_count(value, &query->top);
     } else if (strcmp(name, "$skip") == 0) {

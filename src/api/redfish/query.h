@@ -1,6 +1,6 @@
 /*
- * Query options of a Redfish GET (DSP0266, "Query parameters"): $select, and $top and
- * $skip of a collection. Every other one that begins with '$' is refused; what does not
+ * Query options of a Redfish GET (DSP0266, "Query parameters"): $select, $expand of one
+ * level, and $top and $skip of a collection. Every other one that begins with '$' is refused; what does not
  * is ignored, "only" and "excerpt" among it, since the service does not claim them. Pure.
  */
 #ifndef API_REDFISH_QUERY_H
@@ -12,9 +12,12 @@
 #define REDFISH_SELECT_MAX 1024
 #define REDFISH_OPTION_MAX 64 /* of a name, for messages */
 
+enum redfish_expand { REDFISH_EXPAND_SUBORDINATES = 1 << 0, REDFISH_EXPAND_LINKS = 1 << 1 };
+
 struct redfish_query {
     char select[REDFISH_SELECT_MAX]; /* "": all */
     long top, skip;                  /* -1: not given */
+    unsigned expand;                 /* enum redfish_expand */
 };
 
 enum redfish_query_verdict { REDFISH_QUERY_OK, REDFISH_QUERY_UNSUPPORTED, REDFISH_QUERY_WRONG };

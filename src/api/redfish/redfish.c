@@ -9,7 +9,8 @@
 
 /* --- the routes, each with what it takes to read and to change --- */
 
-#define ACTION(name) REDFISH_MEDIA "/*/Actions/VirtualMedia." name
+#define ACTION(name)         REDFISH_MEDIA "/*/Actions/VirtualMedia." name
+#define REDFISH_CERTIFICATES REDFISH_MEDIA "/*/Certificates"
 
 static const struct redfish_route routes[] = {
     {.path = "/redfish", .reading = REDFISH_PUBLIC, .document = redfish_versions},
@@ -18,6 +19,19 @@ static const struct redfish_route routes[] = {
     {.path = REDFISH_ROOT "/$metadata", .reading = REDFISH_PUBLIC, .document = redfish_metadata},
     {.path = REDFISH_SCHEMAS, .type = TYPE_JSON_SCHEMA_FILES, .reading = AUTH_LOGIN, .get = redfish_schemas},
     {.path = REDFISH_SCHEMAS "/*", .type = TYPE_JSON_SCHEMA_FILE, .reading = AUTH_LOGIN, .get = redfish_schema},
+
+    {.path = REDFISH_EVENTS, .type = TYPE_EVENT_SERVICE, .reading = AUTH_LOGIN, .get = redfish_event_service},
+    {.path = REDFISH_EVENTS "/SSE", .reading = AUTH_LOGIN, .document = redfish_event_stream_open},
+    {.path = REDFISH_STREAMS, .type = TYPE_EVENT_DESTINATIONS, .reading = AUTH_LOGIN, .get = redfish_event_streams},
+    {.path = REDFISH_STREAMS "/*", /* the handlers tell one's own from others' */
+     .type = TYPE_EVENT_DESTINATION,
+     .reading = AUTH_LOGIN,
+     .get = redfish_event_stream,
+     .changing = AUTH_CONFIGURE_SELF,
+     .remove = redfish_event_stream_delete},
+    {.path = REDFISH_REGISTRY, .type = TYPE_REGISTRY_FILES, .reading = AUTH_LOGIN, .get = redfish_registries},
+    {.path = REDFISH_REGISTRY "/*", .type = TYPE_REGISTRY_FILE, .reading = AUTH_LOGIN, .get = redfish_registry_file},
+    {.path = REDFISH_OWN_REGISTRY, .reading = AUTH_LOGIN, .document = redfish_own_registry},
 
     {.path = REDFISH_ROOT "/SessionService",
      .type = TYPE_SESSION_SERVICE,
@@ -71,6 +85,19 @@ static const struct redfish_route routes[] = {
      .volatiles = redfish_media_volatiles,
      .changing = AUTH_CONFIGURE_COMPONENTS,
      .patch = redfish_media_patch},
+    {.path = REDFISH_CERTIFICATES, /* trust is the daemon's own matter: not of who may only insert */
+     .type = TYPE_CERTIFICATES,
+     .reading = AUTH_LOGIN,
+     .get = redfish_certificates,
+     .changing = AUTH_CONFIGURE_MANAGER,
+     .post = redfish_certificates_post},
+    {.path = REDFISH_CERTIFICATES "/Members", .changing = AUTH_CONFIGURE_MANAGER, .post = redfish_certificates_post},
+    {.path = REDFISH_CERTIFICATES "/*",
+     .type = TYPE_CERTIFICATE,
+     .reading = AUTH_LOGIN,
+     .get = redfish_certificate,
+     .changing = AUTH_CONFIGURE_MANAGER,
+     .remove = redfish_certificate_delete},
     {.path = ACTION("InsertMedia"),
      .changing = AUTH_CONFIGURE_COMPONENTS,
      .post = redfish_media_insert,
@@ -82,35 +109,39 @@ static const struct redfish_route routes[] = {
 };
 #define ROUTES (sizeof routes / sizeof *routes)
 
-/* `id` gets what is in the place of "*". */
-static bool path_matches(const char *pattern, const char *path, char id[REDFISH_ID_MAX])
+/* What is in the place of each "*" is cut out. */
+static bool path_matches(const char *pattern, const char *path, char *parts[2])
 {
-    const char *star = strchr(pattern, '*');
-    size_t before = star ? (size_t)(star - pattern) : strlen(pattern);
-    if (!star)
-        return strcmp(pattern, path) == 0;
-    if (strncmp(pattern, path, before) != 0)
-        return false;
-    size_t length = strcspn(path + before, "/");
-    if (length == 0 || length >= REDFISH_ID_MAX || strcmp(star + 1, path + before + length) != 0)
-        return false;
-    snprintf(id, REDFISH_ID_MAX, "%.*s", (int)length, path + before);
-    return true;
+    for (unsigned n = 0; *pattern; pattern++) {
+        if (*pattern != '*') {
+            if (*path++ != *pattern)
+                return false;
+            continue;
+        }
+        size_t length = strcspn(path, "/");
+        if (length == 0 || length >= REDFISH_ID_MAX)
+            return false;
+        snprintf(parts[n++], REDFISH_ID_MAX, "%.*s", (int)length, path);
+        path += length;
+    }
+    return *path == '\0';
 }
 
-/* `path` gets the request's without a slash at its end, which changes nothing. */
-static const struct redfish_route *find_route(const struct http_request *request, char path[REDFISH_PATH_MAX],
-                                              char id[REDFISH_ID_MAX])
+/* The call gets its path, without a slash at its end, which changes nothing, and its parts. */
+static const struct redfish_route *find_route(const char *sent, struct redfish_call *call)
 {
-    size_t length = strlen(request->path);
-    *path = *id = '\0';
-    length -= request->path[length - 1] == '/';
+    char *parts[] = {call->id, call->part};
+    size_t length = strlen(sent);
+    *call->path = '\0';
+    length -= sent[length - 1] == '/';
     if (length >= REDFISH_PATH_MAX)
         return NULL;
-    snprintf(path, REDFISH_PATH_MAX, "%.*s", (int)length, request->path);
-    for (size_t i = 0; i < ROUTES; i++)
-        if (path_matches(routes[i].path, path, id))
+    snprintf(call->path, REDFISH_PATH_MAX, "%.*s", (int)length, sent);
+    for (size_t i = 0; i < ROUTES; i++) {
+        *call->id = *call->part = '\0';
+        if (path_matches(routes[i].path, call->path, parts))
             return &routes[i];
+    }
     return NULL;
 }
 
@@ -167,7 +198,7 @@ static struct redfish_call *call_new(struct web *web, struct http_request *reque
     call->web = web;
     call->request = request;
     call->query = (struct redfish_query){.top = -1, .skip = -1};
-    call->route = find_route(request, call->path, call->id);
+    call->route = find_route(request->path, call);
     access_peer(request, call->peer);
     request->owner = call;
     request->on_gone = on_gone;
@@ -262,6 +293,19 @@ static void read_resource(struct redfish_call *call)
         redfish_not_found(call);
 }
 
+json_t *redfish_lookup(const struct redfish_call *call, const char *path)
+{
+    struct redfish_call other = *call;
+    other.route = find_route(path, &other);
+    if (!other.route || !other.route->get || !*call->user || !auth_allows(call->role, other.route->reading))
+        return NULL;
+    json_t *resource = other.route->get(&other);
+    char etag[REDFISH_ETAG_SIZE];
+    if (resource)
+        redfish_tag(&other, resource, etag);
+    return resource;
+}
+
 /* Answered when false. */
 static bool read_query(struct redfish_call *call)
 {
@@ -274,7 +318,7 @@ static bool read_query(struct redfish_call *call)
         message = redfish_message("QueryParameterUnsupported", NULL, option, NULL);
     else if (verdict == REDFISH_QUERY_WRONG)
         message = redfish_message("QueryParameterValueError", NULL, option, NULL);
-    else if (!read && (paged || *call->query.select))
+    else if (!read && (paged || *call->query.select || call->query.expand))
         message = redfish_message("QueryNotSupportedOnOperation", NULL, NULL);
     else if (paged && !strstr(redfish_type_name(call->route->type), "Collection"))
         message = redfish_message("QueryNotSupportedOnResource", NULL, NULL);
@@ -336,8 +380,10 @@ static bool is_public(const struct redfish_route *route, const struct http_reque
 
 void redfish_handle(struct web *web, struct http_request *request)
 {
-    char path[REDFISH_PATH_MAX], id[REDFISH_ID_MAX];
-    if (is_public(find_route(request, path, id), request))
+    struct redfish_call place;
+    if (web->closing)
+        redfish_login_failed(call_new(web, request), -EBUSY, 0, NULL);
+    else if (is_public(find_route(request->path, &place), request))
         proceed(call_new(web, request));
     else
         access_check(web, request, &door);

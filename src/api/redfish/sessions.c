@@ -3,7 +3,6 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/redfish/internal.h"
 
@@ -26,10 +25,8 @@ static bool may_see(const struct redfish_call *call, const struct session *sessi
 
 static json_t *show(const struct session *session)
 {
-    char path[REDFISH_PATH_MAX], created[32];
-    struct tm tm;
+    char path[REDFISH_PATH_MAX];
     snprintf(path, sizeof path, REDFISH_SESSIONS "/%s", session->id);
-    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&session->created, &tm));
     json_t *json = redfish_resource(TYPE_SESSION, path, session->id, "User Session");
     json_object_set_new(json, "UserName", json_string(session->user));
     json_object_set_new(json, "Password", json_null());
@@ -37,7 +34,7 @@ static json_t *show(const struct session *session)
     json_object_set_new(json, "SessionType", json_string(session->kind == SESSION_REDFISH ? "Redfish" : "WebUI"));
     json_object_set_new(json, "Roles", json_pack("[s]", auth_role_name(session->role)));
     json_object_set_new(json, "ClientOriginIPAddress", api_text(session->peer));
-    json_object_set_new(json, "CreatedTime", json_string(created));
+    json_object_set_new(json, "CreatedTime", redfish_time(session->created));
     return json;
 }
 

@@ -1,7 +1,8 @@
-/* The pure parts of the Redfish service: entity tags and query options. */
+/* The pure parts of the Redfish service: entity tags, query options, durations. */
 #include <string.h>
 
 #include "../cmocka_all.h"
+#include "api/redfish/duration.h"
 #include "api/redfish/etag.h"
 #include "api/redfish/query.h"
 
@@ -58,7 +59,11 @@ static void unknown_options_are_refused_only_with_a_dollar(void **state)
     check_query("only", REDFISH_QUERY_OK, NULL);
     check_query("excerpt&a=b&&=&x", REDFISH_QUERY_OK, NULL);
     check_query("a=%24expand", REDFISH_QUERY_OK, NULL);
-    check_query("$expand=.", REDFISH_QUERY_UNSUPPORTED, "$expand");
+    check_query("$expand=", REDFISH_QUERY_WRONG, "$expand");
+    check_query("$expand=..", REDFISH_QUERY_WRONG, "$expand");
+    check_query("$expand=.($levels=2)", REDFISH_QUERY_WRONG, "$expand");
+    check_query("$expand=.($levels=1)x", REDFISH_QUERY_WRONG, "$expand");
+    check_query("$expandx=.", REDFISH_QUERY_UNSUPPORTED, "$expandx");
     check_query("a=1&%24filter=x", REDFISH_QUERY_UNSUPPORTED, "$filter");
     check_query("$selectx=A", REDFISH_QUERY_UNSUPPORTED, "$selectx");
     check_query("$select", REDFISH_QUERY_WRONG, "$select");
@@ -92,6 +97,62 @@ static void options_are_read(void **state)
     longer[8 + REDFISH_SELECT_MAX - 1] = '\0';
     assert_int_equal(redfish_query_parse(longer, &query, option), REDFISH_QUERY_OK);
     free(longer);
+}
+
+static void what_is_expanded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        unsigned expand;
+    } good[] = {
+        {"$expand=.", REDFISH_EXPAND_SUBORDINATES},
+        {"$expand=~", REDFISH_EXPAND_LINKS},
+        {"$expand=*($levels=1)", REDFISH_EXPAND_SUBORDINATES | REDFISH_EXPAND_LINKS},
+        {"$expand=%7e(%24levels=1)", REDFISH_EXPAND_LINKS},
+        {"", 0},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct redfish_query query;
+        char option[REDFISH_OPTION_MAX];
+        assert_int_equal(redfish_query_parse(good[i].text, &query, option), REDFISH_QUERY_OK);
+        assert_int_equal(query.expand, good[i].expand);
+    }
+}
+
+static void durations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t ms;
+        const char *shown; /* NULL: as it is */
+    } good[] = {
+        {"PT1S", 1000, NULL},
+        {"PT0.5S", 500, "PT0.500S"},
+        {"PT1.2345S", 1234, "PT1.234S"},
+        {"P1D", 86400000, NULL},
+        {"P1DT2H3M4S", 93784000, NULL},
+        {"PT90M", 5400000, "PT1H30M"},
+        {"PT0S", 0, NULL},
+        {"P0DT0H", 0, "PT0S"},
+        {"P366D", REDFISH_DURATION_MAX, NULL},
+    };
+    static const char *const bad[] = {"",      "P",      "PT",     "P1DT",  "1S",    "PT1",    "P1S",   "PT1D",
+                                      "P1H",   "PT1S1M", "PT1S1S", "PT1.S", "PT.5S", "PT1.5M", "P-1D",  "PT+1S",
+                                      "PT 1S", "PT1S ",  "pt1s",   "P1W",   "P1Y",   "PTT1S",  "PT1ST", "P367D",
+                                      "PT99999999999999999999S", "P366DT1S"};
+    char text[REDFISH_DURATION_SIZE];
+    uint64_t ms;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(redfish_duration_parse(good[i].text, &ms));
+        assert_int_equal(ms, good[i].ms);
+        redfish_duration_show(ms, text);
+        assert_string_equal(text, good[i].shown ? good[i].shown : good[i].text);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (redfish_duration_parse(bad[i], &ms))
+            fail_msg("\"%s\" was taken", bad[i]);
 }
 
 static void check_page(long top, long skip, const char *wanted)
@@ -148,6 +209,8 @@ int main(void)
         cmocka_unit_test(tags_match_in_every_form_that_clients_send),
         cmocka_unit_test(unknown_options_are_refused_only_with_a_dollar),
         cmocka_unit_test(options_are_read),
+        cmocka_unit_test(what_is_expanded),
+        cmocka_unit_test(durations),
         cmocka_unit_test(pages_of_a_collection),
         cmocka_unit_test(selected_properties_and_who_it_is),
     };

@@ -1,0 +1,254 @@
+#include "api/redfish/certificate_store.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/save.h"
+#include "base/text.h"
+
+#define WHO     "redfish"
+#define VERSION 1
+
+struct certificate_store {
+    struct save save;
+    struct certificate all[CERTIFICATES_MAX];
+    unsigned count;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* --- one --- */
+
+static void *fail(char error[CERTIFICATE_ERROR], const char *words)
+{
+    snprintf(error, CERTIFICATE_ERROR, "%s", words);
+    ERR_clear_error();
+    return NULL;
+}
+
+/* The content of the text's only block in PEM, for OPENSSL_free(). */
+static unsigned char *only_block(BIO *bio, long *length, char error[CERTIFICATE_ERROR])
+{
+    char *name = NULL, *header = NULL, *other_name = NULL, *other_header = NULL;
+    unsigned char *data = NULL, *other = NULL;
+    long other_length;
+    const char *problem = NULL;
+    if (!PEM_read_bio(bio, &name, &header, &data, length))
+        problem = "it is not in PEM";
+    else if (strcmp(name, PEM_STRING_X509) != 0)
+        problem = "its PEM is not of a certificate";
+    else if (PEM_read_bio(bio, &other_name, &other_header, &other, &other_length))
+        problem = "there is more than one certificate";
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_free(other_name);
+    OPENSSL_free(other_header);
+    OPENSSL_free(other);
+    ERR_clear_error();
+    if (!problem)
+        return data;
+    OPENSSL_free(data);
+    return fail(error, problem);
+}
+
+X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
+{
+    size_t size = strlen(pem);
+    long length = 0;
+    if (size > CERTIFICATE_MAX)
+        return fail(error, "it is longer than 16 KiB");
+    BIO *bio = BIO_new_mem_buf(pem, (int)size);
+    if (!bio)
+        mem_exhausted();
+    unsigned char *data = only_block(bio, &length, error);
+    const unsigned char *at = data;
+    X509 *x509 = data ? d2i_X509(NULL, &at, length) : NULL;
+    if (data && x509 && at != data + length) {
+        X509_free(x509);
+        x509 = NULL;
+    }
+    if (data && !x509)
+        fail(error, "it is damaged");
+    OPENSSL_free(data);
+    BIO_free(bio);
+    return x509;
+}
+
+/* As OpenSSL writes it, for mem_free(): nothing else that a client sent gets into a file. */
+static char *write_pem(X509 *x509)
+{
+    char *text;
+    BIO *bio = BIO_new(BIO_s_mem());
+    if (!bio || PEM_write_bio_X509(bio, x509) != 1)
+        mem_exhausted();
+    size_t length = (size_t)BIO_get_mem_data(bio, &text);
+    char *pem = mem_alloc(length + 1);
+    memcpy(pem, text, length);
+    BIO_free(bio);
+    return pem;
+}
+
+/* --- the file --- */
+
+static void load_entry(struct certificate_store *store, const json_t *entry)
+{
+    const char *slot = json_string_value(json_object_get(entry, "slot"));
+    const char *pem = json_string_value(json_object_get(entry, "certificate"));
+    json_int_t id = json_integer_value(json_object_get(entry, "id"));
+    char error[CERTIFICATE_ERROR] = "it is incomplete";
+    bool complete = slot && pem && id > 0 && id <= INT32_MAX && strlen(slot) < CONFIG_SLOT_NAME_MAX;
+    X509 *x509 = complete && store->count < CERTIFICATES_MAX ? certificate_parse(pem, error) : NULL;
+    if (!x509) {
+        log_warning(WHO, "%s: a certificate is left out: %s", store->save.path, error);
+        return;
+    }
+    struct certificate *new = &store->all[store->count++];
+    *new = (struct certificate){.id = (unsigned)id, .pem = write_pem(x509)};
+    snprintf(new->slot, sizeof new->slot, "%s", slot);
+    X509_free(x509);
+}
+
+static void load(struct certificate_store *store)
+{
+    json_error_t problem;
+    json_t *entry;
+    size_t i;
+    if (access(store->save.path, F_OK) != 0)
+        return;
+    json_t *root = json_load_file(store->save.path, JSON_REJECT_DUPLICATES, &problem);
+    if (!root)
+        log_error(WHO, "%s: %s: the slots' certificates are not known", store->save.path, problem.text);
+    json_array_foreach(json_object_get(root, "certificates"), i, entry) load_entry(store, entry);
+    json_decref(root);
+}
+
+static void save(struct certificate_store *store)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < store->count; i++)
+        json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "slot", store->all[i].slot, "id",
+                                              (int)store->all[i].id, "certificate", store->all[i].pem));
+    json_t *root = json_pack("{s:i, s:o}", "version", VERSION, "certificates", list);
+    char *text = json_dumps(root, JSON_INDENT(2));
+    json_decref(root);
+    if (!text)
+        mem_exhausted();
+    save_text(&store->save, mem_strdup(text));
+    free(text);
+}
+
+/* --- looking --- */
+
+const struct certificate *certificate_store_next(const struct certificate_store *store, const char *slot,
+                                                 const struct certificate *after)
+{
+    const struct certificate *c = after ? after + 1 : store->all;
+    while (c < store->all + store->count && strcmp(c->slot, slot) != 0)
+        c++;
+    return c < store->all + store->count ? c : NULL;
+}
+
+const struct certificate *certificate_store_find(const struct certificate_store *store, const char *slot,
+                                                 const char *id)
+{
+    const struct certificate *c = NULL;
+    char text[16];
+    while ((c = certificate_store_next(store, slot, c)) != NULL) {
+        snprintf(text, sizeof text, "%u", c->id);
+        if (strcmp(text, id) == 0)
+            break;
+    }
+    return c;
+}
+
+char *certificate_store_text(const struct certificate_store *store, const char *slot)
+{
+    char *text = NULL;
+    size_t used = 0;
+    for (const struct certificate *c = NULL; (c = certificate_store_next(store, slot, c)) != NULL;) {
+        size_t length = strlen(c->pem);
+        text = mem_realloc(text, used + length + 1);
+        memcpy(text + used, c->pem, length + 1);
+        used += length;
+    }
+    return text;
+}
+
+/* --- changes --- */
+
+/* 0, and an id that none of the slot's has. */
+static int check_room(const struct certificate_store *store, const char *slot, const char *pem, unsigned *id)
+{
+    unsigned count = 0;
+    *id = 1;
+    for (const struct certificate *c = NULL; (c = certificate_store_next(store, slot, c)) != NULL; count++) {
+        if (strcmp(c->pem, pem) == 0)
+            return -EEXIST;
+        *id = c->id >= *id ? c->id + 1 : *id;
+    }
+    return count >= CERTIFICATES_EACH || store->count >= CERTIFICATES_MAX ? -ENOSPC : 0;
+}
+
+int certificate_store_add(struct certificate_store *store, const char *slot, const char *pem, unsigned *id,
+                          char error[CERTIFICATE_ERROR])
+{
+    X509 *x509 = certificate_parse(pem, error);
+    if (!x509)
+        return -EINVAL;
+    char *own = write_pem(x509);
+    X509_free(x509);
+    int status = check_room(store, slot, own, id);
+    if (status != 0) {
+        mem_free(own);
+        return status;
+    }
+    struct certificate *new = &store->all[store->count++];
+    *new = (struct certificate){.id = *id, .pem = own};
+    snprintf(new->slot, sizeof new->slot, "%s", slot);
+    save(store);
+    return 0;
+}
+
+void certificate_store_remove(struct certificate_store *store, const struct certificate *certificate)
+{
+    size_t at = (size_t)(certificate - store->all);
+    mem_free(store->all[at].pem);
+    memmove(&store->all[at], &store->all[at + 1], (--store->count - at) * sizeof *store->all);
+    save(store);
+}
+
+/* --- life --- */
+
+struct certificate_store *certificate_store_new(uv_loop_t *loop, char *path)
+{
+    struct certificate_store *store = mem_alloc(sizeof *store);
+    save_init(&store->save, loop, path, "the slots' certificates would be lost at a restart");
+    load(store);
+    return store;
+}
+
+static void on_saved(void *arg)
+{
+    struct certificate_store *store = arg;
+    void (*closed)(void *arg) = store->closed;
+    void *closed_arg = store->closed_arg;
+    for (unsigned i = 0; i < store->count; i++)
+        mem_free(store->all[i].pem);
+    save_free(&store->save);
+    mem_free(store);
+    closed(closed_arg);
+}
+
+void certificate_store_close(struct certificate_store *store, void (*closed)(void *arg), void *arg)
+{
+    store->closed = closed;
+    store->closed_arg = arg;
+    save_flush(&store->save, on_saved, store);
+}

@@ -1,0 +1,227 @@
+/*
+ * VirtualMedia: EjectPolicy and EjectTimeout. Timed is the slot's own work
+ * (slot_insert_options.stay_ms); a medium of a Session is bound to it here. OnPowerOff and AfterUse
+ * are not offered: the daemon does not hear when the host has done with a medium.
+ * See api/redfish/internal.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/redfish/duration.h"
+#include "api/redfish/internal.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#define TIMEOUT_MIN 1000ull
+#define TIMEOUT_MAX (30 * 86400000ull)
+
+static const char *const names[] = {
+    [REDFISH_PERSISTENT] = "Persistent", [REDFISH_SESSION] = "Session", [REDFISH_TIMED] = "Timed"};
+#define NAMES (sizeof names / sizeof *names)
+
+static const char ends_with_session[] = "it ends with the session that inserted it";
+
+json_t *redfish_eject_policies(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < NAMES; i++)
+        json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
+/* --- what holds --- */
+
+static struct redfish_stay configured(const struct redfish_call *call, const char *slot)
+{
+    const struct config *config = &call->web->config;
+    struct redfish_stay stay = {.policy = REDFISH_PERSISTENT, .configured = true};
+    for (unsigned i = 0; i < config->slot_count; i++)
+        if (strcmp(config->slots[i].name, slot) == 0 && config->slots[i].eject_after_ms > 0)
+            stay = (struct redfish_stay){REDFISH_TIMED, config->slots[i].eject_after_ms, true};
+    return stay;
+}
+
+/* Of the medium that is in, or of the next one. */
+static struct redfish_stay current(const struct redfish_call *call, const struct slot_status *s)
+{
+    const struct redfish_setting *setting = redfish_setting(call->web, s->name);
+    if (s->state == SLOT_EMPTY)
+        return setting->stay_given ? setting->stay : configured(call, s->name);
+    struct redfish_stay stay = {.policy = s->stay_ms > 0 ? REDFISH_TIMED : REDFISH_PERSISTENT, .ms = s->stay_ms};
+    if (stay.policy == REDFISH_TIMED)
+        return stay;
+    if (setting->session.session || s->via == SLOT_VIA_BROWSER) /* a browser's file goes with its login */
+        stay.policy = REDFISH_SESSION;
+    stay.ms = setting->stay.ms;
+    return stay;
+}
+
+void redfish_stay_show(const struct redfish_call *call, const struct slot_status *s, json_t *media)
+{
+    struct redfish_stay stay = current(call, s);
+    char text[REDFISH_DURATION_SIZE];
+    redfish_duration_show(stay.ms, text);
+    json_object_set_new(media, "EjectPolicy", json_string(names[stay.policy]));
+    json_object_set_new(media, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
+    json_object_set_new(media, "EjectTimeout", stay.ms > 0 ? json_string(text) : json_null());
+}
+
+/* --- what is asked for --- */
+
+static json_t *read_policy(const struct redfish_call *call, const char *text, struct redfish_stay *stay)
+{
+    for (size_t i = 0; i < NAMES; i++)
+        if (strcmp(names[i], text) == 0) {
+            stay->policy = (enum redfish_eject)i;
+            return NULL;
+        }
+    return redfish_not_in_list(call, "EjectPolicy", text);
+}
+
+static json_t *read_timeout(const struct redfish_call *call, const char *text, struct redfish_stay *stay)
+{
+    bool good = redfish_duration_parse(text, &stay->ms) && stay->ms >= TIMEOUT_MIN && stay->ms <= TIMEOUT_MAX;
+    if (good)
+        return NULL;
+    json_t *message = call->route->action
+                          ? redfish_message("ActionParameterValueFormatError", "EjectTimeout", text, "EjectTimeout",
+                                            call->route->action, NULL)
+                          : redfish_message("PropertyValueFormatError", "EjectTimeout", text, "EjectTimeout", NULL);
+    return redfish_resolve(message, "Give a duration from one second, PT1S, to 30 days, P30D.");
+}
+
+/* A policy of null or "": as it is configured. */
+json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, const struct slot_status *s,
+                          struct redfish_stay *stay)
+{
+    const char *policy = redfish_text(body, "EjectPolicy"), *timeout = redfish_text(body, "EjectTimeout");
+    json_t *problem = NULL;
+    bool reset = json_object_get(body, "EjectPolicy") && !policy;
+    *stay = reset ? configured(call, s->name) : current(call, s);
+    stay->configured = reset && !timeout;
+    if (policy)
+        problem = read_policy(call, policy, stay);
+    if (!problem && timeout)
+        problem = read_timeout(call, timeout, stay);
+    if (!problem && stay->policy == REDFISH_TIMED && stay->ms == 0)
+        problem = redfish_missing(call, "EjectTimeout");
+    return problem;
+}
+
+bool redfish_stay_holds(const struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay)
+{
+    struct redfish_stay now = current(call, s);
+    return now.policy == stay->policy && (now.policy != REDFISH_TIMED || now.ms == stay->ms);
+}
+
+json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_status *s,
+                             const struct redfish_stay *stay)
+{
+    if (s->via == SLOT_VIA_BROWSER && stay->policy != REDFISH_SESSION && stay->policy != REDFISH_TIMED)
+        return redfish_conflict(call, "EjectPolicy", names[stay->policy], "ConnectedVia");
+    if (s->via == SLOT_VIA_BROWSER || stay->policy != REDFISH_SESSION ||
+        (*call->session && sessions_by_id(call->web->sessions, call->session)))
+        return NULL;
+    return redfish_resolve(redfish_conflict(call, "EjectPolicy", "Session", "UserName"),
+                           "Open a session and send its token: this request came with a password.");
+}
+
+/* --- a medium of a session --- */
+
+static void ignore_done(void *arg, int status, const char *error)
+{
+    (void)arg;
+    (void)status;
+    (void)error;
+}
+
+static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+{
+    struct redfish_setting *setting = container_of(attachment, struct redfish_setting, session);
+    struct slot *slot = slots_find(setting->web->slots, setting->slot);
+    if (!slot)
+        return;
+    log_notice(setting->slot, "redfish: the session of %s has ended, and so its medium is ejected", session->user);
+    slot_eject(slot, ignore_done, NULL);
+}
+
+static void bind_session(struct redfish_call *call, struct redfish_setting *setting, const struct redfish_stay *stay)
+{
+    struct session *session =
+        stay->policy == REDFISH_SESSION ? sessions_by_id(call->web->sessions, call->session) : NULL;
+    session_detach(&setting->session);
+    setting->session.ended = on_session_ended;
+    setting->session.onlooker = true;
+    if (session)
+        session_attach(session, &setting->session);
+}
+
+void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay,
+                         struct slot_insert_options *options)
+{
+    if (s->state != SLOT_EMPTY) /* it will be refused, and what is in keeps its own */
+        return;
+    bind_session(call, redfish_setting(call->web, s->name), stay);
+    options->tied = stay->policy == REDFISH_SESSION ? ends_with_session : NULL;
+    options->stay_ms = stay->policy == REDFISH_TIMED ? stay->ms : SLOT_STAYS;
+}
+
+void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct slot_status *s,
+                      const struct redfish_stay *stay)
+{
+    struct redfish_setting *setting = redfish_setting(call->web, s->name);
+    setting->stay_given = !stay->configured;
+    setting->stay = *stay;
+    if (s->state == SLOT_EMPTY)
+        return;
+    bool session = stay->policy == REDFISH_SESSION && s->via != SLOT_VIA_BROWSER;
+    bind_session(call, setting, session ? stay : &(struct redfish_stay){.policy = REDFISH_PERSISTENT});
+    slot_set_stay(slot, stay->policy == REDFISH_TIMED ? stay->ms : 0, session ? ends_with_session : NULL);
+}
+
+/* --- settings --- */
+
+static struct redfish_setting *find(struct redfish *redfish, const char *slot)
+{
+    for (unsigned i = 0; i < CONFIG_SLOTS_MAX; i++)
+        if (strcmp(redfish->settings[i].slot, slot) == 0)
+            return &redfish->settings[i];
+    return NULL;
+}
+
+/* There is always one: a slot that a reload removed needs its own no more. */
+static struct redfish_setting *find_free(struct web *web)
+{
+    struct redfish_setting *setting = web->redfish->settings;
+    while (*setting->slot && slots_find(web->slots, setting->slot))
+        setting++;
+    if (*setting->slot)
+        session_detach(&setting->session);
+    return setting;
+}
+
+struct redfish_setting *redfish_setting(struct web *web, const char *slot)
+{
+    struct redfish_setting *setting = find(web->redfish, slot);
+    if (setting)
+        return setting;
+    setting = find_free(web);
+    *setting = (struct redfish_setting){.web = web, .verify = -1};
+    snprintf(setting->slot, sizeof setting->slot, "%s", slot);
+    list_init(&setting->session.link);
+    return setting;
+}
+
+void redfish_stay_over(struct web *web, const char *slot)
+{
+    struct redfish_setting *setting = find(web->redfish, slot);
+    if (setting)
+        session_detach(&setting->session);
+}
+
+void redfish_settings_stop(struct redfish *redfish)
+{
+    for (unsigned i = 0; i < CONFIG_SLOTS_MAX; i++)
+        if (*redfish->settings[i].slot)
+            session_detach(&redfish->settings[i].session);
+}

@@ -1,0 +1,200 @@
+"""Every route with every method by everybody, and every answer to a GET against the properties of its schema."""
+import re
+from datetime import datetime
+
+import pytest
+
+from browser import Browser, Image
+from conftest import TOP
+from redfish_client import (EJECT, INSERT, MEDIA, PASSWORDS, SESSIONS, SLOT, Client, admin, own, service,
+                            users)  # noqa: F401 (admin, own, service, users are fixtures)
+from redfish_tables import ADMIN, ALL, COLLECTION, LOGIN, MEDIA as MAY_INSERT, ROUTES, TYPES
+from test_redfish_events import Stream
+from website import accounts, new_site  # noqa: F401 (fixtures)
+
+# --- routes ---
+
+EVERY_METHOD = ("GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS")
+MAY = {None: ALL, "reader": LOGIN, "operator": MAY_INSERT, "admin": ADMIN}
+
+
+def routes_of_the_source():
+    """Path -> methods, from the table that the service itself uses."""
+    folder = TOP / "src" / "api" / "redfish"
+    text = "\n".join((folder / name).read_text() for name in ("internal.h", "redfish.c"))
+    macros = dict(re.findall(r'#define (REDFISH_\w+) +((?:REDFISH_\w+|"[^"]*")(?: (?:REDFISH_\w+|"[^"]*"))*)', text))
+    macros["ACTION"] = re.search(r"#define ACTION\(name\) +(.*) name$", text, re.M)[1]
+
+    def expand(expression):
+        expression = re.sub(r'ACTION\((".*?")\)', rf'{macros["ACTION"]} \1', expression)
+        while (word := re.search(r"REDFISH_\w+", expression)):
+            expression = expression.replace(word[0], macros[word[0]])
+        return "".join(re.findall(r'"([^"]*)"', expression))
+
+    table = text[text.index("static const struct redfish_route routes[]"):]
+    found = {}
+    for row in re.findall(r"\{(\.path = .*?)\},\n", table[: table.index("\n};")] + "\n", re.S):
+        path = expand(re.match(r"\.path = (.*?),(?: /\*.*?\*/)?\s*\.", row, re.S)[1])
+        methods = {"GET"} if ".get =" in row or ".document =" in row else set()
+        methods |= {m for field, m in (("post", "POST"), ("patch", "PATCH"), ("remove", "DELETE")) if f".{field} =" in row}
+        found[path] = methods
+    return found
+
+
+def test_the_table_has_every_route():
+    assert routes_of_the_source() == {path: set(methods) for path, methods in ROUTES.items()}
+
+
+def sample(path):
+    """One that is not there, where that may be: nothing is changed."""
+    return path.replace("VirtualMedia/*", "VirtualMedia/Slot_0").replace("*", "none-such")
+
+
+@pytest.mark.parametrize("user", MAY, ids=lambda u: u or "nobody")
+def test_every_route_with_every_method(service, user):
+    client = Client(service, user) if user else Client(service)
+    for path, methods in ROUTES.items():
+        place = sample(path)
+        for method in EVERY_METHOD:
+            if place.endswith("/SSE") and method == "GET" and user:
+                continue # it would not end
+            wanted = methods.get("GET" if method == "HEAD" else method)
+            body = '{"Nothing": 1}' if method in ("POST", "PATCH", "PUT") else None
+            answer = client.send(method, place, body)
+            about = (user, method, place, answer.status, answer.body[:200])
+            allowed = {"GET", "HEAD"} if "GET" in methods else set()
+            allowed |= set(methods) - {"GET"}
+            if not user and wanted != ALL:
+                assert answer.status == 401, about
+            elif wanted is None:
+                assert answer.status == 405 and set(answer.headers["Allow"].split(", ")) == allowed, about
+            elif MAY[user] < wanted:
+                assert answer.status == 403 or (answer.status == 404 and "none-such" in place), about
+            elif "none-such" in place:
+                assert answer.status == 404, about
+            else: # what it does is tested elsewhere; the body says nothing that could be done
+                assert answer.status == (200 if method in ("GET", "HEAD") else 400), about
+
+
+# --- properties ---
+
+
+def is_moment(value):
+    try:
+        return bool(datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return False
+
+
+KINDS = {
+    "text": lambda v: isinstance(v, str),
+    "flag": lambda v: isinstance(v, bool),
+    "number": lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
+    "path": lambda v: isinstance(v, str) and re.fullmatch(r"/redfish/v1/(?:[^/ ]+(?:/[^/ ]+)*)?", v),
+    "url": lambda v: isinstance(v, str) and re.fullmatch(r"https?://redfish\.dmtf\.org/[\w./]+\.json", v),
+    "type": lambda v: isinstance(v, str) and re.fullmatch(r"#\w+(\.v\d+_\d+_\d+)?\.\w+", v),
+    "etag": lambda v: isinstance(v, str) and re.fullmatch(r'"\w+"', v),
+    "uuid": lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", v),
+    "time": lambda v: isinstance(v, str) and is_moment(v),
+    "duration": lambda v: isinstance(v, str) and re.fullmatch(r"P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", v) and v[-1] not in "PT",
+    "null": lambda v: v is None,
+    "any": lambda v: isinstance(v, dict),
+}
+
+
+def faults(value, wanted, where):
+    """What is not as the table has it."""
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict):
+            return [f"{where}: {value!r} is no object"]
+        known = {name.lstrip("!"): kind for name, kind in wanted.items()}
+        found = [f"{where}/{name}: is missing" for name in wanted if name[0] == "!" and name[1:] not in value]
+        found += [f"{where}/{name}: is unknown" for name in value if name not in known]
+        return found + [f for name in value if name in known for f in faults(value[name], known[name], f"{where}/{name}")]
+    if isinstance(wanted, list):
+        if not isinstance(value, list):
+            return [f"{where}: {value!r} is no list"]
+        return [f for n, item in enumerate(value) for f in faults(item, wanted[0], f"{where}/{n}")]
+    if isinstance(wanted, tuple):
+        return [] if value in wanted else [f"{where}: {value!r} is none of {wanted}"]
+    if wanted[0] == "?" and value is None:
+        return []
+    return [] if KINDS[wanted.lstrip("?")](value) else [f"{where}: {value!r} is no {wanted}"]
+
+
+def resource_faults(resource, where):
+    name = resource.get("@odata.type", "").rpartition(".")[2]
+    if name.endswith("Collection"):
+        return faults(resource, COLLECTION, where)
+    return faults(resource, TYPES[name], where) if name in TYPES else [f"{where}: type {name!r} has no table"]
+
+
+def links_in(value):
+    if isinstance(value, dict):
+        if isinstance(value.get("@odata.id"), str):
+            yield value["@odata.id"]
+        for inner in value.values():
+            yield from links_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from links_in(inner)
+
+
+def crawl(client):
+    """Path -> resource, of all that can be reached; answers by $expand say the same."""
+    seen, todo = {}, ["/redfish/v1/"]
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            answer = client.get(path)
+            assert answer.status == 200, path
+            seen[path] = answer.json
+            todo += links_in(answer.json)
+    return seen
+
+
+def check_all(client):
+    resources = crawl(client)
+    found = [f for path, resource in resources.items() for f in resource_faults(resource, path)]
+    assert not found, "\n".join(found)
+    return {r["@odata.type"].rpartition(".")[2] for r in resources.values()}
+
+
+def test_the_checker_finds_faults():
+    """One of each kind is found."""
+    good = {"@odata.id": "/redfish/v1/x", "@odata.type": "#Role.v1_3_1.Role", "Id": "x", "Name": "x", "RoleId": "x",
+            "AssignedPrivileges": ["Login"]}
+    assert resource_faults(good, "") == []
+    for change in ({"Colour": 1}, {"RoleId": None}, {"AssignedPrivileges": ["Root"]}, {"AssignedPrivileges": "Login"},
+                   {"IsPredefined": 1}, {"@odata.id": "x"}, {"@odata.type": "Role"}, {"@odata.type": "#Colour.v1_0_0.Colour"}):
+        assert resource_faults({**good, **change}, ""), change
+    assert resource_faults({k: v for k, v in good.items() if k != "RoleId"}, "")
+    system = {**good, "@odata.type": "#ComputerSystem.v1_22_0.ComputerSystem", "UUID": "x", "Links": []}
+    assert len(resource_faults(system, "")) >= 3
+
+
+def test_every_resource_has_the_properties_of_its_type(service, admin, nginx, certificates):
+    body = {"CertificateString": (certificates / "good.pem").read_text(), "CertificateType": "PEM"}
+    place = admin.post(SLOT + "/Certificates", body).headers["Location"]
+    assert admin.post(SESSIONS, {"UserName": "admin", "Password": PASSWORDS["admin"]}).status == 201
+    assert admin.post(INSERT, {"Image": nginx.url("image.iso"), "EjectPolicy": "Timed", "EjectTimeout": "PT1H"}).status == 204
+    assert admin.post(INSERT.replace("Slot_0", "Slot_1"), {"Image": nginx.url("nothing.iso")}).status == 400
+    with Stream(admin):
+        assert check_all(admin) >= set(TYPES)
+    for user in ("operator", "reader"):
+        check_all(Client(service, user))
+    for form in (".", "*"):
+        expanded = admin.get(f"{MEDIA}?$expand={form}").json
+        assert not [f for member in expanded["Members"] for f in resource_faults(member, member["@odata.id"])]
+    assert admin.delete(place).status == 204
+
+
+def test_the_properties_of_a_browser_s_medium(new_site):
+    site = new_site()
+    client = Client(site.daemon, "admin", "correct horse")
+    browser = Browser(site.web("admin"), Image(bytes(100_000))).wait_serving()
+    site.wait_state("slot0", "ready")
+    check_all(client)
+    browser.cut()
+    check_all(client)
+    assert client.post(EJECT).status == 204
