@@ -8,6 +8,7 @@
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/text.h"
+#include "base/wipe.h"
 #include "base/work.h"
 
 static unsigned released;
@@ -259,6 +260,22 @@ static void urls_are_shown_without_secrets(void **state)
     assert_string_equal(out, "x.iso");
 }
 
+static void wiped_blocks_keep_what_is_in_them(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 10, 4000, 100, WIPE_MAX + 1, 4 * WIPE_MAX, WIPE_MAX / 2, 3};
+    char *block = NULL;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        block = wipe_realloc(block, sizes[i]);
+        assert_non_null(block);
+        if (i > 0)
+            assert_int_equal(*block, 'a' + (int)i - 1);
+        memset(block, 'a' + (int)i, sizes[i]);
+    }
+    wipe_free(block);
+    wipe_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +290,7 @@ int main(void)
         cmocka_unit_test(durations_are_read_and_written),
         cmocka_unit_test(text_of_peers_is_escaped_and_cut),
         cmocka_unit_test(urls_are_shown_without_secrets),
+        cmocka_unit_test(wiped_blocks_keep_what_is_in_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
