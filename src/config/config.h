@@ -29,6 +29,7 @@ enum config_overlay { OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_FILE };
 enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
+enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
 /* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
@@ -36,6 +37,7 @@ struct config_http {
     uint64_t connections;          /* http-connections = 16, 1..64: ranges fetched at a time */
     enum config_http_version version; /* http-version = auto | 1.1 | 2 */
     bool allow_plain;              /* allow-http = yes: http:// beside https:// */
+    enum config_local local;       /* allow-local = no | link | yes */
     uint64_t redirects;            /* redirects = 5, 0..20 */
     char *ca_file;                 /* ca-file = "" (the system's) */
     bool verify;                   /* verify-certificate = yes */

@@ -120,6 +120,8 @@ static const struct entry {
      "Give them as UserName and Password."},
     {OWN, "ImageIsLocal", "Warning", "Files of the BMC can't be inserted from here.",
      "Use an image on a server, or set file-directory in the configuration of nbd-proxy."},
+    {OWN, "ImageNotAllowed", "Warning", "The image may not be inserted: %1.",
+     "Use an image from elsewhere, or allow it in the configuration of nbd-proxy."},
     {OWN, "ImageNotFound", "Warning", "There is no such image: %1.", "Check the path of the URL."},
     {OWN, "ImageNotUsable", "Warning", "The image can't be used: %1.",
      "Check Image and the options that came with it, or use another image."},
