@@ -1,6 +1,7 @@
 /* nbd-proxy: arguments, configuration, build everything, run the loop. */
 #include <build-config.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/text.h"
+#include "base/wipe.h"
 #include "base/work.h"
 #include "config/config.h"
 #include "net/tcp_listener.h"
@@ -242,13 +244,16 @@ static void bound_memory(void)
     mallopt(M_ARENA_MAX, 2);
 }
 
-/* Files and core dumps must not leak secrets; a client that goes is no signal. */
+/* Files, core dumps and freed memory must not leak secrets; a client that goes is no signal. With a limit of 0 a
+ * program in core_pattern would still be given the dump; with 1 the kernel makes none at all (core(5)). */
 static void harden(void)
 {
-    struct rlimit none = {0, 0};
+    struct rlimit least = {1, 1}, none = {0, 0};
     umask(077);
-    setrlimit(RLIMIT_CORE, &none);
+    if (setrlimit(RLIMIT_CORE, &least) != 0)
+        setrlimit(RLIMIT_CORE, &none);
     signal(SIGPIPE, SIG_IGN);
+    json_set_alloc_funcs(malloc, wipe_free); /* its parser copies passwords */
 }
 
 static void ignore_closed(void *arg)

@@ -35,9 +35,9 @@ def wait_for(condition, what, seconds=30):
 
 
 class Daemon:
-    """One nbd-proxy with its own folder. `arguments` follow --no-config."""
+    """One nbd-proxy with its own folder. `arguments` follow --no-config. `environment` is added to ours."""
 
-    def __init__(self, folder, *arguments, config=None):
+    def __init__(self, folder, *arguments, config=None, environment=()):
         self.folder = folder
         self.killed = False
         self.log_path = folder / "log"
@@ -49,11 +49,12 @@ class Daemon:
             self.config.write_text(config)
             self.config.chmod(0o600)
             command += ["--config", str(self.config)]
-        command += ["--set", f"daemon.runtime-dir={folder}"]
+        command += ["--set", f"daemon.runtime-dir={folder}", "--set", "http.allow-local=yes"]  # all servers are here
         for argument in arguments:
             command += ["--set", argument]
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **dict(environment)})
         wait_for(self.is_up, "the daemon")
 
     def is_up(self):
@@ -141,10 +142,10 @@ def daemon(folder):
     """A function that starts daemons; each must stop cleanly at the end."""
     started = []
 
-    def start(*arguments, config=None):
+    def start(*arguments, **more):
         place = folder / str(len(started))
         place.mkdir()
-        started.append(Daemon(place, *arguments, config=config))
+        started.append(Daemon(place, *arguments, **more))
         return started[-1]
 
     yield start

@@ -246,6 +246,8 @@ static void insert(struct change *change, json_t *body)
         char shown[256];
         text_url_public(url, shown, sizeof shown);
         auth_audit(AUDIT_INSERT, change->user, change->peer, change->slot, shown);
+        if (options.verify == 0)
+            auth_audit(AUDIT_UNVERIFIED, change->user, change->peer, change->slot, shown);
         change->running = true;
         options.ca_pem = trusted;
         slot_insert(slot, url, &options, on_changed, change);

@@ -24,6 +24,7 @@ enum audit_event {
     AUDIT_USER,        /* an account changed; subject: its name; detail: what */
     AUDIT_INSERT,      /* subject: the slot; detail: the image's public form */
     AUDIT_EJECT,
+    AUDIT_UNVERIFIED, /* certificates of images' servers are not checked; subject: the slot */
     AUDIT_UPLOAD, /* one is complete; subject: the image; detail: its size and SHA-256 */
     AUDIT_DELETE, /* subject: the image */
 };

@@ -31,6 +31,7 @@ enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 }
 enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
 /* The numbers of the D-Bus objects for images by URL: behind those for browsers, or the same. */
 enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
+enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
 /* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
@@ -38,6 +39,7 @@ struct config_http {
     uint64_t connections;          /* http-connections = 16, 1..64: ranges fetched at a time */
     enum config_http_version version; /* http-version = auto | 1.1 | 2 */
     bool allow_plain;              /* allow-http = yes: http:// beside https:// */
+    enum config_local local;       /* allow-local = no | link | yes */
     uint64_t redirects;            /* redirects = 5, 0..20 */
     char *ca_file;                 /* ca-file = "" (the system's) */
     bool verify;                   /* verify-certificate = yes */

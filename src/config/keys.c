@@ -18,6 +18,7 @@ static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const client_certificates_names[] = {"optional", "required", NULL};
 static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
+static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 
 /* A row: name, field, type, least, most, names, default, help. */
@@ -116,6 +117,11 @@ const struct key config_keys[] = {
          "to be faster, now 1.1."),
     HTTP("allow-http", allow_plain, KEY_BOOL, 0, 0, NULL, "yes",
          "Allow http:// beside https://. A redirect never leads from https to http."),
+    HTTP("allow-local", local, KEY_ENUM, LOCAL_NO, 0, local_names, "no",
+         "Whether images may come from this machine itself (loopback, an address of one of its interfaces) and from "
+         "link-local addresses (169.254.0.0/16, fe80::/10): no, from link-local ones only (link), or yes. It holds for every way "
+         "to insert an image, and for where redirects and names lead to. Multicast is always refused. With a proxy it is "
+         "the proxy that says what may be reached."),
     HTTP("redirects", redirects, KEY_UINT, 0, 20, NULL, "5", "Redirects that are followed when an image is inserted."),
     HTTP("ca-file", ca_file, KEY_STRING, 0, 4095, NULL, "",
          "A PEM file with the certificate authorities to trust. Empty: the system's."),

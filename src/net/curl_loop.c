@@ -2,9 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/closing.h"
 #include "base/text.h"
+#include "base/wipe.h"
 
 #define CURL_KEPT_CONNECTIONS 64 /* idle ones, all servers together */
 
@@ -14,6 +17,8 @@ struct curl_loop {
     CURLSH *share;
     uv_timer_t timer;
     unsigned transfers;
+    struct address_list own; /* of `own_until` - CURL_OWN_ADDRESSES_MS */
+    uint64_t own_until;      /* 0: was not read */
     struct closing closing;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -130,7 +135,7 @@ struct curl_loop *curl_loop_new(uv_loop_t *loop)
 {
     static bool initialised;
     if (!initialised)
-        curl_global_init(CURL_GLOBAL_DEFAULT);
+        curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc); /* it copies passwords */
     initialised = true;
     struct curl_loop *curl = mem_alloc(sizeof *curl);
     curl->loop = loop;
@@ -157,6 +162,18 @@ CURLSH *curl_loop_share(struct curl_loop *curl)
 uv_loop_t *curl_loop_uv(struct curl_loop *curl)
 {
     return curl->loop;
+}
+
+const struct address_list *curl_loop_own_addresses(struct curl_loop *curl)
+{
+    uint64_t now = uv_now(curl->loop);
+    if (now >= curl->own_until) {
+        curl->own_until = 0;
+        if (address_list_read(&curl->own) != 0)
+            return NULL;
+        curl->own_until = now + CURL_OWN_ADDRESSES_MS;
+    }
+    return &curl->own;
 }
 
 int curl_loop_start(struct curl_loop *curl, struct curl_transfer *transfer)
@@ -194,6 +211,7 @@ void curl_loop_close(struct curl_loop *curl, void (*closed)(void *arg), void *ar
     curl->closed_arg = arg;
     curl_multi_cleanup(curl->multi); /* stops its watches through on_curl_socket */
     curl_share_cleanup(curl->share);
+    address_list_clear(&curl->own);
     closing_begin(&curl->closing, curl->loop, on_closed);
     closing_add(&curl->closing, (uv_handle_t *)&curl->timer);
     closing_end(&curl->closing);

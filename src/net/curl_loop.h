@@ -13,6 +13,10 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "net/address.h"
+
+#define CURL_OWN_ADDRESSES_MS 1000 /* for how long they are taken for what they were */
+
 struct curl_loop;
 
 struct curl_transfer {
@@ -25,6 +29,8 @@ struct curl_loop *curl_loop_new(uv_loop_t *loop);
 /* TLS sessions are kept between the transfers of this share (CURLOPT_SHARE). */
 CURLSH *curl_loop_share(struct curl_loop *curl);
 uv_loop_t *curl_loop_uv(struct curl_loop *curl);
+/* This machine's, for a callback of libcurl too; NULL: they can't be read now. */
+const struct address_list *curl_loop_own_addresses(struct curl_loop *curl);
 /* 0, or a negative errno: then `done` does not come. */
 int curl_loop_start(struct curl_loop *curl, struct curl_transfer *transfer);
 /* Takes the transfer off; `done` does not come. Its connection is closed. */

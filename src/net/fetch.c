@@ -26,6 +26,7 @@ struct fetch_setup {
     struct trust trust;
     char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
     enum fetch_auth auth;
+    enum fetch_local local;
     long connect_timeout_ms, stall_timeout_s;
 };
 
@@ -49,6 +50,7 @@ struct fetch_setup *fetch_setup_new(const struct fetch_options *options)
     setup->bearer_token = copy_if_set(options->bearer_token);
     setup->proxy = copy_if_set(options->proxy);
     setup->auth = options->auth;
+    setup->local = options->local;
     setup->connect_timeout_ms = (long)options->connect_timeout_ms;
     setup->stall_timeout_s = (long)((options->stall_timeout_ms + 999) / 1000);
     return setup;
@@ -66,86 +68,6 @@ void fetch_setup_free(struct fetch_setup *setup)
     mem_free_secret(setup->bearer_token);
     mem_free_secret(setup->proxy); /* may carry a password */
     mem_free(setup);
-}
-
-/* --- URLs --- */
-
-static bool has_control(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text <= 0x20 || *text == 0x7f || *text == '\\')
-            return true;
-    return false;
-}
-
-static bool url_part_equals(CURLU *url, CURLUPart part, const char *want, unsigned flags)
-{
-    char *have = NULL;
-    bool equal = curl_url_get(url, part, &have, flags) == CURLUE_OK && strcmp(have, want) == 0;
-    curl_free(have);
-    return equal;
-}
-
-static bool url_has(CURLU *url, CURLUPart part)
-{
-    char *have = NULL;
-    bool has = curl_url_get(url, part, &have, 0) == CURLUE_OK;
-    curl_free(have);
-    return has;
-}
-
-/* libcurl forgives "https:///host" and "https:/host"; two readers of such a URL
- * could see two hosts. */
-static bool has_authority(const char *text)
-{
-    const char *slashes = strstr(text, "://");
-    return slashes && slashes[3] && slashes[3] != '/';
-}
-
-static const char *check_parsed(CURLU *url, bool allow_plain)
-{
-    bool plain = url_part_equals(url, CURLUPART_SCHEME, "http", 0);
-    if (!plain && !url_part_equals(url, CURLUPART_SCHEME, "https", 0))
-        return "this kind of URL is not supported (use https://, http:// or a file's path)";
-    if (plain && !allow_plain)
-        return "http:// is not allowed here (use https://, or set allow-http = yes)";
-    if (url_has(url, CURLUPART_USER) || url_has(url, CURLUPART_PASSWORD))
-        return "the URL must not carry a user or password (give them as user= and password=)";
-    return NULL;
-}
-
-bool fetch_check_url(const char *text, bool allow_plain, char error[FETCH_ERROR_MAX])
-{
-    const char *problem = NULL;
-    CURLU *url = curl_url();
-    if (strlen(text) >= FETCH_URL_MAX)
-        problem = "the URL is too long";
-    else if (has_control(text))
-        problem = "the URL has a blank, a backslash or a control character (write it as %XX)";
-    else if (!has_authority(text) || curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-        problem = "this is not a valid URL (expected https://HOST/PATH)";
-    else
-        problem = check_parsed(url, allow_plain);
-    curl_url_cleanup(url);
-    if (problem)
-        snprintf(error, FETCH_ERROR_MAX, "%s", problem);
-    return !problem;
-}
-
-bool fetch_same_origin(const char *a, const char *b)
-{
-    static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
-    CURLU *one = curl_url(), *two = curl_url();
-    bool same = curl_url_set(one, CURLUPART_URL, a, 0) == CURLUE_OK && curl_url_set(two, CURLUPART_URL, b, 0) == CURLUE_OK;
-    for (int i = 0; same && i < 3; i++) {
-        char *part = NULL;
-        same = curl_url_get(one, parts[i], &part, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-               url_part_equals(two, parts[i], part, CURLU_DEFAULT_PORT);
-        curl_free(part);
-    }
-    curl_url_cleanup(one);
-    curl_url_cleanup(two);
-    return same;
 }
 
 /* --- the answer's headers --- */
@@ -368,11 +290,19 @@ static int code_reason(CURLcode code)
 static void judge_code(struct fetch *fetch, CURLcode code)
 {
     enum fetch_verdict verdict = FETCH_TRANSIENT;
+    const char *refusal = fetch_guard_refusal(&fetch->guard, code);
+    if (refusal) {
+        judge(fetch, FETCH_REFUSED, "%s", refusal);
+        fetch->reason = -EPERM;
+        return;
+    }
     if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
         code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM || code == CURLE_PEER_FAILED_VERIFICATION)
         verdict = FETCH_REFUSED;
     const char *text = *fetch->curl_error ? fetch->curl_error : curl_easy_strerror(code);
-    judge(fetch, verdict, "%.400s%s", text, code_hint(code));
+    bool nameless = code == CURLE_PEER_FAILED_VERIFICATION && fetch_guard_nameless(fetch->transfer.easy);
+    judge(fetch, verdict, "%.400s%s", text,
+          nameless ? " (the certificate has no subjectAltName; a common name does not count)" : code_hint(code));
     fetch->reason = code_reason(code);
 }
 
@@ -430,8 +360,7 @@ static void set_fixed_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_SHARE, curl_loop_share(fetch->curl));
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-    /* Else a transfer that ends while its host's name is looked up waits for that, and the loop with it. */
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* or giving up would wait, and the loop with it, for a name server */
 #endif
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->curl_error);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -443,6 +372,9 @@ static void set_fixed_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_UNRESTRICTED_AUTH, 0L);
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(easy, CURLOPT_PROXY, setup->proxy ? setup->proxy : ""); /* "": none from the environment */
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* nor exceptions */
+    if (!setup->proxy)
+        fetch_guard_addresses(&fetch->guard, easy);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, setup->connect_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, setup->stall_timeout_s);
@@ -452,6 +384,8 @@ static void set_fixed_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, ciphers_tls12_client());
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, setup->verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, setup->verify ? 2L : 0L);
+    if (setup->verify)
+        fetch_guard_names(easy);
     trust_apply(&setup->trust, easy);
     if (setup->client_cert)
         curl_easy_setopt(easy, CURLOPT_SSLCERT, setup->client_cert);
@@ -521,7 +455,7 @@ static void start(struct fetch *fetch, uint64_t offset, uint32_t length)
     fetch->checked = false;
     fetch->verdict = FETCH_TRANSIENT;
     fetch->reason = 0;
-    *fetch->curl_error = *fetch->error = '\0';
+    *fetch->curl_error = *fetch->error = *fetch->guard.refusal = '\0';
     if (curl_loop_start(fetch->curl, &fetch->transfer) != 0)
         mem_exhausted(); /* the only reason that is left */
 }
@@ -557,6 +491,7 @@ struct fetch *fetch_new(struct curl_loop *curl, struct fetch_setup *setup)
     struct fetch *fetch = mem_alloc(sizeof *fetch);
     fetch->curl = curl;
     fetch->setup = setup;
+    fetch->guard = (struct fetch_guard){.local = setup->local, .curl = curl};
     fetch->transfer.easy = curl_easy_init();
     fetch->transfer.done = on_done;
     if (!fetch->transfer.easy)

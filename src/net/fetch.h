@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "net/curl_loop.h"
+#include "net/fetch_guard.h"
 
 #define FETCH_URL_MAX 8192
 #define FETCH_ERROR_MAX 512
@@ -35,6 +36,7 @@ struct fetch_options {
     const char *user, *password, *bearer_token;
     enum fetch_auth auth;
     const char *proxy;
+    enum fetch_local local; /* see net/fetch_guard.h; a proxy may be anywhere */
     uint64_t connect_timeout_ms, stall_timeout_ms;
 };
 
@@ -71,6 +73,7 @@ struct fetch {
     /* Internal. */
     struct curl_transfer transfer;
     struct curl_loop *curl;
+    struct fetch_guard guard;
     struct fetch_setup *setup;
     struct curl_slist *headers;
     long buffer; /* of libcurl, for a large range */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wipe.h"
 #include "net/http_connection.h"
 
 #define FEED_SIZE   (16u << 10) /* given to llhttp at a time */
@@ -28,7 +29,9 @@ static void gather(struct http_exchange *e, const char *data, size_t length)
     size_t used = (size_t)e->received, needed = used + length + 1;
     if (needed > e->room) {
         e->room = needed + needed / 2 + GATHER_STEP;
-        e->gathered = mem_realloc(e->gathered, e->room);
+        e->gathered = wipe_realloc(e->gathered, e->room);
+        if (!e->gathered)
+            mem_exhausted();
     }
     memcpy(e->gathered + used, data, length);
     e->gathered[used + length] = 0;

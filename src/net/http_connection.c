@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "base/wipe.h"
 
 /* --- the end of a request --- */
 
@@ -13,7 +14,7 @@ static void exchange_free(struct http_connection *c)
     struct http_exchange *e = c->exchange;
     c->exchange = NULL;
     http_head_clear(&e->head);
-    mem_free(e->gathered);
+    wipe_free(e->gathered); /* there may be a password in it */
     mem_free(e->fields);
     mem_free(e);
 }

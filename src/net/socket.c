@@ -36,6 +36,8 @@ static struct socket_stream *socket_of(struct stream *stream)
 
 /* --- reading --- */
 
+#define SMALL_READ (8 << 10) /* a command or a request for a plain port, which may have a password */
+
 /* One buffer serves all: it is full only during on_data. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -61,6 +63,8 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
     struct socket_stream *s = container_of((uv_pipe_t *)handle, struct socket_stream, pipe);
     if (n > 0)
         s->stream.on_data(&s->stream, (const uint8_t *)buf->base, (size_t)n);
+    if (n > 0 && n <= SMALL_READ)
+        explicit_bzero(buf->base, (size_t)n);
     else if (n < 0)
         tell_end(s, n == UV_EOF ? 0 : (int)n);
 }

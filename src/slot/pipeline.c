@@ -34,6 +34,8 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
     static const enum fetch_auth auths[] = {
         [HTTP_AUTH_ANY] = FETCH_AUTH_ANY, [HTTP_AUTH_BASIC] = FETCH_AUTH_BASIC, [HTTP_AUTH_DIGEST] = FETCH_AUTH_DIGEST};
+    static const enum fetch_local locals[] = {
+        [LOCAL_NO] = FETCH_LOCAL_NONE, [LOCAL_LINK] = FETCH_LOCAL_LINK, [LOCAL_YES] = FETCH_LOCAL_ALL};
     return (struct fetch_options){
         .http = versions[http->version],
         .allow_plain = http->allow_plain,
@@ -48,6 +50,7 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         .bearer_token = either(options->bearer_token, http->bearer_token),
         .auth = auths[http->auth],
         .proxy = http->proxy,
+        .local = locals[http->local],
         .connect_timeout_ms = http->connect_timeout_ms,
         .stall_timeout_ms = http->stall_timeout_ms,
     };

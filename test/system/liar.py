@@ -5,6 +5,7 @@ import hashlib
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
@@ -83,21 +84,31 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Liar:
-    def __init__(self, image):
-        self.image = image
+    """With `pair`, a certificate and its key, it speaks TLS."""
+
+    def __init__(self, image, address=("127.0.0.1", 0), pair=None):
+        self.image, self.scheme = image, "https" if pair else "http"
         self.requests = []
         self.connections = 0
         self.lock = threading.Lock()
         self.behaviour = self.honest
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(address, Handler)
         self.server.liar = self
+        if pair:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*map(str, pair))
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def honest(self, request):
         request.partial(self.image)
 
     def url(self, path="image.iso"):
-        return f"http://127.0.0.1:{self.server.server_address[1]}/{path}"
+        return f"{self.scheme}://{self.server.server_address[0]}:{self.port}/{path}"
+
+    @property
+    def port(self):
+        return self.server.server_address[1]
 
     def stop(self):
         self.server.shutdown()

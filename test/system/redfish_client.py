@@ -117,9 +117,9 @@ def service(users, tmp_path_factory, certificates):
 @pytest.fixture
 def own(daemon, users, folder, ca):
     """One for a test that changes more than the media."""
-    def start(*more):
+    def start(*more, **how):
         shutil.copy(users, folder / "users")
-        return daemon(*arguments(folder / "users", ca, *more))
+        return daemon(*arguments(folder / "users", ca, *more), **how)
     return start
 
 

@@ -50,7 +50,7 @@ static const struct reason {
     {ECANCELED, 409, "InsertGivenUp", "Image"},
     {ENOENT, 400, "ImageNotFound", "Image"},
     {EACCES, 400, "ImageAccessDenied", "Image"},
-    {EPERM, 400, "ImageAccessDenied", "Image"},
+    {EPERM, 400, "ImageNotAllowed", "Image"},
     {EKEYREJECTED, 400, "ImageServerNotTrusted", "Image"},
     {EHOSTUNREACH, 400, "ImageServerUnreachable", "Image"},
     {ECONNREFUSED, 400, "ImageServerUnreachable", "Image"},
@@ -204,8 +204,10 @@ static bool set_verify(struct redfish_call *call, const struct wish *wish, const
         redfish_fail(call, 409, redfish_message("ResourceInUse", "VerifyCertificate", NULL));
         return false;
     }
-    if (wish->verify == 0)
+    if (wish->verify == 0) {
+        auth_audit(AUDIT_UNVERIFIED, call->user, call->peer, s->name, NULL);
         log_warning(s->name, "redfish: certificates of the images' servers are not checked from now on");
+    }
     redfish_setting(call->web, s->name)->verify = wish->verify;
     return true;
 }

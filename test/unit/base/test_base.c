@@ -10,6 +10,7 @@
 #include "base/defer.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/wipe.h"
 #include "base/work.h"
 
 static unsigned released;
@@ -325,6 +326,22 @@ static void syslog_gets_the_level_and_one_escaped_line(void **state)
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR);
 }
 
+static void wiped_blocks_keep_what_is_in_them(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 10, 4000, 100, WIPE_MAX + 1, 4 * WIPE_MAX, WIPE_MAX / 2, 3};
+    char *block = NULL;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        block = wipe_realloc(block, sizes[i]);
+        assert_non_null(block);
+        if (i > 0)
+            assert_int_equal(*block, 'a' + (int)i - 1);
+        memset(block, 'a' + (int)i, sizes[i]);
+    }
+    wipe_free(block);
+    wipe_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +358,7 @@ int main(void)
         cmocka_unit_test(bytes_are_shown_as_digits),
         cmocka_unit_test(urls_are_shown_without_secrets),
         cmocka_unit_test(syslog_gets_the_level_and_one_escaped_line),
+        cmocka_unit_test(wiped_blocks_keep_what_is_in_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,11 +14,15 @@ static void only_plain_http_urls_pass(void **state)
     assert_true(fetch_check_url("https://h/x.iso?a=b", false, error));
     assert_true(fetch_check_url("http://[::1]:8080/x", true, error));
     assert_true(fetch_check_url("HTTPS://h/x", false, error));
+    assert_true(fetch_check_url("https://h/a@b?c@d#e@f", false, error));
+    assert_true(fetch_check_url("https://xn--bcher-kva.example/B\u00fccher.iso", false, error));
+    assert_true(fetch_check_url("https://[fe80::1%25eth0]/%ff", false, error));
+    assert_true(fetch_check_url("https://h?@evil/", false, error)); /* the host is h */
     static const char *const bad[] = {
         "",           "h/x",          "http://h/x",     "ftp://h/x",        "file:///etc/passwd", "gopher://h/x",
-        "https://",   "https:///x",   "https://u@h/x",  "https://u:p@h/x",  "https://:p@h/x",     "https://h/a b",
+        "https://",   "https:///x",   "https://u@h/x",  "https://u:p@h/x",  "https://:p@h/x", "https://@h/x", "https://:@h/x",     "https://h/a b",
         "https://h/a\r\nHost: x", "https://h\\@evil/", "https://h/\x7f", "dict://h:1/x", "smb://h/x", "javascript:x",
-        "https:/h/x", "https:h/x",
+        "https:/h/x", "https:h/x", "https://l\u043ecalhost/x", "https://127\u30020\u30020\u30021/x", "https://h%2e/x", "https://h%00.evil/x", "https:/h/x://evil/", "https:///h/x://evil/",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         *error = '\0';

@@ -1,0 +1,40 @@
+/*
+ * What an internet address means to this machine: the URL of an image is a stranger's
+ * word, and must not lead to the machine itself or to what only it can reach.
+ *
+ * An IPv6 address that carries an IPv4 one means that one: mapped and compatible
+ * (RFC 4291, 2.5.5), translated (RFC 2765, 2.1), NAT64's (RFC 6052, 2.1), 6to4's (RFC 3056, 2).
+ */
+#ifndef NET_ADDRESS_H
+#define NET_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#define ADDRESS_TEXT_MAX INET6_ADDRSTRLEN
+
+enum address_kind {
+    ADDRESS_REMOTE,
+    ADDRESS_LINK, /* on a link of ours, no router in between: 169.254.0.0/16, fe80::/10 */
+    ADDRESS_OWN,  /* this machine: loopback, unspecified (0.0.0.0/8, ::), an interface's */
+    ADDRESS_MANY, /* multicast, broadcast */
+};
+
+/* Addresses as IPv6, IPv4 ones mapped; zeroed: none. */
+struct address_list {
+    struct in6_addr *items;
+    unsigned count;
+};
+
+/* `own`: what address_list_read() gave. What is no internet address is our own. */
+enum address_kind address_kind(const struct sockaddr *address, const struct address_list *own);
+/* The addresses of all interfaces, in place of those that were in the list. 0 or a negative errno. */
+int address_list_read(struct address_list *list);
+void address_list_clear(struct address_list *list);
+
+/* As numbers, without a port; false: it is none. */
+bool address_parse(const char *text, struct sockaddr_storage *address);
+void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX]);
+
+#endif
