@@ -195,8 +195,8 @@ const struct key config_keys[] = {
          "The folder of overlay files. It must exist."),
     SLOT("reconnect-grace", reconnect_grace_ms, KEY_DURATION, 0, MINUTES(60), NULL, "25s",
          "How long the host's reads wait for a browser whose connection was lost; one that comes back with the same file "
-         "goes on without the host's noticing. A browser that is connected, but answers no read for four times io-timeout, "
-         "is hung up on and counts as lost."),
+         "goes on without the host's noticing. A browser that is connected, but answers no read for four times "
+         "io-timeout, is hung up on and counts as lost."),
     SLOT("reconnect-stay", reconnect_stay, KEY_BOOL, 0, 0, NULL, "no",
          "After reconnect-grace, keep the medium in and answer reads with errors until the browser is back, instead of "
          "ejecting it."),

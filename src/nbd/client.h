@@ -7,9 +7,9 @@
  * once, and ios may be submitted. A newstyle server that does not say it is a fixed one is
  * taken too, and asked for EXPORT_NAME only: at any other option it may close the connection.
  * What the server sends is taken as bytes, however they were cut into pieces. READs and
- * WRITEs larger than `request_max` are sent as several requests, and at most `requests_max` requests and `bytes_max` bytes are in
- * flight (a single larger request goes alone); other ios wait in the order in which
- * they came, demand before prefetch.
+ * WRITEs larger than `request_max` are sent as several requests, and at most `requests_max`
+ * requests and `bytes_max` bytes are in flight (a single larger request goes alone); other
+ * ios wait in the order in which they came, demand before prefetch.
  *
  * A server that breaks the protocol (a wrong magic, a cookie that is not in flight, an
  * answer in a form that was not agreed on) is not spoken to any more: `died` comes

@@ -10,8 +10,10 @@
 #define FILE_JOBS 4 /* calls on the pool at a time, one source */
 
 struct file_source_options {
-    const char *path;      /* absolute */
-    const char *directory; /* NULL or "": anywhere; else the path must lie beneath it, links resolved (none before Linux 5.6) */
+    const char *path; /* absolute */
+    /* NULL or "": anywhere; else the path must lie beneath it, links resolved (before Linux 5.6
+     * there may be none). */
+    const char *directory;
     bool writable;
     /* Not 0, and the file is missing or empty: it is made with so many bytes,
      * sparse, for its owner only. One that is there keeps its size. */
