@@ -44,6 +44,7 @@ void config_empty(struct config *config)
     memset(config, 0, sizeof *config);
     set_standard(KEY_DAEMON, config);
     set_standard(KEY_WEB, &config->web);
+    set_standard(KEY_HOST, &config->host);
     set_standard(KEY_HTTP, &config->http);
     config->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *config->slots);
 }
@@ -105,6 +106,8 @@ bool config_assign(struct config *config, enum key_section section, struct confi
         return key_set(key, config, value, expected, size);
     if (section == KEY_WEB)
         return key_set(key, &config->web, value, expected, size);
+    if (section == KEY_HOST)
+        return key_set(key, &config->host, value, expected, size);
     if (section == KEY_HTTP)
         return assign_http(config, key, value, expected, size);
     if (key->section == KEY_SLOT)
@@ -125,6 +128,7 @@ void config_free(struct config *config)
         config_slot_clear(&config->slots[i]);
     clear(KEY_DAEMON, config);
     clear(KEY_WEB, &config->web);
+    clear(KEY_HOST, &config->host);
     clear(KEY_HTTP, &config->http);
     mem_free(config->slots);
     memset(config, 0, sizeof *config);
@@ -142,6 +146,7 @@ void config_copy(struct config *to, const struct config *from)
     *to = *from;
     own(KEY_DAEMON, to);
     own(KEY_WEB, &to->web);
+    own(KEY_HOST, &to->host);
     own(KEY_HTTP, &to->http);
     to->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *to->slots);
     for (unsigned i = 0; i < from->slot_count; i++)

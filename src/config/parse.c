@@ -18,9 +18,10 @@
 #define FILE_MAX (1u << 20)
 #define HEAD_MAX 120 /* a line without its value: inih's limit is 200 */
 
-#define SECTIONS_EXPECTED "expected [daemon], [web], [http] or [slot NAME]"
+#define SECTIONS_EXPECTED "expected [daemon], [web], [host], [http] or [slot NAME]"
 /* Those that are there once; slots come behind. */
-static const char *const single_sections[] = {[KEY_DAEMON] = "daemon", [KEY_WEB] = "web", [KEY_HTTP] = "http"};
+static const char *const single_sections[] = {
+    [KEY_DAEMON] = "daemon", [KEY_WEB] = "web", [KEY_HOST] = "host", [KEY_HTTP] = "http"};
 
 struct parser {
     struct config *config;
@@ -252,7 +253,9 @@ int config_load(struct config *config, const char *file, char error[CONFIG_ERROR
 
 static int bad_assignment(char error[CONFIG_ERROR_MAX], const char *what)
 {
-    snprintf(error, CONFIG_ERROR_MAX, "--set: %s (expected daemon.KEY=VALUE, web.KEY=VALUE, http.KEY=VALUE or slot.NAME.KEY=VALUE)", what);
+    snprintf(error, CONFIG_ERROR_MAX,
+             "--set: %s (expected daemon.KEY=VALUE, web.KEY=VALUE, host.KEY=VALUE, http.KEY=VALUE or slot.NAME.KEY=VALUE)",
+             what);
     return -1;
 }
 
