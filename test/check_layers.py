@@ -15,6 +15,7 @@ MAY = {
     "dbus": {"base"},
     "kernel": {"base"},
     "config": {"base"},
+    "host": {"base", "dbus"},
     "slot": {"base", "net", "block", "nbd", "kernel", "source", "config"},
     "api": {"auth", "base", "dbus", "net", "config", "slot", "store"},
 }
