@@ -17,6 +17,8 @@ static const char *const words[] = {
     [AUDIT_USER] = "account changed",
     [AUDIT_INSERT] = "insert",
     [AUDIT_EJECT] = "eject",
+    [AUDIT_RESET] = "host reset",
+    [AUDIT_BOOT] = "host boot",
     [AUDIT_UPLOAD] = "upload",
     [AUDIT_DELETE] = "delete",
 };

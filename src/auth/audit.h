@@ -24,6 +24,8 @@ enum audit_event {
     AUDIT_USER,        /* an account changed; subject: its name; detail: what */
     AUDIT_INSERT,      /* subject: the slot; detail: the image's public form */
     AUDIT_EJECT,
+    AUDIT_RESET,  /* of the host; detail: how */
+    AUDIT_BOOT,   /* the host's boot source; detail: which */
     AUDIT_UPLOAD, /* one is complete; subject: the image; detail: its size and SHA-256 */
     AUDIT_DELETE, /* subject: the image */
 };

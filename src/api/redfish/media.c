@@ -101,14 +101,8 @@ static json_t *status_of(const struct slot_status *s)
     json_t *status = json_pack("{s:s, s:s}", "State", s->waiting ? "StandbyOffline" : "Enabled", "Health",
                                *s->error ? "Warning" : "OK");
     json_t *conditions = json_array();
-    if (*s->error) {
-        json_t *message = redfish_message("MediumFailed", NULL, s->error, NULL);
-        json_array_append_new(conditions,
-                              json_pack("{s:O, s:O, s:O, s:s}", "MessageId", json_object_get(message, "MessageId"),
-                                        "Message", json_object_get(message, "Message"), "MessageArgs",
-                                        json_object_get(message, "MessageArgs"), "Severity", "Warning"));
-        json_decref(message);
-    }
+    if (*s->error)
+        json_array_append_new(conditions, redfish_condition("MediumFailed", s->error));
     json_object_set_new(status, "Conditions", conditions);
     return status;
 }

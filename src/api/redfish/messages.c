@@ -20,6 +20,8 @@ static const struct entry {
     const char *text; /* %1 to %3: the arguments */
     const char *resolution;
 } entries[] = {
+    {BASE, "ActionNotSupported", "Critical", "The action %1 is not supported by the resource.",
+     "Set hook or dbus in section [host] of the configuration of nbd-proxy."},
     {BASE, "ActionParameterMissing", "Critical",
      "The action %1 requires the parameter %2 to be present in the request body.",
      "Send the request again with the parameter."},
@@ -114,6 +116,17 @@ static const struct entry {
      "implementation.",
      "End other sessions first."},
 
+    {OWN, "HostBootNotSupported", "Warning", "The host's boot source can't be set here.",
+     "Set dbus in section [host] of the configuration of nbd-proxy, or a hook that answers with BootTargets."},
+    {OWN, "HostCannot", "Warning", "The platform can't do that: %1.",
+     "Choose one of the values that the system lists as allowable."},
+    {OWN, "HostFailed", "Critical", "The platform failed to do it: %1.",
+     "Look into the log of nbd-proxy, mend what section [host] of its configuration names, and send the request "
+     "again."},
+    {OWN, "HostNotNow", "Critical", "The platform can't do it now: %1.",
+     "Send the request again later; if it stays so, look into the log of nbd-proxy."},
+    {OWN, "HostStateUnknown", "Warning", "The platform does not tell the host's state: %1.",
+     "Look into the log of nbd-proxy, and mend what section [host] of its configuration names."},
     {OWN, "ImageAccessDenied", "Warning", "The image's server does not let us read it: %1.",
      "Check UserName and Password, and the permissions on the image's server."},
     {OWN, "ImageHasCredentials", "Warning", "The image's URL carries a user or a password.",
@@ -131,6 +144,9 @@ static const struct entry {
     {OWN, "ImageTooLarge", "Warning", "The image is too large: %1.", "Use another slot, or a smaller image."},
     {OWN, "InsertFailed", "Critical", "The medium could not be inserted: %1.", "Look into the log of nbd-proxy."},
     {OWN, "InsertGivenUp", "Warning", "The insert was given up: %1.", "Insert the image again."},
+    {OWN, "InsertedButNotBooted", "Critical", "Not all was done: %1.",
+     "The medium stays inserted. Mend what the message names and send the same request again, or set Boot and reset "
+     "the system by themselves."},
     {OWN, "MediumFailed", "Warning", "%1.", "Check the image and its server, and insert it again."},
     {OWN, "PageOfAnotherSite", "Critical", "The request comes from a page of another site.",
      "Use a client that is no web page, or add the page's origin to origins in the configuration of nbd-proxy."},
@@ -186,6 +202,16 @@ json_t *redfish_message(const char *key, const char *property, ...)
         json_object_set_new(message, "RelatedProperties", json_pack("[o]", api_text(pointer)));
     }
     return message;
+}
+
+json_t *redfish_condition(const char *key, const char *words)
+{
+    json_t *message = redfish_message(key, NULL, words, NULL);
+    json_t *condition = json_pack("{s:O, s:O, s:O, s:s}", "MessageId", json_object_get(message, "MessageId"), "Message",
+                                  json_object_get(message, "Message"), "MessageArgs",
+                                  json_object_get(message, "MessageArgs"), "Severity", "Warning");
+    json_decref(message);
+    return condition;
 }
 
 json_t *redfish_resolve(json_t *message, const char *resolution)
