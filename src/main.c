@@ -26,6 +26,7 @@
 #include "base/wipe.h"
 #include "base/work.h"
 #include "config/config.h"
+#include "host/host.h"
 #include "net/tcp_listener.h"
 #include "slot/slot.h"
 
@@ -45,6 +46,7 @@ struct daemon {
     const struct arguments *arguments;
     uv_loop_t loop;
     struct config config;
+    struct host *host;
     struct slots *slots;
     struct control *control;
     struct web *web; /* NULL: there is none */
@@ -58,6 +60,22 @@ struct daemon {
 
 /* --- configuration --- */
 
+static struct host_options host_options(const struct config *config)
+{
+    return (struct host_options){
+        .hook = config->host.hook, .dbus = config->host.dbus, .timeout_ms = config->host.timeout_ms};
+}
+
+static bool check_host(const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    struct host_options options = host_options(config);
+    char problem[HOST_ERROR_MAX];
+    bool good = host_check(&options, problem);
+    if (!good)
+        snprintf(error, CONFIG_ERROR_MAX, "host: %.500s", problem);
+    return good;
+}
+
 static int configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     if (!arguments->file)
@@ -67,7 +85,7 @@ static int configure(const struct arguments *arguments, struct config *config, c
     for (unsigned i = 0; i < arguments->set_count; i++)
         if (config_set(config, arguments->sets[i], error) != 0)
             goto failed;
-    if (config_validate(config, error) == 0)
+    if (config_validate(config, error) == 0 && check_host(config, error))
         return 0;
 failed:
     config_free(config);
@@ -118,6 +136,8 @@ static int reload(void *arg, char error[CONFIG_ERROR_MAX])
         config_free(&config);
         return -1;
     }
+    struct host_options options = host_options(&config);
+    host_reload(d->host, &options);
     log_setup((enum log_target)config.log_target, (enum log_level)config.log_level);
     config_free(&d->config);
     d->config = config;
@@ -158,7 +178,8 @@ static void on_stop(struct defer *defer)
 {
     struct daemon *d = container_of(defer, struct daemon, stop);
     /* All at once: a command that waits for a slot is answered by the slot's end. */
-    d->closing = 2 + (d->web != NULL) + (d->dbus != NULL);
+    d->closing = 3 + (d->web != NULL) + (d->dbus != NULL);
+    host_close(d->host, on_part_closed, d);
     control_close(d->control, on_part_closed, d);
     if (d->dbus)
         dbus_close(d->dbus, on_part_closed, d);
@@ -265,14 +286,16 @@ static void ignore_closed(void *arg)
 static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
     struct control_hooks hooks = {.reload = on_reload, .quit = stop, .keep = stop_keeping, .arg = d};
+    struct host_options options = host_options(&d->config);
     int fds = activation_fds();
+    d->host = host_new(&d->loop, &options);
     d->slots = slots_new(&d->loop, &d->config, &kernel_real, error);
-    d->control = d->slots ? control_new(&d->loop, &d->config, d->slots, &hooks, error) : NULL;
+    d->control = d->slots ? control_new(&d->loop, &d->config, d->slots, d->host, &hooks, error) : NULL;
     bool on_bus = d->control && dbus_is_wanted(&d->config);
     d->dbus = on_bus ? dbus_new(&d->loop, &d->config, d->slots, error) : NULL;
     bool ready = d->control && (d->dbus || !on_bus);
     bool wanted = ready && web_is_wanted(&d->config, fds);
-    d->web = wanted ? web_new(&d->loop, &d->config, d->slots, fds, error) : NULL;
+    d->web = wanted ? web_new(&d->loop, &d->config, d->slots, d->host, fds, error) : NULL;
     if (ready && (d->web || !wanted))
         return true;
     if (d->dbus)
@@ -281,6 +304,7 @@ static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
         control_close(d->control, ignore_closed, NULL);
     if (d->slots)
         slots_close(d->slots, ignore_closed, NULL);
+    host_close(d->host, ignore_closed, NULL);
     return false;
 }
 
@@ -294,6 +318,7 @@ static int serve(struct daemon *d)
     if (!start(d, error)) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
         uv_run(&d->loop, UV_RUN_DEFAULT);
+        host_free(d->host);
         return EXIT_FAILURE;
     }
     watch_signal(d, &d->on_term, on_stop_signal, SIGTERM);
@@ -303,6 +328,7 @@ static int serve(struct daemon *d)
     notify_ready(&d->loop);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);
+    host_free(d->host);
     config_free(&d->config);
     if (uv_loop_close(&d->loop) != 0) {
         log_error("nbd-proxy", "a handle was left open");
@@ -336,7 +362,7 @@ static void print_help(void)
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
          "      --no-config               no file: two slots with the defaults\n"
          "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, web.KEY, dbus.KEY,\n"
-         "                                http.KEY, slot.NAME.KEY\n"
+         "                                host.KEY, http.KEY, slot.NAME.KEY\n"
          "      --check-config            checks the configuration and exits\n"
          "      --dump-config             prints the configuration in force and exits\n"
          "      --sample-config           prints a commented sample and exits\n"

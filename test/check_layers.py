@@ -15,8 +15,9 @@ MAY = {
     "dbus": {"base"},
     "kernel": {"base"},
     "config": {"base"},
+    "host": {"base", "dbus"},
     "slot": {"base", "net", "block", "nbd", "kernel", "source", "config"},
-    "api": {"auth", "base", "dbus", "net", "config", "slot", "store"},
+    "api": {"auth", "base", "dbus", "host", "net", "config", "slot", "store"},
 }
 # nbd knows streams, ios and the speed of a link, not how they are made; api needs to know how much is cached.
 ONLY = {("nbd", "block"): {"io.h", "link_estimate.h", "source.h"}, ("nbd", "net"): {"stream.h"}}

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/boot_steps.h"
 #include "api/status.h"
 #include "api/words.h"
 #include "base/log.h"
@@ -74,6 +75,7 @@ static void run_slots(struct control_client *client, int count, char **words)
 struct media_request {
     struct control_client *client;
     char slot[CONFIG_SLOT_NAME_MAX];
+    struct boot_steps steps; /* behind an insert */
 };
 
 static struct media_request *media_request(struct control_client *client, struct slot *slot)
@@ -86,18 +88,47 @@ static struct media_request *media_request(struct control_client *client, struct
     return request;
 }
 
+static void answer_inserted(struct media_request *request, const struct slot_status *s)
+{
+    const struct boot_steps *steps = &request->steps;
+    char name[256];
+    text_escape(s->image_name, name, sizeof name);
+    control_ok(request->client, "%s: inserted %s, %llu bytes, %s%s%s%s", request->slot, name,
+               (unsigned long long)s->size, s->writable ? "writable" : "read-only",
+               steps->boot_once ? "; the host's next boot is from it" : "", steps->reset ? "; the host was reset: " : "",
+               steps->reset ? host_reset_name(steps->type) : "");
+}
+
+static void on_steps_done(struct boot_steps *steps)
+{
+    struct media_request *request = container_of(steps, struct media_request, steps);
+    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
+    struct slot_status s = {.image_name = ""};
+    if (slot)
+        slot_get_status(slot, &s);
+    if (steps->status != 0)
+        control_error(request->client, "%s: %s", request->slot, steps->error);
+    else
+        answer_inserted(request, &s);
+    mem_free(request);
+}
+
 static void on_inserted(void *arg, int status, const char *error)
 {
     struct media_request *request = arg;
     struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
-    struct slot_status s = {0};
+    struct slot_status s = {.image_name = ""};
     if (slot)
         slot_get_status(slot, &s);
+    if (status == 0 && slot && boot_steps_wanted(&request->steps)) {
+        request->steps.done = on_steps_done;
+        boot_steps_run(&request->steps, control_client_host(request->client), &s);
+        return;
+    }
     if (status != 0)
         control_error(request->client, "%s: %s", request->slot, error);
     else
-        control_ok(request->client, "%s: inserted %s, %llu bytes, %s", request->slot, s.image_name, (unsigned long long)s.size,
-                   s.writable ? "writable" : "read-only");
+        answer_inserted(request, &s);
     mem_free(request);
 }
 
@@ -134,20 +165,52 @@ static bool set_option(struct slot_insert_options *options, char *word)
     return false;
 }
 
+/* "boot-once", "reset" and "reset=TYPE". */
+static bool set_step(struct boot_steps *steps, char *word)
+{
+    const char *type = option_value(word, "reset");
+    if (strcmp(word, "boot-once") == 0) {
+        steps->boot_once = true;
+        return true;
+    }
+    steps->type = HOST_RESET_FORCE_RESTART;
+    steps->reset = type ? host_reset_parse(type, &steps->type) : strcmp(word, "reset") == 0;
+    return steps->reset;
+}
+
+/* False: answered. */
+static bool read_options(struct control_client *client, int count, char **words, struct slot_insert_options *options,
+                         struct boot_steps *steps)
+{
+    for (int i = 2; i < count; i++)
+        if (!set_option(options, words[i]) && !set_step(steps, words[i])) {
+            /* Only the option's name: its value may be a secret. */
+            control_error(client,
+                          "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
+                          "verify=yes|no, writable=yes|no, boot-once, reset, reset=TYPE)",
+                          (int)strcspn(words[i], "="), words[i]);
+            return false;
+        }
+    return true;
+}
+
 static void run_insert(struct control_client *client, int count, char **words)
 {
     struct slot_insert_options options = {.verify = -1, .writable = -1};
+    struct boot_steps steps = {.boot_once = false};
     struct slot *slot = find_slot(client, words[0]);
-    if (!slot)
+    struct slot_status s;
+    char error[HOST_ERROR_MAX];
+    if (!slot || !read_options(client, count, words, &options, &steps))
         return;
-    for (int i = 2; i < count; i++)
-        if (!set_option(&options, words[i])) {
-            /* Only the option's name: its value may be a secret. */
-            control_error(client, "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, verify=yes|no, writable=yes|no)",
-                          (int)strcspn(words[i], "="), words[i]);
-            return;
-        }
-    slot_insert(slot, words[1], &options, on_inserted, media_request(client, slot));
+    slot_get_status(slot, &s);
+    if (boot_steps_wanted(&steps) && boot_steps_problem(&steps, control_client_host(client), &s, error)) {
+        control_error(client, "%s: nothing was inserted: %s", s.name, error);
+        return;
+    }
+    struct media_request *request = media_request(client, slot);
+    request->steps = steps;
+    slot_insert(slot, words[1], &options, on_inserted, request);
 }
 
 static void on_ejected(void *arg, int status, const char *error)
@@ -269,9 +332,14 @@ static const struct command commands[] = {
     {"help", "help", "Lists the commands.", 0, 0, run_help},
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
-    {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no]",
-     "Inserts an image; answers when it is readable, or why it is not.", 2, 8, run_insert},
+    {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
+     "[boot-once] [reset[=TYPE]]",
+     "Inserts an image; answers when it is readable, or why it is not. Then the host's next boot may be set to it, and "
+     "the host be reset.",
+     2, 10, run_insert},
     {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, run_eject},
+    {"host", "host status | host reset TYPE | host boot TARGET [Once|Continuous|Disabled] [UEFI|Legacy]",
+     "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},
     {"cache", "cache", "Shows the cache's memory and counters.", 0, 0, run_cache},
     {"stats", "stats [SLOT]", "Shows the counters of one slot, or of all.", 0, 1, run_stats},
     {"trace", "trace on|off [SLOT]", "Logs each read and write, or stops it.", 1, 2, run_trace},

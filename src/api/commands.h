@@ -14,11 +14,15 @@ const char *commands_usage(unsigned index); /* NULL: past the last */
 
 /* control.c, for the commands. */
 struct slots *control_client_slots(struct control_client *client);
+struct host *control_client_host(struct control_client *client);
 const struct control_hooks *control_client_hooks(struct control_client *client);
 void control_send(struct control_client *client, const char *text); /* whole lines */
 __attribute__((format(printf, 2, 3))) void control_ok(struct control_client *client, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void control_error(struct control_client *client, const char *format, ...);
 /* From now on a line a second until the client sends one or goes. */
 void control_watch(struct control_client *client, const char *slot);
+
+/* host_command.c: the command "host". */
+void host_command(struct control_client *client, int count, char **words);
 
 #endif

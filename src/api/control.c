@@ -22,6 +22,7 @@
 struct control {
     uv_loop_t *loop;
     struct slots *slots;
+    struct host *host;
     struct control_hooks hooks;
     struct listener *listener;
     char *path, *group;
@@ -99,6 +100,11 @@ void control_error(struct control_client *client, const char *format, ...)
 struct slots *control_client_slots(struct control_client *client)
 {
     return client->control->slots;
+}
+
+struct host *control_client_host(struct control_client *client)
+{
+    return client->control->host;
 }
 
 const struct control_hooks *control_client_hooks(struct control_client *client)
@@ -432,12 +438,13 @@ static void on_closed_defer(struct defer *defer)
     closed(arg);
 }
 
-struct control *control_new(uv_loop_t *loop, const struct config *config, struct slots *slots,
+struct control *control_new(uv_loop_t *loop, const struct config *config, struct slots *slots, struct host *host,
                             const struct control_hooks *hooks, char error[CONFIG_ERROR_MAX])
 {
     struct control *control = mem_alloc(sizeof *control);
     control->loop = loop;
     control->slots = slots;
+    control->host = host;
     control->hooks = *hooks;
     list_init(&control->clients);
     defer_setup(&control->closed_defer, on_closed_defer);

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "host/host.h"
 #include "slot/slot.h"
 
 #define CONTROL_LINE_MAX 4096         /* bytes of a command, its end included */
@@ -30,8 +31,8 @@ struct control_hooks {
     void *arg;
 };
 
-/* NULL on failure, with the reason. */
-struct control *control_new(uv_loop_t *loop, const struct config *config, struct slots *slots,
+/* NULL on failure, with the reason. The host must outlive it. */
+struct control *control_new(uv_loop_t *loop, const struct config *config, struct slots *slots, struct host *host,
                             const struct control_hooks *hooks, char error[CONFIG_ERROR_MAX]);
 /* All or nothing: a new path is listened on before the old one is given up. */
 int control_reload(struct control *control, const struct config *config, char error[CONFIG_ERROR_MAX]);

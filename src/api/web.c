@@ -116,13 +116,14 @@ static void ignore(void *arg)
     (void)arg;
 }
 
-struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *slots, int activation_fds,
-                    char error[CONFIG_ERROR_MAX])
+struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *slots, struct host *host,
+                    int activation_fds, char error[CONFIG_ERROR_MAX])
 {
     struct web *web = mem_alloc(sizeof *web);
     struct web_listeners listeners;
     web->loop = loop;
     web->slots = slots;
+    web->host = host;
     list_init(&web->media);
     config_copy(&web->config, config);
     tcp_limits_init(&web->limits, (unsigned)config->web.connections, (unsigned)config->web.connections_each);

@@ -43,6 +43,7 @@ struct web {
     const char *origins[WEB_ORIGINS_MAX + 1]; /* into origins_text; NULL at the end */
     char *origins_text;
     struct slots *slots;
+    struct host *host;
     struct users *users;
     struct auth *auth;
     struct sessions *sessions;

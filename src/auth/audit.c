@@ -18,6 +18,8 @@ static const char *const words[] = {
     [AUDIT_INSERT] = "insert",
     [AUDIT_EJECT] = "eject",
     [AUDIT_UNVERIFIED] = "certificates unchecked",
+    [AUDIT_RESET] = "host reset",
+    [AUDIT_BOOT] = "host boot",
     [AUDIT_UPLOAD] = "upload",
     [AUDIT_DELETE] = "delete",
 };

@@ -25,6 +25,8 @@ enum audit_event {
     AUDIT_INSERT,      /* subject: the slot; detail: the image's public form */
     AUDIT_EJECT,
     AUDIT_UNVERIFIED, /* certificates of images' servers are not checked; subject: the slot */
+    AUDIT_RESET,  /* of the host; detail: how */
+    AUDIT_BOOT,   /* the host's boot source; detail: which */
     AUDIT_UPLOAD, /* one is complete; subject: the image; detail: its size and SHA-256 */
     AUDIT_DELETE, /* subject: the image */
 };

@@ -45,6 +45,7 @@ void config_empty(struct config *config)
     set_standard(KEY_DAEMON, config);
     set_standard(KEY_WEB, &config->web);
     set_standard(KEY_DBUS, &config->dbus);
+    set_standard(KEY_HOST, &config->host);
     set_standard(KEY_HTTP, &config->http);
     config->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *config->slots);
 }
@@ -108,6 +109,8 @@ bool config_assign(struct config *config, enum key_section section, struct confi
         return key_set(key, &config->web, value, expected, size);
     if (section == KEY_DBUS)
         return key_set(key, &config->dbus, value, expected, size);
+    if (section == KEY_HOST)
+        return key_set(key, &config->host, value, expected, size);
     if (section == KEY_HTTP)
         return assign_http(config, key, value, expected, size);
     if (key->section == KEY_SLOT)
@@ -129,6 +132,7 @@ void config_free(struct config *config)
     clear(KEY_DAEMON, config);
     clear(KEY_WEB, &config->web);
     clear(KEY_DBUS, &config->dbus);
+    clear(KEY_HOST, &config->host);
     clear(KEY_HTTP, &config->http);
     mem_free(config->slots);
     memset(config, 0, sizeof *config);
@@ -147,6 +151,7 @@ void config_copy(struct config *to, const struct config *from)
     own(KEY_DAEMON, to);
     own(KEY_WEB, &to->web);
     own(KEY_DBUS, &to->dbus);
+    own(KEY_HOST, &to->host);
     own(KEY_HTTP, &to->http);
     to->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *to->slots);
     for (unsigned i = 0; i < from->slot_count; i++)

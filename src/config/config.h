@@ -3,8 +3,8 @@
  * defaults, --dump-config, the commented sample in conf/ and the check that
  * the man page names every key.
  *
- * Sections: [daemon], [web] (the page and its accounts), [dbus], [http] (defaults for
- * every slot's HTTP sources), and [slot NAME] (its own keys, and any key of [http] to override it there).
+ * Sections: [daemon], [web] (the page and its accounts), [dbus], [host] (who has its power),
+ * [http] (defaults for every slot's HTTP sources), and [slot NAME] (its own keys, and any key of [http] to override it there).
  * A struct config is a value: it owns its strings; config_free() frees it.
  */
 #ifndef CONFIG_CONFIG_H
@@ -84,6 +84,13 @@ struct config_dbus {
     uint64_t mount_timeout_ms;     /* mount-timeout = 90s */
 };
 
+/* Who does what is asked of the host itself: its power, its boot source. */
+struct config_host {
+    char *hook;          /* hook = "": an executable */
+    char *dbus;          /* dbus = "": OpenBMC's bus: system, session or an address */
+    uint64_t timeout_ms; /* host-timeout = 10s */
+};
+
 /* The USB device that the host sees. */
 struct config_usb {
     char *controller;              /* usb-controller = "": any; glob patterns */
@@ -144,6 +151,7 @@ struct config {
     char *file_directory;          /* file-directory = "": when set, only files below it may be inserted */
     struct config_web web;         /* [web] */
     struct config_dbus dbus;       /* [dbus] */
+    struct config_host host;       /* [host] */
     struct config_http http;       /* [http] */
     struct config_slot *slots;     /* in the file's order: slot number = index */
     unsigned slot_count;
@@ -154,8 +162,8 @@ struct config {
 void config_default(struct config *config);
 int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
-/* "daemon.KEY=VALUE", "web.KEY=VALUE", "dbus.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of --set); a slot
- * that is not there yet is added. */
+/* "daemon.KEY=VALUE", "web.KEY=VALUE", "dbus.KEY=VALUE", "host.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of
+ * --set); a slot that is not there yet is added. */
 int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX]);
 /* What no single key shows: paths of sockets that are equal, the minimum times
  * slots over the cache's size, a client key without certificate... */

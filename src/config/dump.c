@@ -33,6 +33,8 @@ void config_dump(const struct config *config, FILE *out)
     dump_keys(out, KEY_WEB, &config->web, 0);
     fputs("\n[dbus]\n", out);
     dump_keys(out, KEY_DBUS, &config->dbus, 0);
+    fputs("\n[host]\n", out);
+    dump_keys(out, KEY_HOST, &config->host, 0);
     fputs("\n[http]\n", out);
     dump_keys(out, KEY_HTTP, &config->http, UINT64_MAX);
     for (unsigned i = 0; i < config->slot_count; i++) {
@@ -79,6 +81,9 @@ void config_sample(FILE *out)
     comment(out, "The D-Bus service that OpenBMC's bmcweb drives.");
     fputs("[dbus]\n\n", out);
     sample_keys(out, KEY_DBUS);
+    comment(out, "The host's power and boot source, which the daemon itself has no way to.");
+    fputs("[host]\n\n", out);
+    sample_keys(out, KEY_HOST);
     comment(out, "Defaults for every slot's images on web servers. Any of these keys may also stand in a slot's section.");
     fputs("[http]\n\n", out);
     sample_keys(out, KEY_HTTP);

@@ -27,6 +27,7 @@ static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 #define DAEMON(...) ROW(KEY_DAEMON, struct config, __VA_ARGS__)
 #define WEB(...) ROW(KEY_WEB, struct config_web, __VA_ARGS__)
 #define DBUS(...) ROW(KEY_DBUS, struct config_dbus, __VA_ARGS__)
+#define HOST(...) ROW(KEY_HOST, struct config_host, __VA_ARGS__)
 #define HTTP(...) ROW(KEY_HTTP, struct config_http, __VA_ARGS__)
 #define SLOT(...) ROW(KEY_SLOT, struct config_slot, __VA_ARGS__)
 #define MINUTES(n) ((n) * 60000ull)
@@ -110,6 +111,15 @@ const struct key config_keys[] = {
          "Legacy/Slot_2), since bmcweb knows a slot by that name alone; or the same as there."),
     DBUS("mount-timeout", mount_timeout_ms, KEY_DURATION, 1000, MINUTES(60), NULL, "90s",
          "A Mount that takes longer is given up. It is the property Timeout."),
+
+    HOST("hook", hook, KEY_STRING, 0, 4095, NULL, "",
+         "An executable of the platform that switches the host's power and sets its boot source; nbd-proxy.conf(5) says "
+         "how it is called. It belongs to root or the daemon's user, and nobody else may write to it."),
+    HOST("dbus", dbus, KEY_STRING, 0, 500, NULL, "",
+         "In place of a hook, the bus on which OpenBMC's services for that are: system, session, or an address like "
+         "unix:path=/run/dbus/system_bus_socket."),
+    HOST("host-timeout", timeout_ms, KEY_DURATION, 100, MINUTES(10), NULL, "10s",
+         "How long the platform may take for one request; then a hook is ended."),
 
     HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot."),
     HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",

@@ -18,22 +18,22 @@
 #define FILE_MAX (1u << 20)
 #define HEAD_MAX 120 /* a line without its value: inih's limit is 200 */
 
-#define SECTIONS_EXPECTED "expected [daemon], [web], [dbus], [http] or [slot NAME]"
+#define SECTIONS_EXPECTED "expected [daemon], [web], [dbus], [host], [http] or [slot NAME]"
 /* Those that are there once; slots come behind. */
 static const char *const single_sections[] = {
-    [KEY_DAEMON] = "daemon", [KEY_WEB] = "web", [KEY_DBUS] = "dbus", [KEY_HTTP] = "http"};
+    [KEY_DAEMON] = "daemon", [KEY_WEB] = "web", [KEY_DBUS] = "dbus", [KEY_HOST] = "host", [KEY_HTTP] = "http"};
 
 struct parser {
     struct config *config;
     const char *file_name;
-    const char *at; /* the next line */
-    unsigned line;  /* the one inih has */
-    char *value;    /* of that line, trimmed */
+    const char *at;        /* the next line */
+    unsigned line;         /* the one inih has */
+    char *value;           /* of that line, trimmed */
     char section_name[64]; /* as it stands there */
     bool in_section;
     enum key_section section;
     struct config_slot *slot;
-    bool seen[128]; /* keys of the section, by their place in the table */
+    bool seen[128];              /* keys of the section, by their place in the table */
     bool section_seen[KEY_SLOT]; /* those that are there once */
     bool failed;
     char *error;
@@ -225,10 +225,10 @@ static char *read_file(const char *file, mode_t *mode, char error[CONFIG_ERROR_M
     }
     char *text = mem_alloc(FILE_MAX + 2);
     size_t length = fread(text, 1, FILE_MAX + 1, in);
-    const char *problem = ferror(in)                              ? "can't be read"
-                          : length > FILE_MAX                     ? "is larger than 1 MiB"
+    const char *problem = ferror(in)                   ? "can't be read"
+                          : length > FILE_MAX          ? "is larger than 1 MiB"
                           : memchr(text, '\0', length) ? "has a NUL byte: it is not a configuration file"
-                                                                  : NULL;
+                                                       : NULL;
     fclose(in);
     *mode = st.st_mode;
     if (!problem)
@@ -253,7 +253,10 @@ int config_load(struct config *config, const char *file, char error[CONFIG_ERROR
 
 static int bad_assignment(char error[CONFIG_ERROR_MAX], const char *what)
 {
-    snprintf(error, CONFIG_ERROR_MAX, "--set: %s (expected daemon.KEY=VALUE, web.KEY=VALUE, dbus.KEY=VALUE, http.KEY=VALUE or slot.NAME.KEY=VALUE)", what);
+    snprintf(error, CONFIG_ERROR_MAX,
+             "--set: %s (expected daemon.KEY=VALUE, web.KEY=VALUE, dbus.KEY=VALUE, host.KEY=VALUE, http.KEY=VALUE or "
+             "slot.NAME.KEY=VALUE)",
+             what);
     return -1;
 }
 

@@ -45,7 +45,7 @@ def test_every_command_is_in_the_manual():
     manual = plain(page("nbd-proxy-control.7"))
     source = (TOP / "src" / "api" / "commands.c").read_text()
     commands = re.findall(r'^    \{"([a-z]+)", "', source, re.M)
-    assert len(commands) == 12
+    assert len(commands) == 13
     for name in commands:
         assert re.search(rf"^ +{name}\b", manual, re.M), name
 

@@ -104,7 +104,8 @@ def test_roles_have_the_standard_privileges(admin):
 # --- who may do what ---
 
 CHANGES = [("POST", INSERT), ("POST", EJECT), ("PATCH", SLOT), ("POST", ACCOUNTS), ("POST", ACCOUNTS + "/Members"),
-           ("PATCH", ACCOUNTS + "/admin"), ("DELETE", ACCOUNTS + "/admin"), ("DELETE", SESSIONS + "/1")]
+           ("PATCH", ACCOUNTS + "/admin"), ("DELETE", ACCOUNTS + "/admin"), ("DELETE", SESSIONS + "/1"),
+           ("PATCH", "/redfish/v1/Systems/system"), ("POST", "/redfish/v1/Systems/system/Actions/ComputerSystem.Reset")]
 SPOOFS = [{"X-Server-Addr": "127.0.0.1"}, {"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1;proto=https"},
           {"X-Real-IP": "169.254.0.17"}, {"Host": "127.0.0.1"}, {"Host": "169.254.0.17"}, {"X-Original-URL": "/redfish"}]
 

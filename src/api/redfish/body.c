@@ -1,7 +1,9 @@
 /* What a Redfish request's body may hold. See api/redfish/internal.h. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/redfish/internal.h"
+#include "base/text.h"
 
 #define NOTES_MAX 16 /* messages on one body */
 
@@ -24,6 +26,8 @@ static bool is_of_kind(const json_t *value, enum redfish_kind kind)
         return json_is_string(value) || json_is_null(value);
     case REDFISH_FLAG_OR_NULL:
         return json_is_boolean(value) || json_is_null(value);
+    case REDFISH_OBJECT: /* its members stand in its place when it is one */
+        return false;
     case REDFISH_READ_ONLY:
     case REDFISH_IGNORED:
         break;
@@ -102,6 +106,34 @@ bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish
         return true;
     redfish_fail(call, 400, redfish_message(json_object_size(body) > 0 ? "NoOperation" : "EmptyJSON", NULL, NULL));
     return false;
+}
+
+static void put_members(json_t *flat, const char *name, json_t *object)
+{
+    const char *member;
+    json_t *value;
+    json_object_foreach(object, member, value)
+    {
+        size_t size = strlen(name) + strlen(member) + 2;
+        char *path = mem_alloc(size);
+        snprintf(path, size, "%s/%s", name, member);
+        json_object_set(flat, path, value);
+        mem_free(path);
+    }
+}
+
+json_t *redfish_flatten(json_t *body, const char *object)
+{
+    json_t *flat = json_object(), *value;
+    const char *name;
+    json_object_foreach(body, name, value)
+    {
+        if (strcmp(name, object) == 0 && json_is_object(value))
+            put_members(flat, name, value);
+        else
+            json_object_set(flat, name, value);
+    }
+    return flat;
 }
 
 const char *redfish_text(const json_t *body, const char *name)

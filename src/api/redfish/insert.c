@@ -9,6 +9,11 @@
 #include "base/log.h"
 #include "base/text.h"
 
+/* What may follow an insert, as names in a flat body. */
+#define OEM       "Oem/NbdProxy"
+#define BOOT_ONCE OEM "/BootOnce"
+#define RESET     OEM "/Reset"
+
 /* What is asked for. Texts that are NULL, and flags of -1, were not given. */
 struct wish {
     const char *image, *user, *password, *method, *protocol;
@@ -86,10 +91,40 @@ static void reply_done(struct redfish_call *call)
         redfish_reply_nothing(call);
 }
 
+/* --- what may follow an insert --- */
+
+static void on_steps_done(struct boot_steps *steps)
+{
+    struct redfish_call *call = container_of(steps, struct redfish_call, steps);
+    if (!call->request)
+        redfish_call_free(call);
+    else if (steps->status == 0)
+        reply_done(call);
+    else
+        redfish_host_failed(call, steps->status, "InsertedButNotBooted", steps->error);
+}
+
+/* The medium is in. What the client began is done, also when it does not wait for the answer. */
+static void run_steps(struct redfish_call *call, struct slot *slot)
+{
+    struct slot_status s;
+    slot_get_status(slot, &s);
+    if (call->steps.boot_once)
+        auth_audit(AUDIT_BOOT, call->user, call->peer, s.name, "once, from the medium");
+    if (call->steps.reset)
+        auth_audit(AUDIT_RESET, call->user, call->peer, NULL, host_reset_name(call->steps.type));
+    call->steps.done = on_steps_done;
+    redfish_wait(call, NULL);
+    boot_steps_run(&call->steps, call->web->host, &s);
+}
+
 static void on_changed(void *arg, int status, const char *error)
 {
     struct redfish_call *call = arg;
-    if (!call->request)
+    struct slot *slot = redfish_media_slot(call);
+    if (status == 0 && slot && boot_steps_wanted(&call->steps))
+        run_steps(call, slot);
+    else if (!call->request)
         redfish_call_free(call);
     else if (status == 0)
         reply_done(call);
@@ -158,6 +193,8 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
     char shown[256], *trusted;
     slot_get_status(slot, &s);
     json_t *problem = insert_problem(call, wish, &s);
+    bool steps = boot_steps_wanted(&call->steps);
+    char error[HOST_ERROR_MAX];
     struct slot_insert_options options = {
         .user = wish->user,
         .password = wish->password,
@@ -167,6 +204,10 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
     };
     if (problem) {
         redfish_fail(call, 400, problem);
+    } else if (steps && boot_steps_problem(&call->steps, call->web->host, &s, error)) {
+        redfish_host_failed(call, -ENOTSUP, NULL, error);
+    } else if (is_there_already(call, wish, &s) && steps) {
+        run_steps(call, slot);
     } else if (is_there_already(call, wish, &s)) {
         reply_done(call);
     } else {
@@ -226,25 +267,51 @@ static const struct redfish_property insert_parameters[] = {
     {"EjectPolicy", REDFISH_TEXT_OR_NULL},
     {"EjectTimeout", REDFISH_TEXT_OR_NULL},
     {"MediaType", REDFISH_IGNORED},
+    {"Oem", REDFISH_OBJECT},
+    {OEM, REDFISH_OBJECT},
+    {BOOT_ONCE, REDFISH_FLAG},
+    {RESET, REDFISH_TEXT},
     {NULL, REDFISH_IGNORED},
 };
+
+/* False: answered. */
+static bool read_steps(struct redfish_call *call, const json_t *body)
+{
+    const char *reset = json_string_value(json_object_get(body, RESET));
+    char shown[64];
+    call->steps.boot_once = redfish_flag(body, BOOT_ONCE) == 1;
+    call->steps.reset = reset;
+    if (!reset || host_reset_parse(reset, &call->steps.type))
+        return true;
+    redfish_show(RESET, json_object_get(body, RESET), shown);
+    redfish_fail(call, 400, redfish_not_in_list(call, RESET, shown));
+    return false;
+}
+
+static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t *body)
+{
+    if (!redfish_check(call, body, insert_parameters) || !read_steps(call, body))
+        return;
+    struct wish wish = read_wish(body);
+    struct slot_status s;
+    slot_get_status(slot, &s);
+    json_t *problem = wish.image ? redfish_stay_read(call, body, &s, &wish.stay) : redfish_missing(call, "Image");
+    if (problem)
+        redfish_fail(call, 400, problem);
+    else
+        insert(call, slot, &wish);
+}
 
 void redfish_media_insert(struct redfish_call *call, json_t *body)
 {
     struct slot *slot = redfish_media_slot(call);
-    struct slot_status s;
-    json_t *problem;
-    if (!slot) {
+    json_t *oem = redfish_flatten(body, "Oem"), *flat = redfish_flatten(oem, OEM);
+    if (slot)
+        insert_as_asked(call, slot, flat);
+    else
         redfish_not_found(call);
-    } else if (redfish_check(call, body, insert_parameters)) {
-        struct wish wish = read_wish(body);
-        slot_get_status(slot, &s);
-        problem = wish.image ? redfish_stay_read(call, body, &s, &wish.stay) : redfish_missing(call, "Image");
-        if (problem)
-            redfish_fail(call, 400, problem);
-        else
-            insert(call, slot, &wish);
-    }
+    json_decref(flat);
+    json_decref(oem);
 }
 
 static const struct redfish_property no_parameters[] = {{NULL, REDFISH_IGNORED}};

@@ -3,7 +3,7 @@
  * what is done before a handler; answer.c the answers; messages.c the
  * messages in them; body.c what a request's body may hold; types.c the
  * schemas in use. The handlers: documents.c (root, $metadata, ...),
- * sessions.c, accounts.c, managers.c (with systems),
+ * sessions.c, accounts.c, managers.c, systems.c (the host),
  * media.c and insert.c (VirtualMedia). Private to api/.
  *
  * A call is one request. It belongs to its handler until one of the answers of
@@ -14,6 +14,7 @@
 #ifndef API_REDFISH_INTERNAL_H
 #define API_REDFISH_INTERNAL_H
 
+#include "api/boot_steps.h"
 #include "api/redfish/etag.h"
 #include "api/redfish/query.h"
 #include "api/web_internal.h"
@@ -81,6 +82,7 @@ struct redfish_route {
     const char *path; /* "*": any one segment, the call's `id` and `part` */
     enum redfish_type type;
     unsigned reading; /* privileges */
+    bool host;        /* the platform is asked for the host's state before the handlers run */
     redfish_get *get;
     void (*volatiles)(struct redfish_call *call, json_t *resource); /* adds what the ETag does not tell */
     void (*document)(struct redfish_call *call);                    /* in place of get: what is no resource */
@@ -107,6 +109,9 @@ struct redfish_call {
     void (*cancel)(struct redfish_call *call); /* while waiting: the client is gone; may be NULL */
     struct auth_check check;
     struct users_request change;
+    struct host_request host;
+    void (*host_asked)(struct redfish_call *call);
+    struct boot_steps steps; /* behind an insert */
 };
 
 /* One that waits for nothing and was not answered. */
@@ -200,6 +205,8 @@ json_t *redfish_conflict(const struct redfish_call *call, const char *name, cons
 json_t *redfish_missing(const struct redfish_call *call, const char *name);
 /* In place of the registry's words. */
 json_t *redfish_resolve(json_t *message, const char *resolution);
+/* The message, which is taken over, as an entry of Status.Conditions. */
+json_t *redfish_condition(json_t *message);
 /* The value as it is written in JSON, cut to be shown; a secret's is not. */
 void redfish_show(const char *property, const json_t *value, char text[64]);
 
@@ -210,6 +217,7 @@ enum redfish_kind {
     REDFISH_FLAG,
     REDFISH_TEXT_OR_NULL,
     REDFISH_FLAG_OR_NULL,
+    REDFISH_OBJECT, /* see redfish_flatten() */
     REDFISH_READ_ONLY,
     REDFISH_IGNORED
 };
@@ -222,6 +230,8 @@ struct redfish_property {
 /* Is the body of that kind? What can't be taken is answered (false), or noted when a PATCH has
  * something else to do. */
 bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish_property *properties);
+/* A new object in which the members of the one of that name stand as "NAME/MEMBER" in its place. */
+json_t *redfish_flatten(json_t *body, const char *object);
 const char *redfish_text(const json_t *body, const char *name); /* NULL: none, or "" */
 int redfish_flag(const json_t *body, const char *name);         /* -1: none */
 
@@ -245,7 +255,15 @@ void redfish_account_delete(struct redfish_call *call);
 redfish_get redfish_registries, redfish_registry_file;
 void redfish_own_registry(struct redfish_call *call);
 
-redfish_get redfish_systems, redfish_system, redfish_managers, redfish_manager;
+redfish_get redfish_managers, redfish_manager;
+json_t *redfish_uuid(const char *uuid); /* or null */
+
+redfish_get redfish_systems, redfish_system;
+redfish_change redfish_system_patch, redfish_system_reset;
+/* Asks for the host's state, then calls `ready`; of a client that goes meanwhile the call is freed. */
+void redfish_ask_host(struct redfish_call *call, void (*ready)(struct redfish_call *call));
+/* Answers what has failed: with `message`, a message of one argument, or the one that fits the status. */
+void redfish_host_failed(struct redfish_call *call, int status, const char *message, const char *words);
 
 redfish_get redfish_media_list, redfish_media;
 void redfish_media_volatiles(struct redfish_call *call, json_t *resource);

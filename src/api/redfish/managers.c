@@ -1,4 +1,4 @@
-/* Redfish's managed system and its manager: this BMC. See api/redfish/internal.h. */
+/* Redfish's manager: this BMC. See api/redfish/internal.h. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,35 +50,9 @@ void redfish_free(struct redfish *redfish)
     mem_free(redfish);
 }
 
-static json_t *uuid_or_null(const char *uuid)
+json_t *redfish_uuid(const char *uuid)
 {
     return *uuid ? json_string(uuid) : json_null();
-}
-
-/* --- systems --- */
-
-json_t *redfish_systems(struct redfish_call *call)
-{
-    json_t *collection = redfish_collection(call, "Computer System Collection");
-    redfish_add_member(collection, REDFISH_ROOT "/Systems", "system");
-    return collection;
-}
-
-/* Of the host itself nothing is known here. Boot and Actions are there, empty, since clients refuse
- * a system without them. */
-json_t *redfish_system(struct redfish_call *call)
-{
-    json_t *system = redfish_resource(TYPE_COMPUTER_SYSTEM, call->path, "system", "Host");
-    json_object_set_new(system, "SystemType", json_string("Physical"));
-    json_object_set_new(system, "UUID", uuid_or_null(call->web->redfish->system_uuid));
-    json_object_set_new(system, "PowerState", json_null());
-    json_object_set_new(system, "Boot", json_object());
-    json_object_set_new(system, "VirtualMedia", redfish_link(REDFISH_MEDIA));
-    json_object_set_new(
-        system, "Links",
-        json_pack("{s:i, s:[o]}", "ManagedBy@odata.count", 1, "ManagedBy", redfish_link(REDFISH_MANAGER)));
-    json_object_set_new(system, "Actions", json_object());
-    return system;
 }
 
 /* --- managers --- */
@@ -94,8 +68,8 @@ json_t *redfish_manager(struct redfish_call *call)
 {
     json_t *manager = redfish_resource(TYPE_MANAGER, call->path, "bmc", "Manager");
     json_object_set_new(manager, "ManagerType", json_string("BMC"));
-    json_object_set_new(manager, "UUID", uuid_or_null(call->web->redfish->uuid));
-    json_object_set_new(manager, "ServiceEntryPointUUID", uuid_or_null(call->web->redfish->uuid));
+    json_object_set_new(manager, "UUID", redfish_uuid(call->web->redfish->uuid));
+    json_object_set_new(manager, "ServiceEntryPointUUID", redfish_uuid(call->web->redfish->uuid));
     json_object_set_new(manager, "PowerState", json_string("On"));
     json_object_set_new(manager, "Status", json_pack("{s:s, s:s}", "State", "Enabled", "Health", "OK"));
     json_object_set_new(manager, "VirtualMedia", redfish_link(REDFISH_MEDIA));

@@ -19,6 +19,8 @@
 #define RESUBMIT         "Correct the request body and send the request again."
 
 static const struct redfish_entry entries[] = {
+    {BASE, "ActionNotSupported", "Critical", "The action %1 is not supported by the resource.",
+     "Set hook or dbus in section [host] of the configuration of nbd-proxy."},
     {BASE, "ActionParameterMissing", "Critical",
      "The action %1 requires the parameter %2 to be present in the request body.",
      "Send the request again with the parameter."},
@@ -127,6 +129,17 @@ static const struct redfish_entry entries[] = {
      "The certificate can't be used: %1.", "Send one certificate in PEM, without its key."},
     {OWN("The HTTP server refused a request before the service saw it."), "HttpRefused", "Critical",
      "The request was refused: %1.", "Send a request that is right by RFC 9112, and not too long."},
+    {OWN("The platform has no way to set the boot source."), "HostBootNotSupported", "Warning", "The host's boot source can't be set here.",
+     "Set dbus in section [host] of the configuration of nbd-proxy, or a hook that answers with BootTargets."},
+    {OWN("The platform has no such reset or boot source."), "HostCannot", "Warning", "The platform can't do that: %1.",
+     "Choose one of the values that the system lists as allowable."},
+    {OWN("The platform was asked, and failed."), "HostFailed", "Critical", "The platform failed to do it: %1.",
+     "Look into the log of nbd-proxy, mend what section [host] of its configuration names, and send the request "
+     "again."},
+    {OWN("The platform has something else to do, or took too long."), "HostNotNow", "Critical", "The platform can't do it now: %1.",
+     "Send the request again later; if it stays so, look into the log of nbd-proxy."},
+    {OWN("The platform does not tell what the host does."), "HostStateUnknown", "Warning", "The platform does not tell the host's state: %1.",
+     "Look into the log of nbd-proxy, and mend what section [host] of its configuration names."},
     {OWN("The server of the image refuses these credentials, or asks for some."), "ImageAccessDenied", "Warning",
      "The image's server does not let us read it: %1.",
      "Check UserName and Password, and the permissions on the image's server."},
@@ -157,6 +170,9 @@ static const struct redfish_entry entries[] = {
      "The medium could not be inserted: %1.", "Look into the log of nbd-proxy."},
     {OWN("The slot was ejected while the image was opened."), "InsertGivenUp", "Warning",
      "The insert was given up: %1.", "Insert the image again."},
+    {OWN("The medium was inserted, and a step behind that failed."), "InsertedButNotBooted", "Critical", "Not all was done: %1.",
+     "The medium stays inserted. Mend what the message names and send the same request again, or set Boot and reset "
+     "the system by themselves."},
     {OWN("A slot is empty again."), "MediaEjected", "OK", "The medium was ejected from %1.", "None."},
     {OWN("A medium could not be inserted, or was ejected because of a failure."), "MediaFailed", "Warning",
      "The medium of %1 failed: %2.", "Check the image and its server, and insert it again."},
@@ -226,6 +242,14 @@ json_t *redfish_message(const char *key, const char *property, ...)
         snprintf(pointer, sizeof pointer, "#/%s", property);
         json_object_set_new(message, "RelatedProperties", json_pack("[o]", api_text(pointer)));
     }
+    return message;
+}
+
+json_t *redfish_condition(json_t *message)
+{
+    json_object_set(message, "Severity", json_object_get(message, "MessageSeverity"));
+    json_object_del(message, "MessageSeverity");
+    json_object_del(message, "@odata.type");
     return message;
 }
 

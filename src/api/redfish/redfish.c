@@ -11,6 +11,7 @@
 
 #define ACTION(name)         REDFISH_MEDIA "/*/Actions/VirtualMedia." name
 #define REDFISH_CERTIFICATES REDFISH_MEDIA "/*/Certificates"
+#define RESET                REDFISH_SYSTEM "/Actions/ComputerSystem.Reset"
 
 static const struct redfish_route routes[] = {
     {.path = "/redfish", .reading = REDFISH_PUBLIC, .document = redfish_versions},
@@ -73,7 +74,18 @@ static const struct redfish_route routes[] = {
     {.path = REDFISH_ROLES "/*", .type = TYPE_ROLE, .reading = AUTH_LOGIN, .get = redfish_role},
 
     {.path = REDFISH_ROOT "/Systems", .type = TYPE_COMPUTER_SYSTEMS, .reading = AUTH_LOGIN, .get = redfish_systems},
-    {.path = REDFISH_SYSTEM, .type = TYPE_COMPUTER_SYSTEM, .reading = AUTH_LOGIN, .get = redfish_system},
+    {.path = REDFISH_SYSTEM,
+     .type = TYPE_COMPUTER_SYSTEM,
+     .host = true,
+     .reading = AUTH_LOGIN,
+     .get = redfish_system,
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .patch = redfish_system_patch},
+    {.path = RESET,
+     .host = true,
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .post = redfish_system_reset,
+     .action = "ComputerSystem.Reset"},
     {.path = REDFISH_ROOT "/Managers", .type = TYPE_MANAGERS, .reading = AUTH_LOGIN, .get = redfish_managers},
     {.path = REDFISH_MANAGER, .type = TYPE_MANAGER, .reading = AUTH_LOGIN, .get = redfish_manager},
 
@@ -327,6 +339,16 @@ static bool read_query(struct redfish_call *call)
     return !message;
 }
 
+static void run(struct redfish_call *call)
+{
+    if (!is_reading(call->request))
+        begin_change(call);
+    else if (add_allow(call), call->route->document)
+        call->route->document(call);
+    else
+        read_resource(call);
+}
+
 /* Whoever asks is known, or needs not be. */
 static void proceed(struct redfish_call *call)
 {
@@ -344,12 +366,10 @@ static void proceed(struct redfish_call *call)
     } else if (privileges != REDFISH_PUBLIC && !auth_allows(call->role, privileges)) {
         redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
     } else if (read_query(call)) {
-        if (!read)
-            begin_change(call);
-        else if (add_allow(call), route->document)
-            route->document(call);
+        if (route->host)
+            redfish_ask_host(call, run);
         else
-            read_resource(call);
+            run(call);
     }
 }
 

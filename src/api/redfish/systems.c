@@ -1,0 +1,286 @@
+/* Redfish's managed system: the host. See api/redfish/internal.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/redfish/internal.h"
+#include "auth/audit.h"
+
+#define RETRY_MS 5000
+
+#define TARGET  "Boot/BootSourceOverrideTarget"
+#define ENABLED "Boot/BootSourceOverrideEnabled"
+#define MODE    "Boot/BootSourceOverrideMode"
+
+json_t *redfish_systems(struct redfish_call *call)
+{
+    json_t *collection = redfish_collection(call, "Computer System Collection");
+    redfish_add_member(collection, REDFISH_ROOT "/Systems", "system");
+    return collection;
+}
+
+/* --- what the platform tells --- */
+
+static const struct host_state *state_of(const struct redfish_call *call)
+{
+    return host_get_state(call->web->host);
+}
+
+typedef const char *name_of(int value);
+
+static const char *reset_name(int value)
+{
+    return host_reset_name((enum host_reset)value);
+}
+
+static const char *target_name(int value)
+{
+    return host_target_name((enum host_target)value);
+}
+
+static const char *enabled_name(int value)
+{
+    return host_enabled_name((enum host_enabled)value);
+}
+
+static const char *mode_name(int value)
+{
+    return host_mode_name((enum host_mode)value);
+}
+
+static json_t *names(name_of *name, int count, unsigned mask)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        if (mask & (1u << i))
+            json_array_append_new(list, json_string(name(i)));
+    return list;
+}
+
+/* Empty when it can't be set. */
+static json_t *boot(const struct host_state *state)
+{
+    json_t *boot = json_object();
+    if (!state->targets)
+        return boot;
+    json_object_set_new(boot, "BootSourceOverrideTarget", json_string(host_target_name(state->boot.target)));
+    json_object_set_new(boot, "BootSourceOverrideTarget@Redfish.AllowableValues",
+                        names(target_name, HOST_TARGETS, state->targets));
+    json_object_set_new(boot, "BootSourceOverrideEnabled", json_string(host_enabled_name(state->boot.enabled)));
+    json_object_set_new(boot, "BootSourceOverrideEnabled@Redfish.AllowableValues",
+                        names(enabled_name, HOST_ENABLEDS, ~0u));
+    if (!state->modes)
+        return boot;
+    bool known = state->boot.mode != HOST_MODE_UNKNOWN;
+    json_object_set_new(boot, "BootSourceOverrideMode",
+                        known ? json_string(host_mode_name(state->boot.mode)) : json_null());
+    json_object_set_new(boot, "BootSourceOverrideMode@Redfish.AllowableValues",
+                        names(mode_name, HOST_MODES, state->modes));
+    return boot;
+}
+
+static json_t *actions(const struct host_state *state)
+{
+    json_t *actions = json_object();
+    if (state->resets)
+        json_object_set_new(actions, "#ComputerSystem.Reset",
+                            json_pack("{s:s, s:o}", "target", REDFISH_SYSTEM "/Actions/ComputerSystem.Reset",
+                                      "ResetType@Redfish.AllowableValues",
+                                      names(reset_name, HOST_RESETS, state->resets)));
+    return actions;
+}
+
+static json_t *status_of(const struct host_state *state)
+{
+    bool good = state->status == 0;
+    json_t *conditions = json_array();
+    if (!good)
+        json_array_append_new(conditions,
+                              redfish_condition(redfish_message("HostStateUnknown", NULL, state->error, NULL)));
+    return json_pack("{s:s, s:s, s:o}", "State", "Enabled", "Health", good ? "OK" : "Warning", "Conditions",
+                     conditions);
+}
+
+/* Boot and Actions are there, maybe empty, since clients refuse a system without them. */
+json_t *redfish_system(struct redfish_call *call)
+{
+    const struct host_state *state = state_of(call);
+    json_t *system = redfish_resource(TYPE_COMPUTER_SYSTEM, call->path, "system", "Host");
+    bool known = state->power != HOST_POWER_UNKNOWN;
+    json_object_set_new(system, "SystemType", json_string("Physical"));
+    json_object_set_new(system, "UUID", redfish_uuid(call->web->redfish->system_uuid));
+    json_object_set_new(system, "PowerState", known ? json_string(host_power_name(state->power)) : json_null());
+    if (host_is_configured(call->web->host))
+        json_object_set_new(system, "Status", status_of(state));
+    json_object_set_new(system, "Boot", boot(state));
+    json_object_set_new(system, "VirtualMedia", redfish_link(REDFISH_MEDIA));
+    json_object_set_new(
+        system, "Links",
+        json_pack("{s:i, s:[o]}", "ManagedBy@odata.count", 1, "ManagedBy", redfish_link(REDFISH_MANAGER)));
+    json_object_set_new(system, "Actions", actions(state));
+    return system;
+}
+
+/* --- asking the platform --- */
+
+static void on_asked(struct host_request *request)
+{
+    struct redfish_call *call = container_of(request, struct redfish_call, host);
+    call->waiting = false;
+    if (call->request)
+        call->host_asked(call); /* whether it told: the state says so */
+    else
+        redfish_call_free(call);
+}
+
+void redfish_ask_host(struct redfish_call *call, void (*ready)(struct redfish_call *call))
+{
+    if (!host_is_configured(call->web->host)) {
+        ready(call);
+        return;
+    }
+    call->host_asked = ready;
+    call->host = (struct host_request){.verb = HOST_GET, .done = on_asked};
+    redfish_wait(call, NULL);
+    host_submit(call->web->host, &call->host);
+}
+
+void redfish_host_failed(struct redfish_call *call, int status, const char *message, const char *words)
+{
+    bool cannot = status == -ENOTSUP || status == -ENODEV;
+    bool passing = status == -EAGAIN || status == -EBUSY || status == -ETIMEDOUT || status == -ECANCELED;
+    const char *own = cannot ? "HostCannot" : passing ? "HostNotNow" : "HostFailed";
+    json_t *body = redfish_message(message ? message : own, NULL, words, NULL);
+    if (passing)
+        redfish_fail_later(call, 503, RETRY_MS, body);
+    else
+        redfish_fail(call, cannot ? 400 : 500, body);
+}
+
+static void on_changed(struct host_request *request)
+{
+    struct redfish_call *call = container_of(request, struct redfish_call, host);
+    if (!call->request)
+        redfish_call_free(call);
+    else if (request->status != 0)
+        redfish_host_failed(call, request->status, NULL, request->error);
+    else if (call->notes)
+        redfish_reply_changed(call, redfish_system(call));
+    else
+        redfish_reply_nothing(call);
+}
+
+/* What the client began is done, also when it does not wait for the answer. */
+static void change(struct redfish_call *call, enum audit_event event, const struct host_request *request)
+{
+    char words[128];
+    host_request_text(request, words, sizeof words);
+    auth_audit(event, call->user, call->peer, NULL, strchr(words, ' ') + 1);
+    call->host = *request;
+    call->host.done = on_changed;
+    redfish_wait(call, NULL);
+    host_submit(call->web->host, &call->host);
+}
+
+/* Nothing is known of what the platform can do: it has never answered. Answered when true. */
+static bool is_silent(struct redfish_call *call)
+{
+    if (!host_is_configured(call->web->host) || state_of(call)->known)
+        return false;
+    redfish_host_failed(call, call->host.status, NULL, call->host.error);
+    return true;
+}
+
+/* --- Reset --- */
+
+static const struct redfish_property reset_parameters[] = {{"ResetType", REDFISH_TEXT}, {NULL, REDFISH_IGNORED}};
+
+void redfish_system_reset(struct redfish_call *call, json_t *body)
+{
+    const struct host_state *state = state_of(call);
+    const char *type = json_string_value(json_object_get(body, "ResetType"));
+    struct host_request request = {.verb = HOST_RESET};
+    char shown[64];
+    if (is_silent(call))
+        return;
+    if (!state->resets) {
+        redfish_fail(call, 400, redfish_message("ActionNotSupported", NULL, call->route->action, NULL));
+    } else if (!redfish_check(call, body, reset_parameters)) {
+        return;
+    } else if (!type) {
+        redfish_fail(call, 400,
+                     redfish_message("ActionParameterMissing", "ResetType", call->route->action, "ResetType", NULL));
+    } else if (!host_reset_parse(type, &request.reset) || !(state->resets & (1u << request.reset))) {
+        redfish_show("ResetType", json_object_get(body, "ResetType"), shown);
+        redfish_fail(call, 400,
+                     redfish_message("ActionParameterValueNotInList", "ResetType", shown, "ResetType",
+                                     call->route->action, NULL));
+    } else {
+        change(call, AUDIT_RESET, &request);
+    }
+}
+
+/* --- Boot --- */
+
+/* Without modes the first is not there. */
+static const struct redfish_property system_properties[] = {
+    {MODE, REDFISH_TEXT},
+    {TARGET, REDFISH_TEXT},
+    {ENABLED, REDFISH_TEXT},
+    {"Boot", REDFISH_OBJECT},
+    {"PowerState", REDFISH_READ_ONLY},
+    {"Status", REDFISH_READ_ONLY},
+    {"SystemType", REDFISH_READ_ONLY},
+    {"UUID", REDFISH_READ_ONLY},
+    {"VirtualMedia", REDFISH_READ_ONLY},
+    {"Links", REDFISH_READ_ONLY},
+    {"Actions", REDFISH_READ_ONLY},
+    {"Id", REDFISH_READ_ONLY},
+    {"Name", REDFISH_READ_ONLY},
+    {NULL, REDFISH_IGNORED},
+};
+
+/* The property whose value the platform does not have; NULL: all is good, and read. */
+static const char *read_boot(const json_t *body, const struct host_state *state, struct host_boot *boot)
+{
+    const char *target = json_string_value(json_object_get(body, TARGET));
+    const char *enabled = json_string_value(json_object_get(body, ENABLED));
+    const char *mode = json_string_value(json_object_get(body, MODE));
+    *boot = state->boot;
+    if (target && (!host_target_parse(target, &boot->target) || !(state->targets & (1u << boot->target))))
+        return TARGET;
+    if (enabled && !host_enabled_parse(enabled, &boot->enabled))
+        return ENABLED;
+    if (mode && state->modes && (!host_mode_parse(mode, &boot->mode) || !(state->modes & (1u << boot->mode))))
+        return MODE;
+    return NULL;
+}
+
+static void patch_boot(struct redfish_call *call, const json_t *body)
+{
+    struct host_request request = {.verb = HOST_BOOT};
+    char shown[64];
+    const char *wrong = read_boot(body, state_of(call), &request.boot);
+    if (!wrong) {
+        change(call, AUDIT_BOOT, &request);
+        return;
+    }
+    redfish_show(wrong, json_object_get(body, wrong), shown);
+    redfish_fail(call, 400, redfish_message("PropertyValueNotInList", wrong, shown, wrong, NULL));
+}
+
+void redfish_system_patch(struct redfish_call *call, json_t *body)
+{
+    const struct host_state *state = state_of(call);
+    const struct redfish_property *properties = system_properties + (state->modes ? 0 : 1);
+    json_t *flat = redfish_flatten(body, "Boot");
+    if (is_silent(call)) {
+        json_decref(flat);
+        return;
+    }
+    if (json_object_get(body, "Boot") && !state->targets)
+        redfish_fail(call, 400, redfish_message("HostBootNotSupported", "Boot", NULL));
+    else if (redfish_check(call, flat, properties))
+        patch_boot(call, flat);
+    json_decref(flat);
+}
