@@ -12,18 +12,23 @@ import pytest
 import manual
 from conftest import Daemon
 from redfish_client import PASSWORDS, Client, arguments, port_of, users # the last is a fixture
+from test_host import Hook
 
 PAGE = "nbd-proxy-redfish.7"
 EMPTY, FULL = "empty", "ready"
+BOOTED = ["boot Cd Once", "reset ForceRestart"]
 
 
 @pytest.fixture(scope="module")
 def bmc(users, certificates, tmp_path_factory):
-    """With a certificate that is checked."""
+    """With a certificate that is checked, and a host."""
     folder = tmp_path_factory.mktemp("np")
+    hook = Hook(folder)
     shutil.copy(users, folder / "users")
     d = Daemon(folder, *arguments(folder / "users", f"http.ca-file={certificates}/ca.pem",
-                                  f"web.certificate={certificates}/good.pem", f"web.certificate-key={certificates}/good.key"))
+                                  f"web.certificate={certificates}/good.pem", f"web.certificate-key={certificates}/good.key",
+                                  hook.key))
+    d.hook = hook
     yield d
     d.stop()
 
@@ -92,7 +97,8 @@ def test_all_examples_are_here(desk, examples):
 
 
 def test_curl(desk, examples):
-    said = desk.type_all(examples["curl"], [EMPTY, FULL, FULL, EMPTY, FULL, EMPTY, EMPTY, EMPTY])
+    said = desk.type_all(examples["curl"], [EMPTY, FULL, FULL, EMPTY, FULL, EMPTY, FULL, FULL, EMPTY])
+    assert desk.bmc.hook.calls() == BOOTED
     assert '"UserName":"operator"' in said[0] and '"Inserted":true' in said[2]
     headers = (desk.folder / "headers.txt").read_text()
     place, token = re.search(r"^Location: (\S+)", headers, re.M)[1], re.search(r"^X-Auth-Token: (\S+)", headers, re.M)[1]
@@ -108,9 +114,10 @@ def recap(said):
 def test_ansible(desk, examples):
     """Each playbook twice: the second time nothing is left to do."""
     desk.variables["ANSIBLE_NOCOLOR"] = "1"
-    files, (insert, eject) = examples["Ansible"][:2], examples["Ansible"][2:]
-    said = desk.type_all([*files, insert, insert, eject, eject], [FULL, FULL, EMPTY, EMPTY])
-    assert [(recap(text)["changed"], recap(text)["failed"]) for text in said] == [(1, 0), (0, 0), (1, 0), (0, 0)]
+    files, (insert, boot, eject) = examples["Ansible"][:3], examples["Ansible"][3:]
+    said = desk.type_all([*files, insert, insert, boot, eject, eject], [FULL, FULL, FULL, EMPTY, EMPTY])
+    assert [(recap(text)["changed"], recap(text)["failed"]) for text in said] == [(1, 0), (0, 0), (1, 0), (1, 0), (0, 0)]
+    assert desk.bmc.hook.calls() == BOOTED
 
 
 def stub(folder):
@@ -123,7 +130,8 @@ def stub(folder):
 def test_sushy(desk, examples):
     sushy = pytest.importorskip("sushy", reason="needs python3-sushy")
     stub(desk.folder)
-    said = desk.type_all(examples["Ironic and sushy"], [EMPTY, FULL, EMPTY])
+    said = desk.type_all(examples["Ironic and sushy"], [EMPTY, FULL, FULL, EMPTY])
+    assert desk.bmc.hook.calls() == BOOTED
     assert said[1] == "image.iso is in\n"
     told = (desk.folder / "told").read_text().splitlines()
     assert told[:4] == ["node", "create", "--driver", "redfish"]
