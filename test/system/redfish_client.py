@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+import manual
 from conftest import Daemon, binary
 
 PASSWORDS = {"admin": "admin-password", "operator": "operator-password", "reader": "reader-password"}
@@ -54,6 +55,15 @@ class Answer:
         return [m["MessageId"].rpartition(".")[2] for m in self.messages]
 
 
+def as_documented(answer):
+    """Its messages come with a status that the manual has for them."""
+    if answer.status >= 400 and b'"@Message.ExtendedInfo"' in answer.body:
+        for name in answer.ids:
+            statuses, _ = manual.redfish_messages().get(name, ({answer.status}, ""))
+            assert answer.status in statuses, (answer.status, name)
+    return answer
+
+
 class Client:
     def __init__(self, daemon, user=None, password=None, token=None):
         self.port = port_of(daemon)
@@ -74,7 +84,7 @@ class Client:
                 fields["Content-Type"] = type
         try:
             connection.request(method, path, body, fields)
-            return Answer(connection.getresponse())
+            return as_documented(Answer(connection.getresponse()))
         finally:
             connection.close()
 

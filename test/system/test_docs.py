@@ -6,18 +6,11 @@ import subprocess
 import pytest
 
 from conftest import TOP, binary
+from manual import text as page
 
 
 def run(*arguments):
     return subprocess.run([binary(), *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def page(name):
-    return subprocess.run(["mandoc", "-T", "utf8", str(TOP / "man" / name)], capture_output=True, text=True, check=True).stdout
-
-
-def plain(text):
-    return re.sub(r".\x08", "", text).replace("\u2010", "-")
 
 
 def keys(text):
@@ -30,7 +23,7 @@ def test_the_sample_is_what_the_daemon_prints():
 
 def test_every_key_is_in_sample_and_manual_with_its_default():
     sample = run("--sample-config")
-    manual = plain(page("nbd-proxy.conf.5"))
+    manual = page("nbd-proxy.conf.5")
     found = re.findall(r"^#([a-z0-9-]+) = ?(.*)$", sample, re.M)
     assert len(found) > 30
     dump = run("--no-config", "--dump-config")
@@ -42,7 +35,7 @@ def test_every_key_is_in_sample_and_manual_with_its_default():
 
 
 def test_every_command_is_in_the_manual():
-    manual = plain(page("nbd-proxy-control.7"))
+    manual = page("nbd-proxy-control.7")
     source = (TOP / "src" / "api" / "commands.c").read_text()
     commands = re.findall(r'^    \{"([a-z]+)", "', source, re.M)
     assert len(commands) == 13
@@ -51,7 +44,7 @@ def test_every_command_is_in_the_manual():
 
 
 def test_every_option_is_in_the_manual():
-    manual = plain(page("nbd-proxy.8"))
+    manual = page("nbd-proxy.8")
     for option in re.findall(r"--[a-z-]+", run("--help") + run("passwd", "--help")):
         assert option in manual, option
 
