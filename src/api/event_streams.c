@@ -11,7 +11,6 @@ struct event_streams {
     struct event_streams_options options;
     struct link streams;
     unsigned count, last_id;
-    struct users_watch watch;
     uv_timer_t timer;
     struct defer wake;
     struct closing closing;
@@ -92,13 +91,11 @@ static void on_session_ended(struct session_attachment *attachment, const struct
     event_stream_end(container_of(attachment, struct event_stream, session));
 }
 
-/* Those with a session end with it. */
-static void on_user_changed(struct users_watch *watch, const char *name)
+void event_streams_user_changed(struct event_streams *streams, const char *user)
 {
-    struct event_streams *streams = container_of(watch, struct event_streams, watch);
     list_for_each (l, &streams->streams) {
         struct event_stream *stream = container_of(l, struct event_stream, link);
-        if (!stream->session.session && strcmp(stream->user, name) == 0)
+        if (!stream->session.session && strcmp(stream->user, user) == 0)
             event_stream_end(stream);
     }
 }
@@ -166,8 +163,6 @@ struct event_streams *event_streams_new(struct web *web, const struct event_stre
     streams->web = web;
     streams->options = *options;
     list_init(&streams->streams);
-    streams->watch.changed = on_user_changed;
-    users_watch(web->users, &streams->watch);
     defer_setup(&streams->wake, on_wake);
     uv_timer_init(web->loop, &streams->timer);
     streams->timer.data = streams;
@@ -184,7 +179,6 @@ void event_streams_close(struct event_streams *streams)
 {
     list_for_each (l, &streams->streams)
         event_stream_end(container_of(l, struct event_stream, link));
-    users_unwatch(&streams->watch);
     defer_cancel(&streams->wake);
     closing_begin(&streams->closing, streams->web->loop, on_closed);
     closing_add(&streams->closing, (uv_handle_t *)&streams->timer);

@@ -45,6 +45,8 @@ void event_streams_add(struct event_streams *streams, struct http_request *reque
 void event_streams_wake(struct event_streams *streams);
 struct event_stream *event_streams_next(struct event_streams *streams, const struct event_stream *after);
 void event_stream_end(struct event_stream *stream);
+/* Ends the streams of the user's that have no session; the others end with theirs. */
+void event_streams_user_changed(struct event_streams *streams, const char *user);
 /* Ends all, calls its owner no more, and frees itself. */
 void event_streams_close(struct event_streams *streams);
 

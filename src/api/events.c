@@ -60,6 +60,11 @@ void events_handle(struct web *web, struct http_request *request, const struct a
     event_streams_add(web->events->streams, request, caller, 0);
 }
 
+void events_user_changed(struct events *events, const char *user)
+{
+    event_streams_user_changed(events->streams, user);
+}
+
 /* --- life --- */
 
 struct events *events_new(struct web *web)

@@ -47,7 +47,11 @@ static void on_user_changed(struct users_watch *watch, const char *name)
 {
     struct web *web = container_of(watch, struct web, users_watch);
     media_user_changed(web, name);
-    if (web->uploads && !web->closing) /* then they have ended */
+    if (web->closing) /* the others have ended */
+        return;
+    events_user_changed(web->events, name);
+    redfish_user_changed(web, name);
+    if (web->uploads)
         uploads_user_changed(web->uploads, name);
 }
 

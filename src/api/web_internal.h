@@ -130,11 +130,14 @@ void redfish_close(struct web *web, void (*closed)(void *arg), void *arg); /* fr
 /* The certificates that an insert into that slot trusts beside the configured ones, for mem_free(); NULL: none. */
 char *redfish_trusted(const struct web *web, const char *slot);
 void redfish_handle(struct web *web, struct http_request *request);
+void redfish_user_changed(struct web *web, const char *user); /* as events_user_changed() */
 http_refusal redfish_refusal; /* for what is below /redfish */
 
 /* --- events.c: /api/events --- */
 struct events *events_new(struct web *web);
 web_handler events_handle;
+/* Ends the streams of the user's that have no session. */
+void events_user_changed(struct events *events, const char *user);
 /* Ends the streams, and frees itself. */
 void events_close(struct events *events);
 

@@ -5,9 +5,9 @@ from datetime import datetime
 import pytest
 
 from browser import Browser, Image
-from conftest import TOP
 from redfish_client import (EJECT, INSERT, MEDIA, PASSWORDS, SESSIONS, SLOT, Client, admin, own, service,
                             users)  # noqa: F401 (admin, own, service, users are fixtures)
+from redfish_source import routes
 from redfish_tables import ADMIN, ALL, COLLECTION, LOGIN, MEDIA as MAY_INSERT, ROUTES, TYPES
 from test_redfish_events import Stream
 from website import accounts, new_site  # noqa: F401 (fixtures)
@@ -18,31 +18,9 @@ EVERY_METHOD = ("GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS")
 MAY = {None: ALL, "reader": LOGIN, "operator": MAY_INSERT, "admin": ADMIN}
 
 
-def routes_of_the_source():
-    """Path -> methods, from the table that the service itself uses."""
-    folder = TOP / "src" / "api" / "redfish"
-    text = "\n".join((folder / name).read_text() for name in ("internal.h", "redfish.c"))
-    macros = dict(re.findall(r'#define (REDFISH_\w+) +((?:REDFISH_\w+|"[^"]*")(?: (?:REDFISH_\w+|"[^"]*"))*)', text))
-    macros["ACTION"] = re.search(r"#define ACTION\(name\) +(.*) name$", text, re.M)[1]
-
-    def expand(expression):
-        expression = re.sub(r'ACTION\((".*?")\)', rf'{macros["ACTION"]} \1', expression)
-        while (word := re.search(r"REDFISH_\w+", expression)):
-            expression = expression.replace(word[0], macros[word[0]])
-        return "".join(re.findall(r'"([^"]*)"', expression))
-
-    table = text[text.index("static const struct redfish_route routes[]"):]
-    found = {}
-    for row in re.findall(r"\{(\.path = .*?)\},\n", table[: table.index("\n};")] + "\n", re.S):
-        path = expand(re.match(r"\.path = (.*?),(?: /\*.*?\*/)?\s*\.", row, re.S)[1])
-        methods = {"GET"} if ".get =" in row or ".document =" in row else set()
-        methods |= {m for field, m in (("post", "POST"), ("patch", "PATCH"), ("remove", "DELETE")) if f".{field} =" in row}
-        found[path] = methods
-    return found
-
-
 def test_the_table_has_every_route():
-    assert routes_of_the_source() == {path: set(methods) for path, methods in ROUTES.items()}
+    source = {path: {words.split()[0] for words in methods} for path, methods in routes().items()}
+    assert source == {path: set(methods) for path, methods in ROUTES.items()}
 
 
 def sample(path):

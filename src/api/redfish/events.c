@@ -246,6 +246,11 @@ void redfish_event_stream_delete(struct redfish_call *call)
 
 /* Ids go on from those of the last process, more or less: who comes back with an old one hears that
  * it has missed some. */
+void redfish_user_changed(struct web *web, const char *user)
+{
+    event_streams_user_changed(web->redfish->events->streams, user);
+}
+
 struct redfish_events *redfish_events_new(struct web *web)
 {
     struct redfish_events *events = mem_alloc(sizeof *events);
