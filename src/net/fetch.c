@@ -287,6 +287,22 @@ static int code_reason(CURLcode code)
     }
 }
 
+/* "after 7 ms" goes: the same trouble is told in the same words each time it is met. */
+static void drop_times(char *text)
+{
+    static const char after[] = " after ", *const units[] = {" milliseconds", " ms"};
+    while ((text = strstr(text, after)) != NULL) {
+        size_t digits = strspn(text + strlen(after), "0123456789"), unit = 0;
+        const char *rest = text + strlen(after) + digits;
+        for (size_t i = 0; i < sizeof units / sizeof *units && unit == 0; i++)
+            unit = digits > 0 && strncmp(rest, units[i], strlen(units[i])) == 0 ? strlen(units[i]) : 0;
+        if (unit > 0)
+            memmove(text, rest + unit, strlen(rest + unit) + 1);
+        else
+            text++;
+    }
+}
+
 static void judge_code(struct fetch *fetch, CURLcode code)
 {
     enum fetch_verdict verdict = FETCH_TRANSIENT;
@@ -299,6 +315,7 @@ static void judge_code(struct fetch *fetch, CURLcode code)
     if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
         code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM || code == CURLE_PEER_FAILED_VERIFICATION)
         verdict = FETCH_REFUSED;
+    drop_times(fetch->curl_error);
     const char *text = *fetch->curl_error ? fetch->curl_error : curl_easy_strerror(code);
     bool nameless = code == CURLE_PEER_FAILED_VERIFICATION && fetch_guard_nameless(fetch->transfer.easy);
     judge(fetch, verdict, "%.400s%s", text,
