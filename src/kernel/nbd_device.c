@@ -118,6 +118,7 @@ static void tune(unsigned index, const char *file, const char *value)
     files_write(path, value); /* a hint: not every kernel has each of them */
 }
 
+/* What was measured is in bench/README.md; max_sectors_kb made no difference. */
 static void tune_queue(const struct kernel_nbd *nbd)
 {
     char text[16];
