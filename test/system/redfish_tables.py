@@ -55,7 +55,7 @@ TYPES = {
                        "Enabled": "flag", "Locked": "flag", "!AccountTypes": [("Redfish", "WebUI")], "Links": {"Role": LINK}},
     "Role": {**RESOURCE, "!RoleId": "text", "IsPredefined": "flag", "OemPrivileges": ["text"],
              "AssignedPrivileges": [("Login", "ConfigureManager", "ConfigureUsers", "ConfigureSelf", "ConfigureComponents")]},
-    "EventService": {**RESOURCE, "ServiceEnabled": "?flag", "Status": STATUS, "ServerSentEventUri": "path", "Subscriptions": LINK,
+    "EventService": {**RESOURCE, "ServiceEnabled": "?flag", "Status": STATUS, "ServerSentEventUri": "path",
                      "EventFormatTypes": [("Event", "MetricReport")], "RegistryPrefixes": ["?text"], "ResourceTypes": ["?text"],
                      "IncludeOriginOfConditionSupported": "?flag", "SubordinateResourcesSupported": "?flag",
                      "SSEFilterPropertiesSupported": {p: "flag" for p in (

@@ -9,7 +9,7 @@ from redfish_client import (EJECT, INSERT, MEDIA, PASSWORDS, SESSIONS, SLOT, Cli
                             users)  # noqa: F401 (admin, own, service, users are fixtures)
 from redfish_source import routes
 from redfish_tables import ADMIN, ALL, COLLECTION, LOGIN, MEDIA as MAY_INSERT, ROUTES, TYPES
-from test_redfish_events import Stream
+from test_redfish_events import SUBSCRIPTIONS, Stream
 from website import accounts, new_site  # noqa: F401 (fixtures)
 
 # --- routes ---
@@ -120,7 +120,7 @@ def links_in(value):
 
 def crawl(client):
     """Path -> resource, of all that can be reached; answers by $expand say the same."""
-    seen, todo = {}, ["/redfish/v1/"]
+    seen, todo = {}, ["/redfish/v1/", SUBSCRIPTIONS]
     while todo:
         path = todo.pop()
         if path not in seen:

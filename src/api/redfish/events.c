@@ -178,8 +178,7 @@ json_t *redfish_event_service(struct redfish_call *call)
                         json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "EventFormatType", 0, "MessageId", 0,
                                   "MetricReportDefinition", 0, "OriginResource", 0, "RegistryPrefix", 0, "ResourceType",
                                   0, "SubordinateResources", 0));
-    json_object_set_new(service, "Subscriptions", redfish_link(REDFISH_STREAMS));
-    return service;
+    return service; /* without a link to Subscriptions, which clients take for leave to POST there */
 }
 
 /* --- open streams as subscriptions --- */
