@@ -1,6 +1,7 @@
 #include "auth/prompt.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,17 +23,32 @@ bool prompt_is_terminal(void)
     return isatty(STDIN_FILENO);
 }
 
-/* Byte by byte, so that nothing behind the line is taken; an interrupted read ends it. */
-static bool read_line(char *to, size_t size, const char **why)
+/* The signals come in only here: one that came just before a read() would not end it. */
+static void wait_for_input(const sigset_t *open)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (!caught && ppoll(&in, 1, NULL, open) < 0 && errno == EINTR)
+        ;
+}
+
+/* Byte by byte, so that nothing behind the line is taken. `open`: the mask of signals to wait with; NULL: none is
+ * looked after. */
+static bool read_line(char *to, size_t size, const sigset_t *open, const char **why)
 {
     size_t used = 0;
     for (;;) {
         char byte;
+        if (open)
+            wait_for_input(open);
+        if (caught) {
+            *why = "interrupted";
+            return false;
+        }
         ssize_t n = read(STDIN_FILENO, &byte, 1);
-        if (n < 0 && errno == EINTR && !caught)
+        if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 || (n == 0 && used == 0)) {
-            *why = caught ? "interrupted" : "no password was given";
+            *why = "no password was given";
             return false;
         }
         if (n == 0 || byte == '\n')
@@ -50,23 +66,28 @@ static bool read_line(char *to, size_t size, const char **why)
 static bool read_hidden(const char *prompt, char *to, size_t size, const char **why)
 {
     struct termios before, hidden;
-    struct sigaction old[STOPPING], action = {.sa_handler = on_signal}; /* no SA_RESTART: read() must end */
+    struct sigaction old[STOPPING], action = {.sa_handler = on_signal};
+    sigset_t stops, open;
     if (tcgetattr(STDIN_FILENO, &before) != 0) {
         *why = strerror(errno);
         return false;
     }
-    caught = 0;
+    sigemptyset(&stops);
+    for (unsigned i = 0; i < STOPPING; i++)
+        sigaddset(&stops, stopping[i]);
+    sigprocmask(SIG_BLOCK, &stops, &open);
     for (unsigned i = 0; i < STOPPING; i++)
         sigaction(stopping[i], &action, &old[i]);
     hidden = before;
     hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
     fputs(prompt, stderr);
-    bool ok = read_line(to, size, why);
+    bool ok = read_line(to, size, &open, why);
     fputc('\n', stderr);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
     for (unsigned i = 0; i < STOPPING; i++)
         sigaction(stopping[i], &old[i], NULL);
+    sigprocmask(SIG_SETMASK, &open, NULL);
     if (caught)
         raise(caught);
     return ok && !caught;
@@ -75,7 +96,8 @@ static bool read_hidden(const char *prompt, char *to, size_t size, const char **
 bool prompt_password(const char *prompt, char *to, size_t size, const char **why)
 {
     *why = NULL;
-    bool ok = prompt_is_terminal() ? read_hidden(prompt, to, size, why) : read_line(to, size, why);
+    caught = 0;
+    bool ok = prompt_is_terminal() ? read_hidden(prompt, to, size, why) : read_line(to, size, NULL, why);
     if (ok)
         return true;
     if (!*why)

@@ -169,8 +169,13 @@ class Terminal:
         wait_for(lambda: not self.echo(), "the echo to go off")
         os.write(self.fd, text.encode())
 
+    def status(self):
+        ended = []
+        wait_for(lambda: ended.append(os.waitpid(self.pid, os.WNOHANG)) or ended[-1][0], "its end")
+        return ended[-1][1]
+
     def end(self):
-        _, status = os.waitpid(self.pid, 0)
+        status = self.status()
         self.read()
         os.close(self.fd)
         return status
@@ -216,7 +221,7 @@ def test_an_interrupt_puts_the_echo_back(users, key, number):
         t.type("half" + key)
     else:
         os.kill(t.pid, number)
-    _, status = os.waitpid(t.pid, 0)
+    status = t.status()
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == number
     assert termios.tcgetattr(keep)[3] & termios.ECHO
     os.close(keep)
