@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/web_internal.h"
 #include "auth/audit.h"
@@ -184,6 +183,7 @@ static unsigned http_status(int status)
     case EPERM:
     case ENOTSUP:
     case EROFS:
+    case EPROTONOSUPPORT:
         return 400;
     default:
         return 502; /* the image's server, or what is in between */
@@ -218,7 +218,7 @@ static const char *text_of(const json_t *body, const char *name)
 
 static const char *insert_problem(const struct change *change, const char *url, int verify)
 {
-    bool local = url && (*url == '/' || strncasecmp(url, "file:", 5) == 0);
+    bool local = url && location_kind(url) == LOCATION_PATH;
     if (!url)
         return "Expected \"url\".";
     if (local && !*change->web->config.file_directory)

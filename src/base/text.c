@@ -192,9 +192,12 @@ void text_hex(const void *bytes, size_t length, char *out)
 }
 
 /* Where the authority of "scheme://authority/..." starts; NULL without one. */
+/* Windows' //HOST/SHARE has one too, in either slash. */
 static const char *url_authority(const char *url)
 {
     const char *p = url;
+    if (strncmp(url, "//", 2) == 0 || strncmp(url, "\\\\", 2) == 0)
+        return url + 2;
     while (isalnum((unsigned char)*p) || *p == '+' || *p == '-' || *p == '.')
         p++;
     return p > url && strncmp(p, "://", 3) == 0 ? p + 3 : NULL;
@@ -207,7 +210,7 @@ void text_url_public(const char *url, char *out, size_t size)
     size_t used = 0;
     const char *rest = url;
     if (authority) {
-        size_t n = strcspn(authority, "/?#");
+        size_t n = strcspn(authority, "/\\?#");
         used = (size_t)(authority - url);
         memcpy(clean, url, used);
         rest = authority;
@@ -225,12 +228,13 @@ void text_url_public(const char *url, char *out, size_t size)
 void text_url_name(const char *url, char *out, size_t size)
 {
     const char *authority = url_authority(url);
-    const char *path = authority ? authority + strcspn(authority, "/?#") : url;
+    const char *path = authority ? authority + strcspn(authority, "/\\?#") : url;
+    const char *separators = *url == '\\' ? "/\\" : "/";
     size_t length = authority ? strcspn(path, "?#") : strlen(path);
-    while (length > 0 && path[length - 1] == '/')
+    while (length > 0 && strchr(separators, path[length - 1]))
         length--;
     size_t start = length;
-    while (start > 0 && path[start - 1] != '/')
+    while (start > 0 && !strchr(separators, path[start - 1]))
         start--;
     char *name = mem_alloc(length - start + 1);
     memcpy(name, path + start, length - start);

@@ -38,7 +38,7 @@ enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 struct config_http {
     uint64_t connections;          /* http-connections = 16, 1..64: ranges fetched at a time */
     enum config_http_version version; /* http-version = auto | 1.1 | 2 */
-    bool allow_plain;              /* allow-http = yes: http:// beside https:// */
+    uint64_t protocols;            /* protocols = https http ...: see config_allows_protocol() */
     enum config_local local;       /* allow-local = no | link | yes */
     uint64_t redirects;            /* redirects = 5, 0..20 */
     char *ca_file;                 /* ca-file = "" (the system's) */
@@ -180,5 +180,7 @@ bool config_slot_equal(const struct config_slot *a, const struct config_slot *b)
 void config_copy(struct config *to, const struct config *from);
 void config_slot_copy(struct config_slot *to, const struct config_slot *from);
 void config_slot_clear(struct config_slot *slot);
+/* Whether images may come by the protocol of that name ("https"). */
+bool config_allows_protocol(const struct config_http *http, const char *protocol);
 
 #endif

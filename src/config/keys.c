@@ -1,8 +1,5 @@
 #include "config/keys.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -19,6 +16,7 @@ static const char *const client_certificates_names[] = {"optional", "required", 
 static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const local_names[] = {"no", "link", "yes", NULL};
+static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 
 /* A row: name, field, type, least, most, names, default, help. */
@@ -125,8 +123,10 @@ const struct key config_keys[] = {
     HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",
          "The protocol: 1.1 uses one connection for each range in flight, 2 one for all. auto takes what is measured "
          "to be faster, now 1.1."),
-    HTTP("allow-http", allow_plain, KEY_BOOL, 0, 0, NULL, "yes",
-         "Allow http:// beside https://. A redirect never leads from https to http."),
+    HTTP("protocols", protocols, KEY_SET, 1, 0, protocol_names, "https http sftp ftps ftp nfs smb",
+         "By which protocols images may come from other machines, separated by blanks. http, ftp and nfs have neither "
+         "encryption nor a check of who answers. A redirect never leads from https to http. One that this build or its "
+         "libcurl lacks is refused when it is asked for."),
     HTTP("allow-local", local, KEY_ENUM, LOCAL_NO, 0, local_names, "no",
          "Whether images may come from this machine itself (loopback, an address of one of its interfaces) and from "
          "link-local addresses (169.254.0.0/16, fe80::/10): no, from link-local ones only (link), or yes. It holds for every way "
@@ -277,183 +277,12 @@ const char *key_suggest(enum key_section section, const char *name)
     return best;
 }
 
-static void *field(const struct key *key, void *base)
+bool config_allows_protocol(const struct config_http *http, const char *protocol)
 {
-    return (char *)base + key->offset;
-}
-
-static bool expect(char *expected, size_t size, const char *text)
-{
-    snprintf(expected, size, "%s", text);
+    for (int i = 0; protocol_names[i]; i++)
+        if (strcmp(protocol_names[i], protocol) == 0)
+            return http->protocols & 1ull << i;
     return false;
-}
-
-static bool expect_range(const struct key *key, char *expected, size_t size)
-{
-    char low[TEXT_SIZE_MAX], high[TEXT_SIZE_MAX];
-    if (key->type == KEY_SIZE) {
-        text_size(key->min, low);
-        text_size(key->max, high);
-        snprintf(expected, size, "a size from %s to %s, like %s", low, high, key->standard);
-    } else if (key->type == KEY_DURATION) {
-        text_duration(key->min, low);
-        text_duration(key->max, high);
-        snprintf(expected, size, "a time from %s to %s, like %s", low, high, key->standard);
-    } else {
-        snprintf(expected, size, "a whole number from %" PRIu64 " to %" PRIu64, key->min, key->max);
-    }
-    return false;
-}
-
-static bool set_number(const struct key *key, uint64_t *to, const char *text, char *expected, size_t size)
-{
-    uint64_t value;
-    bool good = key->type == KEY_SIZE       ? text_parse_size(text, &value)
-                : key->type == KEY_DURATION ? text_parse_duration(text, &value)
-                                            : text_parse_uint(text, &value);
-    if (!good || value < key->min || value > key->max)
-        return expect_range(key, expected, size);
-    *to = value;
-    return true;
-}
-
-static bool set_mode(uint64_t *to, const char *text, char *expected, size_t size)
-{
-    unsigned value = 0;
-    size_t length = strlen(text);
-    if (length < 3 || length > 4 || strspn(text, "01234567") != length || sscanf(text, "%o", &value) != 1 || value > 0777)
-        return expect(expected, size, "an octal mode, like 0600 or 0660");
-    *to = value;
-    return true;
-}
-
-static bool set_hex(const struct key *key, uint64_t *to, const char *text, char *expected, size_t size)
-{
-    size_t length = strlen(text);
-    uint64_t value = 0;
-    if (strncmp(text, "0x", 2) != 0 || length < 3 || length > 10 || strspn(text + 2, "0123456789abcdefABCDEF") != length - 2 ||
-        (value = strtoull(text + 2, NULL, 16)) > key->max) {
-        snprintf(expected, size, "a hexadecimal number from 0x0000 to 0x%04" PRIx64 ", like %s", key->max, key->standard);
-        return false;
-    }
-    *to = value;
-    return true;
-}
-
-static bool set_enum(const struct key *key, int *to, const char *text, char *expected, size_t size)
-{
-    size_t used = 0;
-    *expected = '\0';
-    for (int i = 0; key->names[i]; i++) {
-        if (strcmp(key->names[i], text) == 0) {
-            *to = (int)key->min + i;
-            return true;
-        }
-        used += (size_t)snprintf(expected + used, size - used, "%s%s", i ? ", " : key->names[1] ? "one of " : "", key->names[i]);
-    }
-    return false;
-}
-
-static bool set_string(const struct key *key, char **to, const char *text, char *expected, size_t size)
-{
-    size_t length = strlen(text);
-    if (length < key->min || length > key->max) {
-        snprintf(expected, size, "a text of %" PRIu64 " to %" PRIu64 " characters", key->min, key->max);
-        return false;
-    }
-    mem_free_secret(*to);
-    *to = mem_strdup(text);
-    return true;
-}
-
-bool key_set(const struct key *key, void *base, const char *text, char *expected, size_t size)
-{
-    void *to = field(key, base);
-    switch (key->type) {
-    case KEY_BOOL:
-        return text_parse_bool(text, to) || expect(expected, size, "yes or no");
-    case KEY_UINT:
-    case KEY_SIZE:
-    case KEY_DURATION:
-        return set_number(key, to, text, expected, size);
-    case KEY_MODE:
-        return set_mode(to, text, expected, size);
-    case KEY_HEX:
-        return set_hex(key, to, text, expected, size);
-    case KEY_ENUM:
-        return set_enum(key, to, text, expected, size);
-    case KEY_STRING:
-    case KEY_SECRET:
-        return set_string(key, to, text, expected, size);
-    }
-    return false;
-}
-
-void key_get(const struct key *key, const void *base, char *out, size_t size)
-{
-    const void *from = (const char *)base + key->offset;
-    char number[TEXT_SIZE_MAX];
-    switch (key->type) {
-    case KEY_BOOL:
-        snprintf(out, size, "%s", *(const bool *)from ? "yes" : "no");
-        return;
-    case KEY_UINT:
-        snprintf(out, size, "%" PRIu64, *(const uint64_t *)from);
-        return;
-    case KEY_SIZE:
-        text_size(*(const uint64_t *)from, number);
-        snprintf(out, size, "%s", number);
-        return;
-    case KEY_DURATION:
-        text_duration(*(const uint64_t *)from, number);
-        snprintf(out, size, "%s", number);
-        return;
-    case KEY_MODE:
-        snprintf(out, size, "%04o", (unsigned)*(const uint64_t *)from);
-        return;
-    case KEY_HEX:
-        snprintf(out, size, "0x%04x", (unsigned)*(const uint64_t *)from);
-        return;
-    case KEY_ENUM:
-        snprintf(out, size, "%s", key->names[*(const int *)from - (int)key->min]);
-        return;
-    case KEY_STRING:
-    case KEY_SECRET:
-        snprintf(out, size, "%s", *(char *const *)from ? *(char *const *)from : "");
-        return;
-    }
-}
-
-bool key_equal(const struct key *key, const void *a, const void *b)
-{
-    char *one = mem_alloc(KEY_TEXT_MAX), *two = mem_alloc(KEY_TEXT_MAX);
-    key_get(key, a, one, KEY_TEXT_MAX);
-    key_get(key, b, two, KEY_TEXT_MAX);
-    bool equal = strcmp(one, two) == 0;
-    mem_free_secret(one);
-    mem_free_secret(two);
-    return equal;
-}
-
-static bool is_text(const struct key *key)
-{
-    return key->type == KEY_STRING || key->type == KEY_SECRET;
-}
-
-void key_own(const struct key *key, void *base)
-{
-    char **text = field(key, base);
-    if (is_text(key))
-        *text = mem_strdup(*text);
-}
-
-void key_clear(const struct key *key, void *base)
-{
-    char **text = field(key, base);
-    if (!is_text(key))
-        return;
-    mem_free_secret(*text);
-    *text = NULL;
 }
 
 uint64_t key_bit(const struct key *key)

@@ -9,7 +9,7 @@
 #include "config/config.h"
 
 enum key_section { KEY_DAEMON, KEY_WEB, KEY_DBUS, KEY_HOST, KEY_HTTP, KEY_SLOT };
-enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_STRING, KEY_SECRET };
+enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_SET, KEY_STRING, KEY_SECRET };
 
 struct key {
     const char *name;
@@ -17,7 +17,7 @@ struct key {
     enum key_type type;
     size_t offset; /* in struct config, config_web, config_dbus, config_host, config_http or config_slot */
     uint64_t min, max;
-    const char *const *names; /* KEY_ENUM: their numbers count from min; ends with NULL */
+    const char *const *names; /* KEY_ENUM: their numbers count from min; KEY_SET: their bits from 0; ends with NULL */
     const char *standard;     /* the default, as text */
     const char *help;         /* what it does, in sentences */
 };

@@ -88,9 +88,6 @@ struct fetch {
 /* What is common to all fetches of a source, made once. */
 struct fetch_setup *fetch_setup_new(const struct fetch_options *options);
 void fetch_setup_free(struct fetch_setup *setup);
-/* One parser decides (curl_url): http or https as allowed, no user info, no
- * control characters. On failure `error` says what to do. */
-bool fetch_check_url(const char *url, bool allow_plain, char error[FETCH_ERROR_MAX]);
 
 /* `setup` must outlive it. */
 struct fetch *fetch_new(struct curl_loop *curl, struct fetch_setup *setup);

@@ -1,6 +1,7 @@
 #include "slot/pipeline.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,79 +12,20 @@
 #include "block/overlay.h"
 #include "block/pad.h"
 #include "block/trace.h"
+#include "slot/pipeline_remote.h"
 #include "source/browser.h"
 #include "source/file.h"
-#include "source/http.h"
 
-#define UPLOAD_SCHEME "upload:"
+#define UPLOAD_SCHEME        "upload:"
 #define BROWSER_REQUESTS_MAX 64 /* in flight from a browser: each is a promise there */
 
-static const char *either(const char *first, const char *second)
-{
-    return first ? first : second;
-}
-
-static bool option(int given, bool configured)
-{
-    return given >= 0 ? given > 0 : configured;
-}
-
-static struct fetch_options fetch_options(const struct config_http *http, const struct slot_insert_options *options)
-{
-    static const enum fetch_http versions[] = {
-        [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
-    static const enum fetch_auth auths[] = {
-        [HTTP_AUTH_ANY] = FETCH_AUTH_ANY, [HTTP_AUTH_BASIC] = FETCH_AUTH_BASIC, [HTTP_AUTH_DIGEST] = FETCH_AUTH_DIGEST};
-    static const enum fetch_local locals[] = {
-        [LOCAL_NO] = FETCH_LOCAL_NONE, [LOCAL_LINK] = FETCH_LOCAL_LINK, [LOCAL_YES] = FETCH_LOCAL_ALL};
-    return (struct fetch_options){
-        .http = versions[http->version],
-        .allow_plain = http->allow_plain,
-        .redirects = (unsigned)http->redirects,
-        .verify = option(options->verify, http->verify),
-        .ca_file = either(options->ca_file, http->ca_file),
-        .ca_pem = options->ca_pem,
-        .client_cert = http->client_cert,
-        .client_key = http->client_key,
-        .user = either(options->user, http->user),
-        .password = either(options->password, http->password),
-        .bearer_token = either(options->bearer_token, http->bearer_token),
-        .auth = auths[http->auth],
-        .proxy = http->proxy,
-        .local = locals[http->local],
-        .connect_timeout_ms = http->connect_timeout_ms,
-        .stall_timeout_ms = http->stall_timeout_ms,
-    };
-}
-
-static struct source *http_pipeline(const struct pipeline_context *context, const struct config_slot *config,
-                                    const char *url, const struct slot_insert_options *options,
-                                    char error[SLOT_ERROR_MAX])
-{
-    char reason[FETCH_ERROR_MAX], shown[256];
-    if (!fetch_check_url(url, config->http.allow_plain, reason)) {
-        text_url_public(url, shown, sizeof shown);
-        snprintf(error, SLOT_ERROR_MAX, "%s: %.200s", shown, reason);
-        return NULL;
-    }
-    if (options->writable > 0 && config->overlay == OVERLAY_NONE) {
-        snprintf(error, SLOT_ERROR_MAX,
-                 "an image on a web server can't be written to (leave out writable=yes, or give the slot an overlay)");
-        return NULL;
-    }
-    struct http_source_options http = {
-        .url = url,
-        .fetch = fetch_options(&config->http, options),
-        .connections = (unsigned)config->http.connections,
-        .io_timeout_ms = config->http.io_timeout_ms,
-    };
-    struct source *source = http_source_new(context->curl, config->name, &http);
-    return cache_source_new(context->cache, source, config->http.readahead);
-}
+/* --- images on this machine --- */
 
 /* The path of a "file://" URL, decoded; NULL if it names another host. */
 static char *file_url_path(const char *url)
 {
+    if (strncasecmp(url, "file://", 7) != 0)
+        return NULL;
     const char *path = url + strlen("file://");
     if (strncasecmp(path, "localhost/", 10) == 0)
         path += 9;
@@ -98,17 +40,17 @@ static char *file_url_path(const char *url)
 
 static struct source *file_pipeline(const struct pipeline_context *context, const struct config_slot *config,
                                     const char *url, const struct slot_insert_options *options,
-                                    char error[SLOT_ERROR_MAX])
+                                    struct pipeline_refusal *refusal)
 {
     char *path = *url == '/' ? mem_strdup(url) : file_url_path(url);
     if (!path) {
-        snprintf(error, SLOT_ERROR_MAX, "a file URL must be file:///PATH on this machine");
+        snprintf(refusal->error, SLOT_ERROR_MAX, "a file URL must be file:///PATH on this machine");
         return NULL;
     }
     struct file_source_options file = {
         .path = path,
         .directory = context->file_directory,
-        .writable = config->overlay == OVERLAY_NONE && option(options->writable, config->writable),
+        .writable = config->overlay == OVERLAY_NONE && pipeline_option(options->writable, config->writable),
     };
     struct source *source = file_source_new(context->loop, config->name, &file);
     mem_free(path);
@@ -135,13 +77,14 @@ char *pipeline_upload_name(const char *url)
 /* The store hides what is not complete behind names that begin with a dot. */
 static struct source *upload_pipeline(const struct pipeline_context *context, const struct config_slot *config,
                                       const char *url, const struct slot_insert_options *options,
-                                      char error[SLOT_ERROR_MAX])
+                                      struct pipeline_refusal *refusal)
 {
     const char *directory = context->upload_directory;
     char *name = directory && *directory ? pipeline_upload_name(url) : NULL;
     if (!name) {
-        snprintf(error, SLOT_ERROR_MAX, directory && *directory ? "there can't be an upload of that name"
-                                                                : "uploads are off (set upload-directory)");
+        snprintf(refusal->error, SLOT_ERROR_MAX,
+                 directory && *directory ? "there can't be an upload of that name"
+                                         : "uploads are off (set upload-directory)");
         return NULL;
     }
     size_t size = strlen(directory) + strlen(name) + 2;
@@ -150,7 +93,7 @@ static struct source *upload_pipeline(const struct pipeline_context *context, co
     struct file_source_options file = {
         .path = path,
         .directory = directory,
-        .writable = config->overlay == OVERLAY_NONE && option(options->writable, config->writable),
+        .writable = config->overlay == OVERLAY_NONE && pipeline_option(options->writable, config->writable),
     };
     struct source *source = file_source_new(context->loop, config->name, &file);
     mem_free(path);
@@ -166,7 +109,8 @@ static char *overlay_path(const struct config_slot *config, const char *url)
     size_t size = strlen(config->overlay_directory) + sizeof config->name + 32;
     char *path = mem_alloc(size), *shown = mem_alloc(SLOT_URL_MAX);
     text_url_public(url, shown, SLOT_URL_MAX);
-    snprintf(path, size, "%s/%s-%016" PRIx64 ".overlay", config->overlay_directory, config->name, text_hash(TEXT_HASH_START, shown, strlen(shown)));
+    snprintf(path, size, "%s/%s-%016" PRIx64 ".overlay", config->overlay_directory, config->name,
+             text_hash(TEXT_HASH_START, shown, strlen(shown)));
     mem_free(shown);
     return path;
 }
@@ -210,13 +154,14 @@ static struct source *fit_drive(struct source *source, const struct pipeline_dri
 
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
-                            const struct slot_insert_options *options, char error[SLOT_ERROR_MAX])
+                            const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
-    bool is_file = *url == '/' || strncasecmp(url, "file://", 7) == 0;
+    enum location_kind kind = location_kind(url);
     bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
-    struct source *source = is_file                    ? file_pipeline(context, config, url, options, error)
-                            : pipeline_is_upload(url) ? upload_pipeline(context, config, url, options, error)
-                                                       : http_pipeline(context, config, url, options, error);
+    *refusal = (struct pipeline_refusal){.status = -EINVAL};
+    struct source *source = kind == LOCATION_PATH     ? file_pipeline(context, config, url, options, refusal)
+                            : kind == LOCATION_UPLOAD ? upload_pipeline(context, config, url, options, refusal)
+                                                      : pipeline_remote_new(context, config, url, options, refusal);
     if (!source)
         return NULL;
     if (overlaid)

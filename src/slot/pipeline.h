@@ -12,6 +12,7 @@
 #include "block/source.h"
 #include "config/config.h"
 #include "net/curl_loop.h"
+#include "net/location.h"
 #include "slot/slot.h"
 #include "source/browser.h"
 
@@ -30,10 +31,24 @@ struct pipeline_drive {
     bool resume; /* the overlay of before a restart goes on, also when it isn't kept at an eject */
 };
 
-/* NULL if the URL can't be a source; `error` says why. */
+/* Why an image can't be read. */
+struct pipeline_refusal {
+    int status; /* -EPROTONOSUPPORT: this build has no such protocol, or it is not allowed; else -EINVAL */
+    char error[SLOT_ERROR_MAX];
+};
+
+/* What an insert says; as configured if it says nothing (-1). */
+static inline bool pipeline_option(int given, bool configured)
+{
+    return given >= 0 ? given > 0 : configured;
+}
+
+/* Whether images may come by this protocol: it is built in, and allowed. */
+bool pipeline_speaks(const struct config_slot *config, enum location_kind kind);
+/* NULL if the URL can't be a source; `refusal` says why. */
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
-                            const struct slot_insert_options *options, char error[SLOT_ERROR_MAX]);
+                            const struct slot_insert_options *options, struct pipeline_refusal *refusal);
 bool pipeline_is_upload(const char *url); /* "upload:NAME", percent-encoded */
 char *pipeline_upload_name(const char *url); /* decoded, for mem_free(); NULL: there can't be one */
 /* A file in a browser. `shown` is its public name, for the overlay's file. */

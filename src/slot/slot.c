@@ -410,6 +410,11 @@ static void remember(struct slot *slot, const char *url, const struct slot_inser
     mem_free(upload);
 }
 
+bool slot_speaks(const struct slot *slot, enum location_kind kind)
+{
+    return pipeline_speaks(&slot->config, kind);
+}
+
 void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request)
 {
     *slot->error = '\0';
@@ -428,12 +433,13 @@ void slot_begin_insert(struct slot *slot, struct source *source, struct slot_req
 }
 
 static struct source *make_source(struct slot *slot, const char *url, const struct slot_insert_options *options,
-                                  char error[SLOT_ERROR_MAX])
+                                  struct pipeline_refusal *refusal)
 {
     struct pipeline_drive drive = slot_device_drive(slot);
     if (*url && strlen(url) < SLOT_URL_MAX)
-        return pipeline_new(&slot->set->context, &slot->config, &drive, url, options, error);
-    snprintf(error, SLOT_ERROR_MAX, "the image's URL is %s", *url ? "too long" : "empty");
+        return pipeline_new(&slot->set->context, &slot->config, &drive, url, options, refusal);
+    refusal->status = -EINVAL;
+    snprintf(refusal->error, SLOT_ERROR_MAX, "the image's URL is %s", *url ? "too long" : "empty");
     return NULL;
 }
 
@@ -441,7 +447,7 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
 {
     struct slot_request *request = slot_request_new(done, arg);
     const char *problem = slot_insert_problem(slot);
-    char error[SLOT_ERROR_MAX] = "";
+    struct pipeline_refusal refusal;
     bool restores = slot->restore_now;
     slot->restore_now = false;
     if (problem) {
@@ -450,10 +456,10 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
     }
     if (!restores)
         slot_restore_cancel(slot);
-    struct source *source = make_source(slot, url, options, error);
+    struct source *source = make_source(slot, url, options, &refusal);
     if (!source) {
-        set_error(slot, error);
-        slot_request_answer(slot, request, -EINVAL, error);
+        set_error(slot, refusal.error);
+        slot_request_answer(slot, request, refusal.status, refusal.error);
         slots_tell(slot, SLOT_FAILED);
         return;
     }

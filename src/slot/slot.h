@@ -29,6 +29,7 @@
 #include "config/config.h"
 #include "kernel/kernel.h"
 #include "nbd/server.h"
+#include "net/location.h"
 #include "source/browser.h"
 
 #define SLOT_ERROR_MAX SOURCE_ERROR_MAX
@@ -135,6 +136,8 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);
+/* Whether its images may come from other machines in that way: it is built in, and allowed. */
+bool slot_speaks(const struct slot *slot, enum location_kind kind);
 /* Of the medium that is in, or going in: it is ejected when it has been in for that long from now on;
  * 0: it stays. And why it must not outlive the process, as an insert may say it. */
 void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied);

@@ -23,7 +23,7 @@
 #define HTTP_BACKOFF_MAX_MS 5000
 
 struct http_source_options {
-    const char *url; /* checked with fetch_check_url() */
+    const char *url; /* of location_url() */
     struct fetch_options fetch;
     unsigned connections; /* ranges in flight, 1..HTTP_CONNECTIONS_MAX */
     uint64_t io_timeout_ms;

@@ -53,14 +53,18 @@ def test_each_refusal_has_its_words(daemon, nginx, ca, server, path, words):
 
 
 def test_no_server_no_host_no_scheme(daemon):
-    d = daemon("http.allow-http=no")
+    d = daemon("http.protocols=https")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         assert "check host and port" in d.error(f"insert 0 https://127.0.0.1:{s.getsockname()[1]}/x")
     assert "check the host's name" in d.error("insert 0 https://no-such-host.invalid/x")
-    assert "allow-http" in d.error("insert 0 http://h/x")
-    for url in ("ftp://h/x", "gopher://h/x", "dict://h/x", "smb://h/x", "ldap://h/x", "tftp://h/x", "x.iso"):
-        assert "error: slot0: " in d.error(f"insert 0 {url}")
+    for name in ("http", "ftp", "ftps", "sftp", "nfs", "smb"):
+        assert f"{name}:// is not allowed here (add {name} to protocols" in d.error(f"insert 0 {name}://h/x")
+    assert "add nfs to protocols" in d.error("insert 0 h:/export/x.iso")
+    for url in ("//h/share/x.iso", "cifs://h/share/x.iso"):
+        assert "add smb to protocols" in d.error(f"insert 0 {url}")
+    for url in ("gopher://h/x", "dict://h/x", "ldap://h/x", "tftp://h/x", "x.iso"):
+        assert "this kind of URL is not supported" in d.error(f"insert 0 {url}")
     assert "user= and password=" in d.error("insert 0 https://u:p@h/x")
     assert "valid URL" in d.error("insert 0 https:///x")
     assert "must be file:///PATH" in d.error("insert 0 file://otherhost/x")

@@ -91,7 +91,7 @@ def test_without_an_image_a_bootable_one_is_made_and_progress_is_shown(folder):
 @pytest.mark.parametrize("image,words", [
     ("/no/such/file.iso", "there is no file /no/such/file.iso"),
     ("http://127.0.0.1:1/x.iso", "check host and port"),
-    ("ftp://127.0.0.1/x.iso", "this kind of URL is not supported"),
+    ("tftp://127.0.0.1/x.iso", "this kind of URL is not supported"),
     ("nothing.iso", "there is no file"),
     (None, "404 Not Found (check the path"),
 ])

@@ -162,13 +162,15 @@ def refusals(nginx):
         ({"Image": "https:///x"}, "valid URL", "Image"),
         ({"Image": "https://h/" + "x" * 9000}, "too long", "Image"),
         ({"Image": "/etc/passwd"}, "Files of the BMC", "Image"),
-        ({"Image": "//server/share/x.iso"}, "Files of the BMC", "Image"),
+        ({"Image": "//user:CANARY@server/share/x.iso"}, "carries a user or a password", "Image"),
+        ({"Image": "nfs://user@server/x.iso"}, "carries a user or a password", "Image"),
         ({"Image": "FILE:///etc/passwd"}, "Files of the BMC", "Image"),
         *(({"Image": f"{scheme}://h/x"}, "not supported", "Image")
-          for scheme in ("ftp", "gopher", "dict", "ldap", "scp", "smb", "nfs", "telnet", "tftp")),
-        ({"Image": "192.0.2.1/x.iso"}, "valid URL", "Image"),
+          for scheme in ("gopher", "dict", "ldap", "scp", "telnet", "tftp")),
+        ({"Image": "192.0.2.1/x.iso"}, "not supported", "Image"),
         ({**image, "TransferProtocolType": "HTTP"}, "", "TransferProtocolType"),
-        ({**image, "TransferProtocolType": "CIFS"}, "not in the list", "TransferProtocolType"),
+        ({**image, "TransferProtocolType": "TFTP"}, "not in the list", "TransferProtocolType"),
+        ({**image, "TransferProtocolType": "OEM"}, "not in the list", "TransferProtocolType"),
         ({**image, "TransferMethod": "Upload"}, "not in the list", "TransferMethod"),
         ({**image, "WriteProtected": False}, "can't be written", "Image"),
         ({**image, "Inserted": False}, "", "Inserted"),
@@ -237,7 +239,7 @@ def test_each_reason_has_its_message(admin, nginx):
 
 
 def test_plain_http_can_be_forbidden(own, nginx):
-    client = Client(own("http.allow-http=no"), "operator")
+    client = Client(own("http.protocols=https"), "operator")
     assert client.slot()["TransferProtocolType@Redfish.AllowableValues"] == ["HTTPS"]
     url = nginx.url("image.iso", "http")
     assert client.post(INSERT, {"Image": url}).status == 400

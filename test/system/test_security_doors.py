@@ -19,8 +19,8 @@ def is_untouched(daemon, door, trap):
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_nothing_but_http_is_spoken(own, trap, door):
-    d = own()
+def test_nothing_but_what_is_allowed_is_spoken(own, trap, door):
+    d = own("http.protocols=http")
     for scheme in SCHEMES:
         outcome = insert(d, door, f"{scheme}://127.0.0.1:{trap.port}/x.iso")
         assert not outcome.good and outcome.status in (None, 400), (scheme, outcome)

@@ -216,7 +216,7 @@ def test_insert_with_credentials(site, nginx):
     ({"url": "/etc/passwd"}, 400, "file-directory"), ({"url": "file:///etc/passwd"}, 400, "file-directory"),
     ({"url": "FILE:///etc/passwd"}, 400, "file-directory"),
     ({"url": "upload:x"}, 400, "upload-directory"),
-    ({"url": "ftp://127.0.0.1/x"}, 400, ""), ({"url": "x.iso"}, 400, ""), ({"url": "https://u:p@127.0.0.1/x"}, 400, "user"),
+    ({"url": "tftp://127.0.0.1/x"}, 400, ""), ({"url": "x.iso"}, 400, ""), ({"url": "https://u:p@127.0.0.1/x"}, 400, "user"),
     ({"url": "{nginx}" + "x" * 9000}, 400, "too long"),
     ({"url": "{nginx}image.iso", "writable": True}, 400, "writ"),
 ])

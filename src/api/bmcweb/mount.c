@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -200,7 +199,7 @@ static int legacy_problem(struct bmcweb_object *object, sd_bus_message *call, co
     if (status < 0)
         return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
                                 "Expected \"sbv\" (variant: int32 -1 or a file descriptor) or \"sbh\"");
-    if ((**url == '/' || strncasecmp(*url, "file:", 5) == 0) && !object->bmcweb->local_files)
+    if (location_kind(*url) == LOCATION_PATH && !object->bmcweb->local_files)
         return sd_bus_error_set_errnof(error, EOPNOTSUPP, "Files of the BMC can't be inserted from here");
     return mount_problem(object, error);
 }

@@ -62,6 +62,7 @@ static const struct reason {
     {EFBIG, 400, "ImageTooLarge", "Image"},
     {EAGAIN, 503, "ImageServerBusy", "Image"},
     {EINVAL, 400, "ImageNotUsable", "Image"},
+    {EPROTONOSUPPORT, 400, "ImageProtocolNotSupported", "Image"},
     {EREMOTEIO, 400, "ImageNotUsable", "Image"},
     {ENOTSUP, 400, "ImageNotUsable", "Image"},
     {EROFS, 400, "ImageNotUsable", "WriteProtected"},
@@ -134,48 +135,29 @@ static void on_changed(void *arg, int status, const char *error)
 
 /* --- insert --- */
 
-static bool is_local(const char *url)
+static json_t *protocol_problem(const struct redfish_call *call, const struct slot *slot, const struct wish *wish)
 {
-    return *url == '/' || strncasecmp(url, "file:", 5) == 0;
-}
-
-static bool has_credentials(const char *url)
-{
-    const char *authority = strstr(url, "://");
-    size_t length = authority ? strcspn(authority + 3, "/?#") : 0;
-    return authority && memchr(authority + 3, '@', length);
-}
-
-static bool is_scheme(const char *url, const char *protocol)
-{
-    size_t length = strlen(protocol);
-    return strncasecmp(url, protocol, length) == 0 && url[length] == ':';
-}
-
-static json_t *protocol_problem(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
-{
-    bool known = strcmp(wish->protocol, "HTTPS") == 0 ||
-                 (strcmp(wish->protocol, "HTTP") == 0 && redfish_media_allows_http(call, s->name));
-    if (!known)
+    if (!redfish_media_speaks(slot, wish->protocol))
         return redfish_not_in_list(call, "TransferProtocolType", wish->protocol);
-    if (!is_scheme(wish->image, wish->protocol))
+    if (!redfish_media_is_of(wish->image, wish->protocol))
         return redfish_conflict(call, "TransferProtocolType", wish->protocol, "Image");
     return NULL;
 }
 
 /* What of it is against the rules; NULL: nothing. */
-static json_t *insert_problem(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
+static json_t *insert_problem(const struct redfish_call *call, const struct slot *slot, const struct wish *wish,
+                              const struct slot_status *s)
 {
     json_t *problem;
     if (wish->inserted == 0 && call->route->action)
         return redfish_message("ActionParameterNotSupported", "Inserted", "Inserted", call->route->action, NULL);
     if (wish->method && strcmp(wish->method, "Stream") != 0)
         return redfish_not_in_list(call, "TransferMethod", wish->method);
-    if (has_credentials(wish->image))
+    if (location_has_user(wish->image))
         return redfish_message("ImageHasCredentials", "Image", NULL);
-    if (is_local(wish->image) && !*call->web->config.file_directory)
+    if (location_kind(wish->image) == LOCATION_PATH && !*call->web->config.file_directory)
         return redfish_message("ImageIsLocal", "Image", NULL);
-    if (wish->protocol && (problem = protocol_problem(call, wish, s)) != NULL)
+    if (wish->protocol && (problem = protocol_problem(call, slot, wish)) != NULL)
         return problem;
     return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
 }
@@ -192,7 +174,7 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
     struct slot_status s;
     char shown[256], *trusted;
     slot_get_status(slot, &s);
-    json_t *problem = insert_problem(call, wish, &s);
+    json_t *problem = insert_problem(call, slot, wish, &s);
     bool steps = boot_steps_wanted(&call->steps);
     char error[HOST_ERROR_MAX];
     struct slot_insert_options options = {

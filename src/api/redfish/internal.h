@@ -308,6 +308,8 @@ void redfish_media_path(unsigned index, char path[REDFISH_PATH_MAX]); /* of that
 struct slot *redfish_media_slot(const struct redfish_call *call);     /* NULL: there is none of that Id */
 /* Of the medium, or of the next one. */
 bool redfish_media_verify(const struct redfish_call *call, const struct slot_status *status);
-bool redfish_media_allows_http(const struct redfish_call *call, const char *slot);
+/* By VirtualMedia's TransferProtocolType: "HTTPS", "CIFS", ... */
+bool redfish_media_speaks(const struct slot *slot, const char *protocol);
+bool redfish_media_is_of(const char *image, const char *protocol);
 
 #endif

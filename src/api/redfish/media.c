@@ -1,7 +1,6 @@
 /* VirtualMedia: what is in the slots. See api/redfish/internal.h, and insert.c for its changes. */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/redfish/internal.h"
 
@@ -47,13 +46,47 @@ bool redfish_media_verify(const struct redfish_call *call, const struct slot_sta
     return status->state == SLOT_EMPTY && verify >= 0 ? verify : status->verify;
 }
 
-bool redfish_media_allows_http(const struct redfish_call *call, const char *slot)
+/* --- protocols --- */
+
+/* VirtualMedia's TransferProtocolType. FTP over TLS has no name of its own there. */
+static const struct protocol {
+    const char *name;
+    enum location_kind kind;
+} protocols[] = {
+    {"CIFS", LOCATION_SMB},    {"FTP", LOCATION_FTP}, {"FTP", LOCATION_FTPS},  {"HTTP", LOCATION_HTTP},
+    {"HTTPS", LOCATION_HTTPS}, {"NFS", LOCATION_NFS}, {"SFTP", LOCATION_SFTP},
+};
+
+static const char *protocol_name(const char *image)
 {
-    const struct config *config = &call->web->config;
-    for (unsigned i = 0; i < config->slot_count; i++)
-        if (strcmp(config->slots[i].name, slot) == 0)
-            return config->slots[i].http.allow_plain;
-    return false;
+    enum location_kind kind = location_kind(image);
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        if (protocols[i].kind == kind)
+            return protocols[i].name;
+    return "OEM";
+}
+
+bool redfish_media_speaks(const struct slot *slot, const char *protocol)
+{
+    bool speaks = false;
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        speaks = speaks || (strcmp(protocols[i].name, protocol) == 0 && slot_speaks(slot, protocols[i].kind));
+    return speaks;
+}
+
+bool redfish_media_is_of(const char *image, const char *protocol)
+{
+    return strcmp(protocol_name(image), protocol) == 0;
+}
+
+static json_t *protocol_names(const struct slot *slot)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        if ((i == 0 || strcmp(protocols[i].name, protocols[i - 1].name) != 0) &&
+            redfish_media_speaks(slot, protocols[i].name))
+            json_array_append_new(names, json_string(protocols[i].name));
+    return names;
 }
 
 /* --- one --- */
@@ -61,11 +94,6 @@ bool redfish_media_allows_http(const struct redfish_call *call, const char *slot
 static json_t *media_types(enum config_media media)
 {
     return media == MEDIA_CD ? json_pack("[s,s]", "CD", "DVD") : json_pack("[s]", "USBStick");
-}
-
-static const char *protocol_of(const char *url)
-{
-    return strncasecmp(url, "https:", 6) == 0 ? "HTTPS" : strncasecmp(url, "http:", 5) == 0 ? "HTTP" : "OEM";
 }
 
 /* A URL's query may be a password in itself: it is for those who may insert. */
@@ -83,7 +111,7 @@ static json_t *text_or_null(const char *text)
 static json_t *protocol(const struct slot_status *s)
 {
     bool url = s->via == SLOT_VIA_URL && *s->url;
-    return url || s->via == SLOT_VIA_BROWSER ? json_string(protocol_of(s->url)) : json_null();
+    return url || s->via == SLOT_VIA_BROWSER ? json_string(protocol_name(s->url)) : json_null();
 }
 
 static void add_image(const struct redfish_call *call, json_t *media, const struct slot_status *s)
@@ -126,11 +154,6 @@ static json_t *status_of(const struct redfish_call *call, const struct slot_stat
     return status;
 }
 
-static json_t *protocols(const struct redfish_call *call, const struct slot_status *s)
-{
-    return redfish_media_allows_http(call, s->name) ? json_pack("[s,s]", "HTTP", "HTTPS") : json_pack("[s]", "HTTPS");
-}
-
 static json_t *action(const struct redfish_call *call, const char *name)
 {
     char target[2 * REDFISH_PATH_MAX];
@@ -138,10 +161,10 @@ static json_t *action(const struct redfish_call *call, const char *name)
     return json_pack("{s:s}", "target", target);
 }
 
-static json_t *actions(const struct redfish_call *call, const struct slot_status *s)
+static json_t *actions(const struct redfish_call *call, const struct slot *slot)
 {
     json_t *insert = action(call, "InsertMedia");
-    json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocols(call, s));
+    json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
     return json_pack("{s:o, s:o}", "#VirtualMedia.InsertMedia", insert, "#VirtualMedia.EjectMedia",
@@ -172,11 +195,11 @@ json_t *redfish_media(struct redfish_call *call)
                         json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
     json_object_set_new(media, "MediaTypes", media_types(s.media));
     add_image(call, media, &s);
-    json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocols(call, &s));
+    json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));
     json_object_set_new(media, "Status", status_of(call, &s));
-    json_object_set_new(media, "Actions", actions(call, &s));
+    json_object_set_new(media, "Actions", actions(call, slot));
     json_object_set_new(media, "Oem", oem(call, &s));
     return media;
 }

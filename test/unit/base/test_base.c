@@ -268,6 +268,8 @@ static void urls_are_shown_without_secrets(void **state)
         {"https://h/x.iso?sig=SECRET#f", "https://h/x.iso?..."},
         {"https://h?sig=SECRET", "https://h?..."},
         {"https://h/a@b", "https://h/a@b"},
+        {"//u:p@h/share/x", "//h/share/x"},
+        {"\\\\u:p@h\\share@x", "\\x5c\\x5ch\\x5cshare@x"},
         {"/srv/a?b", "/srv/a?b"},
         {"file:///srv/x", "file:///srv/x"},
         {"", ""},
@@ -281,6 +283,12 @@ static void urls_are_shown_without_secrets(void **state)
     assert_string_equal(out, "x.iso");
     text_url_name("https://h", out, sizeof out);
     assert_string_equal(out, "");
+    text_url_name("\\\\h\\share\\dir\\x y.iso", out, sizeof out);
+    assert_string_equal(out, "x y.iso");
+    text_url_name("//h/share/x.iso", out, sizeof out);
+    assert_string_equal(out, "x.iso");
+    text_url_name("h:/export/x.iso", out, sizeof out);
+    assert_string_equal(out, "x.iso");
     text_url_name("/srv/x.iso", out, sizeof out);
     assert_string_equal(out, "x.iso");
 }

@@ -80,6 +80,21 @@ static void slots_override_http_in_any_order(void **state)
     config_free(&config);
 }
 
+static void protocols_are_a_set_of_words(void **state)
+{
+    (void)state;
+    struct config config;
+    assert_int_equal(config_parse(&config, "t", "[http]\nprotocols = smb,https\t smb\n[slot a]\n[slot b]\nprotocols = nfs\n", error), 0);
+    assert_true(config_allows_protocol(&config.slots[0].http, "smb") && config_allows_protocol(&config.slots[0].http, "https"));
+    assert_false(config_allows_protocol(&config.slots[0].http, "http") || config_allows_protocol(&config.slots[0].http, "nfs"));
+    assert_true(config_allows_protocol(&config.slots[1].http, "nfs"));
+    assert_false(config_allows_protocol(&config.slots[1].http, "smb") || config_allows_protocol(&config.slots[1].http, ""));
+    config_free(&config);
+    config_default(&config);
+    assert_true(config_allows_protocol(&config.http, "http") && config_allows_protocol(&config.http, "sftp"));
+    config_free(&config);
+}
+
 static void errors_name_the_place_and_the_mend(void **state)
 {
     (void)state;
@@ -91,6 +106,9 @@ static void errors_name_the_place_and_the_mend(void **state)
         {"[daemon]\ncache-size = lots\n", "t:2:", "expected a size"},
         {"[http]\nio-timeout = 7d\n", "t:2:", "expected a time"},
         {"[slot a]\nmedia = tape\n", "t:2:", "one of cd, disk"},
+        {"[http]\nprotocols =\n", "t:2:", "words out of https, http, sftp"},
+        {"[http]\nprotocols = https gopher\n", "t:2:", "words out of https, http, sftp"},
+        {"[http]\nprotocols = http s\n", "t:2:", "words out of https, http, sftp"},
         {"[slot a]\nwritable = maybe\n", "t:2:", "yes or no"},
         {"[slot a]\nsocket-mode = 888\n", "t:2:", "octal"},
         {"[slot a]\n\n[slot a]\n", "t:3:", "twice (first in line 1)"},
@@ -180,6 +198,7 @@ int main(void)
         cmocka_unit_test(long_values_and_semicolons_survive),
         cmocka_unit_test(slots_override_http_in_any_order),
         cmocka_unit_test(errors_name_the_place_and_the_mend),
+        cmocka_unit_test(protocols_are_a_set_of_words),
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
         cmocka_unit_test(bad_assignments_are_refused),

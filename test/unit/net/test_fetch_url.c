@@ -1,4 +1,4 @@
-/* Which URLs may be fetched, when two have one origin, and whom a transfer trusts. */
+/* When two URLs have one origin, and whom a transfer trusts. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -6,36 +6,6 @@
 #include "../cmocka_all.h"
 #include "net/fetch.h"
 #include "net/trust.h"
-
-static void only_plain_http_urls_pass(void **state)
-{
-    (void)state;
-    char error[FETCH_ERROR_MAX];
-    assert_true(fetch_check_url("https://h/x.iso?a=b", false, error));
-    assert_true(fetch_check_url("http://[::1]:8080/x", true, error));
-    assert_true(fetch_check_url("HTTPS://h/x", false, error));
-    assert_true(fetch_check_url("https://h/a@b?c@d#e@f", false, error));
-    assert_true(fetch_check_url("https://xn--bcher-kva.example/B\u00fccher.iso", false, error));
-    assert_true(fetch_check_url("https://[fe80::1%25eth0]/%ff", false, error));
-    assert_true(fetch_check_url("https://h?@evil/", false, error)); /* the host is h */
-    static const char *const bad[] = {
-        "",           "h/x",          "http://h/x",     "ftp://h/x",        "file:///etc/passwd", "gopher://h/x",
-        "https://",   "https:///x",   "https://u@h/x",  "https://u:p@h/x",  "https://:p@h/x", "https://@h/x", "https://:@h/x",     "https://h/a b",
-        "https://h/a\r\nHost: x", "https://h\\@evil/", "https://h/\x7f", "dict://h:1/x", "smb://h/x", "javascript:x",
-        "https:/h/x", "https:h/x", "https://l\u043ecalhost/x", "https://127\u30020\u30020\u30021/x", "https://h%2e/x", "https://h%00.evil/x", "https:/h/x://evil/", "https:///h/x://evil/",
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        *error = '\0';
-        assert_false(fetch_check_url(bad[i], false, error));
-        assert_true(strlen(error) > 10);
-    }
-    char *longest = malloc(FETCH_URL_MAX + 1);
-    memset(longest, 'a', FETCH_URL_MAX);
-    memcpy(longest, "https://h/", 10);
-    longest[FETCH_URL_MAX] = '\0';
-    assert_false(fetch_check_url(longest, false, error));
-    free(longest);
-}
 
 static void origins_are_compared_whole(void **state)
 {
@@ -78,7 +48,6 @@ static void whom_a_transfer_trusts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_plain_http_urls_pass),
         cmocka_unit_test(origins_are_compared_whole),
         cmocka_unit_test(whom_a_transfer_trusts),
     };

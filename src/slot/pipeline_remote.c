@@ -1,0 +1,110 @@
+/* Images on other machines. See slot/pipeline_remote.h. */
+#include "slot/pipeline_remote.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "source/http.h"
+
+/* --- what each protocol is told --- */
+
+static const char *either(const char *first, const char *second)
+{
+    return first ? first : second;
+}
+
+static struct fetch_options fetch_options(const struct config_http *http, const struct slot_insert_options *options)
+{
+    static const enum fetch_http versions[] = {
+        [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
+    static const enum fetch_auth auths[] = {
+        [HTTP_AUTH_ANY] = FETCH_AUTH_ANY, [HTTP_AUTH_BASIC] = FETCH_AUTH_BASIC, [HTTP_AUTH_DIGEST] = FETCH_AUTH_DIGEST};
+    static const enum fetch_local locals[] = {
+        [LOCAL_NO] = FETCH_LOCAL_NONE, [LOCAL_LINK] = FETCH_LOCAL_LINK, [LOCAL_YES] = FETCH_LOCAL_ALL};
+    return (struct fetch_options){
+        .http = versions[http->version],
+        .allow_plain = config_allows_protocol(http, "http"),
+        .redirects = (unsigned)http->redirects,
+        .verify = pipeline_option(options->verify, http->verify),
+        .ca_file = either(options->ca_file, http->ca_file),
+        .ca_pem = options->ca_pem,
+        .client_cert = http->client_cert,
+        .client_key = http->client_key,
+        .user = either(options->user, http->user),
+        .password = either(options->password, http->password),
+        .bearer_token = either(options->bearer_token, http->bearer_token),
+        .auth = auths[http->auth],
+        .proxy = http->proxy,
+        .local = locals[http->local],
+        .connect_timeout_ms = http->connect_timeout_ms,
+        .stall_timeout_ms = http->stall_timeout_ms,
+    };
+}
+
+static struct source *http_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+                                    const char *url, const struct slot_insert_options *options)
+{
+    struct http_source_options http = {
+        .url = url,
+        .fetch = fetch_options(&config->http, options),
+        .connections = (unsigned)config->http.connections,
+        .io_timeout_ms = config->http.io_timeout_ms,
+    };
+    struct source *source = http_source_new(context->curl, config->name, &http);
+    return cache_source_new(context->cache, source, config->http.readahead);
+}
+
+/* --- by protocol --- */
+
+typedef struct source *remote_pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
+                                           const char *url, const struct slot_insert_options *options);
+
+/* NULL: this build does not speak that protocol. */
+static remote_pipeline_new *remote_pipeline_of(enum location_kind kind)
+{
+    return kind == LOCATION_HTTPS || kind == LOCATION_HTTP ? http_pipeline : NULL;
+}
+
+bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
+{
+    return remote_pipeline_of(kind) && config_allows_protocol(&config->http, location_name(kind));
+}
+
+/* False: `problem` says why not. */
+static bool may_be_read(const struct config_slot *config, enum location_kind kind,
+                        const struct slot_insert_options *options, char problem[LOCATION_ERROR_MAX])
+{
+    const char *name = location_name(kind);
+    *problem = '\0';
+    if (!config_allows_protocol(&config->http, name))
+        snprintf(problem, LOCATION_ERROR_MAX, "%s:// is not allowed here (add %s to protocols in the configuration)",
+                 name, name);
+    else if (!remote_pipeline_of(kind))
+        snprintf(problem, LOCATION_ERROR_MAX, "this nbd-proxy is built without %s", name);
+    else if (options->writable > 0 && config->overlay == OVERLAY_NONE)
+        snprintf(
+            problem, LOCATION_ERROR_MAX,
+            "an image on another machine can't be written to (leave out writable=yes, or give the slot an overlay)");
+    return !*problem;
+}
+
+struct source *pipeline_remote_new(const struct pipeline_context *context, const struct config_slot *config,
+                                   const char *text, const struct slot_insert_options *options,
+                                   struct pipeline_refusal *refusal)
+{
+    char problem[LOCATION_ERROR_MAX], shown[256];
+    enum location_kind kind = location_kind(text);
+    struct source *source = NULL;
+    char *url = location_url(text, problem);
+    if (url && may_be_read(config, kind, options, problem)) {
+        source = remote_pipeline_of(kind)(context, config, url, options);
+    } else {
+        bool spoken = kind != LOCATION_UNKNOWN && pipeline_speaks(config, kind);
+        text_url_public(text, shown, sizeof shown);
+        refusal->status = spoken ? -EINVAL : -EPROTONOSUPPORT;
+        snprintf(refusal->error, SLOT_ERROR_MAX, "%s: %s", shown, problem);
+    }
+    mem_free(url);
+    return source;
+}
