@@ -8,6 +8,7 @@ from urllib.parse import urlparse
 
 import pytest
 
+from test_host import Hook
 from redfish_client import (MEDIA, PASSWORDS, SESSIONS, Client, admin, own, port_of, service,
                             users)  # noqa: F401 (admin, own, service, users are fixtures)
 
@@ -125,6 +126,49 @@ def test_gofish(service, admin, nginx):
     assert wire.ok("GET", member).json["Image"] is None
     assert wire.ask("DELETE", urlparse(login.headers["Location"]).path).status == 204
     assert wire.ask("GET", member).status == 401
+
+
+# --- RackN: the redfish driver of Digital Rebar's ipmi plugin, on an old gofish ---
+
+
+def rackn(service):
+    """The wire with a session, the system, and the second of the media, which the driver takes for the CD."""
+    wire = Wire(service, {"User-Agent": "gofish/1.0", "Accept": "application/json"}, keep=False)
+    root = wire.ok("GET", "/redfish/v1/").json
+    login = wire.ok("POST", root["Links"]["Sessions"]["@odata.id"], {"UserName": "operator", "Password": PASSWORDS["operator"]},
+                    Content_Type="application/json")
+    wire.fields["X-Auth-Token"] = login.headers["X-Auth-Token"]
+    system = wire.ok("GET", wire.ok("GET", root["Systems"]["@odata.id"]).json["Members"][0]["@odata.id"]).json
+    managers = wire.ok("GET", "/redfish/v1/Managers/").json["Members"]
+    assert all(isinstance(v, str) for m in managers for v in m.values()) # read as a map of strings
+    media = wire.ok("GET", managers[0]["@odata.id"]).json["VirtualMedia"]
+    assert all(isinstance(v, str) for v in media.values())
+    return wire, system, wire.ok("GET", media["@odata.id"]).json["Members"][1]["@odata.id"]
+
+
+@pytest.mark.parametrize("boot", [False, True])
+def test_rackn_mounts_virtual_media(own, folder, nginx, boot):
+    hook = Hook(folder)
+    wire, system, media = rackn(own(hook.key))
+    assert wire.ok("GET", media).json["Inserted"] is False # statusVirtualMedia
+    url, json_body = nginx.url("image.iso"), {"Content_Type": "application/json"}
+    if boot:
+        body = {"Image": url, "Oem": {"Hpe": {"BootOnNextServerReset": True}}}
+        assert wire.ask("PATCH", media + "/", body, **json_body).status == 204
+    else:
+        assert wire.ask("POST", media + "/Actions/VirtualMedia.InsertMedia", {"Image": url}, **json_body).status == 204
+    assert wire.ok("GET", media).json["Image"] == url and wire.ok("GET", media).json["Inserted"] is True
+    assert hook.calls() == (["boot Usb Once"] if boot else [])
+    answer = wire.ok("PATCH", system["@odata.id"], {"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd"}},
+                     **json_body) # nextbootcd
+    assert answer.json["Boot"]["BootSourceOverrideTarget"] == "Cd" # a body that can't be decoded is an error there
+    reset = system["Actions"]["#ComputerSystem.Reset"]
+    allowed = reset["ResetType@Redfish.AllowableValues"]
+    cycle = next(t for t in ("PowerCycle", "ForceRestart") if t in allowed) # powercycle
+    wire.ok("POST", reset["target"], {"ResetType": cycle}, **json_body)
+    assert hook.calls() == ["boot Cd Once", f"reset {cycle}"]
+    assert wire.ask("POST", media + "/Actions/VirtualMedia.EjectMedia", {}, **json_body).status == 204
+    assert wire.ok("GET", media).json["Image"] is None
 
 
 # --- Tacklebox, on the Redfish library of DMTF: one connection that is kept ---

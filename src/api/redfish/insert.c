@@ -13,6 +13,9 @@
 #define OEM       "Oem/NbdProxy"
 #define BOOT_ONCE OEM "/BootOnce"
 #define RESET     OEM "/Reset"
+/* iLO's name for the first; RackN's driver sends it to everybody but Dell. */
+#define HPE           "Oem/Hpe"
+#define HPE_BOOT_ONCE HPE "/BootOnNextServerReset"
 
 /* What is asked for. Texts that are NULL, and flags of -1, were not given. */
 struct wish {
@@ -253,15 +256,26 @@ static const struct redfish_property insert_parameters[] = {
     {OEM, REDFISH_OBJECT},
     {BOOT_ONCE, REDFISH_FLAG},
     {RESET, REDFISH_TEXT},
+    {HPE, REDFISH_OBJECT},
+    {HPE_BOOT_ONCE, REDFISH_FLAG},
     {NULL, REDFISH_IGNORED},
 };
+
+/* The members of Oem's objects under flat names, as above; for json_decref(). */
+static json_t *flatten(json_t *body)
+{
+    json_t *oem = redfish_flatten(body, "Oem"), *own = redfish_flatten(oem, OEM), *flat = redfish_flatten(own, HPE);
+    json_decref(oem);
+    json_decref(own);
+    return flat;
+}
 
 /* False: answered. */
 static bool read_steps(struct redfish_call *call, const json_t *body)
 {
     const char *reset = json_string_value(json_object_get(body, RESET));
     char shown[64];
-    call->steps.boot_once = redfish_flag(body, BOOT_ONCE) == 1;
+    call->steps.boot_once = redfish_flag(body, BOOT_ONCE) == 1 || redfish_flag(body, HPE_BOOT_ONCE) == 1;
     call->steps.reset = reset;
     if (!reset || host_reset_parse(reset, &call->steps.type))
         return true;
@@ -287,13 +301,12 @@ static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t
 void redfish_media_insert(struct redfish_call *call, json_t *body)
 {
     struct slot *slot = redfish_media_slot(call);
-    json_t *oem = redfish_flatten(body, "Oem"), *flat = redfish_flatten(oem, OEM);
+    json_t *flat = flatten(body);
     if (slot)
         insert_as_asked(call, slot, flat);
     else
         redfish_not_found(call);
     json_decref(flat);
-    json_decref(oem);
 }
 
 static const struct redfish_property no_parameters[] = {{NULL, REDFISH_IGNORED}};
@@ -338,7 +351,16 @@ static const struct redfish_property media_properties[] = {
     {"Certificates", REDFISH_READ_ONLY},
     {"Status", REDFISH_READ_ONLY},
     {"Actions", REDFISH_READ_ONLY},
-    {"Oem", REDFISH_READ_ONLY},
+    {"Oem", REDFISH_OBJECT},
+    {"Oem/OpenBMC", REDFISH_READ_ONLY},
+    {OEM, REDFISH_OBJECT},
+    {OEM "/State", REDFISH_READ_ONLY},
+    {OEM "/SizeBytes", REDFISH_READ_ONLY},
+    {OEM "/Statistics", REDFISH_READ_ONLY},
+    {BOOT_ONCE, REDFISH_FLAG},
+    {RESET, REDFISH_TEXT},
+    {HPE, REDFISH_OBJECT},
+    {HPE_BOOT_ONCE, REDFISH_FLAG},
     {"Id", REDFISH_READ_ONLY},
     {"Name", REDFISH_READ_ONLY},
     {"Description", REDFISH_READ_ONLY},
@@ -355,6 +377,8 @@ static json_t *patch_problem(const struct redfish_call *call, const json_t *body
                              struct wish *wish)
 {
     bool emptied = json_object_get(body, "Image") && !wish->image;
+    if (!wish->image && boot_steps_wanted(&call->steps))
+        return redfish_missing(call, "Image");
     if ((wish->image && wish->inserted == 0) || (emptied && wish->inserted == 1))
         return redfish_conflict(call, "Inserted", "", "Image");
     json_t *problem = redfish_stay_read(call, body, s, &wish->stay);
@@ -362,15 +386,10 @@ static json_t *patch_problem(const struct redfish_call *call, const json_t *body
     return problem || !stays || !says_stay(body) ? problem : redfish_stay_problem(call, s, &wish->stay);
 }
 
-void redfish_media_patch(struct redfish_call *call, json_t *body)
+static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t *body)
 {
-    struct slot *slot = redfish_media_slot(call);
     struct slot_status s;
-    if (!slot) {
-        redfish_not_found(call);
-        return;
-    }
-    if (!redfish_check(call, body, media_properties))
+    if (!redfish_check(call, body, media_properties) || !read_steps(call, body))
         return;
     struct wish wish = read_wish(body);
     slot_get_status(slot, &s);
@@ -387,4 +406,15 @@ void redfish_media_patch(struct redfish_call *call, json_t *body)
         else
             change_nothing(call, &wish, &s);
     }
+}
+
+void redfish_media_patch(struct redfish_call *call, json_t *body)
+{
+    struct slot *slot = redfish_media_slot(call);
+    json_t *flat = flatten(body);
+    if (slot)
+        patch_as_asked(call, slot, flat);
+    else
+        redfish_not_found(call);
+    json_decref(flat);
 }

@@ -157,6 +157,7 @@ void redfish_host_failed(struct redfish_call *call, int status, const char *mess
         redfish_fail(call, cannot ? 400 : 500, body);
 }
 
+/* A change of the resource is answered with it: RackN's driver takes no body for an error. */
 static void on_changed(struct host_request *request)
 {
     struct redfish_call *call = container_of(request, struct redfish_call, host);
@@ -164,10 +165,10 @@ static void on_changed(struct host_request *request)
         redfish_call_free(call);
     else if (request->status != 0)
         redfish_host_failed(call, request->status, NULL, request->error);
-    else if (call->notes)
-        redfish_reply_changed(call, redfish_system(call));
-    else
+    else if (call->route->action)
         redfish_reply_nothing(call);
+    else
+        redfish_reply_changed(call, redfish_system(call));
 }
 
 /* What the client began is done, also when it does not wait for the answer. */
