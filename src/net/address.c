@@ -82,6 +82,29 @@ enum address_kind address_kind(const struct sockaddr *address, const struct addr
     return IN6_IS_ADDR_V4MAPPED(&plain) ? kind_of_ipv4(plain.s6_addr + 12) : kind_of_ipv6(plain.s6_addr);
 }
 
+static const char *refusal_words(enum address_kind kind, enum address_local local)
+{
+    if (kind == ADDRESS_MANY)
+        return "is not the address of one machine";
+    if (kind == ADDRESS_OWN && local != ADDRESS_LOCAL_ALL)
+        return "is this machine itself, from where no image may come (see allow-local)";
+    if (kind == ADDRESS_LINK && local == ADDRESS_LOCAL_NONE)
+        return "is a link-local address, from where no image may come (see allow-local)";
+    return NULL;
+}
+
+bool address_admitted(const struct sockaddr *address, const struct address_list *own, enum address_local local,
+                      char refusal[ADDRESS_REFUSAL_MAX])
+{
+    char text[ADDRESS_TEXT_MAX];
+    const char *words = refusal_words(address_kind(address, own), local);
+    if (!words)
+        return true;
+    address_text(address, text);
+    snprintf(refusal, ADDRESS_REFUSAL_MAX, "%s %s", text, words);
+    return false;
+}
+
 int address_list_read(struct address_list *list)
 {
     struct ifaddrs *all;

@@ -13,12 +13,20 @@
 #include <sys/socket.h>
 
 #define ADDRESS_TEXT_MAX INET6_ADDRSTRLEN
+#define ADDRESS_REFUSAL_MAX 192
 
 enum address_kind {
     ADDRESS_REMOTE,
     ADDRESS_LINK, /* on a link of ours, no router in between: 169.254.0.0/16, fe80::/10 */
     ADDRESS_OWN,  /* this machine: loopback, unspecified (0.0.0.0/8, ::), an interface's */
     ADDRESS_MANY, /* multicast, broadcast */
+};
+
+/* From which addresses an image may come that are not other machines behind a router. */
+enum address_local {
+    ADDRESS_LOCAL_NONE,
+    ADDRESS_LOCAL_LINK, /* neighbours on a link, but not this machine */
+    ADDRESS_LOCAL_ALL
 };
 
 /* Addresses as IPv6, IPv4 ones mapped; zeroed: none. */
@@ -29,6 +37,9 @@ struct address_list {
 
 /* `own`: what address_list_read() gave. What is no internet address is our own. */
 enum address_kind address_kind(const struct sockaddr *address, const struct address_list *own);
+/* May an image come from there? If not, `refusal` says why, in words. */
+bool address_admitted(const struct sockaddr *address, const struct address_list *own, enum address_local local,
+                      char refusal[ADDRESS_REFUSAL_MAX]);
 /* The addresses of all interfaces, in place of those that were in the list. 0 or a negative errno. */
 int address_list_read(struct address_list *list);
 void address_list_clear(struct address_list *list);

@@ -26,7 +26,7 @@ struct fetch_setup {
     struct trust trust;
     char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
     enum fetch_auth auth;
-    enum fetch_local local;
+    enum address_local local;
     long connect_timeout_ms, stall_timeout_s;
 };
 

@@ -36,7 +36,7 @@ struct fetch_options {
     const char *user, *password, *bearer_token;
     enum fetch_auth auth;
     const char *proxy;
-    enum fetch_local local; /* see net/fetch_guard.h; a proxy may be anywhere */
+    enum address_local local; /* a proxy may be anywhere */
     uint64_t connect_timeout_ms, stall_timeout_ms;
 };
 

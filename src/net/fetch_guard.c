@@ -2,38 +2,18 @@
 
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
-
-#include "net/address.h"
 
 /* --- addresses --- */
-
-static const char *refusal_words(enum address_kind kind, enum fetch_local local)
-{
-    if (kind == ADDRESS_MANY)
-        return "is not the address of one machine";
-    if (kind == ADDRESS_OWN && local != FETCH_LOCAL_ALL)
-        return "is this machine itself, from where no image may come (see allow-local)";
-    if (kind == ADDRESS_LINK && local == FETCH_LOCAL_NONE)
-        return "is a link-local address, from where no image may come (see allow-local)";
-    return NULL;
-}
 
 /* True: it may be spoken to. False, without a refusal: that can't be told now. */
 static bool guard_admits(struct fetch_guard *guard, const struct sockaddr *address)
 {
     static const struct address_list none;
-    const struct address_list *own = guard->local == FETCH_LOCAL_ALL ? &none : curl_loop_own_addresses(guard->curl);
-    char text[ADDRESS_TEXT_MAX];
+    const struct address_list *own = guard->local == ADDRESS_LOCAL_ALL ? &none : curl_loop_own_addresses(guard->curl);
     *guard->refusal = '\0';
     if (!own)
         return false;
-    const char *words = refusal_words(address_kind(address, own), guard->local);
-    if (!words)
-        return true;
-    address_text(address, text);
-    snprintf(guard->refusal, sizeof guard->refusal, "%s %s", text, words);
-    return false;
+    return address_admitted(address, own, guard->local, guard->refusal);
 }
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)

@@ -15,21 +15,13 @@
 #include <curl/curl.h>
 #include <stdbool.h>
 
+#include "net/address.h"
 #include "net/curl_loop.h"
 
-#define FETCH_REFUSAL_MAX 192
-
-/* Which addresses may be connected to that are not other machines behind a router. */
-enum fetch_local {
-    FETCH_LOCAL_NONE,
-    FETCH_LOCAL_LINK, /* neighbours on a link, but not this machine */
-    FETCH_LOCAL_ALL
-};
-
 struct fetch_guard {
-    enum fetch_local local;
+    enum address_local local;
     struct curl_loop *curl;
-    char refusal[FETCH_REFUSAL_MAX]; /* why the last address was refused; "": it was not */
+    char refusal[ADDRESS_REFUSAL_MAX]; /* why the last address was refused; "": it was not */
 };
 
 /* The guard must outlive the handle. */

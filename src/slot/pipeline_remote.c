@@ -14,14 +14,19 @@ static const char *either(const char *first, const char *second)
     return first ? first : second;
 }
 
+static enum address_local local_policy(const struct config_http *http)
+{
+    static const enum address_local locals[] = {
+        [LOCAL_NO] = ADDRESS_LOCAL_NONE, [LOCAL_LINK] = ADDRESS_LOCAL_LINK, [LOCAL_YES] = ADDRESS_LOCAL_ALL};
+    return locals[http->local];
+}
+
 static struct fetch_options fetch_options(const struct config_http *http, const struct slot_insert_options *options)
 {
     static const enum fetch_http versions[] = {
         [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
     static const enum fetch_auth auths[] = {
         [HTTP_AUTH_ANY] = FETCH_AUTH_ANY, [HTTP_AUTH_BASIC] = FETCH_AUTH_BASIC, [HTTP_AUTH_DIGEST] = FETCH_AUTH_DIGEST};
-    static const enum fetch_local locals[] = {
-        [LOCAL_NO] = FETCH_LOCAL_NONE, [LOCAL_LINK] = FETCH_LOCAL_LINK, [LOCAL_YES] = FETCH_LOCAL_ALL};
     return (struct fetch_options){
         .http = versions[http->version],
         .allow_plain = config_allows_protocol(http, "http"),
@@ -36,7 +41,7 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         .bearer_token = either(options->bearer_token, http->bearer_token),
         .auth = auths[http->auth],
         .proxy = http->proxy,
-        .local = locals[http->local],
+        .local = local_policy(http),
         .connect_timeout_ms = http->connect_timeout_ms,
         .stall_timeout_ms = http->stall_timeout_ms,
     };

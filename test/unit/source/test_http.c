@@ -145,7 +145,7 @@ static struct source *make(uv_loop_t *loop, void *arg, void *cached)
     struct context *context = arg;
     struct http_source_options options = {
         .url = url,
-        .fetch = {.allow_plain = true, .redirects = 5, .verify = true, .connect_timeout_ms = 5000, .stall_timeout_ms = 5000, .local = FETCH_LOCAL_ALL},
+        .fetch = {.allow_plain = true, .redirects = 5, .verify = true, .connect_timeout_ms = 5000, .stall_timeout_ms = 5000, .local = ADDRESS_LOCAL_ALL},
         .connections = 6,
         .io_timeout_ms = 20000,
     };
