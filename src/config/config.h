@@ -32,6 +32,7 @@ enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICA
 /* The numbers of the D-Bus objects for images by URL: behind those for browsers, or the same. */
 enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
+enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 
 /* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
@@ -52,6 +53,8 @@ struct config_http {
     uint64_t stall_timeout_ms;     /* stall-timeout = 10s: no byte for that long ends a transfer */
     uint64_t io_timeout_ms;        /* io-timeout = 25s */
     bool readahead;                /* readahead = yes */
+    enum config_nfs_version nfs_version; /* nfs-version = auto | 3 | 4 */
+    uint64_t nfs_uid, nfs_gid;     /* nfs-uid, nfs-gid = 65534: who reads, for NFS servers */
 };
 
 /* The web server: page, browser media, uploads. */

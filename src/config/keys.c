@@ -17,6 +17,7 @@ static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
+static const char *const nfs_version_names[] = {"auto", "3", "4", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 
 /* A row: name, field, type, least, most, names, default, help. */
@@ -154,6 +155,13 @@ const struct key config_keys[] = {
          "How long a read may take, with all its tries, before the host gets an I/O error. A host's own limit is "
          "30 seconds. Trying goes on in the background, so that a later read succeeds."),
     HTTP("readahead", readahead, KEY_BOOL, 0, 0, NULL, "yes", "Fetch what will be read next before it is asked for."),
+    HTTP("nfs-version", nfs_version, KEY_ENUM, NFS_VERSION_AUTO, 0, nfs_version_names, "auto",
+         "NFS: the version that is spoken, where the URL does not say. auto is 4, and 3 with a server that does not speak 4 "
+         "or has the image's path in version 3 only."),
+    HTTP("nfs-uid", nfs_uid, KEY_UINT, 0, UINT32_MAX - 1, NULL, "65534",
+         "NFS: the user's number that the server is told, where the URL does not say. That is 'nobody': an image that "
+         "everybody may read."),
+    HTTP("nfs-gid", nfs_gid, KEY_UINT, 0, UINT32_MAX - 1, NULL, "65534", "NFS: the group's number, likewise."),
 
     SLOT("media", media, KEY_ENUM, MEDIA_CD, 0, media_names, "cd", "What the host is shown: a CD/DVD drive or a USB disk."),
     SLOT("attach", attach, KEY_ENUM, ATTACH_AUTO, 0, attach_names, "auto",

@@ -1,11 +1,13 @@
 /* Images on other machines. See slot/pipeline_remote.h. */
 #include "slot/pipeline_remote.h"
 
+#include <build-config.h>
 #include <errno.h>
 #include <stdio.h>
 
 #include "base/text.h"
 #include "source/http.h"
+#include "source/nfs.h"
 
 /* --- what each protocol is told --- */
 
@@ -48,8 +50,10 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
 }
 
 static struct source *http_pipeline(const struct pipeline_context *context, const struct config_slot *config,
-                                    const char *url, const struct slot_insert_options *options)
+                                    const char *url, const struct slot_insert_options *options,
+                                    char problem[LOCATION_ERROR_MAX])
 {
+    (void)problem;
     struct http_source_options http = {
         .url = url,
         .fetch = fetch_options(&config->http, options),
@@ -60,15 +64,54 @@ static struct source *http_pipeline(const struct pipeline_context *context, cons
     return cache_source_new(context->cache, source, config->http.readahead);
 }
 
+#ifdef HAVE_LIBNFS
+static struct source *nfs_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+                                   const char *url, const struct slot_insert_options *options,
+                                   char problem[LOCATION_ERROR_MAX])
+{
+    static const unsigned versions[] = {[NFS_VERSION_AUTO] = 0, [NFS_VERSION_3] = 3, [NFS_VERSION_4] = 4};
+    const struct config_http *http = &config->http;
+    struct nfs_source_options nfs = {
+        .url = url,
+        .version = versions[http->nfs_version],
+        .uid = (uint32_t)http->nfs_uid,
+        .gid = (uint32_t)http->nfs_gid,
+        .local = local_policy(http),
+        .connect_timeout_ms = http->connect_timeout_ms,
+        .stall_timeout_ms = http->stall_timeout_ms,
+        .connections = (unsigned)http->connections,
+        .io_timeout_ms = http->io_timeout_ms,
+    };
+    if (options->user || options->password || options->bearer_token) {
+        snprintf(problem, LOCATION_ERROR_MAX, "NFS takes no user, password or token (say who reads by uid= and gid= in the URL)");
+        return NULL;
+    }
+    struct source *source = nfs_source_new(context->loop, config->name, &nfs, problem);
+    return source ? cache_source_new(context->cache, source, http->readahead) : NULL;
+}
+#else
+#define nfs_pipeline NULL
+#endif
+
 /* --- by protocol --- */
 
+/* NULL: it can't be such a source, and `problem` says why. */
 typedef struct source *remote_pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
-                                           const char *url, const struct slot_insert_options *options);
+                                           const char *url, const struct slot_insert_options *options,
+                                           char problem[LOCATION_ERROR_MAX]);
 
 /* NULL: this build does not speak that protocol. */
 static remote_pipeline_new *remote_pipeline_of(enum location_kind kind)
 {
-    return kind == LOCATION_HTTPS || kind == LOCATION_HTTP ? http_pipeline : NULL;
+    switch (kind) {
+    case LOCATION_HTTPS:
+    case LOCATION_HTTP:
+        return http_pipeline;
+    case LOCATION_NFS:
+        return nfs_pipeline;
+    default:
+        return NULL;
+    }
 }
 
 bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
@@ -102,9 +145,9 @@ struct source *pipeline_remote_new(const struct pipeline_context *context, const
     enum location_kind kind = location_kind(text);
     struct source *source = NULL;
     char *url = location_url(text, problem);
-    if (url && may_be_read(config, kind, options, problem)) {
-        source = remote_pipeline_of(kind)(context, config, url, options);
-    } else {
+    if (url && may_be_read(config, kind, options, problem))
+        source = remote_pipeline_of(kind)(context, config, url, options, problem);
+    if (!source) {
         bool spoken = kind != LOCATION_UNKNOWN && pipeline_speaks(config, kind);
         text_url_public(text, shown, sizeof shown);
         refusal->status = spoken ? -EINVAL : -EPROTONOSUPPORT;

@@ -67,6 +67,8 @@ static const struct reason {
     {EINVAL, 400, "ImageNotUsable", "Image"},
     {EPROTONOSUPPORT, 400, "ImageProtocolNotSupported", "Image"},
     {EREMOTEIO, 400, "ImageNotUsable", "Image"},
+    {EISDIR, 400, "ImageNotUsable", "Image"},
+    {ELOOP, 400, "ImageNotUsable", "Image"},
     {ENOTSUP, 400, "ImageNotUsable", "Image"},
     {EROFS, 400, "ImageNotUsable", "WriteProtected"},
 };
