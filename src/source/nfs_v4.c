@@ -98,8 +98,9 @@ static void take_attributes(struct nfs_reply *reply, const fattr4 *from)
 
 /* --- answers --- */
 
-/* The results are those of the operations, in their order; else refused. */
-static const nfs_resop4 *results(const void *data, const nfs_opnum4 *operations, unsigned count, struct nfs_reply *reply)
+/* The results of the operations, in their order; false: refused. They are copied, as libnfs's arrays are not aligned. */
+static bool results(const void *data, const nfs_opnum4 *operations, unsigned count, nfs_resop4 got[OPERATIONS_MAX],
+                    struct nfs_reply *reply)
 {
     const COMPOUND4res *res = data;
     nfs_judge(reply, res->status);
@@ -107,13 +108,15 @@ static const nfs_resop4 *results(const void *data, const nfs_opnum4 *operations,
     if (reply->unsupported)
         nfs_refuse(reply, 0, "the server does not speak version 4.0 of NFS (try version=3)");
     if (res->status != NFS4_OK)
-        return NULL;
+        return false;
     bool right = res->resarray.resarray_len == count;
+    if (right)
+        memcpy(got, res->resarray.resarray_val, count * sizeof *got);
     for (unsigned i = 0; right && i < count; i++)
-        right = res->resarray.resarray_val[i].resop == operations[i];
+        right = got[i].resop == operations[i];
     if (!right)
         nfs_refuse(reply, 0, "the server answered something else than was asked");
-    return right ? res->resarray.resarray_val : NULL;
+    return right;
 }
 
 /* Handle, attributes: the last two of both kinds of lookup. */
@@ -133,25 +136,25 @@ static const nfs_opnum4 read_operations[] = {OP_PUTFH, OP_READ, OP_GETATTR};
 
 static void decode_root(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
 {
-    const nfs_resop4 *got = results(data, root_operations, COUNT(root_operations), reply);
+    nfs_resop4 got[OPERATIONS_MAX];
     (void)call;
-    if (got)
+    if (results(data, root_operations, COUNT(root_operations), got, reply))
         take_found(reply, got + 1);
 }
 
 static void decode_lookup(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
 {
-    const nfs_resop4 *got = results(data, lookup_operations, COUNT(lookup_operations), reply);
+    nfs_resop4 got[OPERATIONS_MAX];
     (void)call;
-    if (got)
+    if (results(data, lookup_operations, COUNT(lookup_operations), got, reply))
         take_found(reply, got + 2);
 }
 
 static void decode_readlink(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
 {
-    const nfs_resop4 *got = results(data, readlink_operations, COUNT(readlink_operations), reply);
+    nfs_resop4 got[OPERATIONS_MAX];
     (void)call;
-    if (!got)
+    if (!results(data, readlink_operations, COUNT(readlink_operations), got, reply))
         return;
     const linktext4 *text = &got[1].nfs_resop4_u.opreadlink.READLINK4res_u.resok4.link;
     nfs_take_link(reply, text->utf8string_val, text->utf8string_len);
@@ -159,16 +162,16 @@ static void decode_readlink(const struct nfs_call *call, const void *data, struc
 
 static void decode_attributes(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
 {
-    const nfs_resop4 *got = results(data, attributes_operations, COUNT(attributes_operations), reply);
+    nfs_resop4 got[OPERATIONS_MAX];
     (void)call;
-    if (got)
+    if (results(data, attributes_operations, COUNT(attributes_operations), got, reply))
         take_attributes(reply, &got[1].nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes);
 }
 
 static void decode_read(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
 {
-    const nfs_resop4 *got = results(data, read_operations, COUNT(read_operations), reply);
-    if (!got)
+    nfs_resop4 got[OPERATIONS_MAX];
+    if (!results(data, read_operations, COUNT(read_operations), got, reply))
         return;
     const READ4resok *ok = &got[1].nfs_resop4_u.opread.READ4res_u.resok4;
     if (ok->data.data_len > call->count) {
