@@ -33,7 +33,8 @@ static void finish(struct resolve *resolve)
 
 static bool is_internet(const struct addrinfo *info)
 {
-    return (info->ai_family == AF_INET || info->ai_family == AF_INET6) && info->ai_addrlen <= sizeof(struct sockaddr_storage);
+    return (info->ai_family == AF_INET || info->ai_family == AF_INET6) &&
+           info->ai_addrlen <= sizeof(struct sockaddr_storage);
 }
 
 /* The addresses that the policy allows; what it says against the first one, if none is. */
@@ -93,7 +94,8 @@ struct resolve *resolve_start(uv_loop_t *loop, const char *host, enum address_lo
     resolve->owner = owner;
     snprintf(resolve->host, sizeof resolve->host, "%s", host);
     defer_setup(&resolve->failed, on_failed);
-    if (strlen(host) >= sizeof resolve->host || uv_getaddrinfo(loop, &resolve->request, on_resolved, host, NULL, &hints) != 0) {
+    if (strlen(host) >= sizeof resolve->host ||
+        uv_getaddrinfo(loop, &resolve->request, on_resolved, host, NULL, &hints) != 0) {
         resolve_fail(resolve, -EHOSTUNREACH, "this is no host's name (check the host's name)");
         defer_schedule(loop, &resolve->failed);
     }

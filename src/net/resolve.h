@@ -15,14 +15,14 @@
 #include "net/address.h"
 
 #define RESOLVE_ADDRESSES_MAX 8 /* of a name with more the first ones count */
-#define RESOLVE_ERROR_MAX 384
-#define RESOLVE_HOST_MAX 256
+#define RESOLVE_ERROR_MAX     384
+#define RESOLVE_HOST_MAX      256
 
 struct resolve;
 
 struct resolve_result {
     int status; /* 0, or: -EHOSTUNREACH no such name, -EAGAIN not to be told now, -EPERM the policy forbids all */
-    char error[RESOLVE_ERROR_MAX]; /* in words, and what to do; "": none */
+    char error[RESOLVE_ERROR_MAX];                            /* in words, and what to do; "": none */
     struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX]; /* the allowed ones, as getaddrinfo sorts them; port 0 */
     unsigned count;
 };

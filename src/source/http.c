@@ -45,7 +45,8 @@ static void identify(struct remote_image *image, const struct fetch_resource *fo
         snprintf(image->version, sizeof image->version, "%s\n%s", found->etag, found->modified);
     if (*found->etag != '"')
         return;
-    int n = snprintf(image->identity, sizeof image->identity, "%s %" PRIu64 " %s", found->etag, found->size, found->url);
+    int n =
+        snprintf(image->identity, sizeof image->identity, "%s %" PRIu64 " %s", found->etag, found->size, found->url);
     if (n < 0 || (size_t)n >= sizeof image->identity)
         *image->identity = '\0';
 }

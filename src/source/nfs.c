@@ -22,7 +22,7 @@ struct nfs_request;
 
 struct nfs_piece {
     struct nfs_request *request;
-    struct nfs_call *call; /* NULL: the piece is idle */
+    struct nfs_call *call;           /* NULL: the piece is idle */
     uint32_t offset, length, filled; /* in the range */
 };
 
@@ -70,8 +70,8 @@ static void identify(struct remote_image *image, const struct nfs_session *sessi
     image->size = session->attributes.size;
     nfs_version_text(&session->attributes, image->version);
     *image->identity = '\0';
-    int n = snprintf(image->identity, sizeof image->identity, "nfs%u %s %u %s %s", session->protocol->version, address->host,
-                     address->port, address->path, image->version);
+    int n = snprintf(image->identity, sizeof image->identity, "nfs%u %s %u %s %s", session->protocol->version,
+                     address->host, address->port, address->path, image->version);
     if (n < 0 || (size_t)n >= sizeof image->identity)
         *image->identity = '\0';
 }
@@ -228,8 +228,8 @@ static void on_piece(void *owner, const struct nfs_reply *reply)
         nfs->request.first_byte_us = uv_hrtime() / 1000 - nfs->started_us;
     nfs->request.received += reply->length;
     if (reply->length == 0) {
-        range_fail(nfs, reply->eof ? REMOTE_REFUSED : REMOTE_TRANSIENT, 0, "the server sent %" PRIu32 " of %" PRIu32 " bytes",
-                   piece->filled, piece->length);
+        range_fail(nfs, reply->eof ? REMOTE_REFUSED : REMOTE_TRANSIENT, 0,
+                   "the server sent %" PRIu32 " of %" PRIu32 " bytes", piece->filled, piece->length);
         return;
     }
     slices_copy_in(&nfs->request.data, piece->offset + piece->filled, reply->data, reply->length);

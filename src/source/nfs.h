@@ -16,9 +16,9 @@
 #include "source/nfs_address.h"
 #include "source/remote.h"
 
-#define NFS_PIECES 4             /* of one range, at a time */
+#define NFS_PIECES    4 /* of one range, at a time */
 #define NFS_PIECE_MAX (256u << 10)
-#define NFS_PIECE_MIN 4096u      /* what is asked for at least, whatever the server says */
+#define NFS_PIECE_MIN 4096u /* what is asked for at least, whatever the server says */
 
 struct nfs_source_options {
     const char *url;  /* of location_url(); see source/nfs_address.h */

@@ -7,7 +7,7 @@
 
 #include "base/text.h"
 
-#define SCHEME "nfs://"
+#define SCHEME       "nfs://"
 #define ARGUMENT_MAX 32
 
 /* --- paths --- */
@@ -150,7 +150,8 @@ static const char *take_host(struct nfs_address *address, const char *host)
     if (length >= NFS_HOST_MAX)
         return "the host's name is too long";
     for (const char *p = host; *p; p++)
-        if (!strchr(bracketed ? "[]:." : "-._", *p) && !(*p >= '0' && *p <= '9') && !(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z'))
+        if (!strchr(bracketed ? "[]:." : "-._", *p) && !(*p >= '0' && *p <= '9') && !(*p >= 'a' && *p <= 'z') &&
+            !(*p >= 'A' && *p <= 'Z'))
             return "the host must be a name or an address (an IPv6 address in brackets, without a zone)";
     snprintf(address->host, sizeof address->host, "%.*s", (int)(length - 2 * bracketed), host + bracketed);
     return *address->host ? NULL : "the host is missing (expected nfs://HOST/PATH)";
@@ -184,7 +185,8 @@ static const char *take_part(CURLU *url, CURLUPart part, unsigned flags, struct 
 
 static const char *parse(CURLU *url, struct nfs_address *address)
 {
-    const char *problem = take_part(url, CURLUPART_HOST, 0, address, take_host, "the host is missing (expected nfs://HOST/PATH)");
+    const char *problem =
+        take_part(url, CURLUPART_HOST, 0, address, take_host, "the host is missing (expected nfs://HOST/PATH)");
     if (!problem)
         problem = take_part(url, CURLUPART_PORT, 0, address, take_port, NULL);
     if (!problem)
@@ -204,9 +206,10 @@ static const char *check(const char *text, struct nfs_address *address)
     if (strchr(text, '#'))
         return "an NFS URL has no part behind # (write that as %23)";
     CURLU *url = curl_url();
-    const char *problem = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS) == CURLUE_OK
-                              ? parse(url, address)
-                              : "this is not a valid URL (expected nfs://HOST/PATH)";
+    const char *problem =
+        curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS) == CURLUE_OK
+            ? parse(url, address)
+            : "this is not a valid URL (expected nfs://HOST/PATH)";
     curl_url_cleanup(url);
     return problem;
 }

@@ -14,10 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NFS_HOST_MAX 256
-#define NFS_PATH_MAX 1024 /* MNTPATHLEN of RFC 1813, 5.1 */
-#define NFS_NAME_MAX 256
-#define NFS_DEPTH_MAX 32 /* names in a path */
+#define NFS_HOST_MAX          256
+#define NFS_PATH_MAX          1024 /* MNTPATHLEN of RFC 1813, 5.1 */
+#define NFS_NAME_MAX          256
+#define NFS_DEPTH_MAX         32 /* names in a path */
 #define NFS_ADDRESS_ERROR_MAX 256
 
 struct nfs_address {

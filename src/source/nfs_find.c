@@ -94,7 +94,8 @@ static void find_failed(struct nfs_find *find, const struct nfs_reply *reply)
     }
     /* That there is no such file is better news than that the other version isn't there either. */
     const struct nfs_reply *tell = find->fell_back && !find->before.unsupported ? &find->before : reply;
-    struct nfs_found found = {.verdict = tell->verdict == REMOTE_MOVED ? REMOTE_TRANSIENT : tell->verdict, .reason = tell->reason};
+    struct nfs_found found = {.verdict = tell->verdict == REMOTE_MOVED ? REMOTE_TRANSIENT : tell->verdict,
+                              .reason = tell->reason};
     snprintf(found.error, sizeof found.error, "%s%s", tell == reply ? find->about : "", tell->error);
     find_end(find, &found);
 }
@@ -330,7 +331,8 @@ static void on_resolved(void *owner, const struct resolve_result *result)
     find->resolve = NULL;
     if (result->status != 0) {
         struct nfs_reply reply = {0};
-        nfs_refuse(&reply, result->status == -EAGAIN ? 0 : result->status, "%.*s", NFS_REPLY_ERROR_MAX - 1, result->error);
+        nfs_refuse(&reply, result->status == -EAGAIN ? 0 : result->status, "%.*s", NFS_REPLY_ERROR_MAX - 1,
+                   result->error);
         if (result->status != -EPERM)
             reply.verdict = REMOTE_TRANSIENT;
         find_failed(find, &reply);
@@ -341,7 +343,8 @@ static void on_resolved(void *owner, const struct resolve_result *result)
     find_begin(find);
 }
 
-struct nfs_find *nfs_find_start(const struct nfs_find_options *options, void (*done)(void *owner, struct nfs_found *found), void *owner)
+struct nfs_find *nfs_find_start(const struct nfs_find_options *options,
+                                void (*done)(void *owner, struct nfs_found *found), void *owner)
 {
     struct nfs_find *find = mem_alloc(sizeof *find);
     unsigned version = options->address.version ? options->address.version : options->version;

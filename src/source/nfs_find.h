@@ -50,7 +50,8 @@ struct nfs_found {
 struct nfs_find;
 
 /* `done` comes once, from the loop, never inside; then it is freed already. The options must live until then. */
-struct nfs_find *nfs_find_start(const struct nfs_find_options *options, void (*done)(void *owner, struct nfs_found *found), void *owner);
+struct nfs_find *nfs_find_start(const struct nfs_find_options *options,
+                                void (*done)(void *owner, struct nfs_found *found), void *owner);
 void nfs_find_cancel(struct nfs_find *find); /* `done` does not come; NULL is allowed */
 
 struct nfs_session *nfs_session_ref(struct nfs_session *session);

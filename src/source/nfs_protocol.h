@@ -11,7 +11,7 @@
 
 #include "source/nfs_rpc.h"
 
-#define NFS_PORT 2049
+#define NFS_PORT     2049
 #define RPCBIND_PORT 111
 
 typedef void (*nfs_done)(void *owner, const struct nfs_reply *reply);
@@ -19,7 +19,8 @@ typedef void (*nfs_done)(void *owner, const struct nfs_reply *reply);
 struct nfs_protocol {
     unsigned version;
     /* A name in a folder: its handle and, mostly, its attributes. `folder` NULL: the root, version 4 only. */
-    struct nfs_call *(*lookup)(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done, void *owner);
+    struct nfs_call *(*lookup)(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
+                               void *owner);
     struct nfs_call *(*readlink)(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner);
     struct nfs_call *(*attributes)(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner);
     /* read_max; and perhaps attributes. */
@@ -31,7 +32,8 @@ struct nfs_protocol {
 
 extern const struct nfs_protocol nfs_protocol_3, nfs_protocol_4;
 
-/* Of version 3: rpcbind's word on the mount service's port (0: it has none), and a folder's handle from that service. */
+/* Of version 3: rpcbind's word on the mount service's port (0: it has none), and a folder's handle from that service.
+ */
 struct nfs_call *nfs_ask_mount_port(struct nfs_rpc *rpc, nfs_done done, void *owner);
 struct nfs_call *nfs_ask_mount(struct nfs_rpc *rpc, const char *folder, nfs_done done, void *owner);
 

@@ -12,10 +12,12 @@ static const struct judgement {
     int reason;
     const char *words;
 } judgements[] = {
-    {1, REMOTE_REFUSED, -EACCES, "the server denies access (check its export for this machine, the file's mode, nfs-uid and nfs-gid)"},
+    {1, REMOTE_REFUSED, -EACCES,
+     "the server denies access (check its export for this machine, the file's mode, nfs-uid and nfs-gid)"},
     {2, REMOTE_REFUSED, -ENOENT, "the server has no such file (check the path of the URL)"},
     {5, REMOTE_REFUSED, 0, "the server can't read the file (I/O error)"},
-    {13, REMOTE_REFUSED, -EACCES, "the server denies access (check its export for this machine, the file's mode, nfs-uid and nfs-gid)"},
+    {13, REMOTE_REFUSED, -EACCES,
+     "the server denies access (check its export for this machine, the file's mode, nfs-uid and nfs-gid)"},
     {20, REMOTE_REFUSED, -ENOENT, "a part of the path is not a folder (check the path of the URL)"},
     {21, REMOTE_REFUSED, -EISDIR, "this is a folder, not an image"},
     {63, REMOTE_REFUSED, -ENOENT, "the server has no such file: its name is too long"},
@@ -87,6 +89,7 @@ bool nfs_same_file(const struct nfs_attributes *a, const struct nfs_attributes *
 
 void nfs_version_text(const struct nfs_attributes *a, char text[REMOTE_VERSION_MAX])
 {
-    snprintf(text, REMOTE_VERSION_MAX, "%" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 ".%09" PRIu32 " %" PRId64 ".%09" PRIu32,
-             a->fileid, a->size, a->change, a->mtime, a->mtime_ns, a->ctime, a->ctime_ns);
+    snprintf(text, REMOTE_VERSION_MAX,
+             "%" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 ".%09" PRIu32 " %" PRId64 ".%09" PRIu32, a->fileid, a->size,
+             a->change, a->mtime, a->mtime_ns, a->ctime, a->ctime_ns);
 }

@@ -10,8 +10,8 @@
 
 #include "source/remote.h"
 
-#define NFS_HANDLE_MAX 128 /* NFS4_FHSIZE; of version 3 64 */
-#define NFS_LINK_MAX 1024
+#define NFS_HANDLE_MAX      128 /* NFS4_FHSIZE; of version 3 64 */
+#define NFS_LINK_MAX        1024
 #define NFS_REPLY_ERROR_MAX 256
 
 enum nfs_type { NFS_FILE, NFS_FOLDER, NFS_LINK, NFS_OTHER };
@@ -35,16 +35,16 @@ struct nfs_attributes {
 
 struct nfs_reply {
     enum remote_verdict verdict;
-    int reason;                      /* as in struct remote_request */
+    int reason; /* as in struct remote_request */
     char error[NFS_REPLY_ERROR_MAX];
-    bool unsupported;                /* the server does not speak this version */
+    bool unsupported; /* the server does not speak this version */
 
     struct nfs_handle handle;
     struct nfs_attributes attributes;
     char link[NFS_LINK_MAX];
     uint32_t port;
-    uint32_t read_max;   /* 0: not told */
-    const void *data;    /* of a read; valid in `done` */
+    uint32_t read_max; /* 0: not told */
+    const void *data;  /* of a read; valid in `done` */
     uint32_t length;
     bool eof;
 };

@@ -1,14 +1,17 @@
 #include "source/nfs_rpc.h"
 
 #include <errno.h>
-#include <nfsc/libnfs-zdr.h>
-#include <nfsc/libnfs.h>
-#include <nfsc/libnfs-raw.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include <nfsc/libnfs-zdr.h> /* before the others, which need it */
+
+#include <nfsc/libnfs.h>
+
+#include <nfsc/libnfs-raw.h>
 
 #include "base/closing.h"
 #include "base/log.h"
@@ -86,7 +89,8 @@ static void on_failing(struct defer *defer)
         end_context(rpc);
     while (!list_empty(&rpc->failed)) {
         struct nfs_call *call = container_of(rpc->failed.next, struct nfs_call, link);
-        struct nfs_reply reply = {.verdict = rpc->dead ? REMOTE_TRANSIENT : REMOTE_REFUSED, .unsupported = call->unsupported};
+        struct nfs_reply reply = {.verdict = rpc->dead ? REMOTE_TRANSIENT : REMOTE_REFUSED,
+                                  .unsupported = call->unsupported};
         reply.reason = rpc->dead ? rpc->reason : 0;
         snprintf(reply.error, sizeof reply.error, "%s", rpc->dead ? rpc->error : call->error);
         call_end(call, &reply);
@@ -175,7 +179,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* --- making and closing --- */
 
-static void write_place(struct nfs_rpc *rpc, const struct sockaddr *address, char number[ADDRESS_TEXT_MAX], uint16_t port)
+static void write_place(struct nfs_rpc *rpc, const struct sockaddr *address, char number[ADDRESS_TEXT_MAX],
+                        uint16_t port)
 {
     address_text(address, number);
     snprintf(rpc->place, sizeof rpc->place, "%s port %u", number, port);

@@ -56,7 +56,7 @@ struct nfs_call {
 };
 
 struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct sockaddr *address, uint16_t port);
-void nfs_rpc_close(struct nfs_rpc *rpc); /* NULL is allowed */
+void nfs_rpc_close(struct nfs_rpc *rpc);           /* NULL is allowed */
 bool nfs_rpc_connected(const struct nfs_rpc *rpc); /* it was, at some time */
 
 /* For those who speak a protocol: makes a call; then nfs_rpc_context() is what libnfs is asked with, and

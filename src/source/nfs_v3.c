@@ -1,11 +1,15 @@
 /* NFS version 3 and the mount service beside it (RFC 1813), and rpcbind (RFC 1833). See source/nfs_protocol.h. */
-#include <nfsc/libnfs-zdr.h>
+#include <string.h>
+
+#include <nfsc/libnfs-zdr.h> /* before the others, which need it */
+
 #include <nfsc/libnfs.h>
+
 #include <nfsc/libnfs-raw.h>
+
 #include <nfsc/libnfs-raw-mount.h>
 #include <nfsc/libnfs-raw-nfs.h>
 #include <nfsc/libnfs-raw-portmap.h>
-#include <string.h>
 
 #include "source/nfs_protocol.h"
 
@@ -17,7 +21,10 @@ static void take_fattr(struct nfs_attributes *to, const fattr3 *from)
 {
     *to = (struct nfs_attributes){
         .known = true,
-        .type = from->type == NF3REG ? NFS_FILE : from->type == NF3DIR ? NFS_FOLDER : from->type == NF3LNK ? NFS_LINK : NFS_OTHER,
+        .type = from->type == NF3REG   ? NFS_FILE
+                : from->type == NF3DIR ? NFS_FOLDER
+                : from->type == NF3LNK ? NFS_LINK
+                                       : NFS_OTHER,
         .size = from->size,
         .fileid = from->fileid,
         .mtime = from->mtime.seconds,
@@ -117,7 +124,8 @@ static nfs_fh3 fh3(const struct nfs_handle *handle)
     return fh;
 }
 
-static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done, void *owner)
+static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
+                               void *owner)
 {
     struct nfs_call *call = nfs_call_new(rpc, decode_lookup, done, owner);
     struct rpc_context *context = nfs_rpc_context(rpc);
@@ -168,7 +176,8 @@ struct nfs_call *nfs_ask_mount_port(struct nfs_rpc *rpc, nfs_done done, void *ow
 {
     struct nfs_call *call = nfs_call_new(rpc, decode_port, done, owner);
     struct rpc_context *context = nfs_rpc_context(rpc);
-    nfs_call_sent(call, context ? rpc_pmap2_getport_async(context, MOUNT_PROGRAM, MOUNT_V3, TCP, nfs_call_answered, call) : -1);
+    nfs_call_sent(
+        call, context ? rpc_pmap2_getport_async(context, MOUNT_PROGRAM, MOUNT_V3, TCP, nfs_call_answered, call) : -1);
     return call;
 }
 

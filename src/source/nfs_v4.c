@@ -1,15 +1,19 @@
 /* NFS version 4.0 (RFC 7530). See source/nfs_protocol.h. */
-#include <nfsc/libnfs-zdr.h>
-#include <nfsc/libnfs.h>
-#include <nfsc/libnfs-raw.h>
-#include <nfsc/libnfs-raw-nfs4.h>
 #include <string.h>
+
+#include <nfsc/libnfs-zdr.h> /* before the others, which need it */
+
+#include <nfsc/libnfs.h>
+
+#include <nfsc/libnfs-raw.h>
+
+#include <nfsc/libnfs-raw-nfs4.h>
 
 #include "source/nfs_protocol.h"
 
 #define STATUS_MINOR_VERSION 10021
-#define OPERATIONS_MAX 4
-#define VALUES_MAX 256 /* bytes of attributes; what is asked for has 60 */
+#define OPERATIONS_MAX       4
+#define VALUES_MAX           256 /* bytes of attributes; what is asked for has 60 */
 
 /* --- attributes: the values follow each other in the order of their numbers --- */
 
@@ -75,9 +79,9 @@ static void take_value(struct values *values, unsigned number, struct nfs_reply 
 }
 
 #define BIT(number) (1u << ((number) % 32))
-#define WANTED_0 (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE) | BIT(FATTR4_FILEID) | BIT(FATTR4_MAXREAD))
-#define WANTED_1 (BIT(FATTR4_TIME_METADATA) | BIT(FATTR4_TIME_MODIFY))
-#define NEEDED_0 (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE))
+#define WANTED_0    (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE) | BIT(FATTR4_FILEID) | BIT(FATTR4_MAXREAD))
+#define WANTED_1    (BIT(FATTR4_TIME_METADATA) | BIT(FATTR4_TIME_MODIFY))
+#define NEEDED_0    (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE))
 
 static void take_attributes(struct nfs_reply *reply, const fattr4 *from)
 {
@@ -98,7 +102,8 @@ static void take_attributes(struct nfs_reply *reply, const fattr4 *from)
 
 /* --- answers --- */
 
-/* The results of the operations, in their order; false: refused. They are copied, as libnfs's arrays are not aligned. */
+/* The results of the operations, in their order; false: refused. They are copied, as libnfs's arrays are not aligned.
+ */
 static bool results(const void *data, const nfs_opnum4 *operations, unsigned count, nfs_resop4 got[OPERATIONS_MAX],
                     struct nfs_reply *reply)
 {
@@ -191,7 +196,8 @@ struct compound {
     uint32_t wanted[2];
 };
 
-static void compound_begin(struct compound *compound, const nfs_opnum4 *operations, unsigned count, const struct nfs_handle *handle)
+static void compound_begin(struct compound *compound, const nfs_opnum4 *operations, unsigned count,
+                           const struct nfs_handle *handle)
 {
     memset(compound, 0, sizeof *compound);
     compound->wanted[0] = WANTED_0;
@@ -219,7 +225,8 @@ static struct nfs_call *send_compound(struct nfs_call *call, struct compound *co
     return call;
 }
 
-static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done, void *owner)
+static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
+                               void *owner)
 {
     struct nfs_call *call = nfs_call_new(rpc, folder ? decode_lookup : decode_root, done, owner);
     struct compound compound;

@@ -291,8 +291,8 @@ static void range_failed(struct remote *remote, struct io *io, const struct remo
     remote_say(remote, request->error);
     remote->source.stats.errors++;
     if (request->verdict == REMOTE_REFUSED) {
-        log_warning(remote->source.who, "%s: %s (bytes %" PRIu64 "+%" PRIu32 ")", remote->ops.name, remote->source.error,
-                    io->offset, io->length);
+        log_warning(remote->source.who, "%s: %s (bytes %" PRIu64 "+%" PRIu32 ")", remote->ops.name,
+                    remote->source.error, io->offset, io->length);
         io_finish(io, -EIO);
         return;
     }
@@ -421,7 +421,8 @@ static void remote_free(struct source *source)
     mem_free(remote);
 }
 
-struct source *remote_source_new(struct remote_client *client, const char *who, unsigned requests, uint64_t io_timeout_ms)
+struct source *remote_source_new(struct remote_client *client, const char *who, unsigned requests,
+                                 uint64_t io_timeout_ms)
 {
     struct remote *remote = mem_alloc(sizeof *remote);
     assert(requests >= 1 && requests <= REMOTE_REQUESTS_MAX);

@@ -21,11 +21,11 @@
 
 #include "block/source.h"
 
-#define REMOTE_ERROR_MAX 512
-#define REMOTE_VERSION_MAX 512
-#define REMOTE_REQUESTS_MAX 64
+#define REMOTE_ERROR_MAX        512
+#define REMOTE_VERSION_MAX      512
+#define REMOTE_REQUESTS_MAX     64
 #define REMOTE_BACKOFF_FIRST_MS 250
-#define REMOTE_BACKOFF_MAX_MS 5000
+#define REMOTE_BACKOFF_MAX_MS   5000
 
 enum remote_verdict {
     REMOTE_OK,
@@ -37,8 +37,8 @@ enum remote_verdict {
 /* What an image is, as a probe learnt it. */
 struct remote_image {
     uint64_t size;
-    char version[REMOTE_VERSION_MAX];     /* another text means other bytes; "": nothing tells but the size */
-    char identity[SOURCE_IDENTITY_MAX];   /* see struct source; "": the version is not that sure */
+    char version[REMOTE_VERSION_MAX];   /* another text means other bytes; "": nothing tells but the size */
+    char identity[SOURCE_IDENTITY_MAX]; /* see struct source; "": the version is not that sure */
 };
 
 struct remote_client;
@@ -93,6 +93,7 @@ struct remote_client {
 };
 
 /* The source owns the client from now on. `requests`: ranges at a time, 1..REMOTE_REQUESTS_MAX. */
-struct source *remote_source_new(struct remote_client *client, const char *who, unsigned requests, uint64_t io_timeout_ms);
+struct source *remote_source_new(struct remote_client *client, const char *who, unsigned requests,
+                                 uint64_t io_timeout_ms);
 
 #endif

@@ -10,6 +10,7 @@ import pytest
 
 import ganesha
 from conftest import make_image, sha, wait_for
+from doors import elsewhere  # noqa: F401 (a fixture)
 from test_http import fails_with_eio
 from test_nbd import handle
 
@@ -113,6 +114,29 @@ def test_no_server_no_host_and_not_from_here(daemon, server):
     assert "check the host's name" in d.error("insert 0 nfs://no-such-host.invalid/x")
     for host in ("127.0.0.1", "127.1", "[::1]", "0.0.0.0", "localhost", "[::ffff:127.0.0.1]", "169.254.1.1"):
         assert "allow-local" in d.error(f"insert 1 nfs://{host}/x"), host
+
+
+@BOTH
+def test_names_are_judged_by_the_address_that_is_spoken_to(daemon, server, files, elsewhere, version):
+    d = daemon("http.allow-local=no", environment=elsewhere)
+    for name in ("local.test", "169.254.7.1"):
+        assert "allow-local" in d.error(f"insert 0 nfs://{name}{files}/image.iso{version}")
+    for name in ("remote.test", "mixed.test"):  # of mixed.test's two addresses the other machine's is taken
+        d.ok(f"insert 0 nfs://{name}{files}/image.iso{version}")
+        assert read_all(d) == sha(files / "image.iso")
+        d.ok("eject 0")
+
+
+def test_a_slow_name_server_holds_nobody_up(daemon, server, files, elsewhere):
+    d = daemon(environment=elsewhere)
+    failed = threading.Thread(target=lambda: d.ask("insert 0 nfs://slow.test/x"))
+    failed.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    d.ok(f"insert 1 {server.url()}")
+    d.ok("eject 0")
+    assert time.monotonic() - began < 5
+    failed.join()
 
 
 @BOTH

@@ -56,9 +56,15 @@ static void what_the_policy_forbids_is_refused_in_words(void **state)
         enum address_local local;
         bool good;
     } cases[] = {
-        {"127.0.0.1", ADDRESS_LOCAL_NONE, false}, {"127.0.0.1", ADDRESS_LOCAL_LINK, false}, {"127.0.0.1", ADDRESS_LOCAL_ALL, true},
-        {"169.254.7.7", ADDRESS_LOCAL_NONE, false}, {"169.254.7.7", ADDRESS_LOCAL_LINK, true}, {"0.0.0.0", ADDRESS_LOCAL_LINK, false},
-        {"::ffff:127.0.0.1", ADDRESS_LOCAL_NONE, false}, {"224.0.0.1", ADDRESS_LOCAL_ALL, false}, {"127.1", ADDRESS_LOCAL_NONE, false},
+        {"127.0.0.1", ADDRESS_LOCAL_NONE, false},
+        {"127.0.0.1", ADDRESS_LOCAL_LINK, false},
+        {"127.0.0.1", ADDRESS_LOCAL_ALL, true},
+        {"169.254.7.7", ADDRESS_LOCAL_NONE, false},
+        {"169.254.7.7", ADDRESS_LOCAL_LINK, true},
+        {"0.0.0.0", ADDRESS_LOCAL_LINK, false},
+        {"::ffff:127.0.0.1", ADDRESS_LOCAL_NONE, false},
+        {"224.0.0.1", ADDRESS_LOCAL_ALL, false},
+        {"127.1", ADDRESS_LOCAL_NONE, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct answer got = resolve(cases[i].host, cases[i].local);

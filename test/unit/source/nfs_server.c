@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MESSAGE_MAX (1u << 20)
-#define PROGRAM_NFS 100003
+#define MESSAGE_MAX   (1u << 20)
+#define PROGRAM_NFS   100003
 #define PROGRAM_MOUNT 100005
 
 unsigned char nfs_server_content[NFS_SERVER_SIZE];
@@ -409,7 +409,8 @@ static bool answer(struct in *in, struct out *out)
 static bool transfer(int fd, void *data, size_t length, bool sending)
 {
     for (size_t done = 0; done < length;) {
-        ssize_t n = sending ? send(fd, (char *)data + done, length - done, MSG_NOSIGNAL) : recv(fd, (char *)data + done, length - done, 0);
+        ssize_t n = sending ? send(fd, (char *)data + done, length - done, MSG_NOSIGNAL)
+                            : recv(fd, (char *)data + done, length - done, 0);
         if (n <= 0)
             return false;
         done += (size_t)n;
@@ -432,7 +433,9 @@ static bool send_record(int fd, struct out *out)
             out->data[i] = (unsigned char)random();
     if (trouble == NFS_PIECEMEAL)
         out->used = MESSAGE_MAX / 4;
-    marker = htonl(trouble == NFS_HUGE ? 0xffffffff : trouble == NFS_PIECEMEAL ? (uint32_t)out->used : 0x80000000u | (uint32_t)out->used);
+    marker = htonl(trouble == NFS_HUGE        ? 0xffffffff
+                   : trouble == NFS_PIECEMEAL ? (uint32_t)out->used
+                                              : 0x80000000u | (uint32_t)out->used);
     do {
         if (!transfer(fd, &marker, 4, true) || !transfer(fd, out->data, out->used, true))
             return false;
@@ -443,7 +446,7 @@ static bool send_record(int fd, struct out *out)
 static void *serve(void *arg)
 {
     int fd = (int)(intptr_t)arg;
-    unsigned char *request = malloc(MESSAGE_MAX), *reply = malloc(MESSAGE_MAX);
+    unsigned char *request = calloc(1, MESSAGE_MAX), *reply = calloc(1, MESSAGE_MAX);
     uint32_t marker;
     while (transfer(fd, &marker, 4, false)) {
         uint32_t length = ntohl(marker) & 0x7fffffff;
@@ -481,7 +484,8 @@ unsigned nfs_server_start(void)
         nfs_server_content[i] = (unsigned char)random();
     listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 64) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &length) != 0 || pthread_create(&acceptor, NULL, accept_all, NULL) != 0)
+        getsockname(listener, (struct sockaddr *)&address, &length) != 0 ||
+        pthread_create(&acceptor, NULL, accept_all, NULL) != 0)
         return 0;
     return ntohs(address.sin_port);
 }

@@ -43,7 +43,8 @@ static void both_versions_keep_the_contract(void **state)
 {
     (void)state;
     for (int v = 0; v < 2; v++) {
-        struct contract contract = {.content = nfs_server_content, .size = NFS_SERVER_SIZE, .make = make, .arg = (void *)versions[v]};
+        struct contract contract = {
+            .content = nfs_server_content, .size = NFS_SERVER_SIZE, .make = make, .arg = (void *)versions[v]};
         contract_check(&contract);
     }
 }
@@ -158,10 +159,10 @@ static void what_is_no_image_is_refused_in_words(void **state)
         int status;
         const char *words;
     } cases[] = {
-        {"/exports/missing", -ENOENT, "no such file"},      {"/nowhere/image", -ENOENT, "no such file"},
-        {"/exports/folder", -EISDIR, "a folder"},           {"/exports/device", -EINVAL, "a device"},
-        {"/exports/empty", -EREMOTEIO, "empty"},            {"/exports/image/x", -ENOENT, "not a folder"},
-        {"/exports/secret", -EACCES, "denies access"},      {"/exports/loop", -ELOOP, "symbolic links"},
+        {"/exports/missing", -ENOENT, "no such file"}, {"/nowhere/image", -ENOENT, "no such file"},
+        {"/exports/folder", -EISDIR, "a folder"},      {"/exports/device", -EINVAL, "a device"},
+        {"/exports/empty", -EREMOTEIO, "empty"},       {"/exports/image/x", -ENOENT, "not a folder"},
+        {"/exports/secret", -EACCES, "denies access"}, {"/exports/loop", -ELOOP, "symbolic links"},
     };
     for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
         int status = open_path(cases[i / 2].path, versions[i % 2]);
@@ -213,9 +214,10 @@ static void troubles_that_pass_are_not_seen(void **state)
 static void answers_that_can_not_be_right_are_errors(void **state)
 {
     (void)state;
-    static const enum nfs_trouble troubles[] = {NFS_LONG, NFS_NOTHING, NFS_EARLY_END, NFS_BEYOND, NFS_NEGATIVE, NFS_CUT, NFS_BARE,
-                                                NFS_STRANGER, NFS_SILENT, NFS_HUGE, NFS_PIECEMEAL, NFS_NOISE, NFS_CHANGED, NFS_DENIED};
-    io_timeout_ms = 400;
+    static const enum nfs_trouble troubles[] = {NFS_LONG,      NFS_NOTHING, NFS_EARLY_END, NFS_BEYOND, NFS_NEGATIVE,
+                                                NFS_CUT,       NFS_BARE,    NFS_STRANGER,  NFS_SILENT, NFS_HUGE,
+                                                NFS_PIECEMEAL, NFS_NOISE,   NFS_CHANGED,   NFS_DENIED};
+    io_timeout_ms = 1000;
     for (size_t i = 0; i < 2 * sizeof troubles / sizeof *troubles; i++) {
         nfs_server_trouble = NFS_RIGHT;
         assert_int_equal(open_path("/exports/image", versions[i % 2]), 0);
@@ -235,8 +237,9 @@ static void answers_that_can_not_be_right_are_errors(void **state)
 static void an_insert_from_such_a_server_fails(void **state)
 {
     (void)state;
-    static const enum nfs_trouble troubles[] = {NFS_LONG, NFS_NOTHING, NFS_EARLY_END, NFS_BEYOND, NFS_NEGATIVE, NFS_HANDLE_LONG, NFS_CUT,
-                                                NFS_BARE, NFS_STRANGER, NFS_SILENT, NFS_HUGE, NFS_PIECEMEAL, NFS_NOISE, NFS_DENIED};
+    static const enum nfs_trouble troubles[] = {
+        NFS_LONG, NFS_NOTHING,  NFS_EARLY_END, NFS_BEYOND, NFS_NEGATIVE,  NFS_HANDLE_LONG, NFS_CUT,
+        NFS_BARE, NFS_STRANGER, NFS_SILENT,    NFS_HUGE,   NFS_PIECEMEAL, NFS_NOISE,       NFS_DENIED};
     for (size_t i = 0; i < 2 * sizeof troubles / sizeof *troubles; i++) {
         nfs_server_trouble = troubles[i / 2];
         int status = open_path("/exports/image", versions[i % 2]);

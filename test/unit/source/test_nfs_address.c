@@ -49,16 +49,35 @@ static void what_is_mistyped_is_refused(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"http://h/a", "not the URL of an NFS"}, {"nfs:/h/a", "not the URL of an NFS"},
-        {"nfs://h", "path is missing"}, {"nfs://h/", "path is missing"}, {"nfs://h/..", "path is missing"},
+        {"http://h/a", "not the URL of an NFS"},
+        {"nfs:/h/a", "not the URL of an NFS"},
+        {"nfs://h", "path is missing"},
+        {"nfs://h/", "path is missing"},
+        {"nfs://h/..", "path is missing"},
         {"nfs://h/a%00b", "can't be decoded"},
-        {"nfs://h/a%0ab", "can't be decoded"}, {"nfs://h/a#b", "#"}, {"nfs://h%41/a", "host"}, {"nfs://h\xc3\xa4/a", "host"},
-        {"nfs://[fe80::1%25eth0]/a", "zone"}, {"nfs://h:0/a", "port"}, {"nfs://h:70000/a", "valid URL"}, {"nfs://h:x/a", "valid URL"},
-        {"nfs://h/a?version=2", "version must be"}, {"nfs://h/a?version=4.1", "version must be"}, {"nfs://h/a?version", "version must be"},
-        {"nfs://h/a?version=3&version=3", "twice"}, {"nfs://h/a?uid=me", "numbers"}, {"nfs://h/a?uid=-1", "numbers"},
-        {"nfs://h/a?gid=4294967295", "numbers"}, {"nfs://h/a?uid=1&uid=2", "twice"}, {"nfs://h/a?nfsport=0", "1 to 65535"},
-        {"nfs://h:1/a?nfsport=2", "twice"}, {"nfs://h/a?mountport=65536", "1 to 65535"}, {"nfs://h/a?readahead=1", "arguments are"},
-        {"nfs://h/a?Version=3", "arguments are"}, {"nfs://h/a?version=3&x", "arguments are"}, {"nfs://h/a?=", "arguments are"},
+        {"nfs://h/a%0ab", "can't be decoded"},
+        {"nfs://h/a#b", "#"},
+        {"nfs://h%41/a", "host"},
+        {"nfs://h\xc3\xa4/a", "host"},
+        {"nfs://[fe80::1%25eth0]/a", "zone"},
+        {"nfs://h:0/a", "port"},
+        {"nfs://h:70000/a", "valid URL"},
+        {"nfs://h:x/a", "valid URL"},
+        {"nfs://h/a?version=2", "version must be"},
+        {"nfs://h/a?version=4.1", "version must be"},
+        {"nfs://h/a?version", "version must be"},
+        {"nfs://h/a?version=3&version=3", "twice"},
+        {"nfs://h/a?uid=me", "numbers"},
+        {"nfs://h/a?uid=-1", "numbers"},
+        {"nfs://h/a?gid=4294967295", "numbers"},
+        {"nfs://h/a?uid=1&uid=2", "twice"},
+        {"nfs://h/a?nfsport=0", "1 to 65535"},
+        {"nfs://h:1/a?nfsport=2", "twice"},
+        {"nfs://h/a?mountport=65536", "1 to 65535"},
+        {"nfs://h/a?readahead=1", "arguments are"},
+        {"nfs://h/a?Version=3", "arguments are"},
+        {"nfs://h/a?version=3&x", "arguments are"},
+        {"nfs://h/a?=", "arguments are"},
         {"nfs://h/a?uid=0000000000000000000000000000000000000000001", "too long"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -90,8 +109,15 @@ static void links_are_joined_as_their_text_says(void **state)
 {
     (void)state;
     static const char *const cases[][3] = {
-        {"/a/b", "c", "/a/b/c"}, {"/a/b", "../c/d", "/a/c/d"}, {"/a/b", "/c", "/c"}, {"/a", "../../../c", "/c"}, {"/", "c/", "/c"},
-        {"/a", ".", "/a"}, {"/a", "..", "/"}, {"/a", "...", "/a/..."}, {"/a", "./b/./../c", "/a/c"},
+        {"/a/b", "c", "/a/b/c"},
+        {"/a/b", "../c/d", "/a/c/d"},
+        {"/a/b", "/c", "/c"},
+        {"/a", "../../../c", "/c"},
+        {"/", "c/", "/c"},
+        {"/a", ".", "/a"},
+        {"/a", "..", "/"},
+        {"/a", "...", "/a/..."},
+        {"/a", "./b/./../c", "/a/c"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char out[NFS_PATH_MAX];
@@ -120,8 +146,10 @@ static void paths_come_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_parts_are_read),          cmocka_unit_test(what_is_mistyped_is_refused),
-        cmocka_unit_test(what_is_too_long_is_refused), cmocka_unit_test(links_are_joined_as_their_text_says),
+        cmocka_unit_test(all_parts_are_read),
+        cmocka_unit_test(what_is_mistyped_is_refused),
+        cmocka_unit_test(what_is_too_long_is_refused),
+        cmocka_unit_test(links_are_joined_as_their_text_says),
         cmocka_unit_test(paths_come_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

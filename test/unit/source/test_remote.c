@@ -142,10 +142,11 @@ static void fake_free(struct remote_client *client)
 
 static struct source *make_with(uv_loop_t *loop, uint64_t io_timeout_ms)
 {
-    static const struct remote_client_ops ops = {"fake",      fake_new,          fake_probe, fake_range, fake_cancel,
-                                                 fake_request_free, fake_adopt, fake_close, fake_free};
+    static const struct remote_client_ops ops = {
+        "fake", fake_new, fake_probe, fake_range, fake_cancel, fake_request_free, fake_adopt, fake_close, fake_free};
     struct fake_client *fake = calloc(1, sizeof *fake);
-    fake->client = (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"fake://user:secret@host/image?token"};
+    fake->client =
+        (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"fake://user:secret@host/image?token"};
     defer_setup(&fake->closed, on_fake_closed);
     return remote_source_new(&fake->client, "test", 4, io_timeout_ms);
 }
@@ -259,7 +260,9 @@ static void a_failed_probe_says_why(void **state)
     static const struct {
         enum remote_verdict verdict;
         int reason, status;
-    } cases[] = {{REMOTE_REFUSED, -ENOENT, -ENOENT}, {REMOTE_TRANSIENT, 0, -EAGAIN}, {REMOTE_REFUSED, 0, -EREMOTEIO},
+    } cases[] = {{REMOTE_REFUSED, -ENOENT, -ENOENT},
+                 {REMOTE_TRANSIENT, 0, -EAGAIN},
+                 {REMOTE_REFUSED, 0, -EREMOTEIO},
                  {REMOTE_MOVED, 0, -EREMOTEIO}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         begin(NULL);
