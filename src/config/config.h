@@ -34,6 +34,7 @@ enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
+enum config_smb_encryption { SMB_ENCRYPTION_AUTO, SMB_ENCRYPTION_REQUIRED };
 
 /* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
 struct config_http {
@@ -48,6 +49,7 @@ struct config_http {
     char *user, *password;         /* user, password (secret) */
     char *bearer_token;            /* bearer-token (secret) */
     enum config_http_auth auth;    /* http-auth = any | basic | digest */
+    enum config_smb_encryption smb_encryption; /* smb-encryption = auto | required */
     char *proxy;                   /* proxy = "" (from no environment) */
     uint64_t connect_timeout_ms;   /* connect-timeout = 10s */
     uint64_t stall_timeout_ms;     /* stall-timeout = 10s: no byte for that long ends a transfer */

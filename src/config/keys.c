@@ -19,6 +19,7 @@ static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
 static const char *const nfs_version_names[] = {"auto", "3", "4", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
+static const char *const smb_encryption_names[] = {"auto", "required", NULL};
 
 /* A row: name, field, type, least, most, names, default, help. */
 #define ROW(sec, st, key_name, field, key_type, least, most, value_names, default_text, help_text)                     \
@@ -145,6 +146,9 @@ const struct key config_keys[] = {
     HTTP("bearer-token", bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
     HTTP("http-auth", auth, KEY_ENUM, HTTP_AUTH_ANY, 0, auth_names, "any",
          "How user and password are sent. any takes the strongest that the server offers."),
+    HTTP("smb-encryption", smb_encryption, KEY_ENUM, SMB_ENCRYPTION_AUTO, 0, smb_encryption_names, "auto",
+         "Of images on SMB shares: auto encrypts when the server asks for it, required reads nothing in clear (SMB3, "
+         "AES-128-CCM). Without encryption what a user reads is signed; a guest's is not."),
     HTTP("proxy", proxy, KEY_SECRET, 0, 4096, NULL, "",
          "The URL of an HTTP or SOCKS proxy. The environment's http_proxy is not used."),
     HTTP("connect-timeout", connect_timeout_ms, KEY_DURATION, 100, MINUTES(10), NULL, "10s",

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "source/http.h"
 #include "source/nfs.h"
+#include "source/smb.h"
 
 /* --- what each protocol is told --- */
 
@@ -93,6 +94,31 @@ static struct source *nfs_pipeline(const struct pipeline_context *context, const
 #define nfs_pipeline NULL
 #endif
 
+#ifdef HAVE_LIBSMB2
+static struct source *smb_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+                                   const char *url, const struct slot_insert_options *options,
+                                   char problem[LOCATION_ERROR_MAX])
+{
+    const struct config_http *http = &config->http;
+    struct smb_source_options smb = {
+        .url = url,
+        .user = either(options->user, http->user),
+        .password = either(options->password, http->password),
+        .must_seal = http->smb_encryption == SMB_ENCRYPTION_REQUIRED,
+        .local = local_policy(http),
+        .requests = (unsigned)http->connections,
+        .connect_timeout_ms = http->connect_timeout_ms,
+        .stall_timeout_ms = http->stall_timeout_ms,
+        .io_timeout_ms = http->io_timeout_ms,
+    };
+    (void)problem; /* opening says what is wrong */
+    struct source *source = smb_source_new(context->loop, config->name, &smb);
+    return cache_source_new(context->cache, source, http->readahead);
+}
+#else
+#define smb_pipeline NULL
+#endif
+
 /* --- by protocol --- */
 
 /* NULL: it can't be such a source, and `problem` says why. */
@@ -109,6 +135,8 @@ static remote_pipeline_new *remote_pipeline_of(enum location_kind kind)
         return http_pipeline;
     case LOCATION_NFS:
         return nfs_pipeline;
+    case LOCATION_SMB:
+        return smb_pipeline;
     default:
         return NULL;
     }
