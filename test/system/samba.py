@@ -1,0 +1,149 @@
+"""A Samba of our own on a port that the kernel chose, and a relay that can make its connections suffer."""
+import getpass
+import os
+import select
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+from conftest import wait_for
+
+USER = getpass.getuser()
+PASSWORD = "Päss wörd 1"
+
+
+def missing():
+    """Why there can be none; None: there can."""
+    if not (shutil.which("smbd") and shutil.which("pdbedit")):
+        return "there is no Samba"
+    if os.getuid() != 0:
+        return "smbd needs root"
+    return None
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Samba:
+    """Shares of `files`: user (a password), open (guests too), sealed (encrypted only), limited (nobody)."""
+
+    def __init__(self, folder, files, *settings, user=USER):
+        self.folder, self.files, self.settings = folder, files, settings
+        self.port = free_port()
+        self.process = None
+        for name in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
+            (folder / name).mkdir(mode=0o755)
+        self.write_configuration()
+        self.add_user(user)
+        self.start()
+
+    def write_configuration(self):
+        folder, lines = self.folder, ["[global]", *self.settings]
+        lines += [f"{key} = {folder}/{name}" for key, name in (
+            ("private dir", "private"), ("lock directory", "lock"), ("state directory", "state"), ("pid directory", "pid"),
+            ("cache directory", "cache"), ("ncalrpc dir", "ncalrpc"), ("log file", "log"),
+            ("passdb backend", "private/passdb.tdb"))]
+        lines = [line.replace("passdb backend = ", "passdb backend = tdbsam:") for line in lines]
+        lines += [f"smb ports = {self.port}", "interfaces = 127.0.0.1/8", "bind interfaces only = yes",
+                  "workgroup = TESTGROUP", "netbios name = TESTSERVER", "server role = standalone server",
+                  "disable netbios = yes", "load printers = no", "printing = bsd", "printcap name = /dev/null",
+                  "disable spoolss = yes", "map to guest = bad user", "log level = 1", "max log size = 0"]
+        for name, *more in (("user", f"valid users = {USER}"), ("open", "guest ok = yes"),
+                            ("sealed", f"valid users = {USER}", "server smb encrypt = required"),
+                            ("limited", "valid users = nobody")):
+            lines += [f"[{name}]", f"path = {self.files}", "force user = root", "read only = yes", *more]
+        (folder / "smb.conf").write_text("\n".join(lines) + "\n")
+
+    def add_user(self, user):
+        subprocess.run(["pdbedit", "-s", self.folder / "smb.conf", "-a", "-t", "-u", user], check=True, capture_output=True,
+                       input=f"{PASSWORD}\n{PASSWORD}\n".encode())
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["smbd", "--foreground", "--no-process-group", f"--configfile={self.folder}/smb.conf"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_for(self.is_up, "Samba")
+
+    def is_up(self):
+        assert self.process.poll() is None, self.log()
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def log(self):
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self):
+        """With the children that serve connections."""
+        if self.process:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+            self.process = None
+
+    def url(self, path="image.iso", share="user", port=None):
+        return f"smb://127.0.0.1:{port or self.port}/{share}/{path}"
+
+
+class Relay:
+    """Passes connections on, until told otherwise. `mangle(data, toward_server)` may change what passes."""
+
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.holding = False   # nothing passes
+        self.mangle = None
+        self.connections = 0
+        self.sockets = []
+        self.ended = False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while not self.ended:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            self.connections += 1
+            server = socket.socket()
+            if server.connect_ex(("127.0.0.1", self.target)):
+                client.close()
+                continue
+            self.sockets += [client, server]
+            threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
+
+    def serve(self, client, server):
+        try:
+            while True:
+                for one in select.select([client, server], [], [])[0]:
+                    data = one.recv(65536)
+                    while self.holding:
+                        time.sleep(0.01)
+                    if self.mangle:
+                        data = self.mangle(data, one is client)
+                    if not data:
+                        raise OSError
+                    (server if one is client else client).sendall(data)
+        except (OSError, ValueError):
+            client.close()
+            server.close()
+
+    def cut(self):
+        """Breaks all connections."""
+        for one in self.sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.sockets.clear()
+
+    def stop(self):
+        self.ended = True
+        self.holding = False
+        self.listener.close()
+        self.cut()
