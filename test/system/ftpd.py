@@ -1,4 +1,5 @@
 """FTP servers: pyftpdlib in a process of its own, vsftpd, and one that lies on command. Also a relay that may hold back."""
+import contextlib
 import json
 import os
 import pathlib
@@ -38,7 +39,8 @@ class Server:
         """What serves connections that are open already ends too, as at a crash of the machine."""
         if self.process.poll() is None:
             for pid in children(self.process.pid):
-                os.kill(pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
             self.process.send_signal(number)
             self.process.wait(20)
         self.log.close()
@@ -53,8 +55,8 @@ class Server:
 def children(pid):
     """All of them, deepest first."""
     result = []
-    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        for child in map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
             result += children(child) + [child]
     return result
 
@@ -237,7 +239,7 @@ class Session:
         self.reply("150 here")
         offset, self.offset = self.offset, 0
         try:
-            data.sendall(self.liar.body(offset))
+            data.sendall(self.liar.body(offset) or b"")
             after = self.liar.after
         except OSError:
             after = "426 cut"
