@@ -417,7 +417,6 @@ static void ftp_close(struct fetch_line *line)
 {
     struct ftp_line *ftp = ftp_of(line);
     ftp_reset(ftp);
-    tls_client_free(ftp->tls);
     fetch_place_clear(&ftp->place);
     uv_close((uv_handle_t *)&ftp->timer, on_timer_closed);
 }

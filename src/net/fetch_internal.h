@@ -10,6 +10,7 @@
 #include "net/trust.h"
 
 struct fetch_lines;
+struct tls_client;
 
 /* What is common to all fetches of a source. */
 struct fetch_setup {
@@ -25,6 +26,7 @@ struct fetch_setup {
     char *ssh_known_hosts; /* a file's path; read by each connection that is made */
     char *ssh_host_key, *ssh_key;
     struct fetch_lines *lines; /* FTP's and SFTP's connections; NULL: none was made */
+    struct tls_client *tls;    /* FTP's; NULL: none was made */
 };
 
 struct fetch_protocol {

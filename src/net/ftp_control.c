@@ -163,6 +163,30 @@ static void login_refused(struct ftp_line *ftp)
 
 static void set_control(struct ftp_line *ftp, struct stream *control);
 
+/* Made once, at its first use. False: the line has failed. */
+static bool make_tls(struct ftp_line *ftp)
+{
+    struct fetch_setup *setup = ftp->line.lines->setup;
+    char error[256];
+    struct tls_client_options options = {
+        .verify = setup->verify,
+        .trust = &setup->trust,
+        .certificate = setup->client_cert,
+        .key = setup->client_key,
+        .handshake_timeout_ms = setup->connect_timeout_ms,
+    };
+    if (!setup->tls)
+        setup->tls = tls_client_new(&options, error, sizeof error);
+    if (!setup->tls)
+        ftp_fail(ftp, FETCH_REFUSED, 0, "%s (check ca-file, client-certificate and client-key)", error);
+    return setup->tls;
+}
+
+static struct stream *secured(struct ftp_line *ftp, struct stream *like, struct stream *below)
+{
+    return tls_client_stream_new(ftp->line.lines->setup->tls, ftp->place.host, like, below);
+}
+
 /* What stood behind the reply would count as if it had been encrypted. */
 static void start_tls(struct ftp_line *ftp, bool more)
 {
@@ -170,18 +194,19 @@ static void start_tls(struct ftp_line *ftp, bool more)
         ftp_fail(ftp, FETCH_REFUSED, 0, "the FTP server sent something before TLS began");
         return;
     }
+    if (!make_tls(ftp))
+        return;
     struct stream *below = ftp->control;
     ftp->secure = true;
     stream_read(below, false);
-    set_control(ftp, tls_client_stream_new(ftp->tls, ftp->place.host, NULL, below));
+    set_control(ftp, secured(ftp, NULL, below));
     send_user(ftp);
 }
 
 static void no_tls(struct ftp_line *ftp)
 {
     if (ftp->line.lines->setup->ftp_tls == FETCH_TLS_REQUIRED)
-        ftp_fail(ftp, FETCH_REFUSED, -EPERM,
-                 "the FTP server has no TLS, which is required here (see ftp-tls)");
+        ftp_fail(ftp, FETCH_REFUSED, -EPERM, "the FTP server has no TLS, which is required here (see ftp-tls)");
     else
         send_user(ftp);
 }
@@ -269,25 +294,6 @@ static void set_control(struct ftp_line *ftp, struct stream *control)
     stream_read(control, true);
 }
 
-/* False: the line has failed. */
-static bool make_tls(struct ftp_line *ftp)
-{
-    const struct fetch_setup *setup = ftp->line.lines->setup;
-    char error[256];
-    struct tls_client_options options = {
-        .verify = setup->verify,
-        .trust = &setup->trust,
-        .certificate = setup->client_cert,
-        .key = setup->client_key,
-        .handshake_timeout_ms = setup->connect_timeout_ms,
-    };
-    if (!ftp->tls)
-        ftp->tls = tls_client_new(&options, error, sizeof error);
-    if (!ftp->tls)
-        ftp_fail(ftp, FETCH_REFUSED, 0, "%s (check ca-file, client-certificate and client-key)", error);
-    return ftp->tls;
-}
-
 static void on_dialled(void *arg, const struct dial_result *result)
 {
     struct ftp_line *ftp = arg;
@@ -305,13 +311,13 @@ static void on_dialled(void *arg, const struct dial_result *result)
         ftp_fail(ftp, FETCH_TRANSIENT, 0, "the connection to the FTP server was lost");
         return;
     }
-    if ((ftp->implicit || ftp->line.lines->setup->ftp_tls != FETCH_TLS_NO) && !make_tls(ftp)) {
+    if (ftp->implicit && !make_tls(ftp)) {
         ftp_stream_drop(&control);
         return;
     }
     ftp->secure = ftp->implicit;
     ftp->step = FTP_GREETING;
-    set_control(ftp, ftp->implicit ? tls_client_stream_new(ftp->tls, ftp->place.host, NULL, control) : control);
+    set_control(ftp, ftp->implicit ? secured(ftp, NULL, control) : control);
     ftp_watch(ftp);
 }
 
@@ -342,5 +348,5 @@ bool ftp_data_open(struct ftp_line *ftp, int fd)
 
 void ftp_data_secure(struct ftp_line *ftp)
 {
-    set_data(ftp, tls_client_stream_new(ftp->tls, ftp->place.host, ftp->control, ftp->data));
+    set_data(ftp, secured(ftp, ftp->control, ftp->data));
 }

@@ -51,8 +51,7 @@ struct ftp_line {
     struct dial *dial;
     struct sockaddr_storage peer; /* whom the control connection went to */
     struct stream *control, *data;
-    bool secure;            /* the control connection is encrypted, and data connections are to be */
-    struct tls_client *tls; /* made at its first use */
+    bool secure; /* the control connection is encrypted, and data connections are to be */
     struct ftp_reply reply;
     bool no_epsv;
     uint64_t size;       /* the file's, as SIZE said last */

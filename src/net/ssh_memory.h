@@ -10,7 +10,7 @@
 
 #include "base/list.h"
 
-#define SSH_MEMORY_MAX (32u << 20)
+#define SSH_MEMORY_MAX (16u << 20)
 
 struct ssh_memory {
     struct link blocks;

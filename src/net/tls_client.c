@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "net/address.h"
@@ -44,12 +45,21 @@ static void trust_text(SSL_CTX *ssl, const char *text)
     ERR_clear_error(); /* its end */
 }
 
+/* Certificates are found by their hash in the folder; the file would be parsed whole. */
+static void trust_system(SSL_CTX *ssl)
+{
+    if (access(X509_get_default_cert_dir(), X_OK) == 0)
+        SSL_CTX_set_default_verify_dir(ssl);
+    else
+        SSL_CTX_set_default_verify_paths(ssl);
+}
+
 static bool load_trust(SSL_CTX *ssl, const struct trust *trust, char *error, size_t size)
 {
     if (trust->text)
         trust_text(ssl, trust->text);
     if (!trust->file)
-        SSL_CTX_set_default_verify_paths(ssl);
+        trust_system(ssl);
     else if (!trust->text && SSL_CTX_load_verify_file(ssl, trust->file) != 1)
         return failed(error, size, trust->file);
     return true;
