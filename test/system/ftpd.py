@@ -129,13 +129,14 @@ class Relay:
 
 class FtpLiar:
     """Honest unless told otherwise. `say` has replies in place of the right ones, by command ("" is the greeting);
-    `body(offset)` is what a transfer sends; `after` the reply to it; `port` the port that passive replies name."""
+    `body(offset)` is what a transfer sends; `after` the reply to it; `port_said` the port that passive replies name. Of more than `limit` connections at a time it says `busy`."""
 
     def __init__(self, image):
         self.image, self.commands, self.connections, self.data_connections = image, [], 0, 0
         self.say, self.after, self.port_said = {}, "226 done", None
         self.body = lambda offset: self.image[offset:]
         self.modified = "20240102030405"
+        self.limit, self.busy, self.alive = None, "421 too many", 0
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         self.open = []
@@ -155,11 +156,13 @@ class FtpLiar:
             threading.Thread(target=self.serve, args=(control,), daemon=True).start()
 
     def serve(self, control):
+        self.alive += 1
         try:
-            Session(self, control).run()
+            Session(self, control).run(self.limit is not None and self.alive > self.limit)
         except OSError:
             pass
         finally:
+            self.alive -= 1
             control.close()
 
     def seen(self, word):
@@ -177,7 +180,9 @@ class Session:
     def reply(self, text):
         self.control.sendall(text if isinstance(text, bytes) else text.encode("latin-1") + b"\r\n")
 
-    def run(self):
+    def run(self, refused):
+        if refused:
+            return self.reply(self.liar.busy)
         self.reply(self.liar.say.get("", "220 ready"))
         buffer = b""
         while data := self.control.recv(4096):

@@ -1,5 +1,6 @@
 """FTP servers that lie, say nothing or too much: nothing wrong reaches the host, and nothing else waits for them."""
 import random
+import threading
 import time
 
 import nbd
@@ -61,6 +62,28 @@ def test_a_range_elsewhere_needs_no_new_login(daemon, liar):
     for at in (2_000_000, 100_000, 1_500_000, 700_000, 2_500_000, 300_000):
         assert h.pread(512, at) == IMAGE[at : at + 512]
     assert len(liar.seen("USER")) <= 4 and len(liar.seen("RETR")) >= 6
+
+
+@pytest.mark.parametrize("busy", ["421 too many connections", "530 too many connections"])
+def test_a_server_that_takes_one_connection_only(daemon, liar, busy):
+    liar.limit, liar.busy = 1, busy
+    d = daemon("http.readahead=no")
+    d.ok(f"insert 0 {liar.url()}")
+    wrong = []
+
+    def read(seed):
+        rng, h = random.Random(seed), handle(d.uri())
+        for _ in range(5):
+            at = rng.randrange(len(IMAGE) - 4096)
+            if h.pread(4096, at) != IMAGE[at : at + 4096]:
+                wrong.append(at)
+
+    threads = [threading.Thread(target=read, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong and "trying again" not in d.log() and liar.connections > 1
 
 
 def test_the_address_of_a_passive_reply_is_ignored(daemon, liar):

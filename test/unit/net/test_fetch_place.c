@@ -10,16 +10,32 @@ static void paths_are_one_line_that_names_a_file(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "ftp://h/x.iso",   "ftps://[::1]:990/a/b%20c.iso", "ftp://h/%2Fabs/x",  "ftp://h/a;b",
-        "ftp://h/100%25",  "ftp://h/B%C3%BCcher.iso",      "sftp://h/x;type=a", "sftp://h/~/x",
+        "ftp://h/x.iso",  "ftps://[::1]:990/a/b%20c.iso", "ftp://h/%2Fabs/x",  "ftp://h/a;b",
+        "ftp://h/100%25", "ftp://h/B%C3%BCcher.iso",      "sftp://h/x;type=a", "sftp://h/~/x",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(fetch_check_path(good[i], error, sizeof error));
     static const char *const bad[] = {
-        "ftp://h",          "ftp://h/",         "ftp://h/dir/",       "ftp://h/x%0d%0aDELE%20y", "ftp://h/x%0aDELE%20y",
-        "ftp://h/x%0d",     "ftp://h/x%00",     "ftp://h/x%7f",       "ftp://h/x%ff",            "ftp://h/x;type=a",
-        "ftp://h/x;TYPE=i", "ftp://h/x?y",      "ftp://h/x%3Btype=a", "ftp://h/x#y",             "ftps://h/x%09",
-        "sftp://h/x%00y",   "sftp://h/x%0ay",   "sftp://h/",          "sftp://h/~/",             "sftp://h/x?y",
+        "ftp://h",
+        "ftp://h/",
+        "ftp://h/dir/",
+        "ftp://h/x%0d%0aDELE%20y",
+        "ftp://h/x%0aDELE%20y",
+        "ftp://h/x%0d",
+        "ftp://h/x%00",
+        "ftp://h/x%7f",
+        "ftp://h/x%ff",
+        "ftp://h/x;type=a",
+        "ftp://h/x;TYPE=i",
+        "ftp://h/x?y",
+        "ftp://h/x%3Btype=a",
+        "ftp://h/x#y",
+        "ftps://h/x%09",
+        "sftp://h/x%00y",
+        "sftp://h/x%0ay",
+        "sftp://h/",
+        "sftp://h/~/",
+        "sftp://h/x?y",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         *error = '\0';
