@@ -111,7 +111,8 @@ struct fetch *fetch_new(struct curl_loop *curl, struct fetch_setup *setup);
 void fetch_probe(struct fetch *fetch, const char *url);
 /* `resource` must live until done. Credentials are sent only if `trusted`: when
  * the URL has the origin that they were given for. */
-void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset, uint32_t length);
+void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset,
+                 uint32_t length);
 bool fetch_running(const struct fetch *fetch);
 void fetch_cancel(struct fetch *fetch); /* `done` does not come */
 void fetch_free(struct fetch *fetch);

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -103,24 +102,12 @@ void sftp_due(struct sftp_line *sftp, uint64_t ms)
 
 /* --- logging in --- */
 
-/* The key file is read each time: it may have been replaced. A FIFO is not waited for. */
-static char *read_key(const char *path, size_t *length)
-{
-    struct stat st;
-    FILE *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
-    if (!file)
-        return NULL;
-    char *text = mem_alloc(KEY_FILE_MAX + 1);
-    *length = fread(text, 1, KEY_FILE_MAX, file);
-    fclose(file);
-    return text;
-}
-
+/* The file is read each time: it may have been replaced. */
 static int try_key(struct sftp_line *sftp)
 {
     const struct fetch_setup *setup = sftp_setup(sftp);
     size_t length = 0;
-    char *key = read_key(setup->ssh_key, &length);
+    char *key = ssh_read_file(setup->ssh_key, KEY_FILE_MAX, &length);
     if (!key)
         return LIBSSH2_ERROR_FILE;
     int status = libssh2_userauth_publickey_frommemory(sftp->session, setup->user, strlen(setup->user), NULL, 0, key,

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 
@@ -74,16 +75,22 @@ static void entry_name(const struct ssh_hosts *hosts, char name[NAME_MAX_BYTES])
         snprintf(name, NAME_MAX_BYTES, "[%s]:%u", hosts->host, hosts->port);
 }
 
-static char *read_file(const char *path)
+char *ssh_read_file(const char *path, size_t most, size_t *length)
 {
-    FILE *file = path ? fopen(path, "re") : NULL;
+    struct stat st;
+    FILE *file = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
     if (!file)
         return NULL;
-    char *text = mem_alloc(SSH_HOSTS_FILE_MAX + 1);
-    size_t used = fread(text, 1, SSH_HOSTS_FILE_MAX, file);
+    char *text = mem_alloc(most + 1);
+    *length = fread(text, 1, most, file);
     fclose(file);
-    text[used] = '\0';
     return text;
+}
+
+static char *read_hosts(const struct ssh_hosts *hosts)
+{
+    size_t length;
+    return ssh_read_file(hosts->file, SSH_HOSTS_FILE_MAX, &length);
 }
 
 /* NULL: no file, or it can't be read. Lines that are not understood are passed over. */
@@ -135,7 +142,7 @@ static bool is_supported(const char **algorithms, int count, const char *name)
 /* Only such as it supports: libssh2 1.10 cuts others out of the list with memcpy() on overlapping memory. */
 void ssh_hosts_prefer(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session)
 {
-    char order[512] = "", name[NAME_MAX_BYTES], *text = read_file(hosts->file);
+    char order[512] = "", name[NAME_MAX_BYTES], *text = read_hosts(hosts);
     const char **supported = NULL;
     int count = libssh2_session_supported_algs(session, LIBSSH2_METHOD_HOSTKEY, &supported);
     LIBSSH2_KNOWNHOSTS *known = text ? load(session, text) : NULL;
@@ -188,7 +195,7 @@ bool ssh_hosts_check(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session, ch
         return false;
     }
     ssh_fingerprint(key, length, fingerprint);
-    char *text = read_file(hosts->file);
+    char *text = read_hosts(hosts);
     bool unreadable = hosts->file && !text;
     int problem = errno;
     bool revoked = text && is_revoked(text, key, length);

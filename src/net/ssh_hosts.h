@@ -20,6 +20,9 @@ struct ssh_hosts {
     uint16_t port;
 };
 
+/* Up to `most` bytes of a regular file (a FIFO would be waited for) and a zero byte, for mem_free(); NULL: it
+ * can't be read. */
+char *ssh_read_file(const char *path, size_t most, size_t *length);
 /* "SHA256:" and base64 of the key's hash. */
 void ssh_fingerprint(const void *key, size_t length, char out[SSH_FINGERPRINT_MAX]);
 /* Those kinds of key first that the file has for the server. Before the handshake. */
