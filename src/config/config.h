@@ -4,7 +4,7 @@
  * the man page names every key.
  *
  * Sections: [daemon], [web] (the page and its accounts), [dbus], [host] (who has its power),
- * [http] (defaults for every slot's HTTP sources), and [slot NAME] (its own keys, and any key of [http] to override it there).
+ * [http] (defaults for every slot's images on servers), and [slot NAME] (its own keys, and any key of [http] to override it there).
  * A struct config is a value: it owns its strings; config_free() frees it.
  */
 #ifndef CONFIG_CONFIG_H
@@ -33,20 +33,25 @@ enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICA
 enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
+enum config_ftp_tls { FTP_TLS_NO, FTP_TLS_TRY, FTP_TLS_REQUIRED };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 enum config_smb_encryption { SMB_ENCRYPTION_AUTO, SMB_ENCRYPTION_REQUIRED };
 
-/* What every HTTP(S) source needs: keys of [http], overridable in [slot]. */
+/* What every source on a server needs: keys of [http], overridable in [slot]. */
 struct config_http {
     uint64_t connections;          /* http-connections = 16, 1..64: ranges fetched at a time */
     enum config_http_version version; /* http-version = auto | 1.1 | 2 */
     uint64_t protocols;            /* protocols = https http ...: see config_allows_protocol() */
+    enum config_ftp_tls ftp_tls;   /* ftp-tls = no | try | required */
     enum config_local local;       /* allow-local = no | link | yes */
     uint64_t redirects;            /* redirects = 5, 0..20 */
     char *ca_file;                 /* ca-file = "" (the system's) */
     bool verify;                   /* verify-certificate = yes */
     char *client_cert, *client_key; /* client-certificate, client-key (PEM files) */
     char *user, *password;         /* user, password (secret) */
+    char *ssh_known_hosts;         /* ssh-known-hosts = "" (a file) */
+    char *ssh_host_key;            /* ssh-host-key = "" (SHA256:...) */
+    char *ssh_key;                 /* ssh-key = "" (a file) */
     char *bearer_token;            /* bearer-token (secret) */
     enum config_http_auth auth;    /* http-auth = any | basic | digest */
     enum config_smb_encryption smb_encryption; /* smb-encryption = auto | required */

@@ -15,6 +15,7 @@ static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const client_certificates_names[] = {"optional", "required", NULL};
 static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
+static const char *const ftp_tls_names[] = {"no", "try", "required", NULL};
 static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
 static const char *const nfs_version_names[] = {"auto", "3", "4", NULL};
@@ -121,7 +122,8 @@ const struct key config_keys[] = {
     HOST("host-timeout", timeout_ms, KEY_DURATION, 100, MINUTES(10), NULL, "10s",
          "How long the platform may take for one request; then a hook is ended."),
 
-    HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot."),
+    HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot. By "
+         "FTP and SFTP 4 connections at most are made."),
     HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",
          "The protocol: 1.1 uses one connection for each range in flight, 2 one for all. auto takes what is measured "
          "to be faster, now 1.1."),
@@ -129,6 +131,9 @@ const struct key config_keys[] = {
          "By which protocols images may come from other machines, separated by blanks. http, ftp and nfs have neither "
          "encryption nor a check of who answers. A redirect never leads from https to http. One that this build or its "
          "libcurl lacks is refused when it is asked for."),
+    HTTP("ftp-tls", ftp_tls, KEY_ENUM, FTP_TLS_NO, 0, ftp_tls_names, "try",
+         "Whether ftp:// uses TLS (AUTH TLS): never, if the server has it, or always. Only "
+         "required keeps somebody on the way from switching it off. ftps:// is TLS from the first byte."),
     HTTP("allow-local", local, KEY_ENUM, LOCAL_NO, 0, local_names, "no",
          "Whether images may come from this machine itself (loopback, an address of one of its interfaces) and from "
          "link-local addresses (169.254.0.0/16, fe80::/10): no, from link-local ones only (link), or yes. It holds for every way "
@@ -138,11 +143,20 @@ const struct key config_keys[] = {
     HTTP("ca-file", ca_file, KEY_STRING, 0, 4095, NULL, "",
          "A PEM file with the certificate authorities to trust. Empty: the system's."),
     HTTP("verify-certificate", verify, KEY_BOOL, 0, 0, NULL, "yes",
-         "Check the server's certificate and its name. Without it anybody on the way can change the image."),
+         "Check the server's certificate and its name, or an SSH server's host key. Without it anybody on the way can change "
+         "the image."),
     HTTP("client-certificate", client_cert, KEY_STRING, 0, 4095, NULL, "", "A PEM file: our certificate for the server."),
     HTTP("client-key", client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
     HTTP("user", user, KEY_STRING, 0, 1024, NULL, "", "The user name for the server."),
     HTTP("password", password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
+    HTTP("ssh-known-hosts", ssh_known_hosts, KEY_STRING, 0, 4095, NULL, "",
+         "A file with the host keys of SFTP servers, as OpenSSH's known_hosts, without patterns. A server that neither it "
+         "nor ssh-host-key knows is refused."),
+    HTTP("ssh-host-key", ssh_host_key, KEY_STRING, 0, 1000, NULL, "",
+         "Fingerprints of SFTP servers' host keys, like SHA256:..., separated by blanks: what ssh-keygen -l prints."),
+    HTTP("ssh-key", ssh_key, KEY_STRING, 0, 4095, NULL, "",
+         "A file with the private key for SFTP servers, without a pass phrase: ed25519 or ECDSA, with libssh2 1.11 RSA "
+         "too. No agent is asked, and no other key is tried."),
     HTTP("bearer-token", bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
     HTTP("http-auth", auth, KEY_ENUM, HTTP_AUTH_ANY, 0, auth_names, "any",
          "How user and password are sent. any takes the strongest that the server offers."),
@@ -150,7 +164,8 @@ const struct key config_keys[] = {
          "Of images on SMB shares: auto encrypts when the server asks for it, required reads nothing in clear (SMB3, "
          "AES-128-CCM). Without encryption what a user reads is signed; a guest's is not."),
     HTTP("proxy", proxy, KEY_SECRET, 0, 4096, NULL, "",
-         "The URL of an HTTP or SOCKS proxy. The environment's http_proxy is not used."),
+         "The URL of an HTTP or SOCKS proxy for http:// and https://; with it FTP and SFTP are refused. The environment's "
+         "http_proxy is not used."),
     HTTP("connect-timeout", connect_timeout_ms, KEY_DURATION, 100, MINUTES(10), NULL, "10s",
          "How long connecting may take, TLS included."),
     HTTP("stall-timeout", stall_timeout_ms, KEY_DURATION, 1000, MINUTES(10), NULL, "10s",

@@ -1,9 +1,13 @@
 /*
- * One ranged GET at a time, checked: a range of bytes is only ever handed on if
- * the answer was a 206 for exactly that range, of that total size, with the same
- * validators, unencoded, and of the exact length (RFC 9110, 14 and 13.1.5).
+ * One range of a file on a server at a time, checked, by HTTP (net/fetch_http.c, by libcurl), FTP
+ * (net/fetch_ftp.c) or SFTP (net/fetch_sftp.c, by libssh2).
  *
- * A probe asks for the first byte, follows redirects, and learns the size, the
+ * HTTP: a range of bytes is only ever handed on if the answer was a 206 for exactly that
+ * range, of that total size, with the same validators, unencoded, and of the exact
+ * length (RFC 9110, 14 and 13.1.5). FTP and SFTP know no such answer: their files are told
+ * apart by size and time, which are asked for again (see net/fetch_lines.h).
+ *
+ * A probe gets one byte, follows HTTP's redirects, and learns the size, the
  * validators and the URL that finally answered.
  */
 #ifndef NET_FETCH_H
@@ -13,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/list.h"
 #include "net/curl_loop.h"
 #include "net/fetch_guard.h"
 
@@ -22,6 +27,7 @@
 #define FETCH_DISCARD_MAX (64u << 10) /* bytes of an error page that are read to keep the connection */
 
 enum fetch_http { FETCH_HTTP_AUTO, FETCH_HTTP_1_1, FETCH_HTTP_2 };
+enum fetch_tls { FETCH_TLS_NO, FETCH_TLS_TRY, FETCH_TLS_REQUIRED };
 enum fetch_auth { FETCH_AUTH_ANY, FETCH_AUTH_BASIC, FETCH_AUTH_DIGEST };
 
 /* Strings may be NULL or "" for none; they are copied. */
@@ -29,14 +35,18 @@ struct fetch_options {
     enum fetch_http http;
     bool allow_plain;   /* http:// beside https://; a redirect never leaves https */
     unsigned redirects; /* at most that many, probes only */
-    bool verify;        /* the server's certificate and name */
+    bool verify;        /* the server's certificate and name, or its host key */
     const char *ca_file; /* in place of the system's; read by each connection */
     const char *ca_pem;  /* certificates in PEM, trusted beside those; the file is then read once, now */
     const char *client_cert, *client_key;
     const char *user, *password, *bearer_token;
     enum fetch_auth auth;
-    const char *proxy;
-    enum address_local local; /* a proxy may be anywhere */
+    const char *proxy; /* HTTP only: with one, FTP and SFTP are refused */
+    enum fetch_tls ftp_tls;      /* on ftp:// by AUTH TLS */
+    const char *ssh_known_hosts; /* a file as OpenSSH has it; beside it or alone: */
+    const char *ssh_host_key;    /* fingerprints, SHA256:..., separated by blanks */
+    const char *ssh_key;         /* a file with our private key, without a pass phrase */
+    enum address_local local; /* see net/fetch_guard.h; a proxy may be anywhere */
     uint64_t connect_timeout_ms, stall_timeout_ms;
 };
 
@@ -45,7 +55,7 @@ struct fetch_resource {
     char url[FETCH_URL_MAX];             /* that answers, redirects resolved */
     uint64_t size;
     char etag[FETCH_VALIDATOR_MAX];      /* as sent, quotes and W/ included */
-    char modified[FETCH_VALIDATOR_MAX];  /* Last-Modified */
+    char modified[FETCH_VALIDATOR_MAX];  /* Last-Modified; FTP's MDTM, SFTP's mtime in seconds */
     unsigned long auth;                  /* CURLAUTH_ bits that it wants; 0: none */
     unsigned version;                    /* the owner counts it up when it changes the rest */
 };
@@ -71,30 +81,38 @@ struct fetch {
     void (*done)(struct fetch *fetch); /* from the loop; may start again or free */
 
     /* Internal. */
-    struct curl_transfer transfer;
     struct curl_loop *curl;
-    struct fetch_guard guard;
     struct fetch_setup *setup;
-    struct curl_slist *headers;
-    long buffer; /* of libcurl, for a large range */
-    const struct fetch_resource *expect;
-    unsigned version;
+    const struct fetch_protocol *protocol; /* NULL before the first start */
+    void *state;                           /* the protocol's */
+    struct fetch_line *line;               /* FTP, SFTP: the connection that it is or waits on */
+    struct link link;                      /* FTP, SFTP: it waits for a connection, or to be told the end */
+    const struct fetch_resource *expect;   /* NULL: a probe */
     uint64_t offset;
-    uint32_t length, filled, discarded;
-    bool probe, checked;
-    char curl_error[CURL_ERROR_SIZE];
+    uint32_t length, filled;
+    bool probe, running;
 };
 
 /* What is common to all fetches of a source, made once. */
 struct fetch_setup *fetch_setup_new(const struct fetch_options *options);
 void fetch_setup_free(struct fetch_setup *setup);
+/* How many of `wanted` ranges at a time the URL's protocol makes use of. */
+unsigned fetch_connections(const char *url, unsigned wanted);
+/* Whether this build speaks the protocol of that name ("sftp"). */
+bool fetch_speaks(const char *scheme);
+/* What FTP and SFTP, whose paths go to the server as they are decoded, want of a URL that net/location
+ * passed: no control characters, no query, and the name of a file. A path of FTP is relative to
+ * the folder of the login (RFC 1738, 3.2.2: %2F at its beginning makes it absolute), SFTP's is absolute
+ * but for "/~/". On failure `error` says what to do. */
+bool fetch_check_path(const char *url, char *error, size_t size);
 
 /* `setup` must outlive it. */
 struct fetch *fetch_new(struct curl_loop *curl, struct fetch_setup *setup);
 void fetch_probe(struct fetch *fetch, const char *url);
 /* `resource` must live until done. Credentials are sent only if `trusted`: when
  * the URL has the origin that they were given for. */
-void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset, uint32_t length);
+void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset,
+                 uint32_t length);
 bool fetch_running(const struct fetch *fetch);
 void fetch_cancel(struct fetch *fetch); /* `done` does not come */
 void fetch_free(struct fetch *fetch);

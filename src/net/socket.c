@@ -263,17 +263,23 @@ static void on_unused_closed(uv_handle_t *handle)
     mem_free(container_of((uv_pipe_t *)handle, struct socket_stream, pipe));
 }
 
-struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status)
+struct stream *socket_stream_connected(uv_loop_t *loop, int fd, int *status)
 {
     struct socket_stream *s = socket_new(loop);
     *status = uv_pipe_open(&s->pipe, fd);
-    if (*status == 0) {
-        widen_buffers(fd);
+    if (*status == 0)
         return &s->stream;
-    }
     close(fd);
     uv_close((uv_handle_t *)&s->pipe, on_unused_closed);
     return NULL;
+}
+
+struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status)
+{
+    struct stream *stream = socket_stream_connected(loop, fd, status);
+    if (stream)
+        widen_buffers(fd);
+    return stream;
 }
 
 int socket_fd(struct stream *stream)

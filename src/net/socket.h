@@ -17,6 +17,8 @@
 /* A stream on a connected stream socket; takes over the fd. NULL on failure
  * (the fd is closed then, and *status is a negative errno). */
 struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status);
+/* The same for a connection to another machine, whose buffers the kernel fits to the way there. */
+struct stream *socket_stream_connected(uv_loop_t *loop, int fd, int *status);
 /* The next connection of a listening uv_pipe_t; NULL if it is gone already. */
 struct stream *socket_stream_accept(uv_stream_t *server);
 /* The socket's fd, which stays the stream's; -1 once it is closing. */

@@ -1,5 +1,5 @@
 /*
- * TLS (1.2 and 1.3, server side) as a stream on a stream.
+ * TLS (1.2 and 1.3) as a stream on a stream: a server's side. The client's is net/tls_client.h.
  *
  * A context holds the certificate, its key and, for mutual TLS, the authorities
  * that client certificates must come from. It may be reloaded while streams use

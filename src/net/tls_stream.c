@@ -218,11 +218,12 @@ static void take_client_names(struct tls_stream *t)
 
 static void handshake(struct tls_stream *t)
 {
-    int status = SSL_accept(t->ssl);
+    int status = SSL_do_handshake(t->ssl);
     if (status == 1) {
         t->established = true;
         uv_timer_stop(&t->timer);
-        take_client_names(t);
+        if (SSL_is_server(t->ssl))
+            take_client_names(t);
     } else if (SSL_get_error(t->ssl, status) != SSL_ERROR_WANT_READ) {
         fail(t);
     }
@@ -410,13 +411,13 @@ static void tls_free(struct stream *stream)
 
 static const struct stream_ops tls_ops = {tls_read, tls_write, tls_close, tls_free};
 
-struct stream *tls_stream_new(struct tls_context *context, struct stream *below)
+struct stream *tls_stream_on(SSL *ssl, struct stream *below, uint64_t timeout_ms)
 {
     struct tls_stream *t = mem_alloc(sizeof *t);
     t->stream.ops = &tls_ops;
     t->stream.loop = below->loop;
     t->below = below;
-    t->ssl = tls_context_connection(context);
+    t->ssl = ssl;
     t->in = BIO_new(BIO_s_mem());
     t->out = BIO_new(BIO_s_mem());
     if (!t->in || !t->out)
@@ -427,7 +428,7 @@ struct stream *tls_stream_new(struct tls_context *context, struct stream *below)
     defer_setup(&t->pump, on_pump);
     defer_setup(&t->tell, on_tell);
     uv_timer_init(below->loop, &t->timer);
-    uv_timer_start(&t->timer, on_timeout, tls_context_timeout(context), 0);
+    uv_timer_start(&t->timer, on_timeout, timeout_ms, 0);
     t->open = 2;
     below->owner = t;
     below->on_data = on_below_data;
@@ -435,7 +436,21 @@ struct stream *tls_stream_new(struct tls_context *context, struct stream *below)
     below->on_drain = on_below_drain;
     below->on_closed = on_below_closed;
     stream_read(below, true);
+    if (!SSL_is_server(ssl))
+        defer_schedule(below->loop, &t->pump); /* a client speaks first */
     return &t->stream;
+}
+
+struct stream *tls_stream_new(struct tls_context *context, struct stream *below)
+{
+    SSL *ssl = tls_context_connection(context);
+    SSL_set_accept_state(ssl);
+    return tls_stream_on(ssl, below, tls_context_timeout(context));
+}
+
+SSL *tls_stream_ssl(struct stream *stream)
+{
+    return tls_of(stream)->ssl;
 }
 
 const char *tls_stream_subject(struct stream *stream)

@@ -30,6 +30,8 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
     static const enum fetch_auth auths[] = {
         [HTTP_AUTH_ANY] = FETCH_AUTH_ANY, [HTTP_AUTH_BASIC] = FETCH_AUTH_BASIC, [HTTP_AUTH_DIGEST] = FETCH_AUTH_DIGEST};
+    static const enum fetch_tls tls[] = {
+        [FTP_TLS_NO] = FETCH_TLS_NO, [FTP_TLS_TRY] = FETCH_TLS_TRY, [FTP_TLS_REQUIRED] = FETCH_TLS_REQUIRED};
     return (struct fetch_options){
         .http = versions[http->version],
         .allow_plain = config_allows_protocol(http, "http"),
@@ -44,13 +46,17 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         .bearer_token = either(options->bearer_token, http->bearer_token),
         .auth = auths[http->auth],
         .proxy = http->proxy,
+        .ftp_tls = tls[http->ftp_tls],
+        .ssh_known_hosts = http->ssh_known_hosts,
+        .ssh_host_key = http->ssh_host_key,
+        .ssh_key = http->ssh_key,
         .local = local_policy(http),
         .connect_timeout_ms = http->connect_timeout_ms,
         .stall_timeout_ms = http->stall_timeout_ms,
     };
 }
 
-static struct source *http_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+static struct source *fetch_pipeline(const struct pipeline_context *context, const struct config_slot *config,
                                     const char *url, const struct slot_insert_options *options,
                                     char problem[LOCATION_ERROR_MAX])
 {
@@ -58,7 +64,7 @@ static struct source *http_pipeline(const struct pipeline_context *context, cons
     struct http_source_options http = {
         .url = url,
         .fetch = fetch_options(&config->http, options),
-        .connections = (unsigned)config->http.connections,
+        .connections = fetch_connections(url, (unsigned)config->http.connections),
         .io_timeout_ms = config->http.io_timeout_ms,
     };
     struct source *source = http_source_new(context->curl, config->name, &http);
@@ -129,17 +135,11 @@ typedef struct source *remote_pipeline_new(const struct pipeline_context *contex
 /* NULL: this build does not speak that protocol. */
 static remote_pipeline_new *remote_pipeline_of(enum location_kind kind)
 {
-    switch (kind) {
-    case LOCATION_HTTPS:
-    case LOCATION_HTTP:
-        return http_pipeline;
-    case LOCATION_NFS:
+    if (kind == LOCATION_NFS)
         return nfs_pipeline;
-    case LOCATION_SMB:
+    if (kind == LOCATION_SMB)
         return smb_pipeline;
-    default:
-        return NULL;
-    }
+    return fetch_speaks(location_name(kind)) ? fetch_pipeline : NULL;
 }
 
 bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
@@ -148,7 +148,7 @@ bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
 }
 
 /* False: `problem` says why not. */
-static bool may_be_read(const struct config_slot *config, enum location_kind kind,
+static bool may_be_read(const struct config_slot *config, enum location_kind kind, const char *url,
                         const struct slot_insert_options *options, char problem[LOCATION_ERROR_MAX])
 {
     const char *name = location_name(kind);
@@ -162,6 +162,8 @@ static bool may_be_read(const struct config_slot *config, enum location_kind kin
         snprintf(
             problem, LOCATION_ERROR_MAX,
             "an image on another machine can't be written to (leave out writable=yes, or give the slot an overlay)");
+    else if (kind == LOCATION_FTP || kind == LOCATION_FTPS || kind == LOCATION_SFTP)
+        fetch_check_path(url, problem, LOCATION_ERROR_MAX);
     return !*problem;
 }
 
@@ -173,7 +175,7 @@ struct source *pipeline_remote_new(const struct pipeline_context *context, const
     enum location_kind kind = location_kind(text);
     struct source *source = NULL;
     char *url = location_url(text, problem);
-    if (url && may_be_read(config, kind, options, problem))
+    if (url && may_be_read(config, kind, url, options, problem))
         source = remote_pipeline_of(kind)(context, config, url, options, problem);
     if (!source) {
         bool spoken = kind != LOCATION_UNKNOWN && pipeline_speaks(config, kind);

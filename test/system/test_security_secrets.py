@@ -60,7 +60,7 @@ def test_an_images_password_is_shown_nowhere(own, server, door):
     seen = refused.words.encode() + everything_that_can_be_got(admin)
     for body in (b'{"Image": "http://h/x", "Password": "%s", }', b'{"Image": 1, "Password": "%s"}', b'{"Image": "http://h/x", "Password": ["%s"]}',
                  b'{"Image": "http://127.0.0.1:1/x", "UserName": "a", "Password": "%s", "Colour": 1}',
-                 b'{"Image": "ftp://h/x", "UserName": "a", "Password": "%s"}'):
+                 b'{"Image": "gopher://h/x", "UserName": "a", "Password": "%s"}'):
         for answer in (admin.post(INSERT, body % CANARY.encode()), admin.patch(SLOT, body % CANARY.encode())):
             seen += answer.body
     seen += "\n".join(d.ask("help", "status", "status --json", "slots", "cache", "stats")).encode()

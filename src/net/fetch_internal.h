@@ -1,0 +1,60 @@
+/*
+ * What fetch.c and the protocols share. A fetch belongs to the protocol of its URL's scheme,
+ * which it gets at its first start and keeps: a redirect never leads to another one.
+ * Private to net/.
+ */
+#ifndef NET_FETCH_INTERNAL_H
+#define NET_FETCH_INTERNAL_H
+
+#include "net/fetch.h"
+#include "net/trust.h"
+
+struct fetch_lines;
+struct tls_client;
+
+/* What is common to all fetches of a source. */
+struct fetch_setup {
+    enum fetch_http http;
+    bool allow_plain, verify;
+    unsigned redirects;
+    struct trust trust;
+    char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
+    enum fetch_auth auth;
+    enum address_local local;
+    uint64_t connect_timeout_ms, stall_timeout_ms;
+    enum fetch_tls ftp_tls;
+    char *ssh_known_hosts; /* a file's path; read by each connection that is made */
+    char *ssh_host_key, *ssh_key;
+    struct fetch_lines *lines; /* FTP's and SFTP's connections; NULL: none was made */
+    struct tls_client *tls;    /* FTP's; NULL: none was made */
+};
+
+struct fetch_protocol {
+    const char *const *schemes; /* ends with NULL */
+    unsigned connections;       /* ranges at a time that make sense */
+    void (*init)(struct fetch *fetch);
+    /* What is asked for is in the fetch: a probe, or `length` bytes from `offset` on. */
+    void (*start)(struct fetch *fetch, const char *url, bool trusted);
+    void (*cancel)(struct fetch *fetch);
+    void (*free)(struct fetch *fetch);
+};
+
+extern const struct fetch_protocol fetch_http, fetch_ftp, fetch_sftp;
+
+__attribute__((format(printf, 3, 4))) void fetch_judge(struct fetch *fetch, enum fetch_verdict verdict,
+                                                       const char *format, ...);
+void fetch_set_validator(char to[FETCH_VALIDATOR_MAX], const char *value);
+/* It is running no longer; `done` is called. */
+void fetch_finish(struct fetch *fetch);
+
+/* Where a URL that fetch_check_path() passed leads to, decoded. */
+struct fetch_place {
+    char *host; /* without brackets, with the zone */
+    uint16_t port;
+    char *path; /* as FTP and SFTP servers read it: see fetch_check_path() */
+};
+
+bool fetch_place_read(struct fetch_place *place, const char *url);
+void fetch_place_clear(struct fetch_place *place);
+
+#endif
