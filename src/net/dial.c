@@ -8,17 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/defer.h"
 #include "base/list.h"
 #include "base/text.h"
 
 #define ADDRESS_SHARE_MS 3000 /* for one of several addresses, if the timeout allows it */
-
-/* Asking a name server can't be stopped: who asked may be gone when it ends. */
-struct lookup {
-    uv_getaddrinfo_t req;
-    struct dial *dial; /* NULL: gone */
-};
 
 /* One address that is being tried; its handles end after the attempt does. */
 struct attempt {
@@ -29,16 +22,15 @@ struct attempt {
 
 struct dial {
     uv_loop_t *loop;
-    struct fetch_guard *guard;
     dial_done *done;
     void *arg;
-    struct lookup *lookup;
+    struct resolve *resolve; /* while the name is asked for */
+    uint16_t port;
     struct attempt *attempt;
-    struct sockaddr_storage addresses[DIAL_ADDRESSES_MAX];
+    struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX];
     unsigned count, next;
     uint64_t deadline;
     uv_timer_t timer;
-    struct defer defer; /* the first attempt, or an end without one */
     int status;
     char error[DIAL_ERROR_MAX];
 };
@@ -68,11 +60,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void dial_free(struct dial *dial)
 {
-    if (dial->lookup) {
-        dial->lookup->dial = NULL;
-        uv_cancel((uv_req_t *)&dial->lookup->req);
-    }
-    defer_cancel(&dial->defer);
+    resolve_cancel(dial->resolve);
     uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
 }
 
@@ -184,15 +172,7 @@ static int watch(struct dial *dial, int fd)
 static void try_next(struct dial *dial)
 {
     while (dial->next < dial->count && uv_now(dial->loop) < dial->deadline) {
-        const struct sockaddr_storage *address = &dial->addresses[dial->next++];
-        if (!fetch_guard_admits(dial->guard, (const struct sockaddr *)address)) {
-            bool refused = *dial->guard->refusal;
-            if (dial->status == 0 || refused)
-                dial_fail(dial, refused ? -EPERM : -EAGAIN,
-                          refused ? dial->guard->refusal : "this machine's addresses could not be read");
-            continue;
-        }
-        int fd = address_connect(address);
+        int fd = address_connect(&dial->addresses[dial->next++]);
         if (fd >= 0)
             fd = watch(dial, fd);
         if (fd < 0) {
@@ -204,78 +184,51 @@ static void try_next(struct dial *dial)
     dial_finish(dial, dial->status ? dial->status : -EHOSTUNREACH);
 }
 
-static void on_deferred(struct defer *defer)
-{
-    try_next(container_of(defer, struct dial, defer));
-}
-
 /* --- names --- */
 
-static void take_addresses(struct dial *dial, const struct addrinfo *list)
+static void set_port(struct sockaddr_storage *address, uint16_t port)
 {
-    for (const struct addrinfo *i = list; i && dial->count < DIAL_ADDRESSES_MAX; i = i->ai_next)
-        if ((i->ai_family == AF_INET || i->ai_family == AF_INET6) && i->ai_addrlen <= sizeof *dial->addresses)
-            memcpy(&dial->addresses[dial->count++], i->ai_addr, i->ai_addrlen);
+    if (address->ss_family == AF_INET)
+        ((struct sockaddr_in *)address)->sin_port = htons(port);
+    else
+        ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+static void on_resolved(void *owner, const struct resolve_result *result)
 {
-    struct lookup *lookup = container_of(req, struct lookup, req);
-    struct dial *dial = lookup->dial;
-    if (dial) {
-        dial->lookup = NULL;
-        uv_timer_stop(&dial->timer);
-        take_addresses(dial, list);
-        dial_fail(dial, status < 0 ? -EHOSTUNREACH : 0,
-                  status < 0 ? "could not resolve the host's name (check it)" : "the host has no address");
-        try_next(dial);
-    }
-    uv_freeaddrinfo(list);
-    mem_free(lookup);
+    struct dial *dial = owner;
+    dial->resolve = NULL;
+    uv_timer_stop(&dial->timer);
+    dial_fail(dial, result->status, result->error);
+    dial->count = result->count;
+    memcpy(dial->addresses, result->addresses, sizeof dial->addresses);
+    for (unsigned i = 0; i < dial->count; i++)
+        set_port(&dial->addresses[i], dial->port);
+    try_next(dial);
 }
 
-static struct dial *dial_make(uv_loop_t *loop, struct fetch_guard *guard, uint64_t timeout_ms, dial_done *done,
-                              void *arg)
+struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum address_local local, uint64_t timeout_ms,
+                      dial_done *done, void *arg)
 {
     struct dial *dial = mem_alloc(sizeof *dial);
     dial->loop = loop;
-    dial->guard = guard;
+    dial->port = port;
     dial->done = done;
     dial->arg = arg;
     dial->deadline = uv_now(loop) + timeout_ms;
     uv_timer_init(loop, &dial->timer);
-    defer_setup(&dial->defer, on_deferred);
-    return dial;
-}
-
-struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, struct fetch_guard *guard, uint64_t timeout_ms,
-                      dial_done *done, void *arg)
-{
-    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct dial *dial = dial_make(loop, guard, timeout_ms, done, arg);
-    char service[8];
-    snprintf(service, sizeof service, "%u", port);
-    dial->lookup = mem_alloc(sizeof *dial->lookup);
-    dial->lookup->dial = dial;
     uv_timer_start(&dial->timer, on_timeout, timeout_ms, 0);
-    int status = uv_getaddrinfo(loop, &dial->lookup->req, on_resolved, host, service, &hints);
-    if (status < 0) {
-        mem_free(dial->lookup);
-        dial->lookup = NULL;
-        uv_timer_stop(&dial->timer);
-        dial_fail(dial, -EHOSTUNREACH, "could not resolve the host's name (check it)");
-        defer_schedule(loop, &dial->defer);
-    }
+    dial->resolve = resolve_start(loop, host, local, on_resolved, dial);
     return dial;
 }
 
-struct dial *dial_address_new(uv_loop_t *loop, const struct sockaddr *address, struct fetch_guard *guard,
+struct dial *dial_address_new(uv_loop_t *loop, const struct sockaddr *address, enum address_local local,
                               uint64_t timeout_ms, dial_done *done, void *arg)
 {
-    struct dial *dial = dial_make(loop, guard, timeout_ms, done, arg);
-    memcpy(dial->addresses, address,
-           address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-    dial->count = 1;
-    defer_schedule(loop, &dial->defer);
-    return dial;
+    bool is_v4 = address->sa_family == AF_INET;
+    uint16_t port = is_v4 ? ((const struct sockaddr_in *)address)->sin_port : ((const struct sockaddr_in6 *)address)->sin6_port;
+    char host[NI_MAXHOST] = ""; /* with its zone */
+    getnameinfo(address, is_v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6), host, sizeof host, NULL, 0,
+                NI_NUMERICHOST);
+    return dial_new(loop, host, ntohs(port), local, timeout_ms, done, arg);
 }

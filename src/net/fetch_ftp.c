@@ -264,7 +264,7 @@ static void dial_data(struct ftp_line *ftp, uint16_t port)
     set_port(&address, port);
     ftp->step = FTP_DATA_DIAL;
     uv_timer_stop(&ftp->timer);
-    ftp->dial = dial_address_new(ftp->line.lines->loop, (const struct sockaddr *)&address, &ftp->guard,
+    ftp->dial = dial_address_new(ftp->line.lines->loop, (const struct sockaddr *)&address, ftp->line.lines->setup->local,
                                  ftp->line.lines->setup->connect_timeout_ms, on_data_dialled, ftp);
 }
 
@@ -429,7 +429,6 @@ static struct fetch_line *ftp_make(struct fetch_lines *lines)
 {
     struct ftp_line *ftp = mem_alloc(sizeof *ftp);
     fetch_line_init(&ftp->line, &ops, lines);
-    ftp->guard = (struct fetch_guard){.local = lines->setup->local, .curl = lines->curl};
     fetch_place_read(&ftp->place, lines->url); /* fetch_check_path() passed it */
     ftp->implicit = strncasecmp(lines->url, "ftps:", 5) == 0;
     slices_init(&ftp->ahead);

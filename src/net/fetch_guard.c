@@ -6,7 +6,7 @@
 /* --- addresses --- */
 
 /* True: it may be spoken to. False, without a refusal: that can't be told now. */
-bool fetch_guard_admits(struct fetch_guard *guard, const struct sockaddr *address)
+static bool guard_admits(struct fetch_guard *guard, const struct sockaddr *address)
 {
     static const struct address_list none;
     const struct address_list *own = guard->local == ADDRESS_LOCAL_ALL ? &none : curl_loop_own_addresses(guard->curl);
@@ -19,7 +19,7 @@ bool fetch_guard_admits(struct fetch_guard *guard, const struct sockaddr *addres
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
-    if (!fetch_guard_admits(arg, &address->addr))
+    if (!guard_admits(arg, &address->addr))
         return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
@@ -30,7 +30,7 @@ static int on_request(void *arg, char *primary_ip, char *local_ip, int primary_p
     (void)local_ip;
     (void)primary_port;
     (void)local_port;
-    bool good = address_parse(primary_ip, &address) && fetch_guard_admits(arg, (const struct sockaddr *)&address);
+    bool good = address_parse(primary_ip, &address) && guard_admits(arg, (const struct sockaddr *)&address);
     return good ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 

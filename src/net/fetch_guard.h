@@ -24,8 +24,6 @@ struct fetch_guard {
     char refusal[ADDRESS_REFUSAL_MAX]; /* why the last address was refused; "": it was not */
 };
 
-/* May this be spoken to? False without a refusal: that can't be told now. For those who connect without libcurl. */
-bool fetch_guard_admits(struct fetch_guard *guard, const struct sockaddr *address);
 /* The guard must outlive the handle. */
 void fetch_guard_addresses(struct fetch_guard *guard, CURL *easy);
 void fetch_guard_names(CURL *easy);

@@ -152,7 +152,6 @@ static struct fetch_lines *lines_of(struct fetch *fetch, const struct fetch_line
     lines->ops = ops;
     lines->url = mem_strdup(url);
     lines->setup = fetch->setup;
-    lines->curl = fetch->curl;
     lines->loop = curl_loop_uv(fetch->curl);
     list_init(&lines->lines);
     list_init(&lines->finished);

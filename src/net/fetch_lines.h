@@ -55,7 +55,6 @@ struct fetch_line {
 struct fetch_lines {
     const struct fetch_line_ops *ops;
     struct fetch_setup *setup;
-    struct curl_loop *curl;
     uv_loop_t *loop;
     char *url;
     struct link lines;

@@ -250,7 +250,6 @@ static struct fetch_line *sftp_make(struct fetch_lines *lines)
         mem_exhausted();
     initialised = true;
     fetch_line_init(&sftp->line, &ops, lines);
-    sftp->guard = (struct fetch_guard){.local = lines->setup->local, .curl = lines->curl};
     fetch_place_read(&sftp->place, lines->url); /* fetch_check_path() passed it */
     defer_setup(&sftp->defer, on_deferred);
     uv_timer_init(lines->loop, &sftp->timer);

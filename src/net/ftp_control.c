@@ -325,7 +325,7 @@ void ftp_connect(struct ftp_line *ftp)
 {
     ftp->step = FTP_DIAL;
     uv_timer_stop(&ftp->timer);
-    ftp->dial = dial_new(ftp->line.lines->loop, ftp->place.host, ftp->place.port, &ftp->guard,
+    ftp->dial = dial_new(ftp->line.lines->loop, ftp->place.host, ftp->place.port, ftp->line.lines->setup->local,
                          ftp->line.lines->setup->connect_timeout_ms, on_dialled, ftp);
 }
 

@@ -44,7 +44,6 @@ enum ftp_step {
 
 struct ftp_line {
     struct fetch_line line;
-    struct fetch_guard guard;
     struct fetch_place place;
     bool implicit; /* ftps:// */
     enum ftp_step step;

@@ -41,7 +41,6 @@ struct sftp_watch {
 
 struct sftp_line {
     struct fetch_line line;
-    struct fetch_guard guard;
     struct fetch_place place;
     enum sftp_step step;
     struct dial *dial;

@@ -299,6 +299,6 @@ void sftp_connect(struct sftp_line *sftp)
 {
     sftp->step = SFTP_DIAL;
     uv_timer_stop(&sftp->timer);
-    sftp->dial = dial_new(sftp->line.lines->loop, sftp->place.host, sftp->place.port, &sftp->guard,
+    sftp->dial = dial_new(sftp->line.lines->loop, sftp->place.host, sftp->place.port, sftp->line.lines->setup->local,
                           sftp_setup(sftp)->connect_timeout_ms, on_dialled, sftp);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
-#include "source/http.h"
+#include "source/fetch.h"
 #include "source/nfs.h"
 #include "source/smb.h"
 
@@ -61,13 +61,13 @@ static struct source *fetch_pipeline(const struct pipeline_context *context, con
                                     char problem[LOCATION_ERROR_MAX])
 {
     (void)problem;
-    struct http_source_options http = {
+    struct fetch_source_options http = {
         .url = url,
         .fetch = fetch_options(&config->http, options),
         .connections = fetch_connections(url, (unsigned)config->http.connections),
         .io_timeout_ms = config->http.io_timeout_ms,
     };
-    struct source *source = http_source_new(context->curl, config->name, &http);
+    struct source *source = fetch_source_new(context->curl, config->name, &http);
     return cache_source_new(context->cache, source, config->http.readahead);
 }
 

@@ -329,7 +329,6 @@ struct source *nfs_source_new(uv_loop_t *loop, const char *who, const struct nfs
                               char error[NFS_ADDRESS_ERROR_MAX])
 {
     static const struct remote_client_ops ops = {
-        .name = "nfs",
         .request_new = nfs_request_new,
         .probe = nfs_probe,
         .range = nfs_range,

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "block/io_queue.h"
 #include "block/link_estimate.h"
+#include "net/location.h"
 
 #define REMOTE_BLOCK (64u << 10) /* what one request should ask for at least */
 
@@ -426,7 +427,7 @@ struct source *remote_source_new(struct remote_client *client, const char *who, 
 {
     struct remote *remote = mem_alloc(sizeof *remote);
     assert(requests >= 1 && requests <= REMOTE_REQUESTS_MAX);
-    remote->ops = (struct source_ops){client->ops->name, remote_open, remote_submit, remote_close, remote_free};
+    remote->ops = (struct source_ops){location_name(location_kind(client->url)), remote_open, remote_submit, remote_close, remote_free};
     source_init(&remote->source, &remote->ops, client->loop, who);
     remote->client = client;
     client->owner = remote;

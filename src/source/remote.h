@@ -63,7 +63,6 @@ struct remote_request {
 };
 
 struct remote_client_ops {
-    const char *name; /* for the log: "http", "nfs", "smb" */
     /* Makes one with the fields above zero, `data` an empty list, and `client` set. */
     struct remote_request *(*request_new)(struct remote_client *client);
     void (*probe)(struct remote_request *request);
@@ -85,7 +84,7 @@ struct remote_client_ops {
 struct remote_client {
     const struct remote_client_ops *ops;
     uv_loop_t *loop;
-    char *url; /* the client's; shown, by text_url_public(), before each error */
+    char *url; /* the client's; shown, by text_url_public(), before each error; its scheme is the source's name */
 
     /* The source's. */
     void *owner;

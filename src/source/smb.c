@@ -305,7 +305,6 @@ static void smb_client_free(struct remote_client *base)
 struct source *smb_source_new(uv_loop_t *loop, const char *who, const struct smb_source_options *options)
 {
     static const struct remote_client_ops ops = {
-        .name = "smb",
         .request_new = smb_request_new,
         .probe = smb_probe,
         .range = smb_range,

@@ -113,7 +113,7 @@ def test_write_protection(served, folder, writable):
     assert d.slot(1)["writable"] is writable
 
 
-@pytest.mark.parametrize("what,number", [("gopher://x/y.iso", errno.EINVAL), ("", errno.EINVAL), ("404", errno.ENOENT),
+@pytest.mark.parametrize("what,number", [("gopher://x/y.iso", errno.EPROTONOSUPPORT), ("", errno.EINVAL), ("404", errno.ENOENT),
                                          ("refused", errno.ECONNREFUSED)])
 def test_a_mount_that_fails_says_so(served, nginx, ca, what, number):
     d, client = served(ca, "http.io-timeout=1s")

@@ -11,7 +11,7 @@
 #include "../block/contract.h"
 #include "../cmocka_all.h"
 #include "block/cache.h"
-#include "source/http.h"
+#include "source/fetch.h"
 
 unsigned char rig_content[RIG_SIZE];
 atomic_uint rig_trouble_every;
@@ -113,7 +113,7 @@ static struct source *make(uv_loop_t *loop, void *arg, void *cached)
 {
     (void)loop;
     struct context *context = arg;
-    struct http_source_options options = {
+    struct fetch_source_options options = {
         .url = url,
         .fetch = {.allow_plain = true,
                   .redirects = 5,
@@ -124,7 +124,7 @@ static struct source *make(uv_loop_t *loop, void *arg, void *cached)
         .connections = fetch_connections(url, 6),
         .io_timeout_ms = 20000,
     };
-    struct source *source = http_source_new(context->curl, "test", &options);
+    struct source *source = fetch_source_new(context->curl, "test", &options);
     return *(bool *)cached ? cache_source_new(context->cache, source, true) : source;
 }
 

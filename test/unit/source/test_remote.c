@@ -143,7 +143,7 @@ static void fake_free(struct remote_client *client)
 static struct source *make_with(uv_loop_t *loop, uint64_t io_timeout_ms)
 {
     static const struct remote_client_ops ops = {
-        "fake", fake_new, fake_probe, fake_range, fake_cancel, fake_request_free, fake_adopt, fake_close, fake_free};
+        fake_new, fake_probe, fake_range, fake_cancel, fake_request_free, fake_adopt, fake_close, fake_free};
     struct fake_client *fake = calloc(1, sizeof *fake);
     fake->client =
         (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"fake://user:secret@host/image?token"};

@@ -1,4 +1,4 @@
-#include "source/http.h"
+#include "source/fetch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
-struct http_client {
+struct fetch_client {
     struct remote_client client;
     const char *who;
     struct curl_loop *curl;
@@ -18,19 +18,19 @@ struct http_client {
 };
 
 /* One easy handle each: libcurl keeps its settings and, for Digest, its nonce. */
-struct http_request {
+struct fetch_request {
     struct remote_request request;
     struct fetch *fetch;
 };
 
-static struct http_client *http_of(struct remote_client *client)
+static struct fetch_client *client_of(struct remote_client *client)
 {
-    return container_of(client, struct http_client, client);
+    return container_of(client, struct fetch_client, client);
 }
 
-static struct http_request *request_of(struct remote_request *request)
+static struct fetch_request *request_of(struct remote_request *request)
 {
-    return container_of(request, struct http_request, request);
+    return container_of(request, struct fetch_request, request);
 }
 
 /* --- what an image is --- */
@@ -51,16 +51,16 @@ static void identify(struct remote_image *image, const struct fetch_resource *fo
         *image->identity = '\0';
 }
 
-static void http_adopt(struct remote_request *probe)
+static void client_adopt(struct remote_request *probe)
 {
-    struct http_client *http = http_of(probe->client);
-    unsigned version = http->resource.version + 1;
-    http->resource = request_of(probe)->fetch->found;
-    http->resource.version = version;
-    http->trusted = fetch_same_origin(http->client.url, http->resource.url);
-    if (version == 1 && !*http->resource.etag && !*http->resource.modified)
-        log_warning(http->who, "http: the server gives neither ETag nor Last-Modified: a change of the image "
-                               "shows only if its size changes");
+    struct fetch_client *own = client_of(probe->client);
+    unsigned version = own->resource.version + 1;
+    own->resource = request_of(probe)->fetch->found;
+    own->resource.version = version;
+    own->trusted = fetch_same_origin(own->client.url, own->resource.url);
+    if (version == 1 && !*own->resource.etag && !*own->resource.modified)
+        log_warning(own->who, "the image's server tells neither a version nor a time: a change of the image shows only "
+                               "if its size changes");
 }
 
 /* --- requests --- */
@@ -71,8 +71,7 @@ static void on_fetched(struct fetch *fetch)
                                                    [FETCH_TRANSIENT] = REMOTE_TRANSIENT,
                                                    [FETCH_MOVED] = REMOTE_MOVED,
                                                    [FETCH_REFUSED] = REMOTE_REFUSED};
-    struct http_request *http = fetch->owner;
-    struct remote_request *request = &http->request;
+    struct remote_request *request = &((struct fetch_request *)fetch->owner)->request;
     request->verdict = verdicts[fetch->verdict];
     request->reason = fetch->reason;
     snprintf(request->error, sizeof request->error, "%s", fetch->error);
@@ -85,65 +84,64 @@ static void on_fetched(struct fetch *fetch)
     request->done(request);
 }
 
-static struct remote_request *http_request_new(struct remote_client *client)
+static struct remote_request *client_request_new(struct remote_client *client)
 {
-    struct http_client *http = http_of(client);
-    struct http_request *request = mem_alloc(sizeof *request);
+    struct fetch_client *own = client_of(client);
+    struct fetch_request *request = mem_alloc(sizeof *request);
     request->request.client = client;
     slices_init(&request->request.data);
-    request->fetch = fetch_new(http->curl, http->setup);
+    request->fetch = fetch_new(own->curl, own->setup);
     request->fetch->owner = request;
     request->fetch->done = on_fetched;
     return &request->request;
 }
 
-static void http_probe(struct remote_request *request)
+static void client_probe(struct remote_request *request)
 {
     fetch_probe(request_of(request)->fetch, request->client->url);
 }
 
-static void http_range(struct remote_request *request, uint64_t offset, uint32_t length)
+static void client_range(struct remote_request *request, uint64_t offset, uint32_t length)
 {
-    const struct http_client *http = http_of(request->client);
-    fetch_range(request_of(request)->fetch, &http->resource, http->trusted, offset, length);
+    const struct fetch_client *own = client_of(request->client);
+    fetch_range(request_of(request)->fetch, &own->resource, own->trusted, offset, length);
 }
 
-static void http_cancel(struct remote_request *request)
+static void client_cancel(struct remote_request *request)
 {
     fetch_cancel(request_of(request)->fetch);
 }
 
-static void http_request_free(struct remote_request *request)
+static void client_request_free(struct remote_request *request)
 {
     fetch_free(request_of(request)->fetch);
     slices_clear(&request->data);
     mem_free(request_of(request));
 }
 
-static void http_free(struct remote_client *client)
+static void client_free(struct remote_client *client)
 {
-    struct http_client *http = http_of(client);
-    fetch_setup_free(http->setup);
+    struct fetch_client *own = client_of(client);
+    fetch_setup_free(own->setup);
     mem_free(client->url);
-    mem_free(http);
+    mem_free(own);
 }
 
-struct source *http_source_new(struct curl_loop *curl, const char *who, const struct http_source_options *options)
+struct source *fetch_source_new(struct curl_loop *curl, const char *who, const struct fetch_source_options *options)
 {
     static const struct remote_client_ops ops = {
-        .name = "http",
-        .request_new = http_request_new,
-        .probe = http_probe,
-        .range = http_range,
-        .cancel = http_cancel,
-        .request_free = http_request_free,
-        .adopt = http_adopt,
-        .free = http_free,
+        .request_new = client_request_new,
+        .probe = client_probe,
+        .range = client_range,
+        .cancel = client_cancel,
+        .request_free = client_request_free,
+        .adopt = client_adopt,
+        .free = client_free,
     };
-    struct http_client *http = mem_alloc(sizeof *http);
-    http->client = (struct remote_client){.ops = &ops, .loop = curl_loop_uv(curl), .url = mem_strdup(options->url)};
-    http->who = who;
-    http->curl = curl;
-    http->setup = fetch_setup_new(&options->fetch);
-    return remote_source_new(&http->client, who, options->connections, options->io_timeout_ms);
+    struct fetch_client *own = mem_alloc(sizeof *own);
+    own->client = (struct remote_client){.ops = &ops, .loop = curl_loop_uv(curl), .url = mem_strdup(options->url)};
+    own->who = who;
+    own->curl = curl;
+    own->setup = fetch_setup_new(&options->fetch);
+    return remote_source_new(&own->client, who, options->connections, options->io_timeout_ms);
 }
