@@ -1,7 +1,6 @@
 /* Images on other machines. See slot/pipeline_remote.h. */
 #include "slot/pipeline_remote.h"
 
-#include <build-config.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -64,7 +63,6 @@ static struct source *http_pipeline(const struct pipeline_context *context, cons
     return cache_source_new(context->cache, source, config->http.readahead);
 }
 
-#ifdef HAVE_LIBNFS
 static struct source *nfs_pipeline(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    char problem[LOCATION_ERROR_MAX])
@@ -89,9 +87,6 @@ static struct source *nfs_pipeline(const struct pipeline_context *context, const
     struct source *source = nfs_source_new(context->loop, config->name, &nfs, problem);
     return source ? cache_source_new(context->cache, source, http->readahead) : NULL;
 }
-#else
-#define nfs_pipeline NULL
-#endif
 
 /* --- by protocol --- */
 
