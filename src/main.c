@@ -28,6 +28,7 @@
 #include "config/config.h"
 #include "host/host.h"
 #include "net/tcp_listener.h"
+#include "slot/pipeline.h"
 #include "slot/slot.h"
 
 #define DEFAULT_CONFIG SYSCONFDIR "/nbd-proxy.conf"
@@ -354,6 +355,15 @@ static const struct option options[] = {
     {0},
 };
 
+static void print_version(void)
+{
+    fputs("nbd-proxy " PACKAGE_VERSION "\nprotocols:", stdout);
+    for (int kind = LOCATION_HTTPS; kind <= LOCATION_SMB; kind++)
+        if (pipeline_has(kind))
+            printf(" %s", location_name(kind));
+    puts("");
+}
+
 static void print_help(void)
 {
     puts("usage: nbd-proxy [OPTION]...\n"
@@ -402,7 +412,7 @@ static int parse_option(struct arguments *a, int letter)
         config_sample(stdout);
         return EXIT_SUCCESS;
     case 'V':
-        puts("nbd-proxy " PACKAGE_VERSION);
+        print_version();
         return EXIT_SUCCESS;
     case 'h':
         print_help();

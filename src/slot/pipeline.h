@@ -43,6 +43,7 @@ static inline bool pipeline_option(int given, bool configured)
     return given >= 0 ? given > 0 : configured;
 }
 
+bool pipeline_has(enum location_kind kind); /* this build can read images by that protocol */
 /* Whether images may come by this protocol: it is built in, and allowed. */
 bool pipeline_speaks(const struct config_slot *config, enum location_kind kind);
 /* NULL if the URL can't be a source; `refusal` says why. */

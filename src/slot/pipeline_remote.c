@@ -71,7 +71,6 @@ static struct source *fetch_pipeline(const struct pipeline_context *context, con
     return cache_source_new(context->cache, source, config->http.readahead);
 }
 
-#ifdef HAVE_LIBNFS
 static struct source *nfs_pipeline(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    char problem[LOCATION_ERROR_MAX])
@@ -96,9 +95,6 @@ static struct source *nfs_pipeline(const struct pipeline_context *context, const
     struct source *source = nfs_source_new(context->loop, config->name, &nfs, problem);
     return source ? cache_source_new(context->cache, source, http->readahead) : NULL;
 }
-#else
-#define nfs_pipeline NULL
-#endif
 
 #ifdef HAVE_LIBSMB2
 static struct source *smb_pipeline(const struct pipeline_context *context, const struct config_slot *config,
@@ -140,6 +136,11 @@ static remote_pipeline_new *remote_pipeline_of(enum location_kind kind)
     if (kind == LOCATION_SMB)
         return smb_pipeline;
     return fetch_speaks(location_name(kind)) ? fetch_pipeline : NULL;
+}
+
+bool pipeline_has(enum location_kind kind)
+{
+    return remote_pipeline_of(kind);
 }
 
 bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)

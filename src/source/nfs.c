@@ -152,7 +152,7 @@ static void piece_ask(struct nfs_piece *piece)
 
 static uint32_t piece_length(const struct nfs_session *session)
 {
-    uint32_t most = session->read_max == 0 || session->read_max > NFS_PIECE_MAX ? NFS_PIECE_MAX : session->read_max;
+    uint32_t most = session->read_max == 0 || session->read_max > NFS_READ_MAX ? NFS_READ_MAX : session->read_max;
     return most < NFS_PIECE_MIN ? NFS_PIECE_MIN : most;
 }
 
@@ -205,7 +205,7 @@ static bool piece_got(struct nfs_piece *piece, const struct nfs_reply *reply)
     piece->call = NULL;
     if (reply->verdict == REMOTE_OK)
         return true;
-    bool lost = !nfs_rpc_context(nfs->session->rpc);
+    bool lost = nfs_rpc_ended(nfs->session->rpc);
     range_fail(nfs, lost ? REMOTE_MOVED : reply->verdict, reply->reason, "%s", reply->error);
     return false;
 }

@@ -1,5 +1,5 @@
 /*
- * An image on an NFS server, by parallel READs on one connection (source/remote.h), with libnfs.
+ * An image on an NFS server, by parallel READs on one connection (source/remote.h).
  *
  * Each probe makes a new connection and finds the file anew (source/nfs_find.h); what it is,
  * its inode, size, times and (version 4) change attribute, is compared by source/remote.c. A range
@@ -16,8 +16,7 @@
 #include "source/nfs_address.h"
 #include "source/remote.h"
 
-#define NFS_PIECES    4 /* of one range, at a time */
-#define NFS_PIECE_MAX (256u << 10)
+#define NFS_PIECES    4     /* of one range, at a time */
 #define NFS_PIECE_MIN 4096u /* what is asked for at least, whatever the server says */
 
 struct nfs_source_options {

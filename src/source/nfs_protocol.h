@@ -14,8 +14,6 @@
 #define NFS_PORT     2049
 #define RPCBIND_PORT 111
 
-typedef void (*nfs_done)(void *owner, const struct nfs_reply *reply);
-
 struct nfs_protocol {
     unsigned version;
     /* A name in a folder: its handle and, mostly, its attributes. `folder` NULL: the root, version 4 only. */

@@ -1,16 +1,14 @@
 /*
- * One connection to an RPC service of an NFS server (RFC 5531), by libnfs's raw
- * interface on the loop: nothing blocks, since it is given a numeric address that was judged before
- * (net/resolve.h).
+ * One connection to an RPC service of an NFS server (RFC 5531) over TCP, to an address that was judged
+ * before (net/resolve.h).
  *
  * A call is answered exactly once, by `done` from the loop, never inside the function that made it; then it
  * frees itself. Calls may be made before the connection stands. A connection ends for good when it can't be
- * made in time, when the server closes it, when calls wait and nothing comes for the stall time, and
- * when more comes than any answer has (NFS_ANSWER_MAX): what waits, and each later call, then fails.
+ * made in time, when the server closes it, when calls wait and nothing comes for the stall time, when a record is
+ * longer than any answer, and when too much comes that answers nothing: what waits, and each later call, then fails.
  *
- * libnfs itself believes the lengths in what a server sends: its versions 4 and 5 can be made to hang, or to
- * overwrite memory, by a server that means it (an array's count, fragments without end). What comes out of it is
- * checked here; against that only a newer libnfs helps.
+ * Bounds: a record has NFS_RECORD_MAX bytes, in however many fragments, and one buffer of that size is all that a
+ * connection receives into; calls are as many as the ranges in flight make, NFS_PIECES each.
  *
  * The connection is its maker's: nfs_rpc_close() cancels what waits, and is legal inside `done`.
  */
@@ -24,11 +22,15 @@
 
 #include "base/list.h"
 #include "source/nfs_reply.h"
+#include "source/nfs_xdr.h"
 
-#define NFS_ANSWER_MAX (16u << 20) /* bytes without an answer among them; what the kernel has received counts */
+#define NFS_READ_MAX     (256u << 10)          /* of one READ */
+#define NFS_RECORD_MAX   (NFS_READ_MAX + 4096) /* that, and what else is in its answer */
+#define NFS_UNASKED_MAX  (2 * NFS_RECORD_MAX)  /* bytes without an answer among them */
+#define NFS_RECORDS_TURN 16                    /* reads from the socket in one turn of the loop */
 
-struct rpc_context;
 struct nfs_rpc;
+struct nfs_call;
 
 /* All connections of a client; `empty` comes when the last is closed, from the loop. */
 struct nfs_pool {
@@ -43,31 +45,29 @@ struct nfs_rpc_options {
     uint64_t connect_timeout_ms, stall_timeout_ms;
 };
 
+typedef void (*nfs_decode)(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply);
+typedef void (*nfs_done)(void *owner, const struct nfs_reply *reply);
+
 /* A question on its way. */
 struct nfs_call {
     struct link link; /* in the connection's waiting or failed ones */
     struct nfs_rpc *rpc;
-    void (*decode)(const struct nfs_call *call, const void *data, struct nfs_reply *reply);
+    uint32_t xid;
     uint32_t count; /* of a read: what was asked for */
-    char error[NFS_REPLY_ERROR_MAX];
-    bool unsupported;
-    void (*done)(void *owner, const struct nfs_reply *reply); /* NULL: cancelled */
+    nfs_decode decode;
+    nfs_done done; /* NULL: cancelled */
     void *owner;
 };
 
 struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct sockaddr *address, uint16_t port);
 void nfs_rpc_close(struct nfs_rpc *rpc);           /* NULL is allowed */
 bool nfs_rpc_connected(const struct nfs_rpc *rpc); /* it was, at some time */
+bool nfs_rpc_ended(const struct nfs_rpc *rpc);
 
-/* For those who speak a protocol: makes a call; then nfs_rpc_context() is what libnfs is asked with, and
- * nfs_call_sent() takes what it said. The context is NULL when the connection has ended. */
-struct nfs_call *nfs_call_new(struct nfs_rpc *rpc,
-                              void (*decode)(const struct nfs_call *call, const void *data, struct nfs_reply *reply),
-                              void (*done)(void *owner, const struct nfs_reply *reply), void *owner);
-struct rpc_context *nfs_rpc_context(struct nfs_rpc *rpc);
-void nfs_call_sent(struct nfs_call *call, int status);
-/* The callback to give to libnfs, with the call as its private data. */
-void nfs_call_answered(struct rpc_context *context, int status, void *data, void *arg);
+/* A call's question begins in `out`; its arguments follow; then it is sent. */
+struct nfs_call *nfs_call_new(struct nfs_rpc *rpc, uint32_t program, uint32_t version, uint32_t procedure,
+                              struct xdr_out *out, nfs_decode decode, nfs_done done, void *owner);
+void nfs_call_send(struct nfs_call *call, const struct xdr_out *out);
 void nfs_call_cancel(struct nfs_call *call); /* `done` does not come; NULL is allowed */
 
 #endif

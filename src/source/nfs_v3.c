@@ -1,191 +1,206 @@
 /* NFS version 3 and the mount service beside it (RFC 1813), and rpcbind (RFC 1833). See source/nfs_protocol.h. */
-#include <string.h>
-
-#include <nfsc/libnfs-zdr.h> /* before the others, which need it */
-
-#include <nfsc/libnfs.h>
-
-#include <nfsc/libnfs-raw.h>
-
-#include <nfsc/libnfs-raw-mount.h>
-#include <nfsc/libnfs-raw-nfs.h>
-#include <nfsc/libnfs-raw-portmap.h>
-
 #include "source/nfs_protocol.h"
 
-#define TCP 6
+#define PROGRAM_RPCBIND 100000
+#define PROGRAM_NFS     100003
+#define PROGRAM_MOUNT   100005
+#define TCP             6
+#define HANDLE_MAX      64
+
+enum {
+    PROC_GETATTR = 1,
+    PROC_LOOKUP = 3,
+    PROC_READLINK = 5,
+    PROC_READ = 6,
+    PROC_FSINFO = 19,
+    PROC_MNT = 1,
+    PROC_GETPORT = 3
+};
+enum { TYPE_FILE = 1, TYPE_FOLDER = 2, TYPE_LINK = 5 };
 
 /* --- answers --- */
 
-static void take_fattr(struct nfs_attributes *to, const fattr3 *from)
+static void take_fattr(struct xdr_in *in, struct nfs_attributes *a)
 {
-    *to = (struct nfs_attributes){
-        .known = true,
-        .type = from->type == NF3REG   ? NFS_FILE
-                : from->type == NF3DIR ? NFS_FOLDER
-                : from->type == NF3LNK ? NFS_LINK
-                                       : NFS_OTHER,
-        .size = from->size,
-        .fileid = from->fileid,
-        .mtime = from->mtime.seconds,
-        .mtime_ns = from->mtime.nseconds,
-        .ctime = from->ctime.seconds,
-        .ctime_ns = from->ctime.nseconds,
-    };
+    uint32_t type = xdr_u32(in);
+    a->known = true;
+    a->type = type == TYPE_FILE     ? NFS_FILE
+              : type == TYPE_FOLDER ? NFS_FOLDER
+              : type == TYPE_LINK   ? NFS_LINK
+                                    : NFS_OTHER;
+    for (int i = 0; i < 4; i++) /* mode, nlink, uid, gid */
+        xdr_u32(in);
+    a->size = xdr_u64(in);
+    for (int i = 0; i < 3; i++) /* used, rdev, fsid */
+        xdr_u64(in);
+    a->fileid = xdr_u64(in);
+    xdr_u64(in); /* atime */
+    a->mtime = xdr_u32(in);
+    a->mtime_ns = xdr_u32(in);
+    a->ctime = xdr_u32(in);
+    a->ctime_ns = xdr_u32(in);
 }
 
-static void take_attributes(struct nfs_reply *reply, const post_op_attr *attributes)
+static void take_attributes(struct xdr_in *in, struct nfs_reply *reply)
 {
-    if (attributes->attributes_follow)
-        take_fattr(&reply->attributes, &attributes->post_op_attr_u.attributes);
+    if (xdr_u32(in))
+        take_fattr(in, &reply->attributes);
 }
 
-static void decode_lookup(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
+/* True: it is good. */
+static bool take_status(struct xdr_in *in, struct nfs_reply *reply)
 {
-    const LOOKUP3res *res = data;
+    nfs_judge(reply, xdr_u32(in));
+    return reply->verdict == REMOTE_OK && !in->bad;
+}
+
+static void take_handle(struct xdr_in *in, struct nfs_reply *reply)
+{
+    uint32_t length;
+    const void *handle = xdr_bytes(in, HANDLE_MAX, &length);
+    if (handle)
+        nfs_take_handle(reply, handle, length, HANDLE_MAX);
+}
+
+static void decode_lookup(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
     (void)call;
-    nfs_judge(reply, res->status);
-    if (res->status != NFS3_OK)
+    if (!take_status(in, reply))
         return;
-    const LOOKUP3resok *ok = &res->LOOKUP3res_u.resok;
-    if (nfs_take_handle(reply, ok->object.data.data_val, ok->object.data.data_len, NFS3_FHSIZE))
-        take_attributes(reply, &ok->obj_attributes);
+    take_handle(in, reply);
+    take_attributes(in, reply);
 }
 
-static void decode_readlink(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
+static void decode_readlink(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
-    const READLINK3res *res = data;
+    uint32_t length;
     (void)call;
-    nfs_judge(reply, res->status);
-    if (res->status == NFS3_OK)
-        nfs_take_link(reply, res->READLINK3res_u.resok.data, strlen(res->READLINK3res_u.resok.data));
-}
-
-static void decode_attributes(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
-{
-    const GETATTR3res *res = data;
-    (void)call;
-    nfs_judge(reply, res->status);
-    if (res->status == NFS3_OK)
-        take_fattr(&reply->attributes, &res->GETATTR3res_u.resok.obj_attributes);
-}
-
-static void decode_limits(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
-{
-    const FSINFO3res *res = data;
-    (void)call;
-    nfs_judge(reply, res->status);
-    if (res->status == NFS3_OK)
-        reply->read_max = res->FSINFO3res_u.resok.rtmax;
-}
-
-static void decode_read(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
-{
-    const READ3res *res = data;
-    nfs_judge(reply, res->status);
-    if (res->status != NFS3_OK)
+    if (!take_status(in, reply))
         return;
-    const READ3resok *ok = &res->READ3res_u.resok;
-    if (ok->data.data_len > call->count || ok->count != ok->data.data_len) {
-        nfs_refuse(reply, 0, "the server sent another number of bytes than it says or than were asked for");
-        return;
-    }
-    take_attributes(reply, &ok->file_attributes);
-    reply->data = ok->data.data_val;
-    reply->length = ok->data.data_len;
-    reply->eof = ok->eof;
+    take_attributes(in, reply);
+    const void *text = xdr_bytes(in, NFS_LINK_MAX, &length);
+    if (text)
+        nfs_take_link(reply, text, length);
 }
 
-static void decode_port(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
+static void decode_attributes(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     (void)call;
-    reply->port = *(const uint32_t *)data;
+    if (take_status(in, reply))
+        take_fattr(in, &reply->attributes);
+}
+
+static void decode_limits(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
+    struct nfs_reply unused = {0};
+    (void)call;
+    if (!take_status(in, reply))
+        return;
+    take_attributes(in, &unused);
+    reply->read_max = xdr_u32(in);
+}
+
+static void decode_read(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
+    if (!take_status(in, reply))
+        return;
+    take_attributes(in, reply);
+    uint32_t count = xdr_u32(in);
+    reply->eof = xdr_u32(in);
+    reply->data = xdr_bytes(in, call->count, &reply->length);
+    if (!in->bad && count != reply->length)
+        nfs_refuse(reply, 0, "the server sent another number of bytes than it says");
+}
+
+static void decode_port(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
+    (void)call;
+    reply->port = xdr_u32(in);
     if (reply->port > UINT16_MAX)
         nfs_refuse(reply, 0, "the server's rpcbind sent a port that is none");
 }
 
-static void decode_mount(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
+static void decode_mount(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
-    const mountres3 *res = data;
     (void)call;
-    nfs_judge(reply, res->fhs_status);
-    const fhandle3 *handle = &res->mountres3_u.mountinfo.fhandle;
-    if (res->fhs_status == MNT3_OK)
-        nfs_take_handle(reply, handle->fhandle3_val, handle->fhandle3_len, NFS3_FHSIZE);
+    if (take_status(in, reply))
+        take_handle(in, reply);
 }
 
 /* --- questions --- */
 
-static nfs_fh3 fh3(const struct nfs_handle *handle)
+static struct nfs_call *ask(struct nfs_rpc *rpc, uint32_t procedure, const struct nfs_handle *handle,
+                            struct xdr_out *out, nfs_decode decode, nfs_done done, void *owner)
 {
-    nfs_fh3 fh;
-    fh.data.data_len = handle->length;
-    fh.data.data_val = (char *)handle->data; /* libnfs only reads it */
-    return fh;
+    struct nfs_call *call = nfs_call_new(rpc, PROGRAM_NFS, 3, procedure, out, decode, done, owner);
+    xdr_put_bytes(out, handle->data, handle->length);
+    return call;
+}
+
+static struct nfs_call *ask_of(struct nfs_rpc *rpc, uint32_t procedure, const struct nfs_handle *handle,
+                               nfs_decode decode, nfs_done done, void *owner)
+{
+    struct xdr_out out;
+    struct nfs_call *call = ask(rpc, procedure, handle, &out, decode, done, owner);
+    nfs_call_send(call, &out);
+    return call;
 }
 
 static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
                                void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_lookup, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    LOOKUP3args args = {.what = {.dir = fh3(folder), .name = (char *)name}};
-    nfs_call_sent(call, context ? rpc_nfs3_lookup_async(context, nfs_call_answered, &args, call) : -1);
+    struct xdr_out out;
+    struct nfs_call *call = ask(rpc, PROC_LOOKUP, folder, &out, decode_lookup, done, owner);
+    xdr_put_bytes(&out, name, (uint32_t)strlen(name));
+    nfs_call_send(call, &out);
     return call;
 }
 
 static struct nfs_call *read_link(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_readlink, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    READLINK3args args = {.symlink = fh3(link)};
-    nfs_call_sent(call, context ? rpc_nfs3_readlink_async(context, nfs_call_answered, &args, call) : -1);
-    return call;
+    return ask_of(rpc, PROC_READLINK, link, decode_readlink, done, owner);
 }
 
 static struct nfs_call *attributes(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_attributes, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    GETATTR3args args = {.object = fh3(file)};
-    nfs_call_sent(call, context ? rpc_nfs3_getattr_async(context, nfs_call_answered, &args, call) : -1);
-    return call;
+    return ask_of(rpc, PROC_GETATTR, file, decode_attributes, done, owner);
 }
 
 static struct nfs_call *limits(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_limits, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    FSINFO3args args = {.fsroot = fh3(file)};
-    nfs_call_sent(call, context ? rpc_nfs3_fsinfo_async(context, nfs_call_answered, &args, call) : -1);
-    return call;
+    return ask_of(rpc, PROC_FSINFO, file, decode_limits, done, owner);
 }
 
 static struct nfs_call *read_range(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset, uint32_t count,
                                    nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_read, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    READ3args args = {.file = fh3(file), .offset = offset, .count = count};
+    struct xdr_out out;
+    struct nfs_call *call = ask(rpc, PROC_READ, file, &out, decode_read, done, owner);
+    xdr_put_u64(&out, offset);
+    xdr_put_u32(&out, count);
     call->count = count;
-    nfs_call_sent(call, context ? rpc_nfs3_read_async(context, nfs_call_answered, &args, call) : -1);
+    nfs_call_send(call, &out);
     return call;
 }
 
 struct nfs_call *nfs_ask_mount_port(struct nfs_rpc *rpc, nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_port, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    nfs_call_sent(
-        call, context ? rpc_pmap2_getport_async(context, MOUNT_PROGRAM, MOUNT_V3, TCP, nfs_call_answered, call) : -1);
+    struct xdr_out out;
+    struct nfs_call *call = nfs_call_new(rpc, PROGRAM_RPCBIND, 2, PROC_GETPORT, &out, decode_port, done, owner);
+    xdr_put_u32(&out, PROGRAM_MOUNT);
+    xdr_put_u32(&out, 3);
+    xdr_put_u32(&out, TCP);
+    xdr_put_u32(&out, 0);
+    nfs_call_send(call, &out);
     return call;
 }
 
 struct nfs_call *nfs_ask_mount(struct nfs_rpc *rpc, const char *folder, nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_mount, done, owner);
-    struct rpc_context *context = nfs_rpc_context(rpc);
-    nfs_call_sent(call, context ? rpc_mount3_mnt_async(context, nfs_call_answered, (char *)folder, call) : -1);
+    struct xdr_out out;
+    struct nfs_call *call = nfs_call_new(rpc, PROGRAM_MOUNT, 3, PROC_MNT, &out, decode_mount, done, owner);
+    xdr_put_bytes(&out, folder, (uint32_t)strlen(folder));
+    nfs_call_send(call, &out);
     return call;
 }
 

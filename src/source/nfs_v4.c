@@ -1,272 +1,246 @@
-/* NFS version 4.0 (RFC 7530). See source/nfs_protocol.h. */
-#include <string.h>
-
-#include <nfsc/libnfs-zdr.h> /* before the others, which need it */
-
-#include <nfsc/libnfs.h>
-
-#include <nfsc/libnfs-raw.h>
-
-#include <nfsc/libnfs-raw-nfs4.h>
-
+/* NFS version 4.0 (RFC 7530): each question is one COMPOUND. See source/nfs_protocol.h. */
 #include "source/nfs_protocol.h"
 
+#define PROGRAM_NFS          100003
+#define PROC_COMPOUND        1
 #define STATUS_MINOR_VERSION 10021
-#define OPERATIONS_MAX       4
+#define TAG_MAX              1024
 #define VALUES_MAX           256 /* bytes of attributes; what is asked for has 60 */
+
+enum {
+    OP_GETATTR = 9,
+    OP_GETFH = 10,
+    OP_LOOKUP = 15,
+    OP_PUTFH = 22,
+    OP_PUTROOTFH = 24,
+    OP_READ = 25,
+    OP_READLINK = 27
+};
+enum { TYPE_FILE = 1, TYPE_FOLDER = 2, TYPE_LINK = 5 };
+enum {
+    ATTR_TYPE = 1,
+    ATTR_CHANGE = 3,
+    ATTR_SIZE = 4,
+    ATTR_FILEID = 20,
+    ATTR_MAXREAD = 30,
+    ATTR_CTIME = 52,
+    ATTR_MTIME = 53,
+};
 
 /* --- attributes: the values follow each other in the order of their numbers --- */
 
-struct values {
-    const unsigned char *next, *end;
-    bool bad;
-};
-
-static uint32_t take_u32(struct values *values)
-{
-    const unsigned char *p = values->next;
-    if (values->end - p < 4) {
-        values->bad = true;
-        return 0;
-    }
-    values->next += 4;
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static uint64_t take_u64(struct values *values)
-{
-    uint64_t high = take_u32(values);
-    return high << 32 | take_u32(values);
-}
+#define BIT(number) (1u << ((number) % 32))
+#define WANTED_0    (BIT(ATTR_TYPE) | BIT(ATTR_CHANGE) | BIT(ATTR_SIZE) | BIT(ATTR_FILEID) | BIT(ATTR_MAXREAD))
+#define WANTED_1    (BIT(ATTR_CTIME) | BIT(ATTR_MTIME))
+#define NEEDED_0    (BIT(ATTR_TYPE) | BIT(ATTR_CHANGE) | BIT(ATTR_SIZE))
 
 static enum nfs_type type_of(uint32_t type)
 {
-    return type == NF4REG ? NFS_FILE : type == NF4DIR ? NFS_FOLDER : type == NF4LNK ? NFS_LINK : NFS_OTHER;
+    return type == TYPE_FILE ? NFS_FILE : type == TYPE_FOLDER ? NFS_FOLDER : type == TYPE_LINK ? NFS_LINK : NFS_OTHER;
 }
 
-static void take_value(struct values *values, unsigned number, struct nfs_reply *reply)
+static void take_value(struct xdr_in *values, unsigned number, struct nfs_reply *reply)
 {
     struct nfs_attributes *a = &reply->attributes;
     uint64_t most;
     switch (number) {
-    case FATTR4_TYPE:
-        a->type = type_of(take_u32(values));
+    case ATTR_TYPE:
+        a->type = type_of(xdr_u32(values));
         break;
-    case FATTR4_CHANGE:
-        a->change = take_u64(values);
+    case ATTR_CHANGE:
+        a->change = xdr_u64(values);
         break;
-    case FATTR4_SIZE:
-        a->size = take_u64(values);
+    case ATTR_SIZE:
+        a->size = xdr_u64(values);
         break;
-    case FATTR4_FILEID:
-        a->fileid = take_u64(values);
+    case ATTR_FILEID:
+        a->fileid = xdr_u64(values);
         break;
-    case FATTR4_MAXREAD:
-        most = take_u64(values);
+    case ATTR_MAXREAD:
+        most = xdr_u64(values);
         reply->read_max = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
         break;
-    case FATTR4_TIME_METADATA:
-        a->ctime = (int64_t)take_u64(values);
-        a->ctime_ns = take_u32(values);
+    case ATTR_CTIME:
+        a->ctime = (int64_t)xdr_u64(values);
+        a->ctime_ns = xdr_u32(values);
         break;
-    case FATTR4_TIME_MODIFY:
-        a->mtime = (int64_t)take_u64(values);
-        a->mtime_ns = take_u32(values);
+    case ATTR_MTIME:
+        a->mtime = (int64_t)xdr_u64(values);
+        a->mtime_ns = xdr_u32(values);
         break;
     default:
         values->bad = true; /* was not asked for: how long it is isn't known */
     }
 }
 
-#define BIT(number) (1u << ((number) % 32))
-#define WANTED_0    (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE) | BIT(FATTR4_FILEID) | BIT(FATTR4_MAXREAD))
-#define WANTED_1    (BIT(FATTR4_TIME_METADATA) | BIT(FATTR4_TIME_MODIFY))
-#define NEEDED_0    (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE))
-
-static void take_attributes(struct nfs_reply *reply, const fattr4 *from)
+static void take_attributes(struct xdr_in *in, struct nfs_reply *reply)
 {
-    uint32_t words[2] = {0};
-    static const unsigned char none[1];
-    const void *bytes = from->attr_vals.attrlist4_val;
-    struct values values = {.next = bytes ? bytes : none, .bad = !bytes || from->attr_vals.attrlist4_len > VALUES_MAX};
-    values.end = values.next + (values.bad ? 0 : from->attr_vals.attrlist4_len);
-    for (uint32_t i = 0; i < from->attrmask.bitmap4_len && i < 2; i++)
-        words[i] = from->attrmask.bitmap4_val[i];
+    uint32_t words[2] = {0}, count = xdr_u32(in), length;
+    in->bad |= count > 2;
+    for (uint32_t i = 0; i < count && !in->bad; i++)
+        words[i] = xdr_u32(in);
+    const unsigned char *bytes = xdr_bytes(in, VALUES_MAX, &length);
+    if (!bytes)
+        return;
+    struct xdr_in values = {.next = bytes, .end = bytes + length};
     for (unsigned number = 0; number < 64 && !values.bad; number++)
         if (words[number / 32] & BIT(number))
             take_value(&values, number, reply);
     reply->attributes.known = true;
-    if (values.bad || values.next != values.end || (words[0] & NEEDED_0) != NEEDED_0)
-        nfs_refuse(reply, 0, "the server sent attributes that can't be understood");
+    in->bad |= values.bad || values.next != values.end || (words[0] & NEEDED_0) != NEEDED_0;
 }
 
 /* --- answers --- */
 
-/* The results of the operations, in their order; false: refused. They are copied, as libnfs's arrays are not aligned.
- */
-static bool results(const void *data, const nfs_opnum4 *operations, unsigned count, nfs_resop4 got[OPERATIONS_MAX],
-                    struct nfs_reply *reply)
+/* The result of the next operation begins; false: it is not that one's, or it failed. */
+static bool take_operation(struct xdr_in *in, uint32_t operation, struct nfs_reply *reply)
 {
-    const COMPOUND4res *res = data;
-    nfs_judge(reply, res->status);
-    reply->unsupported = (unsigned)res->status == STATUS_MINOR_VERSION;
+    if (reply->verdict != REMOTE_OK || in->bad)
+        return false;
+    in->bad |= xdr_u32(in) != operation;
+    uint32_t status = xdr_u32(in);
+    if (!in->bad)
+        nfs_judge(reply, status);
+    return reply->verdict == REMOTE_OK && !in->bad;
+}
+
+/* The answer begins, and is good so far. */
+static bool take_compound(struct xdr_in *in, struct nfs_reply *reply)
+{
+    uint32_t length, status = xdr_u32(in);
+    reply->unsupported = status == STATUS_MINOR_VERSION;
     if (reply->unsupported)
         nfs_refuse(reply, 0, "the server does not speak version 4.0 of NFS (try version=3)");
-    if (res->status != NFS4_OK)
-        return false;
-    bool right = res->resarray.resarray_len == count;
-    if (right)
-        memcpy(got, res->resarray.resarray_val, count * sizeof *got);
-    for (unsigned i = 0; right && i < count; i++)
-        right = got[i].resop == operations[i];
-    if (!right)
-        nfs_refuse(reply, 0, "the server answered something else than was asked");
-    return right;
+    else
+        nfs_judge(reply, status);
+    xdr_bytes(in, TAG_MAX, &length);
+    xdr_u32(in); /* how many results: each is checked as it comes */
+    return reply->verdict == REMOTE_OK && !in->bad;
 }
 
-/* Handle, attributes: the last two of both kinds of lookup. */
-static void take_found(struct nfs_reply *reply, const nfs_resop4 *last_two)
+static void take_found(struct xdr_in *in, struct nfs_reply *reply)
 {
-    const nfs_fh4 *fh = &last_two[0].nfs_resop4_u.opgetfh.GETFH4res_u.resok4.object;
-    if (nfs_take_handle(reply, fh->nfs_fh4_val, fh->nfs_fh4_len, NFS4_FHSIZE))
-        take_attributes(reply, &last_two[1].nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes);
-}
-
-static const nfs_opnum4 root_operations[] = {OP_PUTROOTFH, OP_GETFH, OP_GETATTR};
-static const nfs_opnum4 lookup_operations[] = {OP_PUTFH, OP_LOOKUP, OP_GETFH, OP_GETATTR};
-static const nfs_opnum4 readlink_operations[] = {OP_PUTFH, OP_READLINK};
-static const nfs_opnum4 attributes_operations[] = {OP_PUTFH, OP_GETATTR};
-static const nfs_opnum4 read_operations[] = {OP_PUTFH, OP_READ, OP_GETATTR};
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
-static void decode_root(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
-{
-    nfs_resop4 got[OPERATIONS_MAX];
-    (void)call;
-    if (results(data, root_operations, COUNT(root_operations), got, reply))
-        take_found(reply, got + 1);
-}
-
-static void decode_lookup(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
-{
-    nfs_resop4 got[OPERATIONS_MAX];
-    (void)call;
-    if (results(data, lookup_operations, COUNT(lookup_operations), got, reply))
-        take_found(reply, got + 2);
-}
-
-static void decode_readlink(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
-{
-    nfs_resop4 got[OPERATIONS_MAX];
-    (void)call;
-    if (!results(data, readlink_operations, COUNT(readlink_operations), got, reply))
+    uint32_t length;
+    if (!take_operation(in, OP_GETFH, reply))
         return;
-    const linktext4 *text = &got[1].nfs_resop4_u.opreadlink.READLINK4res_u.resok4.link;
-    nfs_take_link(reply, text->utf8string_val, text->utf8string_len);
+    const void *handle = xdr_bytes(in, NFS_HANDLE_MAX, &length);
+    if (handle && nfs_take_handle(reply, handle, length, NFS_HANDLE_MAX) && take_operation(in, OP_GETATTR, reply))
+        take_attributes(in, reply);
 }
 
-static void decode_attributes(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
+static void decode_root(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
-    nfs_resop4 got[OPERATIONS_MAX];
     (void)call;
-    if (results(data, attributes_operations, COUNT(attributes_operations), got, reply))
-        take_attributes(reply, &got[1].nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes);
+    if (take_compound(in, reply) && take_operation(in, OP_PUTROOTFH, reply))
+        take_found(in, reply);
 }
 
-static void decode_read(const struct nfs_call *call, const void *data, struct nfs_reply *reply)
+static void decode_lookup(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
-    nfs_resop4 got[OPERATIONS_MAX];
-    if (!results(data, read_operations, COUNT(read_operations), got, reply))
+    (void)call;
+    if (take_compound(in, reply) && take_operation(in, OP_PUTFH, reply) && take_operation(in, OP_LOOKUP, reply))
+        take_found(in, reply);
+}
+
+static void decode_readlink(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
+    uint32_t length;
+    (void)call;
+    if (!take_compound(in, reply) || !take_operation(in, OP_PUTFH, reply) || !take_operation(in, OP_READLINK, reply))
         return;
-    const READ4resok *ok = &got[1].nfs_resop4_u.opread.READ4res_u.resok4;
-    if (ok->data.data_len > call->count) {
-        nfs_refuse(reply, 0, "the server sent more bytes than were asked for");
+    const void *text = xdr_bytes(in, NFS_LINK_MAX, &length);
+    if (text)
+        nfs_take_link(reply, text, length);
+}
+
+static void decode_attributes(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
+    (void)call;
+    if (take_compound(in, reply) && take_operation(in, OP_PUTFH, reply) && take_operation(in, OP_GETATTR, reply))
+        take_attributes(in, reply);
+}
+
+static void decode_read(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+{
+    if (!take_compound(in, reply) || !take_operation(in, OP_PUTFH, reply) || !take_operation(in, OP_READ, reply))
         return;
-    }
-    take_attributes(reply, &got[2].nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes);
-    reply->data = ok->data.data_val;
-    reply->length = ok->data.data_len;
-    reply->eof = ok->eof;
+    reply->eof = xdr_u32(in);
+    reply->data = xdr_bytes(in, call->count, &reply->length);
+    if (take_operation(in, OP_GETATTR, reply))
+        take_attributes(in, reply);
 }
 
 /* --- questions --- */
 
-struct compound {
-    nfs_argop4 operations[OPERATIONS_MAX];
-    uint32_t wanted[2];
-};
-
-static void compound_begin(struct compound *compound, const nfs_opnum4 *operations, unsigned count,
-                           const struct nfs_handle *handle)
+static struct nfs_call *compound(struct nfs_rpc *rpc, uint32_t operations, const struct nfs_handle *handle,
+                                 struct xdr_out *out, nfs_decode decode, nfs_done done, void *owner)
 {
-    memset(compound, 0, sizeof *compound);
-    compound->wanted[0] = WANTED_0;
-    compound->wanted[1] = WANTED_1;
-    for (unsigned i = 0; i < count; i++) {
-        nfs_argop4 *op = &compound->operations[i];
-        op->argop = operations[i];
-        if (op->argop == OP_PUTFH) {
-            op->nfs_argop4_u.opputfh.object.nfs_fh4_len = handle->length;
-            op->nfs_argop4_u.opputfh.object.nfs_fh4_val = (char *)handle->data; /* libnfs only reads it */
-        } else if (op->argop == OP_GETATTR) {
-            op->nfs_argop4_u.opgetattr.attr_request.bitmap4_len = COUNT(compound->wanted);
-            op->nfs_argop4_u.opgetattr.attr_request.bitmap4_val = compound->wanted;
-        }
-    }
+    struct nfs_call *call = nfs_call_new(rpc, PROGRAM_NFS, 4, PROC_COMPOUND, out, decode, done, owner);
+    xdr_put_bytes(out, "", 0);
+    xdr_put_u32(out, 0); /* minor version */
+    xdr_put_u32(out, operations);
+    xdr_put_u32(out, handle ? OP_PUTFH : OP_PUTROOTFH);
+    if (handle)
+        xdr_put_bytes(out, handle->data, handle->length);
+    return call;
 }
 
-static struct nfs_call *send_compound(struct nfs_call *call, struct compound *compound, unsigned count)
+static void put_getattr(struct xdr_out *out)
 {
-    struct rpc_context *context = nfs_rpc_context(call->rpc);
-    COMPOUND4args args = {.tag = {.utf8string_len = 0, .utf8string_val = (char *)""}};
-    args.argarray.argarray_len = count;
-    args.argarray.argarray_val = compound->operations;
-    nfs_call_sent(call, context ? rpc_nfs4_compound_async(context, nfs_call_answered, &args, call) : -1);
-    return call;
+    xdr_put_u32(out, OP_GETATTR);
+    xdr_put_u32(out, 2);
+    xdr_put_u32(out, WANTED_0);
+    xdr_put_u32(out, WANTED_1);
 }
 
 static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
                                void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, folder ? decode_lookup : decode_root, done, owner);
-    struct compound compound;
-    if (!folder) {
-        compound_begin(&compound, root_operations, COUNT(root_operations), NULL);
-        return send_compound(call, &compound, COUNT(root_operations));
+    struct xdr_out out;
+    struct nfs_call *call =
+        compound(rpc, folder ? 4 : 3, folder, &out, folder ? decode_lookup : decode_root, done, owner);
+    if (folder) {
+        xdr_put_u32(&out, OP_LOOKUP);
+        xdr_put_bytes(&out, name, (uint32_t)strlen(name));
     }
-    compound_begin(&compound, lookup_operations, COUNT(lookup_operations), folder);
-    component4 *component = &compound.operations[1].nfs_argop4_u.oplookup.objname;
-    component->utf8string_len = (unsigned)strlen(name);
-    component->utf8string_val = (char *)name;
-    return send_compound(call, &compound, COUNT(lookup_operations));
+    xdr_put_u32(&out, OP_GETFH);
+    put_getattr(&out);
+    nfs_call_send(call, &out);
+    return call;
 }
 
 static struct nfs_call *read_link(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner)
 {
-    struct compound compound;
-    compound_begin(&compound, readlink_operations, COUNT(readlink_operations), link);
-    return send_compound(nfs_call_new(rpc, decode_readlink, done, owner), &compound, COUNT(readlink_operations));
+    struct xdr_out out;
+    struct nfs_call *call = compound(rpc, 2, link, &out, decode_readlink, done, owner);
+    xdr_put_u32(&out, OP_READLINK);
+    nfs_call_send(call, &out);
+    return call;
 }
 
 static struct nfs_call *attributes(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner)
 {
-    struct compound compound;
-    compound_begin(&compound, attributes_operations, COUNT(attributes_operations), file);
-    return send_compound(nfs_call_new(rpc, decode_attributes, done, owner), &compound, COUNT(attributes_operations));
+    struct xdr_out out;
+    struct nfs_call *call = compound(rpc, 2, file, &out, decode_attributes, done, owner);
+    put_getattr(&out);
+    nfs_call_send(call, &out);
+    return call;
 }
 
 static struct nfs_call *read_range(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset, uint32_t count,
                                    nfs_done done, void *owner)
 {
-    struct nfs_call *call = nfs_call_new(rpc, decode_read, done, owner);
-    struct compound compound;
-    compound_begin(&compound, read_operations, COUNT(read_operations), file);
-    READ4args *args = &compound.operations[1].nfs_argop4_u.opread;
-    memset(&args->stateid, 0xff, sizeof args->stateid);
-    args->offset = offset;
-    args->count = count;
+    struct xdr_out out;
+    struct nfs_call *call = compound(rpc, 3, file, &out, decode_read, done, owner);
+    xdr_put_u32(&out, OP_READ);
+    for (int i = 0; i < 4; i++) /* the stateid */
+        xdr_put_u32(&out, UINT32_MAX);
+    xdr_put_u64(&out, offset);
+    xdr_put_u32(&out, count);
+    put_getattr(&out);
     call->count = count;
-    return send_compound(call, &compound, COUNT(read_operations));
+    nfs_call_send(call, &out);
+    return call;
 }
 
 const struct nfs_protocol nfs_protocol_4 = {4, lookup, read_link, attributes, attributes, read_range};

@@ -286,7 +286,8 @@ def test_exit_codes(folder):
     assert run("-c", str(folder / "none"), "--check-config").returncode == 78
     assert run("--no-config", "--set", "daemon.x=1").returncode == 78
     assert run("--no-config", "--check-config").returncode == 0
-    assert run("--version").stdout.startswith("nbd-proxy ")
+    version = run("--version").stdout.splitlines()
+    assert version[0].startswith("nbd-proxy ") and version[1].startswith("protocols: https http ") and len(version) == 2
 
 
 def test_dump_reads_back(folder):

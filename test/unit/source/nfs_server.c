@@ -439,7 +439,7 @@ static bool send_record(int fd, struct out *out)
     do {
         if (!transfer(fd, &marker, 4, true) || !transfer(fd, out->data, out->used, true))
             return false;
-    } while (trouble == NFS_PIECEMEAL && usleep(3000) == 0);
+    } while (trouble == NFS_PIECEMEAL);
     return true;
 }
 

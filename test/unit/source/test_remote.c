@@ -146,7 +146,7 @@ static struct source *make_with(uv_loop_t *loop, uint64_t io_timeout_ms)
         fake_new, fake_probe, fake_range, fake_cancel, fake_request_free, fake_adopt, fake_close, fake_free};
     struct fake_client *fake = calloc(1, sizeof *fake);
     fake->client =
-        (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"fake://user:secret@host/image?token"};
+        (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"nfs://user:secret@host/image?token"};
     defer_setup(&fake->closed, on_fake_closed);
     return remote_source_new(&fake->client, "test", 4, io_timeout_ms);
 }
@@ -250,7 +250,7 @@ static void facts_are_the_probes(void **state)
     assert_int_equal(rig.source->size, SIZE);
     assert_true(rig.source->read_only);
     assert_string_equal(rig.source->identity, "fake one");
-    assert_string_equal(rig.source->ops->name, "fake");
+    assert_string_equal(rig.source->ops->name, "nfs");
     close_source();
 }
 
