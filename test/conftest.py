@@ -24,6 +24,12 @@ def binary():
     return os.environ.get("NBD_PROXY") or str(TOP / "build" / "quickstart" / "nbd-proxy")
 
 
+def has_protocol(name):
+    """Whether this build can read images by it."""
+    version = subprocess.run([binary(), "--version"], check=True, capture_output=True, text=True).stdout
+    return name in version.splitlines()[1].split()[1:]
+
+
 def wait_for(condition, what, seconds=30):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -67,16 +67,19 @@ def as_documented(answer):
 class Client:
     def __init__(self, daemon, user=None, password=None, token=None):
         self.port = port_of(daemon)
-        self.always = {}
-        if user:
-            word = base64.b64encode(f"{user}:{password or PASSWORDS[user]}".encode()).decode()
-            self.always["Authorization"] = f"Basic {word}"
+        self.always = self.authorization(user, password or PASSWORDS[user]) if user else {}
         if token:
             self.always["X-Auth-Token"] = token
 
+    @staticmethod
+    def authorization(user, password):
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+    def connect(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=ssl._create_unverified_context())
+
     def send(self, method, path, body=None, headers={}, type="application/json"):
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60,
-                                                 context=ssl._create_unverified_context())
+        connection = self.connect()
         fields = {**self.always, **headers}
         if body is not None:
             body = body if isinstance(body, (bytes, str)) else json.dumps(body)

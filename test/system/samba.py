@@ -30,11 +30,12 @@ def free_port():
 
 
 class Samba:
-    """Shares of `files`: user (a password), open (guests too), sealed (encrypted only), limited (nobody)."""
+    """Shares of `files`: user (a password), open (guests too), sealed (encrypted only), limited (nobody). `inside`: what
+    makes a command run in another network."""
 
-    def __init__(self, folder, files, *settings, user=USER):
-        self.folder, self.files, self.settings = folder, files, settings
-        self.port = free_port()
+    def __init__(self, folder, files, *settings, user=USER, port=None, inside=lambda *command: command):
+        self.folder, self.files, self.settings, self.inside = folder, files, settings, inside
+        self.port = port or free_port()
         self.process = None
         for name in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
             (folder / name).mkdir(mode=0o755)
@@ -65,14 +66,14 @@ class Samba:
 
     def start(self):
         self.process = subprocess.Popen(
-            ["smbd", "--foreground", "--no-process-group", f"--configfile={self.folder}/smb.conf"],
+            self.inside("smbd", "--foreground", "--no-process-group", f"--configfile={self.folder}/smb.conf"),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         wait_for(self.is_up, "Samba")
 
     def is_up(self):
         assert self.process.poll() is None, self.log()
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
+        probe = f"import socket; socket.create_connection(('127.0.0.1', {self.port}), 1)"
+        return subprocess.run(self.inside("python3", "-c", probe), stderr=subprocess.DEVNULL).returncode == 0
 
     def log(self):
         path = self.folder / "log"

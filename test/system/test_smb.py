@@ -13,21 +13,9 @@ import urllib.parse
 import nbd
 import pytest
 
-from conftest import Daemon, make_image, sha, wait_for
+from conftest import has_protocol, make_image, sha, wait_for
 from samba import PASSWORD, USER, Relay, Samba, missing
 from test_nbd import handle
-
-
-def built():
-    """Whether this binary can read from shares: it says when it can't."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="np-", dir="/tmp"))
-    try:
-        d = Daemon(folder)
-        error = d.error("insert 0 smb://127.0.0.1:1/share/x.iso")
-        d.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return "built without" not in error
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +33,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def samba(files):
-    reason = missing() or (None if built() else "built without libsmb2")
+    reason = missing() or (None if has_protocol("smb") else "built without libsmb2")
     if reason:
         pytest.skip(reason)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="np-smb-", dir="/tmp"))
