@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 from conftest import free_port, wait_for
 
@@ -87,44 +86,6 @@ class Vsftpd(Server):
         (place / "conf").write_text("\n".join(lines) + "\n")
         self.command = ["/usr/sbin/vsftpd", str(place / "conf")]
         self.start()
-
-
-class Relay:
-    """Passes bytes on to a port of this machine, or holds them back while `held` is set."""
-
-    def __init__(self, target):
-        self.target, self.held, self.connections = target, False, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.sockets = []
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                return
-            self.connections += 1
-            self.sockets += [client, server]
-            for a, b in ((client, server), (server, client)):
-                threading.Thread(target=self.copy, args=(a, b), daemon=True).start()
-
-    def copy(self, a, b):
-        try:
-            while data := a.recv(65536):
-                while self.held:
-                    time.sleep(0.01)
-                b.sendall(data)
-            b.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def stop(self):
-        self.held = False
-        for s in [self.listener, *self.sockets]:
-            s.close()
 
 
 class FtpLiar:

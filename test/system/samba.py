@@ -1,14 +1,10 @@
-"""A Samba of our own on a port that the kernel chose, and a relay that can make its connections suffer."""
+"""A Samba of our own, on a port that the kernel chose."""
 import getpass
 import os
-import select
 import shutil
-import socket
 import subprocess
-import threading
-import time
 
-from conftest import wait_for
+from conftest import free_port, wait_for
 
 USER = getpass.getuser()
 PASSWORD = "Päss wörd 1"
@@ -21,12 +17,6 @@ def missing():
     if os.getuid() != 0:
         return "smbd needs root"
     return None
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Samba:
@@ -88,63 +78,3 @@ class Samba:
 
     def url(self, path="image.iso", share="user", port=None):
         return f"smb://127.0.0.1:{port or self.port}/{share}/{path}"
-
-
-class Relay:
-    """Passes connections on, until told otherwise. `mangle(data, toward_server)` may change what passes."""
-
-    def __init__(self, port):
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.holding = False   # nothing passes
-        self.mangle = None
-        self.connections = 0
-        self.sockets = []
-        self.ended = False
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while not self.ended:
-            try:
-                client = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections += 1
-            server = socket.socket()
-            if server.connect_ex(("127.0.0.1", self.target)):
-                client.close()
-                continue
-            self.sockets += [client, server]
-            threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
-
-    def serve(self, client, server):
-        try:
-            while True:
-                for one in select.select([client, server], [], [])[0]:
-                    data = one.recv(65536)
-                    while self.holding:
-                        time.sleep(0.01)
-                    if self.mangle:
-                        data = self.mangle(data, one is client)
-                    if not data:
-                        raise OSError
-                    (server if one is client else client).sendall(data)
-        except (OSError, ValueError):
-            client.close()
-            server.close()
-
-    def cut(self):
-        """Breaks all connections."""
-        for one in self.sockets:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.sockets.clear()
-
-    def stop(self):
-        self.ended = True
-        self.holding = False
-        self.listener.close()
-        self.cut()

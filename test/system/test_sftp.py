@@ -15,7 +15,8 @@ import paramiko
 import pytest
 
 from conftest import make_image, sha, wait_for
-from ftpd import PASSWORD, USER, Relay
+from ftpd import PASSWORD, USER
+from relay import Relay
 from sshd import SftpLiar, Sshd, fingerprint, keygen, user
 from test_http import fails_with_eio
 from test_nbd import handle
@@ -309,7 +310,7 @@ def test_a_stalled_server_holds_up_nobody_else(daemon, sshd, image):
         d.ok(f"insert 1 {url_of(server, image)}")
         h, fine, content = handle(d.uri()), handle(d.uri("slot1")), image.read_bytes()
         assert h.pread(4096, 0) == content[:4096]
-        relay.held = True
+        relay.holding = True
         waiting = [h.aio_pread(nbd.Buffer(300_000), at) for at in (1_000_000, 2_000_000, 3_000_000)]
         slowest = 0
         for i in range(40):
@@ -333,8 +334,8 @@ def test_a_connection_that_dies_is_made_again(daemon, sshd, image):
         d = daemon(*server.options(), "http.readahead=no", "http.stall-timeout=1s")
         d.ok(f"insert 0 {url_of(relay, image)}")
         h = handle(d.uri())
-        relay.held = True
-        threading.Timer(2.5, lambda: setattr(relay, "held", False)).start()
+        relay.holding = True
+        threading.Timer(2.5, lambda: setattr(relay, "holding", False)).start()
         assert h.pread(4096, 2_000_000) == image.read_bytes()[2_000_000:2_004_096]
     finally:
         relay.stop()

@@ -14,7 +14,8 @@ import nbd
 import pytest
 
 from conftest import has_protocol, make_image, sha, wait_for
-from samba import PASSWORD, USER, Relay, Samba, missing
+from relay import Relay
+from samba import PASSWORD, USER, Samba, missing
 from test_nbd import handle
 
 
