@@ -7,7 +7,8 @@ import nbd
 import pytest
 
 from conftest import wait_for
-from ftpd import FtpLiar, Relay
+from ftpd import FtpLiar
+from relay import Relay
 from redfish_client import Client, own, users  # noqa: F401 (fixtures)
 from test_http import fails_with_eio
 from test_nbd import handle
@@ -215,11 +216,11 @@ def test_a_connection_that_dies_in_a_transfer(daemon, liar):
         d.ok(f"insert 0 ftp://127.0.0.1:{relay.port}/x")
         h = handle(d.uri())
         assert h.pread(512, 0) == IMAGE[:512]
-        relay.held = True
+        relay.holding = True
         waiting = nbd.Buffer(4096)
         cookie = h.aio_pread(waiting, 2_000_000)
         time.sleep(2.5)
-        relay.held = False
+        relay.holding = False
         while not h.aio_command_completed(cookie):
             h.poll(1000)
         assert bytes(waiting.to_bytearray()) == IMAGE[2_000_000:2_004_096]
