@@ -100,8 +100,17 @@ static void find_failed(struct nfs_find *find, const struct nfs_reply *reply)
     find_end(find, &found);
 }
 
+/* With what was told last, which may be other than at its lookup. */
 static void find_succeed(struct nfs_find *find, const struct nfs_attributes *attributes)
 {
+    if (attributes->type != NFS_FILE || attributes->size == 0) {
+        find_fail(find, 0, "the image changed on the server while it was opened (try again)");
+        return;
+    }
+    if (attributes->size > INT64_MAX) {
+        find_fail(find, -EFBIG, "the server tells a size that no file has");
+        return;
+    }
     struct nfs_session *session = mem_alloc(sizeof *session);
     struct nfs_found found = {.verdict = REMOTE_OK, .session = session, .round_trip_us = find->round_trip_us};
     *session = (struct nfs_session){

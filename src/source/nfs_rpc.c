@@ -36,6 +36,7 @@ struct nfs_rpc {
 
     unsigned char *out; /* what is still to be sent */
     size_t out_used, out_sent, out_room;
+    unsigned asked;        /* calls in `waiting` */
     unsigned char *record; /* what has come of an answer */
     uint32_t record_used, fragment_left, unasked;
     unsigned char marker[4];
@@ -123,6 +124,7 @@ static void take_record(struct nfs_rpc *rpc)
         if (call->xid != xid || type != 1 || in.bad)
             continue;
         rpc->unasked = 0;
+        rpc->asked--;
         if (call->done)
             decode_answer(call, &in, &reply);
         call_end(call, &reply);
@@ -411,14 +413,13 @@ struct nfs_call *nfs_call_new(struct nfs_rpc *rpc, uint32_t program, uint32_t ve
     return call;
 }
 
-void nfs_call_send(struct nfs_call *call, const struct xdr_out *out)
+static void put_question(struct nfs_rpc *rpc, const struct xdr_out *out)
 {
-    struct nfs_rpc *rpc = call->rpc;
     uint32_t marker = htonl(LAST_FRAGMENT | (uint32_t)(out->used - 4));
-    if (rpc->dead) {
-        list_append(&rpc->failed, &call->link);
-        defer_schedule(rpc->loop, &rpc->failing);
-        return;
+    if (rpc->out_sent > 0) {
+        rpc->out_used -= rpc->out_sent;
+        memmove(rpc->out, rpc->out + rpc->out_sent, rpc->out_used);
+        rpc->out_sent = 0;
     }
     if (rpc->out_used + out->used > rpc->out_room) {
         rpc->out_room = 2 * (rpc->out_used + out->used);
@@ -427,8 +428,22 @@ void nfs_call_send(struct nfs_call *call, const struct xdr_out *out)
     memcpy(rpc->out + rpc->out_used, &marker, 4);
     memcpy(rpc->out + rpc->out_used + 4, out->data + 4, out->used - 4);
     rpc->out_used += out->used;
+}
+
+void nfs_call_send(struct nfs_call *call, const struct xdr_out *out)
+{
+    struct nfs_rpc *rpc = call->rpc;
+    if (rpc->asked >= NFS_CALLS_MAX || rpc->out_used - rpc->out_sent + out->used > NFS_QUESTIONS_MAX)
+        rpc_die(rpc, 0, "%s leaves too many questions without an answer", rpc->place);
+    if (rpc->dead) {
+        list_append(&rpc->failed, &call->link);
+        defer_schedule(rpc->loop, &rpc->failing);
+        return;
+    }
+    put_question(rpc, out);
     bool first = list_empty(&rpc->waiting);
     list_append(&rpc->waiting, &call->link);
+    rpc->asked++;
     if (first)
         watch_stall(rpc);
     arm(rpc);

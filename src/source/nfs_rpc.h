@@ -5,10 +5,13 @@
  * A call is answered exactly once, by `done` from the loop, never inside the function that made it; then it
  * frees itself. Calls may be made before the connection stands. A connection ends for good when it can't be
  * made in time, when the server closes it, when calls wait and nothing comes for the stall time, when a record is
- * longer than any answer, and when too much comes that answers nothing: what waits, and each later call, then fails.
+ * longer than any answer, when too much comes that answers nothing, and when a call goes beyond a bound: what waits,
+ * and each later call, then fails.
  *
  * Bounds: a record has NFS_RECORD_MAX bytes, in however many fragments, and one buffer of that size is all that a
- * connection receives into; calls are as many as the ranges in flight make, NFS_PIECES each.
+ * connection receives into; NFS_CALLS_MAX calls wait, with the cancelled ones that are not answered yet, and
+ * NFS_QUESTIONS_MAX bytes of questions that the server has not taken: one that answers without reading, which
+ * guessing the next call's number allows, makes them grow.
  *
  * The connection is its maker's: nfs_rpc_close() cancels what waits, and is legal inside `done`.
  */
@@ -24,10 +27,12 @@
 #include "source/nfs_reply.h"
 #include "source/nfs_xdr.h"
 
-#define NFS_READ_MAX     (256u << 10)          /* of one READ */
-#define NFS_RECORD_MAX   (NFS_READ_MAX + 4096) /* that, and what else is in its answer */
-#define NFS_UNASKED_MAX  (2 * NFS_RECORD_MAX)  /* bytes without an answer among them */
-#define NFS_RECORDS_TURN 16                    /* reads from the socket in one turn of the loop */
+#define NFS_READ_MAX      (256u << 10)          /* of one READ */
+#define NFS_RECORD_MAX    (NFS_READ_MAX + 4096) /* that, and what else is in its answer */
+#define NFS_UNASKED_MAX   (2 * NFS_RECORD_MAX)  /* bytes without an answer among them */
+#define NFS_CALLS_MAX     1024                  /* ranges in flight make a quarter of that; the rest were cancelled */
+#define NFS_QUESTIONS_MAX (256u << 10)
+#define NFS_RECORDS_TURN  16 /* reads from the socket in one turn of the loop */
 
 struct nfs_rpc;
 struct nfs_call;

@@ -69,9 +69,8 @@ static uint64_t get64(struct in *in)
 
 static const void *get_bytes(struct in *in, uint32_t *length)
 {
-    const void *bytes = in->next;
     *length = get(in);
-    bytes = in->next;
+    const void *bytes = in->next;
     if (*length > (size_t)(in->end - in->next))
         *length = 0;
     in->next += (*length + 3) & ~3u;
@@ -129,6 +128,15 @@ static uint64_t size_of(enum node node)
     return node == IMAGE || node == SECRET ? NFS_SERVER_SIZE : 0;
 }
 
+static uint64_t size_told(enum node node, bool reading)
+{
+    enum nfs_trouble trouble = nfs_server_trouble;
+    return trouble == NFS_SIZE_MAX               ? UINT64_MAX
+           : trouble == NFS_SIZE_NEGATIVE        ? (uint64_t)INT64_MIN
+           : trouble == NFS_TRUNCATED && reading ? 0
+                                                 : size_of(node);
+}
+
 static uint32_t ctime_of(bool reading)
 {
     return reading && nfs_server_trouble == NFS_CHANGED ? 2001 : 1000;
@@ -140,7 +148,7 @@ static void put_fattr3(struct out *out, enum node node, bool reading)
     put(out, 0644);
     for (int i = 0; i < 3; i++)
         put(out, 1);
-    put64(out, size_of(node));
+    put64(out, size_told(node, reading));
     put64(out, size_of(node));
     put64(out, 0);
     put64(out, 7);
@@ -164,7 +172,7 @@ static void put_fattr4(struct out *out, enum node node, bool reading)
     struct out values = {malloc(256), 0};
     put(&values, nodes[node].type);
     put64(&values, reading && nfs_server_trouble == NFS_CHANGED ? 12 : 11);
-    put64(&values, size_of(node));
+    put64(&values, size_told(node, reading));
     put64(&values, node);
     put64(&values, nfs_server_read_max);
     for (int i = 0; i < 2; i++) {

@@ -42,6 +42,9 @@ enum nfs_trouble {
     NFS_STALE,         /* every 20th READ says that the handle is stale */
     NFS_NO_ATTRIBUTES, /* version 3 gives none but for GETATTR */
     NFS_DENIED,        /* RPC: the credentials are refused */
+    NFS_SIZE_MAX,      /* every size is 2^64-1 */
+    NFS_SIZE_NEGATIVE, /* every size is -2^63 */
+    NFS_TRUNCATED,     /* READs tell that the file is empty */
     NFS_OTHER_VERSION, /* version 4 is not spoken */
 };
 

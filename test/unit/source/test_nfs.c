@@ -249,6 +249,27 @@ static void an_insert_from_such_a_server_fails(void **state)
     }
 }
 
+static void sizes_that_no_image_has_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        enum nfs_trouble trouble;
+        int status;
+        const char *words;
+    } cases[] = {
+        {NFS_SIZE_MAX, -EFBIG, "a size that no file has"},
+        {NFS_SIZE_NEGATIVE, -EFBIG, "a size that no file has"},
+        {NFS_TRUNCATED, -EREMOTEIO, "changed on the server while it was opened"},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        nfs_server_trouble = cases[i / 2].trouble;
+        int status = open_path("/exports/image", versions[i % 2]);
+        if (status != cases[i / 2].status || !strstr(rig.source->error, cases[i / 2].words))
+            fail_msg("trouble %d %s: %d, %s", (int)cases[i / 2].trouble, versions[i % 2], status, rig.source->error);
+        close_source();
+    }
+}
+
 static void small_reads_are_what_the_server_gives(void **state)
 {
     (void)state;
@@ -300,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup(troubles_that_pass_are_not_seen, begin),
         cmocka_unit_test_setup(answers_that_can_not_be_right_are_errors, begin),
         cmocka_unit_test_setup(an_insert_from_such_a_server_fails, begin),
+        cmocka_unit_test_setup(sizes_that_no_image_has_are_refused, begin),
         cmocka_unit_test_setup(small_reads_are_what_the_server_gives, begin),
         cmocka_unit_test_setup(a_server_that_is_not_there_is_told, begin),
     };
