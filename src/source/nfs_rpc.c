@@ -1,6 +1,7 @@
 #include "source/nfs_rpc.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,6 +298,8 @@ static int rpc_connect(struct nfs_rpc *rpc, const struct sockaddr *address, uint
     rpc->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
     if (rpc->fd < 0)
         return errno;
+    int on = 1; /* questions are small, and several are under way */
+    setsockopt(rpc->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     bind_low(rpc->fd, address->sa_family);
     if (connect(rpc->fd, (struct sockaddr *)&to, length) != 0 && errno != EINPROGRESS)
         return errno;
