@@ -42,7 +42,11 @@ class Ganesha:
         self.network = subprocess.Popen([*UNSHARE, "sh", "-c", NETWORK], stdout=subprocess.PIPE, text=True)
         assert self.network.stdout.readline() == "up\n"
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def inside(self, *command):
         return ["nsenter", f"--net=/proc/{self.network.pid}/ns/net", f"--mount=/proc/{self.network.pid}/ns/mnt", *command]
@@ -75,7 +79,7 @@ class Ganesha:
         self.process.send_signal(signal.SIGCONT)
 
     def close(self):
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             self.stop()
         self.network.kill()  # and with it, since it has process numbers of its own, rpcbind
         self.network.wait()
