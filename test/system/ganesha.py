@@ -8,9 +8,10 @@ import subprocess
 
 from conftest import binary, wait_for
 
+# Later versions want CAP_SYS_RESOURCE unless Allow_Set_Io_Flusher_Fail is set; older ones (4.3) pass it over.
 CONFIG = """
 NFS_CORE_PARAM {{ Protocols = {protocols}; NFS_Port = 2049; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false;
-                  fsid_device = true; }}
+                  fsid_device = true; Allow_Set_Io_Flusher_Fail = true; }}
 NFSv4 {{ Graceless = true; }}
 EXPORT {{ Export_Id = 7; Path = {files}; Pseudo = {files}; Access_Type = RO; Squash = No_Root_Squash; SecType = sys;
           Protocols = {protocols}; Attr_Expiration_Time = 0; FSAL {{ Name = VFS; }} }}
@@ -20,21 +21,32 @@ LOG {{ Default_Log_Level = EVENT; }}
 NETWORK = """mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/ganesha /var/lib/nfs &&
 mount -t tmpfs tmpfs /var/lib/nfs && mkdir -p /var/lib/nfs/ganesha && ip link set lo up && rpcbind && echo up && exec sleep infinity"""
 
+UNSHARE = ["unshare", "-n", "-m", "-p", "--fork", "--kill-child"]
+
 
 def missing():
     if os.getuid() != 0:
         return "needs root"
-    return next((f"needs {tool}" for tool in ("ganesha.nfsd", "rpcbind", "unshare", "ip") if not shutil.which(tool)), None)
+    for tool in ("ganesha.nfsd", "rpcbind", "unshare", "nsenter", "ip"):
+        if not shutil.which(tool):
+            return f"needs {tool}"
+    if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
+        return "needs namespaces of its own"  # which not every container gives
+    return None
 
 
 class Ganesha:
     def __init__(self, place, files, protocols="3, 4"):
         self.place, self.files = place, files
         (place / "conf").write_text(CONFIG.format(files=files, protocols=protocols))
-        self.network = subprocess.Popen(["unshare", "-n", "-m", "-p", "--fork", "--kill-child", "sh", "-c", NETWORK], stdout=subprocess.PIPE, text=True)
+        self.network = subprocess.Popen([*UNSHARE, "sh", "-c", NETWORK], stdout=subprocess.PIPE, text=True)
         assert self.network.stdout.readline() == "up\n"
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def inside(self, *command):
         return ["nsenter", f"--net=/proc/{self.network.pid}/ns/net", f"--mount=/proc/{self.network.pid}/ns/mnt", *command]
@@ -67,7 +79,7 @@ class Ganesha:
         self.process.send_signal(signal.SIGCONT)
 
     def close(self):
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             self.stop()
         self.network.kill()  # and with it, since it has process numbers of its own, rpcbind
         self.network.wait()

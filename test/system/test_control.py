@@ -150,7 +150,8 @@ def test_watch_shows_what_is_read(daemon):
         while shown[-1][1] != "0" or shown[-1][0] != "2.0 MB":
             shown.append(re.fullmatch(form, lines.readline()).groups())
         assert max(float(rate) for _, rate, _, _ in shown) > 0
-        assert 0 < float(shown[-1][2]) <= 100 and float(shown[-1][3]) >= 20
+        assert 0 < float(shown[-1][2]) <= 100
+        assert float(shown[-1][3]) >= 10  # on a busy machine libcurl takes the time a little after the request has gone
 
     def asked():  # the one that was closed frees its place
         try:
