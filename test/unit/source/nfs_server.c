@@ -218,7 +218,7 @@ static struct reading read_of(enum node node, uint64_t offset, uint32_t count)
         r.status = 10008;
     else if (number % 20 == 0 && trouble == NFS_STALE)
         r.status = 70;
-    r.hang_up = number % 20 == 0 && trouble == NFS_HANG_UP;
+    r.hang_up = number % 40 == 0 && trouble == NFS_HANG_UP;
     return r;
 }
 
