@@ -44,7 +44,7 @@ struct config_http {
     uint64_t protocols;            /* protocols = https http ...: see config_allows_protocol() */
     enum config_ftp_tls ftp_tls;   /* ftp-tls = no | try | required */
     enum config_local local;       /* allow-local = no | link | yes */
-    uint64_t redirects;            /* redirects = 5, 0..20 */
+    uint64_t redirects;            /* redirects = 3, 0..20 */
     char *ca_file;                 /* ca-file = "" (the system's) */
     bool verify;                   /* verify-certificate = yes */
     char *client_cert, *client_key; /* client-certificate, client-key (PEM files) */

@@ -101,13 +101,15 @@ static bool expect_words(const struct key *key, char *expected, size_t size)
     size_t used = (size_t)snprintf(expected, size, "words out of");
     for (int i = 0; key->names[i]; i++)
         used += (size_t)snprintf(expected + used, size - used, "%s %s", i ? "," : "", key->names[i]);
+    snprintf(expected + used, size - used, ", or none");
     return false;
 }
 
 static bool set_words(const struct key *key, uint64_t *to, const char *text, char *expected, size_t size)
 {
     uint64_t bits = 0;
-    for (text += strspn(text, " ,\t"); *text; text += strspn(text, " ,\t")) {
+    bool none = strcmp(text, "none") == 0;
+    for (text += strspn(text, " ,\t"); *text && !none; text += strspn(text, " ,\t")) {
         size_t length = strcspn(text, " ,\t");
         int i = 0;
         while (key->names[i] && (strlen(key->names[i]) != length || strncmp(key->names[i], text, length) != 0))
@@ -117,7 +119,7 @@ static bool set_words(const struct key *key, uint64_t *to, const char *text, cha
         bits |= 1ull << i;
         text += length;
     }
-    if (!bits && key->min > 0)
+    if (!bits && !none)
         return expect_words(key, expected, size);
     *to = bits;
     return true;
@@ -126,7 +128,7 @@ static bool set_words(const struct key *key, uint64_t *to, const char *text, cha
 static void get_words(const struct key *key, uint64_t bits, char *out, size_t size)
 {
     size_t used = 0;
-    *out = '\0';
+    snprintf(out, size, "none");
     for (int i = 0; key->names[i]; i++)
         if (bits & 1ull << i)
             used += (size_t)snprintf(out + used, size - used, "%s%s", used ? " " : "", key->names[i]);

@@ -127,9 +127,10 @@ const struct key config_keys[] = {
     HTTP("http-version", version, KEY_ENUM, HTTP_VERSION_AUTO, 0, version_names, "auto",
          "The protocol: 1.1 uses one connection for each range in flight, 2 one for all. auto takes what is measured "
          "to be faster, now 1.1."),
-    HTTP("protocols", protocols, KEY_SET, 1, 0, protocol_names, "https http sftp ftps ftp nfs smb",
-         "By which protocols images may come from other machines, separated by blanks. http, ftp and nfs have neither "
-         "encryption nor a check of who answers. A redirect never leads from https to http. One that this build or its "
+    HTTP("protocols", protocols, KEY_SET, 0, 0, protocol_names, "https http sftp ftps ftp nfs smb",
+         "By which protocols images may come from other machines, separated by blanks; none is for a slot of browsers and "
+         "uploads. http, ftp and nfs have neither encryption nor a check of who answers; they are in the list since many "
+         "images are in a network of their own, and are best left out where that is not so. A redirect never leads from https to http. One that this build or its "
          "libcurl lacks is refused when it is asked for."),
     HTTP("ftp-tls", ftp_tls, KEY_ENUM, FTP_TLS_NO, 0, ftp_tls_names, "try",
          "Whether ftp:// uses TLS (AUTH TLS): never, if the server has it, or always. Only "
@@ -139,7 +140,7 @@ const struct key config_keys[] = {
          "link-local addresses (169.254.0.0/16, fe80::/10): no, from link-local ones only (link), or yes. It holds for every way "
          "to insert an image, and for where redirects and names lead to. Multicast is always refused. With a proxy it is "
          "the proxy that says what may be reached."),
-    HTTP("redirects", redirects, KEY_UINT, 0, 20, NULL, "5", "Redirects that are followed when an image is inserted."),
+    HTTP("redirects", redirects, KEY_UINT, 0, 20, NULL, "3", "Redirects that are followed when an image is inserted."),
     HTTP("ca-file", ca_file, KEY_STRING, 0, 4095, NULL, "",
          "A PEM file with the certificate authorities to trust. Empty: the system's."),
     HTTP("verify-certificate", verify, KEY_BOOL, 0, 0, NULL, "yes",

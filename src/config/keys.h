@@ -17,7 +17,7 @@ struct key {
     enum key_type type;
     size_t offset; /* in struct config, config_web, config_dbus, config_host, config_http or config_slot */
     uint64_t min, max;
-    const char *const *names; /* KEY_ENUM: their numbers count from min; KEY_SET: their bits from 0; ends with NULL */
+    const char *const *names; /* KEY_ENUM: their numbers count from min; KEY_SET: their bits from 0, "none" for none of them; ends with NULL */
     const char *standard;     /* the default, as text */
     const char *help;         /* what it does, in sentences */
 };

@@ -90,6 +90,8 @@ static void take_state(struct host *host, int status, const char *error, const s
             log_warning(WHO, "the platform does not tell its state: %s", error);
         host->state.power = HOST_POWER_UNKNOWN; /* what it can do stays */
     }
+    if (status != 0 && (status != host->state.status || strcmp(error, host->state.error) != 0))
+        host->state.failed_at = time(NULL);
     host->state.status = status;
     snprintf(host->state.error, sizeof host->state.error, "%s", error);
     host->fetched = true;

@@ -21,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include <uv.h>
 
 #include "base/defer.h"
@@ -86,6 +87,7 @@ struct host_state {
     unsigned resets, targets, modes; /* what it can do: bits 1 << enum */
     int status;                      /* of the last time it was asked, with words */
     char error[HOST_ERROR_MAX];
+    time_t failed_at; /* when it began to fail so */
 };
 
 enum host_verb { HOST_GET, HOST_RESET, HOST_BOOT };

@@ -122,15 +122,17 @@ static bool validators_match(struct fetch *fetch)
 static void judge_whole(struct fetch *fetch)
 {
     const char *length = answer_header(fetch, "Content-Length");
-    if (!fetch->probe && !validators_match(fetch))
+    if (!fetch->probe && !validators_match(fetch)) {
         fetch_judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
-    else if (!fetch->probe)
+    } else if (!fetch->probe) {
         fetch_judge(fetch, FETCH_REFUSED, "the server sent the whole image instead of a range");
-    else if (length && strcmp(length, "0") == 0)
+    } else if (length && strcmp(length, "0") == 0) {
         fetch_judge(fetch, FETCH_REFUSED, "the image is empty");
-    else
+    } else {
         fetch_judge(fetch, FETCH_REFUSED,
-              "the server does not support range requests (use a server that does, or a local copy of the image)");
+                    "the server does not support range requests (use a server that does, or a local copy of the image)");
+        fetch->reason = -ESPIPE;
+    }
 }
 
 static void judge_range(struct fetch *fetch, const struct content_range *range)
@@ -225,14 +227,30 @@ static const char *code_hint(CURLcode code)
     }
 }
 
-static int code_reason(CURLcode code)
+/* Did it end before there was a TCP connection? */
+static bool is_unconnected(const struct fetch *fetch)
+{
+    curl_off_t connected = 0;
+    return curl_easy_getinfo(easy_of(fetch), CURLINFO_CONNECT_TIME_T, &connected) == CURLE_OK && connected == 0;
+}
+
+static int connect_reason(const struct fetch *fetch)
+{
+    long error = 0;
+    curl_easy_getinfo(easy_of(fetch), CURLINFO_OS_ERRNO, &error);
+    return error == ECONNREFUSED ? -ECONNREFUSED : -EHOSTUNREACH;
+}
+
+static int code_reason(const struct fetch *fetch, CURLcode code)
 {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         return -EHOSTUNREACH;
     case CURLE_COULDNT_CONNECT:
-        return -ECONNREFUSED;
+        return connect_reason(fetch);
+    case CURLE_OPERATION_TIMEDOUT:
+        return is_unconnected(fetch) ? -EHOSTUNREACH : 0;
     case CURLE_PEER_FAILED_VERIFICATION:
         return -EKEYREJECTED;
     default:
@@ -273,7 +291,7 @@ static void judge_code(struct fetch *fetch, CURLcode code)
     bool nameless = code == CURLE_PEER_FAILED_VERIFICATION && fetch_guard_nameless(easy_of(fetch));
     fetch_judge(fetch, verdict, "%.400s%s", text,
           nameless ? " (the certificate has no subjectAltName; a common name does not count)" : code_hint(code));
-    fetch->reason = code_reason(code);
+    fetch->reason = code_reason(fetch, code);
 }
 
 static void learn(struct fetch *fetch)

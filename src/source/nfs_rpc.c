@@ -152,7 +152,7 @@ static void on_stall(uv_timer_t *timer)
 {
     struct nfs_rpc *rpc = timer->data;
     if (!rpc->connected)
-        rpc_die(rpc, 0, "no connection to %s within connect-timeout (check host and port)", rpc->place);
+        rpc_die(rpc, -EHOSTUNREACH, "no connection to %s within connect-timeout (check host and port)", rpc->place);
     else
         rpc_die(rpc, 0, "nothing came from %s within stall-timeout", rpc->place);
 }

@@ -11,6 +11,7 @@ import pytest
 
 import manual
 from conftest import Daemon, binary
+from redfish_schema import answer_faults
 
 PASSWORDS = {"admin": "admin-password", "operator": "operator-password", "reader": "reader-password"}
 ROLES = {"admin": "Administrator", "operator": "Operator", "reader": "ReadOnly"}
@@ -55,8 +56,11 @@ class Answer:
         return [m["MessageId"].rpartition(".")[2] for m in self.messages]
 
 
-def as_documented(answer):
-    """Its messages come with a status that the manual has for them."""
+def as_documented(answer, path):
+    """It is as its schema has it, and its messages come with a status that the manual has for them."""
+    if path.startswith("/redfish/") and "?" not in path and answer.body.startswith(b"{"):
+        faults = answer_faults(answer.json, path)
+        assert not faults, faults
     if answer.status >= 400 and b'"@Message.ExtendedInfo"' in answer.body:
         for name in answer.ids:
             statuses, _ = manual.redfish_messages().get(name, ({answer.status}, ""))
@@ -87,7 +91,7 @@ class Client:
                 fields["Content-Type"] = type
         try:
             connection.request(method, path, body, fields)
-            return as_documented(Answer(connection.getresponse()))
+            return as_documented(Answer(connection.getresponse()), path)
         finally:
             connection.close()
 

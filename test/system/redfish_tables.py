@@ -4,8 +4,16 @@ null is allowed (a leading "?"), and what is required ("!"). And the routes of t
 HEALTH = ("OK", "Warning", "Critical")
 STATE = ("Enabled", "StandbyOffline")
 LINK = {"!@odata.id": "path"}
+MESSAGE = {"!@odata.type": "type", "!MessageId": "text", "!Message": "text", "!MessageArgs": ["text"], "!Resolution": "text",
+           "!MessageSeverity": HEALTH, "RelatedProperties": ["text"]}
+RESETS = ("On", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart", "Nmi", "ForceOn", "PushPowerButton", "PowerCycle",
+          "Suspend", "Pause", "Resume", "FullPowerCycle")
+TARGETS = ("None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "Utilities", "Diags", "UefiShell", "UefiTarget", "SDCard",
+           "UefiHttp", "RemoteDrive", "UefiBootNext", "Recovery")
+ENABLED = ("Disabled", "Once", "Continuous")
+MODES = ("Legacy", "UEFI")
 RESOURCE = {"!@odata.id": "path", "!@odata.type": "type", "!Id": "text", "!Name": "text", "Description": "?text",
-            "@odata.etag": "etag", "Oem": "any"}
+            "@odata.etag": "etag", "Oem": "any", "@Message.ExtendedInfo": [MESSAGE]}
 COLLECTION = {"!@odata.id": "path", "!@odata.type": "type", "!Name": "text", "Description": "?text", "@odata.etag": "etag",
               "!Members": [LINK], "!Members@odata.count": "number"}
 CONDITION = {"!MessageId": "text", "!Severity": HEALTH, "!Timestamp": "time", "Message": "text", "MessageArgs": ["text"],
@@ -27,11 +35,17 @@ TYPES = {
                         "ExpandQuery": {"ExpandAll": "flag", "Levels": "flag", "Links": "flag", "NoLinks": "flag",
                                         "MaxLevels": "number"}}},
     "ComputerSystem": {**RESOURCE, "SystemType": ("Physical", "Virtual"), "UUID": "?uuid", "Status": STATUS,
-                       "PowerState": "?" + "text", "VirtualMedia": LINK, "Actions": "any", "Boot": "any",
+                       "PowerState": ("On", "Off", "PoweringOn", "PoweringOff", "Paused", None), "VirtualMedia": LINK,
+                       "Actions": {"#ComputerSystem.Reset": {"!target": "path", "!ResetType@Redfish.AllowableValues": [RESETS]}},
+                       "Boot": {"BootSourceOverrideTarget": TARGETS, "BootSourceOverrideTarget@Redfish.AllowableValues": [TARGETS],
+                                "BootSourceOverrideEnabled": ENABLED, "BootSourceOverrideEnabled@Redfish.AllowableValues": [ENABLED],
+                                "BootSourceOverrideMode": (*MODES, None), "BootSourceOverrideMode@Redfish.AllowableValues": [MODES]},
                        "Links": {"ManagedBy": [LINK], "ManagedBy@odata.count": "number"}},
     "Manager": {**RESOURCE, "ManagerType": ("BMC", "Service"), "UUID": "?uuid", "ServiceEntryPointUUID": "?uuid",
                 "PowerState": ("On",), "Status": STATUS, "VirtualMedia": LINK,
                 "Links": {"ManagerForServers": [LINK], "ManagerForServers@odata.count": "number"}},
+    "MessageRegistry": {"!@odata.type": "type", "!Id": "text", "!Name": "text", "!Language": "text", "Description": "?text",
+                        "!RegistryPrefix": "text", "!RegistryVersion": "text", "!OwningEntity": "text", "!Messages": "any"},
     "VirtualMedia": {**RESOURCE, "Certificates": LINK, "ConnectedVia": ("NotConnected", "URI", "Applet", "Oem"),
                      "EjectPolicy": POLICIES, "EjectTimeout": "?duration", "Image": "?text", "ImageName": "?text",
                      "Inserted": "?flag", "MediaTypes": [("CD", "Floppy", "USBStick", "DVD")], "Password": "null", "Status": STATUS,

@@ -34,6 +34,13 @@ def test_every_key_is_in_sample_and_manual_with_its_default():
             assert re.search(rf"^ +{name} = .*{re.escape(default)}", manual, re.M), (name, default)
 
 
+def test_the_defaults_that_keep_strangers_out():
+    dump = run("--no-config", "--dump-config").splitlines()
+    for line in ("allow-local = no", "verify-certificate = yes", "redirects = 3", "state-secrets = no", "control-mode = 0600", "listen =",
+                 "users-file =", "upload-directory =", "file-directory =", "hook =", "bus = none"):
+        assert any(entry.lstrip("#").rstrip() == line for entry in dump), line
+
+
 def test_every_command_is_in_the_manual():
     manual = page("nbd-proxy-control.7")
     source = (TOP / "src" / "api" / "commands.c").read_text()

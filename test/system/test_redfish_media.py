@@ -226,7 +226,7 @@ def test_each_reason_has_its_message(admin, nginx):
     for url, status, wanted in ((nginx.url("nothing.iso"), 400, "ImageNotFound"),
                                 (nginx.url("auth/image.iso"), 400, "ImageAccessDenied"),
                                 (nginx.url("image.iso", "self"), 400, "ImageServerNotTrusted"),
-                                (nginx.url("noranges/image.iso"), 400, "ImageNotUsable"),
+                                (nginx.url("noranges/image.iso"), 400, "ImageServerWithoutRanges"),
                                 ("https://no-such-host.invalid/x.iso", 400, "ImageServerUnreachable"),
                                 (nginx.url("busy"), 503, "ImageServerBusy")):
         answer = admin.post(INSERT, {"Image": url})
@@ -235,7 +235,15 @@ def test_each_reason_has_its_message(admin, nginx):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         answer = admin.post(INSERT, {"Image": f"https://127.0.0.1:{s.getsockname()[1]}/x.iso"})
-    assert (answer.status, answer.ids) == (400, ["ImageServerUnreachable"])
+    assert (answer.status, answer.ids) == (400, ["ImageServerRefused"])
+
+
+def test_an_image_that_no_cd_can_show_has_its_message(own, folder):
+    with open(folder / "dvd.iso", "wb") as f:
+        f.truncate(3 << 30)
+    client = Client(own(f"daemon.file-directory={folder}", "slot.slot0.attach=nbd", "slot.slot0.usb-cdrom=yes"), "operator")
+    answer = client.post(INSERT, {"Image": str(folder / "dvd.iso")})
+    assert (answer.status, answer.ids) == (400, ["ImageTooLarge"]) and not client.slot()["Inserted"]
 
 
 def test_plain_http_can_be_forbidden(own, nginx):

@@ -79,6 +79,14 @@ bool redfish_media_is_of(const char *image, const char *protocol)
     return strcmp(protocol_name(image), protocol) == 0;
 }
 
+static bool takes_urls(const struct slot *slot)
+{
+    bool takes = false;
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        takes = takes || slot_speaks(slot, protocols[i].kind);
+    return takes;
+}
+
 static json_t *protocol_names(const struct slot *slot)
 {
     json_t *names = json_array();
@@ -107,14 +115,16 @@ static json_t *text_or_null(const char *text)
     return *text ? api_text(text) : json_null();
 }
 
-/* webui-vue tells by OEM what came over a WebSocket. */
-static json_t *protocol(const struct slot_status *s)
+/* webui-vue tells by OEM what comes over a WebSocket: of an empty slot too, if nothing else can come. */
+static json_t *protocol(const struct slot *slot, const struct slot_status *s)
 {
     bool url = s->via == SLOT_VIA_URL && *s->url;
-    return url || s->via == SLOT_VIA_BROWSER ? json_string(protocol_name(s->url)) : json_null();
+    if (url || s->via == SLOT_VIA_BROWSER)
+        return json_string(protocol_name(s->url));
+    return takes_urls(slot) ? json_null() : json_string("OEM");
 }
 
-static void add_image(const struct redfish_call *call, json_t *media, const struct slot_status *s)
+static void add_image(const struct redfish_call *call, json_t *media, const struct slot *slot, const struct slot_status *s)
 {
     bool inserted = s->state == SLOT_READY, url = s->via == SLOT_VIA_URL && *s->url;
     const char *via = !inserted ? "NotConnected" : s->via == SLOT_VIA_BROWSER ? "Applet" : "URI";
@@ -127,7 +137,7 @@ static void add_image(const struct redfish_call *call, json_t *media, const stru
     json_object_set_new(media, "UserName", url ? text_or_null(s->user) : json_null());
     json_object_set_new(media, "Password", json_null());
     json_object_set_new(media, "TransferMethod", url ? json_string("Stream") : json_null());
-    json_object_set_new(media, "TransferProtocolType", protocol(s));
+    json_object_set_new(media, "TransferProtocolType", protocol(slot, s));
     json_object_set_new(media, "VerifyCertificate", json_boolean(redfish_media_verify(call, s)));
     redfish_stay_show(call, s, media);
 }
@@ -163,12 +173,15 @@ static json_t *action(const struct redfish_call *call, const char *name)
 
 static json_t *actions(const struct redfish_call *call, const struct slot *slot)
 {
+    json_t *actions = json_pack("{s:o}", "#VirtualMedia.EjectMedia", action(call, "EjectMedia"));
+    if (!takes_urls(slot))
+        return actions; /* clients look for another slot then */
     json_t *insert = action(call, "InsertMedia");
     json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
-    return json_pack("{s:o, s:o}", "#VirtualMedia.InsertMedia", insert, "#VirtualMedia.EjectMedia",
-                     action(call, "EjectMedia"));
+    json_object_set_new(actions, "#VirtualMedia.InsertMedia", insert);
+    return actions;
 }
 
 static json_t *oem(const struct redfish_call *call, const struct slot_status *s)
@@ -194,7 +207,7 @@ json_t *redfish_media(struct redfish_call *call)
     json_object_set_new(media, "Description",
                         json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
     json_object_set_new(media, "MediaTypes", media_types(s.media));
-    add_image(call, media, &s);
+    add_image(call, media, slot, &s);
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));

@@ -94,9 +94,11 @@ static json_t *status_of(const struct host_state *state)
 {
     bool good = state->status == 0;
     json_t *conditions = json_array();
-    if (!good)
-        json_array_append_new(conditions,
-                              redfish_condition(redfish_message("HostStateUnknown", NULL, state->error, NULL)));
+    if (!good) {
+        json_t *condition = redfish_condition(redfish_message("HostStateUnknown", NULL, state->error, NULL));
+        json_object_set_new(condition, "Timestamp", redfish_time(state->failed_at));
+        json_array_append_new(conditions, condition);
+    }
     return json_pack("{s:s, s:s, s:o}", "State", "Enabled", "Health", good ? "OK" : "Warning", "Conditions",
                      conditions);
 }

@@ -88,6 +88,8 @@ static void protocols_are_a_set_of_words(void **state)
     assert_true(config_allows_protocol(&config.slots[0].http, "smb") && config_allows_protocol(&config.slots[0].http, "https"));
     assert_false(config_allows_protocol(&config.slots[0].http, "http") || config_allows_protocol(&config.slots[0].http, "nfs"));
     assert_true(config_allows_protocol(&config.slots[1].http, "nfs"));
+    assert_int_equal(config_set(&config, "slot.a.protocols=none", error), 0);
+    assert_int_equal(config.slots[0].http.protocols, 0);
     assert_false(config_allows_protocol(&config.slots[1].http, "smb") || config_allows_protocol(&config.slots[1].http, ""));
     config_free(&config);
     config_default(&config);
@@ -107,6 +109,7 @@ static void errors_name_the_place_and_the_mend(void **state)
         {"[http]\nio-timeout = 7d\n", "t:2:", "expected a time"},
         {"[slot a]\nmedia = tape\n", "t:2:", "one of cd, disk"},
         {"[http]\nprotocols =\n", "t:2:", "words out of https, http, sftp"},
+        {"[http]\nprotocols = none https\n", "t:2:", "smb, or none"},
         {"[http]\nprotocols = https gopher\n", "t:2:", "words out of https, http, sftp"},
         {"[http]\nprotocols = http s\n", "t:2:", "words out of https, http, sftp"},
         {"[slot a]\nwritable = maybe\n", "t:2:", "yes or no"},
