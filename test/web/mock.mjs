@@ -143,9 +143,12 @@ export class MockDaemon {
         }, 50);
     }
 
-    /** The host reads: from the browser, and counted. */
+    /** The host reads: from the browser, and counted. It waits for a medium that is on its way, which a page may show as
+     * ready since it has not heard of the last one's end. */
     async hostRead(name, offset, length) {
         const slot = this.slot(name);
+        for (let tries = 0; slot.public.state !== 'ready' && tries < 1000; tries++)
+            await new Promise((resolve) => setTimeout(resolve, 10));
         const data = await slot.nbd.read(offset, length);
         const { stats, size } = slot.public;
         stats.readBytes += length;
