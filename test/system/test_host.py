@@ -201,7 +201,9 @@ def test_without_a_hook(own):
     d = own()
     client = Client(d, "operator")
     system = client.get(SYSTEM).json
-    assert (system["PowerState"], system["Boot"], system["Actions"], "Status" in system) == (None, {}, {}, False)
+    assert (system["PowerState"], system["Boot"], system["Actions"]) == (None, {}, {})
+    status = system["Status"]
+    assert status["Health"] == "OK" and [c["MessageId"] for c in status["Conditions"]] == ["NbdProxy.1.0.HostNotConfigured"]
     answer = client.patch(SYSTEM, override(Target="Cd"))
     assert (answer.status, answer.ids) == (400, ["HostBootNotSupported"])
     assert "[host]" in answer.messages[0]["Resolution"]

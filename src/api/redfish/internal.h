@@ -141,6 +141,7 @@ struct redfish_events;
 
 struct redfish {
     char uuid[37], system_uuid[37]; /* "": not known */
+    time_t started;
     struct redfish_setting settings[CONFIG_SLOTS_MAX];
     struct certificate_store *certificates;
     struct redfish_events *events;

@@ -38,6 +38,7 @@ struct redfish *redfish_new(void)
 {
     struct redfish *redfish = mem_alloc(sizeof *redfish);
     char id[33];
+    redfish->started = time(NULL);
     if (read_machine_id(id)) {
         make_uuid(id, "redfish service", redfish->uuid);
         make_uuid(id, "redfish system", redfish->system_uuid);

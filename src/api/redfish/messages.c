@@ -131,6 +131,9 @@ static const struct redfish_entry entries[] = {
     {OWN("The platform was asked, and failed."), "HostFailed", "Critical", "The platform failed to do it: %1.",
      "Look into the log of nbd-proxy, mend what section [host] of its configuration names, and send the request "
      "again."},
+    {OWN("Nothing says how the host's power and boot source are set."), "HostNotConfigured", "OK",
+     "The host's power is not known, and its boot source and power can't be set here.",
+     "Set hook or dbus in section [host] of the configuration of nbd-proxy, if they are to be."},
     {OWN("The platform has something else to do, or took too long."), "HostNotNow", "Critical", "The platform can't do it now: %1.",
      "Send the request again later; if it stays so, look into the log of nbd-proxy."},
     {OWN("The platform does not tell what the host does."), "HostStateUnknown", "Warning", "The platform does not tell the host's state: %1.",

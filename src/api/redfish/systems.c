@@ -90,16 +90,24 @@ static json_t *actions(const struct host_state *state)
     return actions;
 }
 
-static json_t *status_of(const struct host_state *state)
+static json_t *condition_at(time_t time, json_t *message)
 {
-    bool good = state->status == 0;
+    json_t *condition = redfish_condition(message);
+    json_object_set_new(condition, "Timestamp", redfish_time(time));
+    return condition;
+}
+
+static json_t *status_of(const struct redfish_call *call, const struct host_state *state)
+{
+    bool configured = host_is_configured(call->web->host), silent = configured && state->status != 0;
     json_t *conditions = json_array();
-    if (!good) {
-        json_t *condition = redfish_condition(redfish_message("HostStateUnknown", NULL, state->error, NULL));
-        json_object_set_new(condition, "Timestamp", redfish_time(state->failed_at));
-        json_array_append_new(conditions, condition);
-    }
-    return json_pack("{s:s, s:s, s:o}", "State", "Enabled", "Health", good ? "OK" : "Warning", "Conditions",
+    if (!configured)
+        json_array_append_new(conditions, condition_at(call->web->redfish->started,
+                                                       redfish_message("HostNotConfigured", NULL, NULL)));
+    else if (silent)
+        json_array_append_new(conditions, condition_at(state->failed_at,
+                                                       redfish_message("HostStateUnknown", NULL, state->error, NULL)));
+    return json_pack("{s:s, s:s, s:o}", "State", "Enabled", "Health", silent ? "Warning" : "OK", "Conditions",
                      conditions);
 }
 
@@ -112,8 +120,7 @@ json_t *redfish_system(struct redfish_call *call)
     json_object_set_new(system, "SystemType", json_string("Physical"));
     json_object_set_new(system, "UUID", redfish_uuid(call->web->redfish->system_uuid));
     json_object_set_new(system, "PowerState", known ? json_string(host_power_name(state->power)) : json_null());
-    if (host_is_configured(call->web->host))
-        json_object_set_new(system, "Status", status_of(state));
+    json_object_set_new(system, "Status", status_of(call, state));
     json_object_set_new(system, "Boot", boot(state));
     json_object_set_new(system, "VirtualMedia", redfish_link(REDFISH_MEDIA));
     json_object_set_new(
