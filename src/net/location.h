@@ -15,7 +15,7 @@
 
 #include <stdbool.h>
 
-#define LOCATION_URL_MAX 8192
+#define LOCATION_URL_MAX   8192
 #define LOCATION_ERROR_MAX 256
 
 enum location_kind {

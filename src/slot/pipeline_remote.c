@@ -57,8 +57,8 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
 }
 
 static struct source *fetch_pipeline(const struct pipeline_context *context, const struct config_slot *config,
-                                    const char *url, const struct slot_insert_options *options,
-                                    char problem[LOCATION_ERROR_MAX])
+                                     const char *url, const struct slot_insert_options *options,
+                                     char problem[LOCATION_ERROR_MAX])
 {
     (void)problem;
     struct fetch_source_options http = {
@@ -89,7 +89,8 @@ static struct source *nfs_pipeline(const struct pipeline_context *context, const
         .io_timeout_ms = http->io_timeout_ms,
     };
     if (options->user || options->password || options->bearer_token) {
-        snprintf(problem, LOCATION_ERROR_MAX, "NFS takes no user, password or token (say who reads by uid= and gid= in the URL)");
+        snprintf(problem, LOCATION_ERROR_MAX,
+                 "NFS takes no user, password or token (say who reads by uid= and gid= in the URL)");
         return NULL;
     }
     struct source *source = nfs_source_new(context->loop, config->name, &nfs, problem);

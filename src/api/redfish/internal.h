@@ -14,6 +14,8 @@
 #ifndef API_REDFISH_INTERNAL_H
 #define API_REDFISH_INTERNAL_H
 
+#include <time.h>
+
 #include "api/boot_steps.h"
 #include "api/redfish/etag.h"
 #include "api/redfish/query.h"
