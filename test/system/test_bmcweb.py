@@ -58,7 +58,7 @@ def test_properties_are_not_for_writing(served):
     for name, value in (("ImageURL", "https://x/y"), ("RemainingInactivityTimeout", dbus.Int32(5))):
         kind, words = client.error(LEGACY, PROPERTIES, "Set", "ssv", PREFIX + "MountPoint", name, value)
         assert kind == "AccessDenied" and words == f"Setting {name} property is not allowed"
-    assert client.error(LEGACY, PROPERTIES, "Set", "ssv", PREFIX + "Process", "Active", True)[0] == "PropertyReadOnly"
+    client.call(LEGACY, PROPERTIES, "Set", "ssv", PREFIX + "Process", "Active", True) # and nothing comes of it
     assert client.get(LEGACY, "Process", "Active") is False
 
 

@@ -24,9 +24,17 @@ static int on_set(sd_bus *bus, const char *path, const char *interface, const ch
     return sd_bus_error_set_errnof(error, EPERM, "Setting %s property is not allowed", property);
 }
 
+/* OpenBMC's daemon takes it and does nothing. */
+static int on_set_active(sd_bus *bus, const char *path, const char *interface, const char *property,
+                         sd_bus_message *value, void *object, sd_bus_error *error)
+{
+    (void)bus, (void)path, (void)interface, (void)property, (void)object, (void)error;
+    return sd_bus_message_skip(value, "b"); /* sd-bus wants it read */
+}
+
 static const sd_bus_vtable process_table[] = {
     SD_BUS_VTABLE_START(0),
-    SD_BUS_PROPERTY("Active", "b", NULL, OWN(view.active), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_WRITABLE_PROPERTY("Active", "b", NULL, on_set_active, OWN(view.active), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("ExitCode", "i", NULL, OWN(view.exit_code), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,
 };

@@ -395,7 +395,7 @@ static void all_users_have_so_many(void **state)
 static void logins_without_end_need_no_memory(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < 100000; i++) {
         char token[SECRET_TEXT];
         struct session *session;
         place.now += 5000;
