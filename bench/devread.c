@@ -1,10 +1,13 @@
 /*
- * Reads a drive at the host's end of the gadget: `seq` reads it whole in pieces of 128 KiB; `boot` reads as a boot does:
+ * Reads a drive at the host's end of the gadget: `direct` reads it whole in pieces of 1 MiB past the page cache (O_DIRECT),
+ * as drives are measured; `seq` in pieces of 128 KiB through it, as a copy is made; `boot` reads as a boot does:
  * firmware and loader jump about in small pieces, then the kernel and the initial file system come in one go each, then
  * the system jumps about again. The drive has the image of nbdread (a function of the offset), so each piece is checked.
  */
+#define _GNU_SOURCE
 #include <endian.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 128 << 10 };
+enum { PIECE = 128 << 10, LARGE_PIECE = 1 << 20 };
 
-static unsigned char buffer[PIECE];
+static _Alignas(4096) unsigned char buffer[LARGE_PIECE];
 static uint64_t bytes, requests, wrong;
 static int fd;
 
@@ -43,10 +46,10 @@ static void take(uint64_t offset, uint32_t length)
     requests++;
 }
 
-static void run(uint64_t offset, uint64_t length)
+static void run(uint64_t offset, uint64_t length, uint32_t piece)
 {
-    for (uint64_t at = 0; at < length; at += PIECE)
-        take(offset + at, length - at < PIECE ? (uint32_t)(length - at) : PIECE);
+    for (uint64_t at = 0; at < length; at += piece)
+        take(offset + at, length - at < piece ? (uint32_t)(length - at) : piece);
 }
 
 static void jump(unsigned count, uint64_t from, uint64_t span, uint32_t length)
@@ -58,24 +61,27 @@ static void jump(unsigned count, uint64_t from, uint64_t span, uint32_t length)
 
 static void boot(uint64_t size)
 {
-    run(32768, 16384);                /* volume descriptors */
+    run(32768, 16384, PIECE);         /* volume descriptors */
     jump(40, 0, 4 << 20, 4096);       /* directories, loader, its modules */
-    run(size / 8, 8 << 20);           /* kernel */
-    run(size / 4, 24 << 20);          /* initial file system */
+    run(size / 8, 8 << 20, PIECE);    /* kernel */
+    run(size / 4, 24 << 20, PIECE);   /* initial file system */
     jump(120, size / 2, size / 2 - PIECE, 32768); /* the system starts */
 }
 
 int main(int argc, char **argv)
 {
     struct timespec begin, end;
-    if (argc != 3 || (fd = open(argv[1], O_RDONLY)) < 0) {
-        fprintf(stderr, "usage: devread DEVICE seq|boot\n");
+    bool direct = argc == 3 && strcmp(argv[2], "direct") == 0;
+    if (argc != 3 || (fd = open(argv[1], O_RDONLY | (direct ? O_DIRECT : 0))) < 0) {
+        fprintf(stderr, "usage: devread DEVICE direct|seq|boot\n");
         return 2;
     }
     uint64_t size = (uint64_t)lseek(fd, 0, SEEK_END);
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    if (strcmp(argv[2], "seq") == 0)
-        run(0, size);
+    if (direct)
+        run(0, size, LARGE_PIECE);
+    else if (strcmp(argv[2], "seq") == 0)
+        run(0, size, PIECE);
     else
         boot(size);
     clock_gettime(CLOCK_MONOTONIC, &end);

@@ -123,6 +123,9 @@ poweroff -f
 
 
 class Guest:
+    processor = "qemu64"
+    clock = "tsc=unstable clocksource=hpet"
+
     def __init__(self, folder, daemon, files=(), memory=768, modules=MODULES):
         """`files`: (path in the guest, path here)."""
         self.folder = pathlib.Path(folder)
@@ -174,7 +177,7 @@ class Guest:
         agent = str(self.folder / "agent")
         command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(memory), "-nographic", "-no-reboot",
                    "-nodefaults", "-kernel", self.kernel.image, "-initrd", self.folder / "initramfs",
-                   "-append", "console=ttyS0 panic=-1 mitigations=off tsc=unstable clocksource=hpet",
+                   "-append", f"console=ttyS0 panic=-1 mitigations=off {self.clock}", "-cpu", self.processor,
                    "-serial", f"file:{self.console_path}",
                    # A virtio port and not a second serial line, which loses characters when the machine is busy.
                    "-chardev", f"socket,id=agent,path={agent},server=on,wait=on",
