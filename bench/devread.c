@@ -4,7 +4,6 @@
  * firmware and loader jump about in small pieces, then the kernel and the initial file system come in one go each, then
  * the system jumps about again. The drive has the image of nbdread (a function of the offset), so each piece is checked.
  */
-#define _GNU_SOURCE
 #include <endian.h>
 #include <fcntl.h>
 #include <stdbool.h>

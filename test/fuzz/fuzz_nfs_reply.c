@@ -168,6 +168,8 @@ static void hang_up(void)
 static unsigned asked, answered;
 static struct nfs_session *session;
 
+static volatile uint8_t seen; /* each byte is read */
+
 static uint8_t sum(const uint8_t *bytes, size_t length)
 {
     uint8_t total = 0;
@@ -178,7 +180,6 @@ static uint8_t sum(const uint8_t *bytes, size_t length)
 
 static void on_answer(void *owner, const struct nfs_reply *reply)
 {
-    static volatile uint8_t seen;
     const char *what = owner;
     answered++;
     if (reply->verdict != REMOTE_OK) {
