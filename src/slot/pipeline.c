@@ -16,7 +16,7 @@
 #include "source/browser.h"
 #include "source/file.h"
 
-#define UPLOAD_SCHEME        "upload:"
+#define UPLOAD_SCHEME "upload:"
 #define BROWSER_REQUESTS_MAX 64 /* in flight from a browser: each is a promise there */
 
 /* --- images on this machine --- */
@@ -61,7 +61,7 @@ static struct source *file_pipeline(const struct pipeline_context *context, cons
 
 bool pipeline_is_upload(const char *url)
 {
-    return strncmp(url, UPLOAD_SCHEME, strlen(UPLOAD_SCHEME)) == 0;
+    return location_kind(url) == LOCATION_UPLOAD;
 }
 
 char *pipeline_upload_name(const char *url)

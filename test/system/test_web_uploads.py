@@ -76,6 +76,9 @@ def test_a_whole_image_is_stored_and_inserted(site):
     answer = web.ask("DELETE", path("disk.iso"))
     assert answer.status == 409 and "eject" in answer.error
     assert web.eject("slot0").status == 200
+    assert web.insert("slot0", "UPLOAD:disk.iso").status == 200 and web.slot()["imageName"] == "disk.iso"
+    assert web.ask("DELETE", path("disk.iso")).status == 409  # a scheme has no case
+    assert web.eject("slot0").status == 200
     assert web.ask("DELETE", path("disk.iso")).status in (200, 204)
     assert listed(web) == {} and offset(web, "disk.iso") is None
     assert web.insert("slot0", "upload:disk.iso").status in (400, 404, 502)
