@@ -2,17 +2,20 @@
 
 #include <string.h>
 
-/* The first byte of a part; sizes up to 2^63 times 256 need 128 bits. */
+/* The first byte of a part: size * bucket / HEAT_BUCKETS in 64 bits, by quotient and remainder. */
 static uint64_t start_of(const struct heat *heat, unsigned bucket)
 {
-    return (uint64_t)((unsigned __int128)heat->size * bucket / HEAT_BUCKETS);
+    return heat->size / HEAT_BUCKETS * bucket + heat->size % HEAT_BUCKETS * bucket / HEAT_BUCKETS;
 }
 
+/* The last part that starts at or before the offset: of an image smaller than the parts are many, some are empty. */
 static unsigned bucket_of(const struct heat *heat, uint64_t offset)
 {
-    unsigned bucket = (unsigned)((unsigned __int128)offset * HEAT_BUCKETS / heat->size);
-    while (bucket + 1 < HEAT_BUCKETS && start_of(heat, bucket + 1) <= offset)
-        bucket++; /* of an image that is smaller than the parts are many, some are empty */
+    unsigned bucket = 0;
+    for (unsigned step = HEAT_BUCKETS / 2; step > 0; step /= 2) {
+        if (start_of(heat, bucket + step) <= offset)
+            bucket += step;
+    }
     return bucket;
 }
 
@@ -39,6 +42,7 @@ void heat_get(const struct heat *heat, uint8_t levels[HEAT_BUCKETS])
 {
     for (unsigned b = 0; b < HEAT_BUCKETS; b++) {
         uint64_t size = start_of(heat, b + 1) - start_of(heat, b), read = heat->read[b];
-        levels[b] = read == 0 ? 0 : read >= size ? 255 : (uint8_t)(1 + (unsigned __int128)read * 253 / size);
+        /* A part is at most 2^56 bytes: times 253 fits. */
+        levels[b] = read == 0 ? 0 : read >= size ? 255 : (uint8_t)(1 + read * 253 / size);
     }
 }

@@ -368,6 +368,31 @@ static void heat_is_where_it_was_read(void **state)
     assert_int_equal(levels[0] + levels[9] + levels[11] + levels[21], 0);
 }
 
+/* With 64-bit arithmetic: a part of the largest sizes times 256, or what was read of one times 253, is near 2^64. */
+static void heat_of_the_largest_sizes(void **state)
+{
+    static const uint64_t sizes[] = {INT64_MAX, UINT64_MAX - 255, UINT64_MAX - 1, UINT64_MAX};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const uint64_t part = sizes[i] / HEAT_BUCKETS; /* the first byte of part b: part * b and at most b */
+        struct heat heat;
+        uint8_t levels[HEAT_BUCKETS];
+        heat_init(&heat, sizes[i]);
+        heat_add(&heat, 0, part / 2);
+        heat_add(&heat, 100 * part + part / 2, part);
+        heat_add(&heat, sizes[i] - part + 1, part - 1); /* all of the last but one byte or two */
+        heat_get(&heat, levels);
+        assert_in_range(levels[0], 126, 127);
+        assert_in_range(levels[100], 126, 128);
+        assert_in_range(levels[101], 126, 128);
+        assert_in_range(levels[255], 253, 254);
+        for (unsigned b = 1; b < 255; b++)
+            assert_true(b == 100 || b == 101 || levels[b] == 0);
+        assert_true(heat.read[100] + heat.read[101] == part);
+        assert_true(heat.read[255] == part - 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +411,7 @@ int main(void)
         cmocka_unit_test(what_was_lost_is_fetched_again),
         cmocka_unit_test(heat_counts_every_byte_once),
         cmocka_unit_test(heat_is_where_it_was_read),
+        cmocka_unit_test(heat_of_the_largest_sizes),
         cmocka_unit_test(the_link_is_estimated),
         cmocka_unit_test(the_table_equals_a_model),
         cmocka_unit_test(demand_overtakes_prefetch),
