@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/save.h"
 #include "base/text.h"
 
 #define LOCK_POLL_MS 20
@@ -144,13 +145,9 @@ static int fill(int fd, const struct users_table *table, const struct stat *old)
 /* The rename is done; whether it outlives a power cut is all that is open. */
 static void sync_folder(const char *path)
 {
-    char copy[PATH_MAX];
-    snprintf(copy, sizeof copy, "%s", path);
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
-        log_warning("users", "%s: its directory could not be synced: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    int status = save_sync_folder(path);
+    if (status != 0)
+        log_warning("users", "%s: its directory could not be synced: %s", path, strerror(-status));
 }
 
 static int replace(const char *path, const char *new_path, int fd, const struct users_edit *edit,

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +24,19 @@ static int write_file(const char *path, const char *text)
     return status;
 }
 
+int save_sync_folder(const char *path)
+{
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int status = fsync(fd) != 0 && errno != EINVAL ? -errno : 0; /* EINVAL: a file system that has no such thing */
+    close(fd);
+    return status;
+}
+
+/* The rename is in the folder: without its fsync() a power cut may bring the old file back. */
 static void on_run(struct work *work)
 {
     struct save *save = container_of(work, struct save, work);
@@ -31,6 +46,8 @@ static void on_run(struct work *work)
     save->status = write_file(path, save->text);
     if (save->status == 0 && rename(path, save->path) != 0)
         save->status = -errno;
+    if (save->status == 0)
+        save->status = save_sync_folder(save->path);
     mem_free(path);
 }
 

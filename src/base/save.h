@@ -1,7 +1,8 @@
 /*
- * A small file that is written anew as a whole, in a thread and atomically (PATH.new,
- * then a rename), with mode 0600. Of texts that come faster than they are written, only
- * the newest is. What can't be written is logged, and tried again with the next text.
+ * A small file that is written anew as a whole, in a thread and atomically (PATH.new, then
+ * a rename, both synced: after a power cut it is the old one or the new one), with mode
+ * 0600. Of texts that come faster than they are written, only the newest is. What can't be
+ * written is logged, and tried again with the next text.
  */
 #ifndef BASE_SAVE_H
 #define BASE_SAVE_H
@@ -30,5 +31,8 @@ void save_text(struct save *save, char *text); /* takes it over, and wipes it in
 /* `idle` comes once all is written, inside the call when it is already. */
 void save_flush(struct save *save, void (*idle)(void *arg), void *arg);
 void save_free(struct save *save); /* after a flush, or when nothing was ever written */
+
+/* Makes the renames in the folder of `path` outlive a power cut. Blocks; 0 or a negative errno. */
+int save_sync_folder(const char *path);
 
 #endif
