@@ -130,6 +130,8 @@ static void start(struct fetch *fetch, const char *url, bool trusted)
         fetch->protocol = protocol_of(url);
         fetch->protocol->init(fetch);
     }
+    if (fetch->probe)
+        fetch->length = fetch->protocol->probe_bytes;
     slices_clear(&fetch->data);
     slices_alloc(&fetch->data, fetch->length, BYTES_PIECE);
     fetch->filled = 0;
@@ -146,7 +148,6 @@ void fetch_probe(struct fetch *fetch, const char *url)
     fetch->probe = true;
     fetch->expect = NULL;
     fetch->offset = 0;
-    fetch->length = 1;
     memset(&fetch->found, 0, sizeof fetch->found);
     start(fetch, url, true);
 }

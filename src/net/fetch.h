@@ -7,7 +7,7 @@
  * length (RFC 9110, 14 and 13.1.5). FTP and SFTP know no such answer: their files are told
  * apart by size and time, which are asked for again (see net/fetch_lines.h).
  *
- * A probe gets one byte, follows HTTP's redirects, and learns the size, the
+ * A probe gets a few bytes, follows HTTP's redirects one by one, and learns the size, the
  * validators and the URL that finally answered.
  */
 #ifndef NET_FETCH_H

@@ -449,5 +449,5 @@ static void no_state(struct fetch *fetch)
 
 static const char *const schemes[] = {"ftp", "ftps", NULL};
 
-const struct fetch_protocol fetch_ftp = {schemes,   2 * FETCH_LINES_MAX, no_state,
+const struct fetch_protocol fetch_ftp = {schemes, 2 * FETCH_LINES_MAX, 1, no_state,
                                          ftp_start, fetch_lines_cancel,  no_state};

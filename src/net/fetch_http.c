@@ -1,5 +1,5 @@
-/* HTTP's part of net/fetch.h: the request, and what its answer must be. */
-#include <errno.h>
+/* HTTP's part of net/fetch.h: the request, and its way. What its answer must be is in net/fetch_http_answer.c. */
+#include <build-config.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,8 +7,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "net/ciphers.h"
-#include "net/content_range.h"
-#include "net/fetch_internal.h"
+#include "net/fetch_http_internal.h"
 
 /* CURLOPT_BUFFERSIZE, by what is asked for: libcurl makes the buffer anew for each
  * transfer, so it should come from the heap; TLS hands on a record (16 KiB) at a time. */
@@ -17,171 +16,8 @@
 #define SMALL_BUFFER (8L << 10)
 #define SMALL_RANGE (6u << 10)
 
-struct http_fetch {
-    struct fetch *fetch;
-    struct curl_transfer transfer;
-    struct fetch_guard guard;
-    struct curl_slist *headers;
-    long buffer; /* of libcurl, for a large range */
-    uint32_t discarded;
-    bool checked;
-    const struct fetch_resource *set_for; /* what the handle is set up for, and which version of it */
-    unsigned set_version;
-    char curl_error[CURL_ERROR_SIZE];
-};
-
-static struct http_fetch *http_of(const struct fetch *fetch)
-{
-    return fetch->state;
-}
-
-static CURL *easy_of(const struct fetch *fetch)
-{
-    return http_of(fetch)->transfer.easy;
-}
-
-/* --- the answer's headers --- */
-
-/* The last answer's header; NULL if it is missing or there are several. */
-static const char *answer_header(struct fetch *fetch, const char *name)
-{
-    struct curl_header *header;
-    if (curl_easy_header(easy_of(fetch), name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK || header->amount != 1)
-        return NULL;
-    return header->value;
-}
-
-static long answer_status(struct fetch *fetch)
-{
-    long status = 0;
-    curl_easy_getinfo(easy_of(fetch), CURLINFO_RESPONSE_CODE, &status);
-    return status;
-}
-
-static const char *status_words(long status)
-{
-    switch (status) {
-    case 401:
-        return "401 Unauthorized (check user and password)";
-    case 403:
-        return "403 Forbidden (check the credentials and the server's permissions)";
-    case 404:
-        return "404 Not Found (check the path of the URL)";
-    case 407:
-        return "407 Proxy Authentication Required (check the proxy's credentials)";
-    case 410:
-        return "410 Gone (check the path of the URL)";
-    case 429:
-        return "429 Too Many Requests";
-    case 500:
-        return "500 Internal Server Error";
-    case 502:
-        return "502 Bad Gateway";
-    case 503:
-        return "503 Service Unavailable";
-    case 504:
-        return "504 Gateway Timeout";
-    default:
-        return NULL;
-    }
-}
-
-static int status_reason(long status)
-{
-    if (status == 401 || status == 403 || status == 407)
-        return -EACCES;
-    return status == 404 || status == 410 ? -ENOENT : 0;
-}
-
-static void judge_status(struct fetch *fetch, long status)
-{
-    char number[32];
-    const char *words = status_words(status);
-    snprintf(number, sizeof number, "%ld", status);
-    enum fetch_verdict verdict = FETCH_REFUSED;
-    if (status == 408 || status == 425 || status == 429 || status >= 500)
-        verdict = FETCH_TRANSIENT;
-    else if (status >= 300 && !fetch->probe)
-        verdict = FETCH_MOVED;
-    fetch_judge(fetch, verdict, "the server answered %s", words ? words : number);
-    fetch->reason = status_reason(status);
-}
-
-/* Is the answer of the resource that was probed? Both validators must be what they were. */
-static bool validators_match(struct fetch *fetch)
-{
-    char etag[FETCH_VALIDATOR_MAX], modified[FETCH_VALIDATOR_MAX];
-    fetch_set_validator(etag, answer_header(fetch, "ETag"));
-    fetch_set_validator(modified, answer_header(fetch, "Last-Modified"));
-    const struct fetch_resource *expect = fetch->expect;
-    if (*expect->etag)
-        return strcmp(etag, expect->etag) == 0;
-    return strcmp(modified, expect->modified) == 0;
-}
-
-static void judge_whole(struct fetch *fetch)
-{
-    const char *length = answer_header(fetch, "Content-Length");
-    if (!fetch->probe && !validators_match(fetch)) {
-        fetch_judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
-    } else if (!fetch->probe) {
-        fetch_judge(fetch, FETCH_REFUSED, "the server sent the whole image instead of a range");
-    } else if (length && strcmp(length, "0") == 0) {
-        fetch_judge(fetch, FETCH_REFUSED, "the image is empty");
-    } else {
-        fetch_judge(fetch, FETCH_REFUSED,
-                    "the server does not support range requests (use a server that does, or a local copy of the image)");
-        fetch->reason = -ESPIPE;
-    }
-}
-
-static void judge_range(struct fetch *fetch, const struct content_range *range)
-{
-    const struct fetch_resource *expect = fetch->expect;
-    if (range->first != fetch->offset || range->last != fetch->offset + fetch->length - 1)
-        fetch_judge(fetch, FETCH_REFUSED, "the server sent another range than was asked for (bytes %" PRIu64 "-%" PRIu64 " instead of %" PRIu64 "-%" PRIu64 ")",
-              range->first, range->last, fetch->offset, fetch->offset + fetch->length - 1);
-    else if (!range->total_known)
-        fetch_judge(fetch, FETCH_REFUSED, "the server does not tell the size of the image");
-    else if (expect && range->total != expect->size)
-        fetch_judge(fetch, FETCH_REFUSED, "the image changed on the server: its size was %" PRIu64 " and is %" PRIu64 " (eject and insert it again)",
-              expect->size, range->total);
-    else if (expect && !validators_match(fetch))
-        fetch_judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
-    else
-        fetch->found.size = range->total;
-}
-
-static void judge_partial(struct fetch *fetch)
-{
-    struct content_range range;
-    const char *encoding = answer_header(fetch, "Content-Encoding");
-    const char *header = answer_header(fetch, "Content-Range");
-    if (encoding && strcmp(encoding, "identity") != 0)
-        fetch_judge(fetch, FETCH_REFUSED, "the server encodes the image (Content-Encoding: %s); switch that off for this file", encoding);
-    else if (!header || !content_range_parse(header, &range))
-        fetch_judge(fetch, FETCH_REFUSED, "the server's Content-Range header is missing or invalid");
-    else
-        judge_range(fetch, &range);
-}
-
-/* Once for each answer, at its first byte or its end. */
-static void check_answer(struct fetch *fetch)
-{
-    long status = answer_status(fetch);
-    http_of(fetch)->checked = true;
-    fetch->verdict = FETCH_OK;
-    if (status == 206)
-        judge_partial(fetch);
-    else if (status == 200)
-        judge_whole(fetch);
-    else if (status == 416)
-        fetch_judge(fetch, FETCH_REFUSED, fetch->probe ? "the image is empty" : "the image changed on the server (eject and insert it again)");
-    else if (status == 412)
-        fetch_judge(fetch, FETCH_REFUSED, "the image changed on the server (eject and insert it again)");
-    else
-        judge_status(fetch, status);
-}
+#define PROBE_BYTES 512u /* busybox httpd takes a range of one byte for none */
+#define PIECES_MAX 64 /* requests for one range of a server that sends less than is asked for */
 
 /* --- libcurl's callbacks: they only take note --- */
 
@@ -190,13 +26,13 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     struct fetch *fetch = arg;
     size_t length = size * count;
     if (!http_of(fetch)->checked)
-        check_answer(fetch);
+        http_check_answer(fetch);
     fetch->received += length;
     if (fetch->verdict != FETCH_OK) {
         http_of(fetch)->discarded += (uint32_t)length;
         return http_of(fetch)->discarded <= FETCH_DISCARD_MAX ? length : 0;
     }
-    if (length > fetch->length - fetch->filled) {
+    if (length > http_of(fetch)->due - fetch->filled) {
         fetch_judge(fetch, FETCH_REFUSED, "the server sent more bytes than were asked for");
         return 0;
     }
@@ -207,131 +43,70 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 
 /* --- the end of a transfer --- */
 
-static const char *code_hint(CURLcode code)
-{
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-        return " (check the host's name)";
-    case CURLE_COULDNT_CONNECT:
-        return " (check host and port)";
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return " (set ca-file to the server's CA, or mend the certificate)";
-    case CURLE_SSL_CACERT_BADFILE:
-        return " (check ca-file)";
-    case CURLE_SSL_CERTPROBLEM:
-        return " (check client-certificate and client-key)";
-    case CURLE_TOO_MANY_REDIRECTS:
-        return " (check the URL, or raise redirects)";
-    default:
-        return "";
-    }
-}
-
-/* Did it end before there was a TCP connection? */
-static bool is_unconnected(const struct fetch *fetch)
-{
-    curl_off_t connected = 0;
-    return curl_easy_getinfo(easy_of(fetch), CURLINFO_CONNECT_TIME_T, &connected) == CURLE_OK && connected == 0;
-}
-
-static int connect_reason(const struct fetch *fetch)
-{
-    long error = 0;
-    curl_easy_getinfo(easy_of(fetch), CURLINFO_OS_ERRNO, &error);
-    return error == ECONNREFUSED ? -ECONNREFUSED : -EHOSTUNREACH;
-}
-
-static int code_reason(const struct fetch *fetch, CURLcode code)
-{
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        return -EHOSTUNREACH;
-    case CURLE_COULDNT_CONNECT:
-        return connect_reason(fetch);
-    case CURLE_OPERATION_TIMEDOUT:
-        return is_unconnected(fetch) ? -EHOSTUNREACH : 0;
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return -EKEYREJECTED;
-    default:
-        return 0;
-    }
-}
-
-/* "after 7 ms" goes: the same trouble is told in the same words each time it is met. */
-static void drop_times(char *text)
-{
-    static const char after[] = " after ", *const units[] = {" milliseconds", " ms"};
-    while ((text = strstr(text, after)) != NULL) {
-        size_t digits = strspn(text + strlen(after), "0123456789"), unit = 0;
-        const char *rest = text + strlen(after) + digits;
-        for (size_t i = 0; i < sizeof units / sizeof *units && unit == 0; i++)
-            unit = digits > 0 && strncmp(rest, units[i], strlen(units[i])) == 0 ? strlen(units[i]) : 0;
-        if (unit > 0)
-            memmove(text, rest + unit, strlen(rest + unit) + 1);
-        else
-            text++;
-    }
-}
-
-static void judge_code(struct fetch *fetch, CURLcode code)
-{
-    enum fetch_verdict verdict = FETCH_TRANSIENT;
-    const char *refusal = fetch_guard_refusal(&http_of(fetch)->guard, code);
-    if (refusal) {
-        fetch_judge(fetch, FETCH_REFUSED, "%s", refusal);
-        fetch->reason = -EPERM;
-        return;
-    }
-    if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
-        code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM || code == CURLE_PEER_FAILED_VERIFICATION)
-        verdict = FETCH_REFUSED;
-    drop_times(http_of(fetch)->curl_error);
-    const char *text = *http_of(fetch)->curl_error ? http_of(fetch)->curl_error : curl_easy_strerror(code);
-    bool nameless = code == CURLE_PEER_FAILED_VERIFICATION && fetch_guard_nameless(easy_of(fetch));
-    fetch_judge(fetch, verdict, "%.400s%s", text,
-          nameless ? " (the certificate has no subjectAltName; a common name does not count)" : code_hint(code));
-    fetch->reason = code_reason(fetch, code);
-}
-
-static void learn(struct fetch *fetch)
-{
-    const char *url = NULL;
-    long auth = 0;
-    fetch_set_validator(fetch->found.etag, answer_header(fetch, "ETag"));
-    fetch_set_validator(fetch->found.modified, answer_header(fetch, "Last-Modified"));
-    curl_easy_getinfo(easy_of(fetch), CURLINFO_EFFECTIVE_URL, &url);
-    curl_easy_getinfo(easy_of(fetch), CURLINFO_HTTPAUTH_AVAIL, &auth);
-    fetch->found.auth = (unsigned long)auth;
-    if (!url || strlen(url) >= FETCH_URL_MAX)
-        fetch_judge(fetch, FETCH_REFUSED, "the server redirected to a URL that is too long");
-    else
-        snprintf(fetch->found.url, sizeof fetch->found.url, "%s", url);
-}
+static void http_ask(struct fetch *fetch);
 
 static void measure(struct fetch *fetch)
 {
     curl_off_t sent = 0, first = 0;
-    curl_easy_getinfo(easy_of(fetch), CURLINFO_PRETRANSFER_TIME_T, &sent);
-    curl_easy_getinfo(easy_of(fetch), CURLINFO_STARTTRANSFER_TIME_T, &first);
+    curl_easy_getinfo(http_easy(fetch), CURLINFO_PRETRANSFER_TIME_T, &sent);
+    curl_easy_getinfo(http_easy(fetch), CURLINFO_STARTTRANSFER_TIME_T, &first);
     fetch->first_byte_us = first > sent && fetch->received > 0 ? (uint64_t)(first - sent) : 0;
+}
+
+/* The verdict of the transfer, once it is over. */
+static void http_judge(struct fetch *fetch, CURLcode code)
+{
+    struct http_fetch *http = http_of(fetch);
+    if (code == CURLE_OK && !http->checked)
+        http_check_answer(fetch); /* an answer with no body */
+    if (code != CURLE_OK && !(http->checked && fetch->verdict != FETCH_OK))
+        http_judge_code(fetch, code);
+    else if (fetch->verdict == FETCH_OK && fetch->filled != http->due)
+        fetch_judge(fetch, FETCH_TRANSIENT, "the server sent %" PRIu32 " of %" PRIu32 " bytes", fetch->filled, http->due);
+}
+
+/* A probe is sent on: the next origin is sent what was given for it only. */
+static bool http_follow(struct fetch *fetch)
+{
+    struct http_fetch *http = http_of(fetch);
+    if (!fetch->probe || !http->checked || !http_is_redirect(http_status(fetch)) || !http_redirect(fetch, http->url))
+        return false;
+    http->hops++;
+    http->trusted = fetch_same_origin(http->first_url, http->url);
+    http_ask(fetch);
+    return true;
+}
+
+/* The server sent the beginning of what it was asked for. */
+static bool http_complete(struct fetch *fetch)
+{
+    struct http_fetch *http = http_of(fetch);
+    if (fetch->probe || fetch->verdict != FETCH_OK || fetch->filled == fetch->length)
+        return false;
+    if (++http->pieces >= PIECES_MAX) {
+        fetch_judge(fetch, FETCH_REFUSED, "the server sends too little of what it is asked for");
+        return false;
+    }
+    http_ask(fetch);
+    return true;
+}
+
+static void http_end(struct fetch *fetch)
+{
+    if (fetch->verdict == FETCH_OK && fetch->probe) {
+        snprintf(fetch->found.url, sizeof fetch->found.url, "%s", http_of(fetch)->url);
+        http_learn(fetch);
+    }
+    fetch_finish(fetch);
 }
 
 static void on_done(struct curl_transfer *transfer, CURLcode code)
 {
     struct fetch *fetch = container_of(transfer, struct http_fetch, transfer)->fetch;
     measure(fetch);
-    if (code == CURLE_OK && !http_of(fetch)->checked)
-        check_answer(fetch); /* an answer with no body */
-    if (code != CURLE_OK && !(http_of(fetch)->checked && fetch->verdict != FETCH_OK))
-        judge_code(fetch, code);
-    else if (fetch->verdict == FETCH_OK && fetch->filled != fetch->length)
-        fetch_judge(fetch, FETCH_TRANSIENT, "the server sent %" PRIu32 " of %" PRIu32 " bytes", fetch->filled, fetch->length);
-    if (fetch->verdict == FETCH_OK && fetch->probe)
-        learn(fetch);
-    if (fetch->verdict != FETCH_OK)
-        slices_clear(&fetch->data);
-    fetch_finish(fetch);
+    http_judge(fetch, code);
+    if (!http_follow(fetch) && !http_complete(fetch))
+        http_end(fetch);
 }
 
 /* --- starting --- */
@@ -339,7 +114,7 @@ static void on_done(struct curl_transfer *transfer, CURLcode code)
 static void set_fixed_options(struct fetch *fetch)
 {
     const struct fetch_setup *setup = fetch->setup;
-    CURL *easy = easy_of(fetch);
+    CURL *easy = http_easy(fetch);
     static const long versions[] = {
         [FETCH_HTTP_AUTO] = CURL_HTTP_VERSION_1_1,
         [FETCH_HTTP_1_1] = CURL_HTTP_VERSION_1_1,
@@ -356,7 +131,8 @@ static void set_fixed_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, versions[setup->http]);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, setup->http == FETCH_HTTP_2 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, setup->allow_plain ? "http,https" : "https");
-    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)setup->redirects);
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L); /* that is ours: http_follow() */
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "nbd-proxy/" PACKAGE_VERSION);
     curl_easy_setopt(easy, CURLOPT_UNRESTRICTED_AUTH, 0L);
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(easy, CURLOPT_PROXY, setup->proxy ? setup->proxy : ""); /* "": none from the environment */
@@ -386,7 +162,7 @@ static void set_fixed_options(struct fetch *fetch)
 static void set_credentials(struct fetch *fetch, bool send, unsigned long wanted)
 {
     const struct fetch_setup *setup = fetch->setup;
-    CURL *easy = easy_of(fetch);
+    CURL *easy = http_easy(fetch);
     unsigned long auth = setup->auth == FETCH_AUTH_BASIC    ? CURLAUTH_BASIC
                          : setup->auth == FETCH_AUTH_DIGEST ? CURLAUTH_DIGEST
                                                             : CURLAUTH_BASIC | CURLAUTH_DIGEST;
@@ -402,16 +178,8 @@ static void set_credentials(struct fetch *fetch, bool send, unsigned long wanted
 
 static void set_url(struct fetch *fetch, const char *url)
 {
-    bool tls = strncmp(url, "https:", 6) == 0;
-    http_of(fetch)->buffer = tls ? TLS_BUFFER : PLAIN_BUFFER;
-    curl_easy_setopt(easy_of(fetch), CURLOPT_URL, url);
-    curl_easy_setopt(easy_of(fetch), CURLOPT_REDIR_PROTOCOLS_STR,
-                     tls || !fetch->setup->allow_plain ? "https" : "http,https");
-}
-
-static bool strong(const char *etag)
-{
-    return *etag == '"';
+    http_of(fetch)->buffer = strncmp(url, "https:", 6) == 0 ? TLS_BUFFER : PLAIN_BUFFER;
+    curl_easy_setopt(http_easy(fetch), CURLOPT_URL, url);
 }
 
 /* If-Range needs a strong validator (RFC 9110, 13.1.5). */
@@ -421,11 +189,11 @@ static void set_headers(struct fetch *fetch)
     const struct fetch_resource *expect = fetch->expect;
     curl_slist_free_all(http_of(fetch)->headers);
     http_of(fetch)->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
-    if (expect && (strong(expect->etag) || *expect->modified)) {
-        snprintf(line, sizeof line, "If-Range: %s", strong(expect->etag) ? expect->etag : expect->modified);
+    if (expect && (http_etag_is_strong(expect->etag) || *expect->modified)) {
+        snprintf(line, sizeof line, "If-Range: %s", http_etag_is_strong(expect->etag) ? expect->etag : expect->modified);
         http_of(fetch)->headers = curl_slist_append(http_of(fetch)->headers, line);
     }
-    curl_easy_setopt(easy_of(fetch), CURLOPT_HTTPHEADER, http_of(fetch)->headers);
+    curl_easy_setopt(http_easy(fetch), CURLOPT_HTTPHEADER, http_of(fetch)->headers);
 }
 
 static void http_init(struct fetch *fetch)
@@ -441,32 +209,48 @@ static void http_init(struct fetch *fetch)
     set_fixed_options(fetch);
 }
 
-static void set_up(struct fetch *fetch, const char *url, bool trusted)
+/* What stays from range to range of one version of a resource. */
+static void set_up(struct fetch *fetch)
 {
-    const struct fetch_setup *setup = fetch->setup;
-    set_url(fetch, url);
-    set_credentials(fetch, trusted, fetch->probe ? 0 : fetch->expect->auth);
+    struct http_fetch *http = http_of(fetch);
+    if (!fetch->probe && http->set_for == fetch->expect && http->set_version == fetch->expect->version)
+        return;
+    set_url(fetch, fetch->probe ? http->url : fetch->expect->url);
+    set_credentials(fetch, http->trusted, fetch->probe ? 0 : fetch->expect->auth);
     set_headers(fetch);
-    curl_easy_setopt(easy_of(fetch), CURLOPT_FOLLOWLOCATION, fetch->probe && setup->redirects > 0 ? 1L : 0L);
+    http->set_for = fetch->expect;
+    http->set_version = fetch->expect ? fetch->expect->version : 0;
+}
+
+/* For what is not there yet. */
+static void http_ask(struct fetch *fetch)
+{
+    struct http_fetch *http = http_of(fetch);
+    char range[64];
+    set_up(fetch);
+    snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, fetch->offset + fetch->filled,
+             fetch->offset + fetch->length - 1);
+    curl_easy_setopt(http->transfer.easy, CURLOPT_RANGE, range);
+    curl_easy_setopt(http->transfer.easy, CURLOPT_BUFFERSIZE,
+                     fetch->length - fetch->filled <= SMALL_RANGE ? SMALL_BUFFER : http->buffer);
+    http->discarded = 0;
+    http->due = fetch->length;
+    http->checked = false;
+    *http->curl_error = *http->guard.refusal = '\0';
+    if (curl_loop_start(fetch->curl, &http->transfer) != 0)
+        mem_exhausted(); /* the only reason that is left */
 }
 
 static void http_start(struct fetch *fetch, const char *url, bool trusted)
 {
     struct http_fetch *http = http_of(fetch);
-    char range[64];
-    if (fetch->probe || http->set_for != fetch->expect || http->set_version != fetch->expect->version) {
-        set_up(fetch, url, trusted);
-        http->set_for = fetch->expect; /* else all is set already */
-        http->set_version = fetch->expect ? fetch->expect->version : 0;
+    http->trusted = trusted;
+    http->hops = http->pieces = 0;
+    if (fetch->probe) {
+        snprintf(http->url, sizeof http->url, "%s", url);
+        snprintf(http->first_url, sizeof http->first_url, "%s", url);
     }
-    snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, fetch->offset, fetch->offset + fetch->length - 1);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_RANGE, range);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_BUFFERSIZE, fetch->length <= SMALL_RANGE ? SMALL_BUFFER : http->buffer);
-    http->discarded = 0;
-    http->checked = false;
-    *http->curl_error = *http->guard.refusal = '\0';
-    if (curl_loop_start(fetch->curl, &http->transfer) != 0)
-        mem_exhausted(); /* the only reason that is left */
+    http_ask(fetch);
 }
 
 static void http_cancel(struct fetch *fetch)
@@ -484,4 +268,4 @@ static void http_free(struct fetch *fetch)
 
 static const char *const schemes[] = {"https", "http", NULL};
 
-const struct fetch_protocol fetch_http = {schemes, UINT32_MAX, http_init, http_start, http_cancel, http_free};
+const struct fetch_protocol fetch_http = {schemes, UINT32_MAX, PROBE_BYTES, http_init, http_start, http_cancel, http_free};

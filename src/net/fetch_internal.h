@@ -32,6 +32,7 @@ struct fetch_setup {
 struct fetch_protocol {
     const char *const *schemes; /* ends with NULL */
     unsigned connections;       /* ranges at a time that make sense */
+    uint32_t probe_bytes;       /* the length of a probe */
     void (*init)(struct fetch *fetch);
     /* What is asked for is in the fetch: a probe, or `length` bytes from `offset` on. */
     void (*start)(struct fetch *fetch, const char *url, bool trusted);

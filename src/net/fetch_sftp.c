@@ -269,4 +269,4 @@ static void no_state(struct fetch *fetch)
 
 static const char *const schemes[] = {"sftp", NULL};
 
-const struct fetch_protocol fetch_sftp = {schemes, FETCH_LINES_MAX, no_state, sftp_start, fetch_lines_cancel, no_state};
+const struct fetch_protocol fetch_sftp = {schemes, FETCH_LINES_MAX, 1, no_state, sftp_start, fetch_lines_cancel, no_state};

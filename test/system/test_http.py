@@ -391,7 +391,7 @@ def test_a_way_to_send_a_password_can_be_demanded(daemon, liar, auth, sent):
 def test_only_what_the_probe_needs_is_sent(daemon, liar):
     d = daemon()
     d.ok(f"insert 0 {liar.url()}")
-    assert [r.headers["range"] for r in liar.requests] == ["bytes=0-0"]
+    assert [r.headers["range"] for r in liar.requests] == ["bytes=0-511"]
     handle(d.uri()).pread(512, 0)
     wait_for(lambda: len(liar.requests) == 2, "the read")
     assert liar.requests[1].headers["if-range"] == '"one"'
