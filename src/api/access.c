@@ -179,14 +179,10 @@ static void on_verified(struct auth_check *check)
 {
     struct access_request *access = container_of(check, struct access_request, check);
     struct http_request *request = access->request;
-    if (request) {
-        request->on_gone = NULL;
-        request->owner = NULL;
-        if (check->status == 0)
-            admit(access, check->user, check->role, NULL);
-        else
-            access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
-    }
+    if (request && check->status == 0)
+        admit(access, check->user, check->role, NULL);
+    else if (request)
+        access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
     mem_free(access);
 }
 

@@ -79,8 +79,6 @@ static void on_gone(struct http_request *request)
 void event_stream_end(struct event_stream *stream)
 {
     struct http_request *request = stream->request;
-    request->on_gone = NULL;
-    request->on_drain = NULL;
     event_stream_free(stream);
     http_end(request);
 }

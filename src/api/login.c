@@ -60,13 +60,10 @@ static void on_gone(struct http_request *request)
 static void on_verified(struct auth_check *check)
 {
     struct login *login = container_of(check, struct login, check);
-    if (login->request) {
-        login->request->on_gone = NULL;
-        if (check->status == 0)
-            open_session(login, check->user);
-        else
-            access_refuse(login->request, check->status, check->retry_ms);
-    }
+    if (login->request && check->status == 0)
+        open_session(login, check->user);
+    else if (login->request)
+        access_refuse(login->request, check->status, check->retry_ms);
     mem_free(login);
 }
 

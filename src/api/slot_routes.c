@@ -193,8 +193,6 @@ static unsigned http_status(int status)
 static void on_changed(void *arg, int status, const char *error)
 {
     struct change *change = arg;
-    if (change->request)
-        change->request->on_gone = NULL;
     if (change->request && status == 0)
         api_reply_json(change->request, 200, json_object());
     else if (change->request)

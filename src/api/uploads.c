@@ -85,7 +85,6 @@ static void request_revoke(struct upload_request *r, const char *words)
     struct http_request *request = r->request;
     if (!request)
         return;
-    request->on_gone = NULL;
     abandon(r);
     api_reply_unauthorized(request, words);
 }
@@ -327,7 +326,6 @@ static void put_after(struct upload_request *r, struct upload_request *before)
     before->next = r;
     if (!request)
         return;
-    request->on_gone = NULL;
     abandon(before);
     api_reply_error(request, 409, "%s is gone on with by another request.", r->name);
 }

@@ -99,7 +99,7 @@ struct access_door {
 };
 /* Client certificate, X-Auth-Token, the page's cookie, Basic. Requests for a change that come from
  * another site's page are refused. `done` is called, inside the call or later, when somebody is
- * known to ask; else `refuse`. */
+ * known to ask; else `refuse`: both answer, or take the request over (net/http_server.h). */
 void access_check(struct web *web, struct http_request *request, const struct access_door *door);
 access_refusal access_refuse_page; /* in the words of /api */
 /* The answer to a failed auth_verify(): 401, 429 or 503. */

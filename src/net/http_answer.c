@@ -80,6 +80,15 @@ static bool is_usable(const struct http_exchange *e)
     return !e->dead && !e->answered;
 }
 
+/* The handler is done with the request: it hears nothing of it from here on, not even that it had died
+ * before. False: there is nobody to answer. */
+static bool end_use(struct http_exchange *e)
+{
+    bool usable = is_usable(e);
+    e->answered = true;
+    return usable;
+}
+
 static void put(struct http_exchange *e, struct slices *data)
 {
     struct http_connection *c = e->connection;
@@ -171,9 +180,14 @@ static void begin(struct http_exchange *e, unsigned status, int64_t length)
     struct http_connection *c = e->connection;
     char framing[96];
     size_t used = 0;
+    if (e->fields_bad) { /* the handler made an answer that can't be sent */
+        status = 500;
+        length = 0;
+        e->fields_used = 0;
+    }
     bool bodiless = status == 204 || status == 304;
     e->begun = true;
-    e->no_body = bodiless || strcmp(e->head.method, "HEAD") == 0;
+    e->no_body = bodiless || e->fields_bad || strcmp(e->head.method, "HEAD") == 0;
     e->left = length;
     if (length < 0 && e->head.minor == 0)
         c->close_after = true; /* its end is that of the connection */
@@ -197,24 +211,12 @@ static void begin(struct http_exchange *e, unsigned status, int64_t length)
     e->fields_used = 0;
 }
 
-static void answered(struct http_exchange *e)
+/* The whole answer is on its way. */
+static void send_rest(struct http_exchange *e)
 {
-    e->answered = true;
     http_answer_pass(e->connection);
     http_connection_watch(e->connection);
     http_connection_resume(e->connection);
-}
-
-/* The handler made an answer that can't be sent. */
-static bool begin_failed(struct http_exchange *e)
-{
-    if (!e->fields_bad)
-        return false;
-    e->fields_bad = false;
-    e->fields_used = 0;
-    begin(e, 500, 0);
-    answered(e);
-    return true;
 }
 
 /* --- what the handler calls --- */
@@ -222,7 +224,7 @@ static bool begin_failed(struct http_exchange *e)
 void http_begin(struct http_request *request, unsigned status, int64_t length)
 {
     struct http_exchange *e = http_exchange_of(request);
-    if (!is_usable(e) || e->begun || begin_failed(e))
+    if (!is_usable(e) || e->begun)
         return;
     begin(e, status, length);
     e->connection->drain_due = true; /* the head waits for the body's first bytes, in this turn */
@@ -239,7 +241,7 @@ void http_write(struct http_request *request, struct slices *data)
     if (e->left >= 0 && data->length > (uint64_t)e->left) {
         log_error(e->connection->server->options.who, "http: an answer is longer than announced");
         slices_clear(data);
-        http_abort(request);
+        http_connection_end(e->connection);
         return;
     }
     if (e->left >= 0)
@@ -261,31 +263,34 @@ void http_write(struct http_request *request, struct slices *data)
 void http_end(struct http_request *request)
 {
     struct http_exchange *e = http_exchange_of(request);
-    if (!is_usable(e) || !e->begun)
+    if (!end_use(e))
         return;
-    if (!e->no_body && e->left > 0) {
-        http_abort(request);
+    if (!e->begun || (!e->no_body && e->left > 0)) {
+        http_connection_end(e->connection);
         return;
     }
     if (e->chunked && !e->no_body)
         slices_add_copy(&e->connection->out, "0\r\n\r\n", 5);
-    answered(e);
+    send_rest(e);
 }
 
 void http_abort(struct http_request *request)
 {
     struct http_exchange *e = http_exchange_of(request);
-    if (!is_usable(e))
-        return;
-    e->answered = true;
-    http_connection_end(e->connection);
+    if (end_use(e))
+        http_connection_end(e->connection);
 }
 
 void http_reply_slices(struct http_request *request, unsigned status, struct slices *body)
 {
     struct http_exchange *e = http_exchange_of(request);
-    if (!is_usable(e) || e->begun || begin_failed(e)) {
+    if (!end_use(e)) {
         slices_clear(body);
+        return;
+    }
+    if (e->begun) { /* too late for another answer */
+        slices_clear(body);
+        http_connection_end(e->connection);
         return;
     }
     begin(e, status, (int64_t)body->length);
@@ -293,7 +298,7 @@ void http_reply_slices(struct http_request *request, unsigned status, struct sli
         slices_clear(body);
     else
         slices_take(&e->connection->out, body);
-    answered(e);
+    send_rest(e);
 }
 
 void http_reply(struct http_request *request, unsigned status, const char *type, const void *body, size_t length)
@@ -317,12 +322,15 @@ struct stream *http_upgrade(struct http_request *request, const char *protocol, 
     struct http_exchange *e = http_exchange_of(request);
     struct http_connection *c = e->connection;
     char framing[96];
-    if (!is_usable(e) || e->begun || !request->upgrade || !e->complete || c->stream->closing || begin_failed(e))
+    if (!is_usable(e) || e->begun || !request->upgrade || !e->complete || e->fields_bad) {
+        http_add_field(request, "Upgrade", protocol);
+        http_reply(request, 426, NULL, NULL, 0);
         return NULL;
+    }
     snprintf(framing, sizeof framing, "Connection: Upgrade\r\nUpgrade: %.40s\r\n", protocol);
     http_answer_write_head(c, 101, e->fields, e->fields_used, framing);
     stream_write(c->stream, &c->out);
     slices_take(early, &c->pending);
-    e->answered = true;
+    end_use(e);
     return http_connection_release(c);
 }

@@ -308,7 +308,7 @@ static void tell_handler(struct http_connection *c)
 {
     struct http_exchange *e = c->exchange;
     if (e->dead) {
-        if (e->gone_due && !e->answered && e->request.on_gone)
+        if (e->gone_due && !e->answered && e->request.on_gone) /* an answer may have come since it died */
             e->request.on_gone(&e->request);
         exchange_free(c);
         return;

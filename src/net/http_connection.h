@@ -45,11 +45,11 @@ struct http_exchange {
     char *fields; /* added by http_add_field() */
     uint32_t fields_used;
     bool fields_bad;
-    bool begun, answered; /* answered: the handler is done with the request */
+    bool begun, answered; /* answered: the handler is done with the request, which may be dead */
     bool chunked, no_body;
     int64_t left; /* of the length announced; -1: unknown */
-    bool dead;    /* the handler's calls are ignored; on_gone is due or was told */
-    bool gone_due;
+    bool dead;     /* the handler's calls have no effect but to end its use */
+    bool gone_due; /* dead, and the handler was not told: it is, unless it answers before */
 };
 
 struct http_connection {

@@ -2,13 +2,22 @@
  * An HTTP/1.1 server (RFC 9110, RFC 9112) on streams, parsed by llhttp and by
  * a strict check of our own before it: what is not exactly right is refused.
  *
- * The handler is called once for each request, when its head is complete. It
- * answers in the call or later: http_reply(), or http_begin(), http_write() ...
- * and http_end(), or http_upgrade(). That ends its use of the request, which is
- * freed by itself. A request that ends otherwise (the client went away, its body
- * is too long or too slow, the server closes) is told by `on_gone`, once, after
- * which it is gone too. No callback comes from inside a call made on the
- * request, and none after the end of its use.
+ * The handler is called once for each request, when its head is complete. Its
+ * use of the request ends exactly once, in one of two ways:
+ *   - it answers, in the call or later: http_reply(), http_reply_slices(),
+ *     http_end() behind http_begin() and http_write(), http_abort(),
+ *     http_upgrade(). Each of these ends the use, whether somebody is there to
+ *     get the answer or not, and whether it could be sent or not;
+ *   - `on_gone` tells that nobody waits for an answer any more: the client went
+ *     away, its body is too long or too slow, the server closes.
+ * After either no callback comes and the request must not be touched: it is
+ * freed by itself. So who answers never has to take `on_gone` back. Since that
+ * is told later, an answer may meet a request that is dead already: it is
+ * dropped, and `on_gone` does not come. Until then every call is allowed on a
+ * dead request, and has no effect. No callback comes from inside a call made on
+ * the request.
+ * Who takes a request over from another part of the program, and does not answer
+ * it at once, sets `owner` and the callbacks anew: they are still the other's.
  *
  * Requests of one connection are handled one after the other; those sent ahead
  * wait in a bounded buffer, then in the socket.
@@ -108,21 +117,24 @@ void http_receive_more(struct http_request *request, bool on);
 /* Adds a field to the answer. A name or value that is not allowed in HTTP, or a field that
  * the server writes itself, turns the answer into a 500: nothing of it is sent. */
 void http_add_field(struct http_request *request, const char *name, const char *value);
-/* The whole answer. The body is copied; `type` may be NULL. */
+/* The whole answer. The body is copied; `type` may be NULL. After http_begin() there can be none: the
+ * connection is cut. */
 void http_reply(struct http_request *request, unsigned status, const char *type, const void *body, size_t length);
 /* The whole answer; takes over the slices. */
 void http_reply_slices(struct http_request *request, unsigned status, struct slices *body);
-/* Piece by piece. `length` -1: unknown, sent in chunks. With HEAD, 204 and 304 the body is dropped. */
+/* Piece by piece, until http_end() or http_abort(). `length` -1: unknown, sent in chunks. With HEAD, 204
+ * and 304 the body is dropped. More bytes than announced cut the connection, and `on_gone` follows. */
 void http_begin(struct http_request *request, unsigned status, int64_t length);
 void http_write(struct http_request *request, struct slices *data); /* takes over the slices */
-/* Bytes not passed on yet; on_drain comes when there were some and none are left. */
+/* Bytes not passed on yet; on_drain comes when there were some and none are left. A dead request has none. */
 uint64_t http_unsent(const struct http_request *request);
-/* Fewer bytes than announced cut the connection, so that the client knows. */
+/* Fewer bytes than announced, or no http_begin(), cut the connection, so that the client knows. */
 void http_end(struct http_request *request);
 /* Ends an answer that can't be completed: the connection is cut. */
 void http_abort(struct http_request *request);
 /* Answers 101 and hands over the stream, not reading, for the caller to set its callbacks.
- * `early` (an empty list) gets what was read behind the request. */
+ * `early` (an empty list) gets what was read behind the request. NULL: the client is gone, or its
+ * request was answered 426, since it did not ask for an upgrade or has a body. */
 struct stream *http_upgrade(struct http_request *request, const char *protocol, struct slices *early);
 
 #endif

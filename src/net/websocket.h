@@ -64,7 +64,7 @@ bool websocket_offers(const struct http_request *request, const char *protocol);
  * the field's value; without the field the client is no browser: the caller decides. */
 bool websocket_origin_allowed(const char *origin, const char *host, bool tls, const char *const *allowed);
 /* Answers 101, for a request that passed websocket_check(). `protocol` is one that the client
- * offers, or NULL. NULL if the client is gone. */
+ * offers, or NULL. Ends the use of the request, as http_upgrade(). NULL: the client is gone. */
 struct stream *websocket_upgrade(struct http_request *request, const char *protocol,
                                  const struct websocket_options *options);
 

@@ -89,8 +89,10 @@ struct stream *websocket_upgrade(struct http_request *request, const char *proto
     char accept[WEBSOCKET_ACCEPT_SIZE];
     struct slices early;
     slices_init(&early);
-    if (!key || !websocket_accept_key(key, accept) || (protocol && !websocket_offers(request, protocol)))
+    if (!key || !websocket_accept_key(key, accept) || (protocol && !websocket_offers(request, protocol))) {
+        http_reply(request, 400, NULL, NULL, 0);
         return NULL;
+    }
     http_add_field(request, "Sec-WebSocket-Accept", accept);
     if (protocol)
         http_add_field(request, "Sec-WebSocket-Protocol", protocol);

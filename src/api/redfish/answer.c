@@ -15,8 +15,6 @@ struct http_request *redfish_release(struct redfish_call *call)
 {
     struct http_request *request = call->request;
     if (request) {
-        request->on_gone = NULL;
-        request->owner = NULL;
         http_add_field(request, "OData-Version", "4.0");
         http_add_field(request, "Cache-Control", "no-cache");
     }

@@ -161,8 +161,8 @@ void redfish_expand(const struct redfish_call *call, json_t *resource);
 
 /* --- answer.c --- */
 
-/* The handler has done with the request, and answers it in its own way: the call is freed. NULL: the client
- * is gone. */
+/* The call is freed; the caller answers the request, or takes it over, before it returns (net/http_server.h).
+ * NULL: the client is gone. */
 struct http_request *redfish_release(struct redfish_call *call);
 /* Each ends the call. Those with JSON take over the reference. */
 void redfish_reply_resource(struct redfish_call *call, json_t *resource); /* 200, or as conditions demand */

@@ -132,10 +132,8 @@ static void switch_protocol(struct http_request *request)
     struct slices early;
     slices_init(&early);
     struct stream *stream = http_upgrade(request, "echo", &early);
-    if (!stream) {
-        http_reply(request, 426, NULL, NULL, 0);
+    if (!stream)
         return;
-    }
     current->switched = stream;
     stream->on_data = on_switched_data;
     stream->on_end = on_switched_end;
@@ -238,13 +236,20 @@ static void on_server_closed(void *arg)
     ((struct http_rig *)arg)->server_closed = true;
 }
 
+void http_rig_close_server(struct http_rig *rig)
+{
+    rig->server_closing = true;
+    http_server_close(rig->server, on_server_closed, rig);
+}
+
 void http_rig_end(struct http_rig *rig)
 {
     if (rig->client >= 0)
         close(rig->client);
     if (rig->switched)
         stream_close(rig->switched);
-    http_server_close(rig->server, on_server_closed, rig);
+    if (!rig->server_closing)
+        http_rig_close_server(rig);
     while (!rig->server_closed)
         uv_run(&rig->loop, UV_RUN_ONCE);
     http_content_clear(&rig->content);

@@ -29,13 +29,14 @@ struct http_rig {
     struct stream *switched;
     uint64_t counted; /* /count */
     unsigned handled, gone, in_call;
-    bool server_closed;
+    bool server_closing, server_closed;
 };
 
 extern const char http_rig_file[]; /* what /file has */
 
 void http_rig_begin(struct http_rig *rig, const struct http_server_options *options);
 void http_rig_connect(struct http_rig *rig); /* another client, in the first one's place */
+void http_rig_close_server(struct http_rig *rig); /* else http_rig_end() does it */
 void http_rig_end(struct http_rig *rig);
 /* Sends all, `split` bytes at a time (0: at once), collecting what comes. Dates are
  * blanked, "100 Continue" is left out unless `keep_continue`. */

@@ -478,6 +478,168 @@ static void half_a_request_is_no_request(void **state)
     }
 }
 
+/* --- how the use of a request ends --- */
+
+static void begin_and_end(struct http_request *request)
+{
+    struct slices data;
+    http_begin(request, 200, 5);
+    slices_init(&data);
+    slices_add_copy(&data, "hello", 5);
+    http_write(request, &data);
+    assert_int_equal(data.count, 0); /* taken over, although nobody is there */
+    assert_int_equal(http_unsent(request), 0);
+    http_end(request);
+}
+
+static void reply(struct http_request *request)
+{
+    http_add_field(request, "X-Test", "1");
+    http_reply(request, 200, "text/plain", "hello", 5);
+}
+
+static void reply_badly(struct http_request *request)
+{
+    http_add_field(request, "X-Test", "1\r\n");
+    http_reply(request, 200, "text/plain", "hello", 5);
+}
+
+static void reply_slices(struct http_request *request)
+{
+    struct slices data;
+    slices_init(&data);
+    slices_add_copy(&data, "hello", 5);
+    http_reply_slices(request, 200, &data);
+    assert_int_equal(data.count, 0);
+}
+
+static void upgrade(struct http_request *request)
+{
+    struct slices early;
+    slices_init(&early);
+    assert_null(http_upgrade(request, "echo", &early));
+    assert_int_equal(early.count, 0);
+}
+
+static void on_no_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    (void)request;
+    (void)data;
+    (void)length;
+    fail();
+}
+
+static void die_of_the_body(struct http_rig *rig)
+{
+    http_receive_all(rig->kept, 2, on_no_body); /* answered 413 */
+}
+
+static void die_of_too_many_bytes(struct http_rig *rig)
+{
+    struct slices data;
+    http_begin(rig->kept, 200, 1);
+    slices_init(&data);
+    slices_add_copy(&data, "hello", 5);
+    http_write(rig->kept, &data);
+}
+
+static void on_no_drain(struct http_request *request)
+{
+    (void)request;
+    fail();
+}
+
+/* Each way to answer, on a request that died each way, before its handler was told. */
+static void an_answer_to_a_dead_request_ends_its_use(void **state)
+{
+    (void)state;
+    static void (*const answers[])(struct http_request *request) = {
+        reply, reply_badly, reply_slices, http_end, begin_and_end, http_abort, upgrade};
+    static void (*const deaths[])(struct http_rig *rig) = {http_rig_close_server, die_of_the_body, die_of_too_many_bytes};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        for (size_t j = 0; j < sizeof deaths / sizeof *deaths; j++) {
+            struct http_rig rig;
+            http_rig_begin(&rig, NULL);
+            say(&rig, "POST /later HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: echo\r\nContent-Length: 3\r\n\r\nabc");
+            assert_non_null(rig.kept);
+            rig.kept->on_drain = on_no_drain;
+            deaths[j](&rig);
+            assert_int_equal(rig.gone, 0);
+            answers[i](rig.kept);
+            rig.kept = NULL;
+            run(&rig, 5);
+            http_rig_end(&rig);
+            assert_int_equal(rig.gone, 0);
+        }
+}
+
+static void what_is_no_answer_leaves_it_to_be_told(void **state)
+{
+    (void)state;
+    struct http_rig rig;
+    struct slices data;
+    http_rig_begin(&rig, NULL);
+    say(&rig, "GET /later HTTP/1.1\r\n" H "\r\n");
+    http_rig_close_server(&rig);
+    http_add_field(rig.kept, "X-Test", "1");
+    http_begin(rig.kept, 200, -1);
+    slices_init(&data);
+    slices_add_copy(&data, "hello", 5);
+    http_write(rig.kept, &data);
+    http_receive_all(rig.kept, 2, on_no_body);
+    http_receive_more(rig.kept, false);
+    assert_int_equal(http_unsent(rig.kept), 0);
+    assert_string_equal(rig.kept->path, "/later");
+    assert_int_equal(rig.gone, 0);
+    http_rig_end(&rig);
+    assert_int_equal(rig.gone, 1);
+}
+
+/* What can't be sent as it is ends the use no earlier than the handler does. */
+static void an_answer_that_fails_ends_when_its_handler_ends_it(void **state)
+{
+    (void)state;
+    struct http_rig rig;
+    char output[2000], statuses[200];
+    http_rig_begin(&rig, NULL);
+    say(&rig, "GET /later HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H "\r\n");
+    http_add_field(rig.kept, "Bad", "\r\n");
+    http_begin(rig.kept, 200, 3);
+    run(&rig, 5);
+    assert_int_equal(rig.handled, 1);
+    begin_and_end(rig.kept);
+    rig.kept = NULL;
+    http_rig_collect(&rig, output, sizeof output);
+    summary(&rig, output, statuses, sizeof statuses);
+    assert_string_equal(statuses, "500 200");
+    say(&rig, "GET /later HTTP/1.1\r\n" H "\r\n");
+    die_of_too_many_bytes(&rig);
+    assert_int_equal(rig.gone, 0);
+    run(&rig, 5);
+    assert_int_equal(rig.gone, 1);
+    http_rig_end(&rig);
+}
+
+static void a_second_answer_cuts_the_connection(void **state)
+{
+    (void)state;
+    static void (*const answers[])(struct http_request *request) = {reply, reply_slices, upgrade};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct http_rig rig;
+        char output[2000];
+        http_rig_begin(&rig, NULL);
+        say(&rig, "GET /later HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        http_begin(rig.kept, 200, 5);
+        answers[i](rig.kept);
+        rig.kept = NULL;
+        http_rig_collect(&rig, output, sizeof output);
+        assert_true(rig.ended);
+        assert_null(strstr(output, "hello"));
+        http_rig_end(&rig);
+        assert_int_equal(rig.gone, 0);
+    }
+}
+
 /* --- deadlines --- */
 
 static void expect_in_time(const char *input, bool trickle, const char *statuses)
@@ -645,6 +807,10 @@ int main(void)
         cmocka_unit_test(an_answer_may_come_later_and_pipelined_ones_wait),
         cmocka_unit_test(what_is_sent_ahead_is_bounded),
         cmocka_unit_test(half_a_request_is_no_request),
+        cmocka_unit_test(an_answer_to_a_dead_request_ends_its_use),
+        cmocka_unit_test(what_is_no_answer_leaves_it_to_be_told),
+        cmocka_unit_test(an_answer_that_fails_ends_when_its_handler_ends_it),
+        cmocka_unit_test(a_second_answer_cuts_the_connection),
         cmocka_unit_test(who_is_slow_is_sent_away),
         cmocka_unit_test(who_does_not_read_is_sent_away),
         cmocka_unit_test(one_connection_too_many_is_told),
