@@ -1,6 +1,7 @@
 """What ends in the middle of something else: clients, sessions, slots, the daemon itself."""
 import hashlib
 import os
+import random
 import socket
 import time
 
@@ -68,6 +69,41 @@ def test_clients_that_go_in_the_middle_of_any_request(site):
     wait_for(lambda: fds(site) <= before + 1, "the descriptors to be closed")
     wait_for(lambda: web.ask("DELETE", path("cut.iso")).status in (204, 404), "the upload's end")
     assert web.get("/api/slots").status == 200
+
+
+CUTS = int(os.environ.get("CUTS", "100" if SANITIZED else "50"))  # of each request; by hand 1000
+
+
+def test_clients_that_go_in_the_moment_of_the_answer(new_site, folder):
+    """Every request that is answered later, its client gone at a random microsecond round the answer."""
+    site = new_site(keys={"upload-directory": folder / "store", "listen-plain": f"unix:{folder}/web.sock"})
+    liar = Liar(bytes(100_000))
+    login = site.web().post("/redfish/v1/SessionService/Sessions", {"UserName": "admin", "Password": "correct horse"})
+    web, token = Web(folder / "web.sock", None), {"X-Auth-Token": login.get("X-Auth-Token")}
+    url, slot = liar.url(), "/redfish/v1/Managers/bmc/VirtualMedia/Slot_0/Actions/VirtualMedia"
+    sent = [
+        ("GET", "/api/uploads", b""), ("HEAD", "/api/uploads", b""), ("HEAD", path("a.iso"), b""),
+        ("PUT", path("a.iso"), IMAGE[:5000]), ("DELETE", path("a.iso"), b""),
+        ("POST", "/api/slots/slot0/insert", b'{"url":"%s"}' % url.encode()), ("POST", "/api/slots/slot0/eject", b"{}"),
+        ("POST", f"{slot}.InsertMedia", b'{"Image":"%s"}' % url.encode()), ("POST", f"{slot}.EjectMedia", b"{}"),
+        ("PATCH", "/redfish/v1/AccountService/Accounts/reader", b'{"Enabled":true}'), ("GET", "/api/events", b""),
+    ]
+    for method, target, body in sent:
+        text = web.text(method, target, {**token, "Content-Type": "application/json"}, body)
+        times = []
+        for number in range(CUTS):
+            with web.connect() as wire:
+                wire.sendall(text)
+                began = time.perf_counter()
+                if number < 5:
+                    wire.recv(1)
+                    times.append(time.perf_counter() - began)
+                    continue
+                until = began + random.uniform(0, 2 * sorted(times)[2])
+                while time.perf_counter() < until:
+                    pass
+    assert web.get("/api/slots", headers=token).status == 200
+    liar.stop()
 
 
 # --- sessions ---
