@@ -14,7 +14,7 @@ MAY = {
     "source": {"base", "net", "block", "nbd"},
     "dbus": {"base"},
     "kernel": {"base"},
-    "config": {"base"},
+    "config": {"base", "net"},
     "host": {"base", "dbus"},
     "slot": {"base", "net", "block", "nbd", "kernel", "source", "config"},
     "api": {"auth", "base", "dbus", "host", "net", "config", "slot", "store"},

@@ -196,7 +196,8 @@ static bool read_options(struct control_client *client, int count, char **words,
 
 static void run_insert(struct control_client *client, int count, char **words)
 {
-    struct slot_insert_options options = {.verify = -1, .writable = -1};
+    struct slot_insert_options options = {
+        .nfs_ids = control_client_is_owner(client), .verify = -1, .writable = -1};
     struct boot_steps steps = {.boot_once = false};
     struct slot *slot = find_slot(client, words[0]);
     struct slot_status s;

@@ -16,6 +16,8 @@ const char *commands_usage(unsigned index); /* NULL: past the last */
 struct slots *control_client_slots(struct control_client *client);
 struct host *control_client_host(struct control_client *client);
 const struct control_hooks *control_client_hooks(struct control_client *client);
+/* Root or the daemon's own user, not only a member of the group. */
+bool control_client_is_owner(const struct control_client *client);
 void control_send(struct control_client *client, const char *text); /* whole lines */
 __attribute__((format(printf, 2, 3))) void control_ok(struct control_client *client, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void control_error(struct control_client *client, const char *format, ...);

@@ -39,6 +39,7 @@ struct control_client {
     struct control *control;
     struct link link;
     struct stream *stream;
+    struct socket_peer peer; /* who it is, as the kernel says */
     char line[CONTROL_LINE_MAX];
     size_t used;
     char *typed_ahead; /* input that came while a command ran; at most one read's */
@@ -110,6 +111,16 @@ struct host *control_client_host(struct control_client *client)
 const struct control_hooks *control_client_hooks(struct control_client *client)
 {
     return &client->control->hooks;
+}
+
+static bool is_owner(uid_t uid)
+{
+    return uid == 0 || uid == geteuid();
+}
+
+bool control_client_is_owner(const struct control_client *client)
+{
+    return is_owner(client->peer.uid);
 }
 
 /* --- the end of a client --- */
@@ -354,14 +365,13 @@ static bool in_group(uid_t uid, gid_t gid, const char *name)
     return false;
 }
 
-static bool is_allowed(const struct control *control, struct stream *stream)
+static bool is_allowed(const struct control *control, struct stream *stream, struct socket_peer *peer)
 {
-    struct socket_peer peer;
-    if (socket_peer(stream, &peer) != 0)
+    if (socket_peer(stream, peer) != 0)
         return false;
-    if (peer.uid == 0 || peer.uid == geteuid() || in_group(peer.uid, peer.gid, control->group))
+    if (is_owner(peer->uid) || in_group(peer->uid, peer->gid, control->group))
         return true;
-    log_warning("control", "user %u (process %d) was refused", (unsigned)peer.uid, (int)peer.pid);
+    log_warning("control", "user %u (process %d) was refused", (unsigned)peer->uid, (int)peer->pid);
     return false;
 }
 
@@ -379,13 +389,15 @@ static void refuse(struct stream *stream)
 static void on_accept(struct listener *listener, struct stream *stream)
 {
     struct control *control = listener_owner(listener);
-    if (control->count >= control->limit || !is_allowed(control, stream)) {
+    struct socket_peer peer;
+    if (control->count >= control->limit || !is_allowed(control, stream, &peer)) {
         refuse(stream);
         return;
     }
     struct control_client *client = mem_alloc(sizeof *client);
     client->control = control;
     client->stream = stream;
+    client->peer = peer;
     stream->owner = client;
     stream->on_data = on_data;
     stream->on_end = on_end;

@@ -232,6 +232,7 @@ static void insert(struct change *change, json_t *body)
     struct slot_insert_options options = {
         .user = text_of(body, "user"),
         .password = text_of(body, "password"),
+        .nfs_ids = auth_allows(change->role, AUTH_CONFIGURE_MANAGER),
         .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),
     };

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "config/keys.h"
 #include "config/sections.h"
+#include "net/origin.h"
 
 /* Every key of one struct, in the table's order. */
 #define for_each_key(key, wanted)                                                                                      \
@@ -39,54 +40,38 @@ static bool equal(enum key_section section, const void *a, const void *b)
     return true;
 }
 
+static void new_items(struct config *config)
+{
+    config->credentials = mem_alloc(CONFIG_CREDENTIALS_MAX * sizeof *config->credentials);
+    config->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *config->slots);
+}
+
 void config_empty(struct config *config)
 {
     memset(config, 0, sizeof *config);
-    set_standard(KEY_DAEMON, config);
-    set_standard(KEY_WEB, &config->web);
-    set_standard(KEY_DBUS, &config->dbus);
-    set_standard(KEY_HOST, &config->host);
-    set_standard(KEY_HTTP, &config->http);
-    config->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *config->slots);
+    new_items(config);
+    sections_each(config, set_standard);
 }
 
 void config_default(struct config *config)
 {
     config_empty(config);
-    config_add_slot(config, "slot0");
-    config_add_slot(config, "slot1")->media = MEDIA_DISK;
+    config_add(config, KEY_SLOT, "slot0");
+    struct config_slot *second = config_add(config, KEY_SLOT, "slot1");
+    second->media = MEDIA_DISK;
 }
 
-struct config_slot *config_find_slot(struct config *config, const char *name)
+void *config_add(struct config *config, enum key_section section, const char *name)
 {
-    for (unsigned i = 0; i < config->slot_count; i++)
-        if (strcmp(config->slots[i].name, name) == 0)
-            return &config->slots[i];
-    return NULL;
-}
-
-struct config_slot *config_add_slot(struct config *config, const char *name)
-{
-    if (config->slot_count == CONFIG_SLOTS_MAX)
-        return NULL;
-    struct config_slot *slot = &config->slots[config->slot_count++];
-    memset(slot, 0, sizeof *slot);
-    snprintf(slot->name, sizeof slot->name, "%s", name);
-    set_standard(KEY_SLOT, slot);
-    slot->http = config->http;
-    own(KEY_HTTP, &slot->http);
-    return slot;
-}
-
-const char *config_slot_name_problem(const char *name)
-{
-    static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-    size_t length = strlen(name);
-    if (length == 0 || length >= CONFIG_SLOT_NAME_MAX || strspn(name, legal) != length)
-        return "a slot's name has 1 to 31 letters, digits, - or _";
-    if (strspn(name, "0123456789") == length)
-        return "a slot's name must not be a number (numbers are the slots' indexes)";
-    return NULL;
+    void *item = section_add(config, section, name);
+    if (item)
+        set_standard(section, item);
+    if (item && section == KEY_SLOT) {
+        struct config_slot *slot = item;
+        slot->http = config->http;
+        own(KEY_HTTP, &slot->http);
+    }
+    return item;
 }
 
 /* A key of [http] reaches every slot that does not set it itself. */
@@ -100,23 +85,21 @@ static bool assign_http(struct config *config, const struct key *key, const char
     return true;
 }
 
-bool config_assign(struct config *config, enum key_section section, struct config_slot *slot, const struct key *key,
-                   const char *value, char *expected, size_t size)
+/* A key of [http] in a slot's section. */
+static bool override_http(struct config_slot *slot, const struct key *key, const char *value, char *expected, size_t size)
 {
-    if (section == KEY_DAEMON)
-        return key_set(key, config, value, expected, size);
-    if (section == KEY_WEB)
-        return key_set(key, &config->web, value, expected, size);
-    if (section == KEY_DBUS)
-        return key_set(key, &config->dbus, value, expected, size);
-    if (section == KEY_HOST)
-        return key_set(key, &config->host, value, expected, size);
-    if (section == KEY_HTTP)
-        return assign_http(config, key, value, expected, size);
-    if (key->section == KEY_SLOT)
-        return key_set(key, slot, value, expected, size);
     slot->overrides |= key_bit(key);
     return key_set(key, &slot->http, value, expected, size);
+}
+
+bool config_assign(struct config *config, enum key_section section, void *item, const struct key *key,
+                   const char *value, char *expected, size_t size)
+{
+    if (section == KEY_HTTP)
+        return assign_http(config, key, value, expected, size);
+    if (section == KEY_SLOT && key->section == KEY_HTTP)
+        return override_http(item, key, value, expected, size);
+    return key_set(key, item ? item : section_struct(config, section), value, expected, size);
 }
 
 void config_slot_clear(struct config_slot *slot)
@@ -127,13 +110,8 @@ void config_slot_clear(struct config_slot *slot)
 
 void config_free(struct config *config)
 {
-    for (unsigned i = 0; i < config->slot_count; i++)
-        config_slot_clear(&config->slots[i]);
-    clear(KEY_DAEMON, config);
-    clear(KEY_WEB, &config->web);
-    clear(KEY_DBUS, &config->dbus);
-    clear(KEY_HOST, &config->host);
-    clear(KEY_HTTP, &config->http);
+    sections_each(config, clear);
+    mem_free(config->credentials);
     mem_free(config->slots);
     memset(config, 0, sizeof *config);
 }
@@ -145,17 +123,24 @@ void config_slot_copy(struct config_slot *to, const struct config_slot *from)
     own(KEY_HTTP, &to->http);
 }
 
+void config_credentials_clear(struct config_credentials *credentials)
+{
+    clear(KEY_CREDENTIALS, credentials);
+}
+
+void config_credentials_copy(struct config_credentials *to, const struct config_credentials *from)
+{
+    *to = *from;
+    own(KEY_CREDENTIALS, to);
+}
+
 void config_copy(struct config *to, const struct config *from)
 {
     *to = *from;
-    own(KEY_DAEMON, to);
-    own(KEY_WEB, &to->web);
-    own(KEY_DBUS, &to->dbus);
-    own(KEY_HOST, &to->host);
-    own(KEY_HTTP, &to->http);
-    to->slots = mem_alloc(CONFIG_SLOTS_MAX * sizeof *to->slots);
-    for (unsigned i = 0; i < from->slot_count; i++)
-        config_slot_copy(&to->slots[i], &from->slots[i]);
+    new_items(to);
+    memcpy(to->credentials, from->credentials, from->credentials_count * sizeof *from->credentials);
+    memcpy(to->slots, from->slots, from->slot_count * sizeof *from->slots);
+    sections_each(to, own);
 }
 
 bool config_slot_equal(const struct config_slot *a, const struct config_slot *b)
@@ -220,16 +205,49 @@ static int validate_devices(const struct config *config, char error[CONFIG_ERROR
     return 0;
 }
 
-static int validate_slot(const struct config_slot *slot, char error[CONFIG_ERROR_MAX])
+static int validate_login(const struct config_login *login, const char *where, char error[CONFIG_ERROR_MAX])
 {
-    const struct config_http *http = &slot->http;
-    if (*http->client_key && !*http->client_cert)
-        return invalid(error, "client-key needs client-certificate", slot->name);
-    if (*http->password && !*http->user)
-        return invalid(error, "password needs user", slot->name);
-    if (*http->bearer_token && *http->user)
-        return invalid(error, "give either user and password or bearer-token", slot->name);
+    if (*login->client_key && !*login->client_cert)
+        return invalid(error, "client-key needs client-certificate", where);
+    if (*login->password && !*login->user)
+        return invalid(error, "password needs user", where);
+    if (*login->bearer_token && *login->user)
+        return invalid(error, "give either user and password or bearer-token", where);
     return 0;
+}
+
+static bool is_same_origin(const char *a, const char *b)
+{
+    struct origin one;
+    bool same = origin_read(&one, a) && origin_covers(&one, b);
+    origin_clear(&one);
+    return same;
+}
+
+/* Two of one origin: it would be chance which is sent. */
+static int validate_alone(const struct config *config, unsigned index, char error[CONFIG_ERROR_MAX])
+{
+    const struct config_credentials *items = config->credentials;
+    for (unsigned i = 0; i < index; i++)
+        if (is_same_origin(items[i].origin, items[index].origin) && is_same_origin(items[index].origin, items[i].origin))
+            return invalid(error, "another section [credentials NAME] has the same origin", items[index].name);
+    return 0;
+}
+
+static int validate_credentials(const struct config *config, unsigned index, char error[CONFIG_ERROR_MAX])
+{
+    const struct config_credentials *item = &config->credentials[index];
+    const struct config_login *login = &item->login;
+    const char *problem = *item->origin ? origin_problem(item->origin) : "it is missing (like https://HOST/PATH/)";
+    char words[256];
+    if (problem) {
+        snprintf(words, sizeof words, "origin: %s", problem);
+        return invalid(error, words, item->name);
+    }
+    if (!*login->user && !*login->bearer_token && !*login->client_cert && !*login->ssh_key)
+        return invalid(error, "there is nothing to send (expected user, bearer-token, client-certificate or ssh-key)",
+                       item->name);
+    return validate_login(login, item->name, error) != 0 ? -1 : validate_alone(config, index, error);
 }
 
 static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX])
@@ -267,7 +285,10 @@ int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
     if (config->cache_slot_minimum * config->slot_count > config->cache_size / 2)
         return invalid(error, "cache-slot-minimum times the slots is more than half of cache-size", "");
     for (unsigned i = 0; i < config->slot_count; i++)
-        if (validate_slot(&config->slots[i], error) != 0)
+        if (validate_login(&config->slots[i].http.login, config->slots[i].name, error) != 0)
+            return -1;
+    for (unsigned i = 0; i < config->credentials_count; i++)
+        if (validate_credentials(config, i, error) != 0)
             return -1;
     if (validate_web(config, error) != 0 || validate_dbus(config, error) != 0)
         return -1;

@@ -4,7 +4,8 @@
  * the man page names every key.
  *
  * Sections: [daemon], [web] (the page and its accounts), [dbus], [host] (who has its power),
- * [http] (defaults for every slot's images on servers), and [slot NAME] (its own keys, and any key of [http] to override it there).
+ * [http] (defaults for every slot's images on servers), [credentials NAME] (a login, and the origin that it is for),
+ * and [slot NAME] (its own keys, and any key of [http] to override it there). Which there are is the table in config/sections.c.
  * A struct config is a value: it owns its strings; config_free() frees it.
  */
 #ifndef CONFIG_CONFIG_H
@@ -19,7 +20,9 @@
 
 #define CONFIG_ERROR_MAX 512
 #define CONFIG_SLOTS_MAX 16
+#define CONFIG_CREDENTIALS_MAX 32
 #define CONFIG_SLOT_NAME_MAX 32 /* [A-Za-z0-9_-]+, and not only digits: digits are indexes */
+#define CONFIG_NAME_MAX CONFIG_SLOT_NAME_MAX /* of any section that may be there several times */
 
 enum config_media { MEDIA_CD, MEDIA_DISK };
 /* Each shows the medium on the NBD socket too. */
@@ -37,6 +40,14 @@ enum config_ftp_tls { FTP_TLS_NO, FTP_TLS_TRY, FTP_TLS_REQUIRED };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 enum config_smb_encryption { SMB_ENCRYPTION_AUTO, SMB_ENCRYPTION_REQUIRED };
 
+/* Who we are for a server, by whichever protocol. */
+struct config_login {
+    char *user, *password;          /* user, password (secret) */
+    char *bearer_token;             /* bearer-token (secret) */
+    char *client_cert, *client_key; /* client-certificate, client-key (PEM files) */
+    char *ssh_key;                  /* ssh-key = "" (a file) */
+};
+
 /* What every source on a server needs: keys of [http], overridable in [slot]. */
 struct config_http {
     uint64_t connections;          /* http-connections = 16, 1..64: ranges fetched at a time */
@@ -47,12 +58,9 @@ struct config_http {
     uint64_t redirects;            /* redirects = 3, 0..20 */
     char *ca_file;                 /* ca-file = "" (the system's) */
     bool verify;                   /* verify-certificate = yes */
-    char *client_cert, *client_key; /* client-certificate, client-key (PEM files) */
-    char *user, *password;         /* user, password (secret) */
+    struct config_login login;     /* for the configured image's server only */
     char *ssh_known_hosts;         /* ssh-known-hosts = "" (a file) */
     char *ssh_host_key;            /* ssh-host-key = "" (SHA256:...) */
-    char *ssh_key;                 /* ssh-key = "" (a file) */
-    char *bearer_token;            /* bearer-token (secret) */
     enum config_http_auth auth;    /* http-auth = any | basic | digest */
     enum config_smb_encryption smb_encryption; /* smb-encryption = auto | required */
     char *proxy;                   /* proxy = "" (from no environment) */
@@ -62,6 +70,15 @@ struct config_http {
     bool readahead;                /* readahead = yes */
     enum config_nfs_version nfs_version; /* nfs-version = auto | 3 | 4 */
     uint64_t nfs_uid, nfs_gid;     /* nfs-uid, nfs-gid = 65534: who reads, for NFS servers */
+    bool nfs_ids;                  /* nfs-ids = no: only who administers the daemon may say uid= and gid= in a URL */
+};
+
+/* A login that serves the images of one origin (net/origin.h), in whatever slot. */
+struct config_credentials {
+    char name[CONFIG_NAME_MAX];
+    unsigned line;                 /* of the section's header, for messages; 0: not from a file */
+    char *origin;                  /* origin: SCHEME://HOST[:PORT][/PATH] */
+    struct config_login login;
 };
 
 /* The web server: page, browser media, uploads. */
@@ -117,6 +134,7 @@ struct config_usb {
 
 struct config_slot {
     char name[CONFIG_SLOT_NAME_MAX];
+    unsigned line;                 /* as above */
     enum config_media media;       /* media = cd | disk */
     enum config_attach attach;     /* attach = auto | socket | nbd | usb */
     char *device;                  /* nbd-device = "" -> /dev/nbdN, N the slot's number */
@@ -142,7 +160,6 @@ struct config_slot {
     uint64_t eject_after_ms;       /* eject-after = 0s: a medium stays until it is ejected */
     struct config_http http;       /* resolved: [http] with this section's overrides */
     uint64_t overrides;            /* bit N: key N of [http] is set in this section */
-    unsigned line;                 /* of the section's header, for messages; 0: not from a file */
 };
 
 struct config {
@@ -163,6 +180,8 @@ struct config {
     struct config_dbus dbus;       /* [dbus] */
     struct config_host host;       /* [host] */
     struct config_http http;       /* [http] */
+    struct config_credentials *credentials;
+    unsigned credentials_count;
     struct config_slot *slots;     /* in the file's order: slot number = index */
     unsigned slot_count;
 };
@@ -172,11 +191,11 @@ struct config {
 void config_default(struct config *config);
 int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
-/* "daemon.KEY=VALUE", "web.KEY=VALUE", "dbus.KEY=VALUE", "host.KEY=VALUE", "http.KEY=VALUE", "slot.NAME.KEY=VALUE" (of
- * --set); a slot that is not there yet is added. */
+/* "SECTION.KEY=VALUE", and "slot.NAME.KEY=VALUE" or "credentials.NAME.KEY=VALUE" (of --set); what has a name and is
+ * not there yet is added. */
 int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX]);
 /* What no single key shows: paths of sockets that are equal, the minimum times
- * slots over the cache's size, a client key without certificate... */
+ * slots over the cache's size, a client key without certificate, an origin that is none... */
 int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX]);
 void config_free(struct config *config);
 
@@ -190,6 +209,8 @@ bool config_slot_equal(const struct config_slot *a, const struct config_slot *b)
 void config_copy(struct config *to, const struct config *from);
 void config_slot_copy(struct config_slot *to, const struct config_slot *from);
 void config_slot_clear(struct config_slot *slot);
+void config_credentials_copy(struct config_credentials *to, const struct config_credentials *from);
+void config_credentials_clear(struct config_credentials *credentials);
 /* Whether images may come by the protocol of that name ("https"). */
 bool config_allows_protocol(const struct config_http *http, const char *protocol);
 

@@ -25,22 +25,27 @@ static void dump_keys(FILE *out, enum key_section section, const void *base, uin
             dump_key(out, &config_keys[i], base);
 }
 
+static void dump_items(FILE *out, const struct config *config, enum key_section section)
+{
+    for (unsigned i = 0; i < section_count(config, section); i++) {
+        const void *item = section_item(config, section, i);
+        const struct config_slot *slot = section == KEY_SLOT ? item : NULL;
+        fprintf(out, "\n[%s %s]\n", config_sections[section].name, (const char *)item);
+        dump_keys(out, section, item, 0);
+        if (slot)
+            dump_keys(out, KEY_HTTP, &slot->http, slot->overrides);
+    }
+}
+
 void config_dump(const struct config *config, FILE *out)
 {
-    fputs("[daemon]\n", out);
-    dump_keys(out, KEY_DAEMON, config, 0);
-    fputs("\n[web]\n", out);
-    dump_keys(out, KEY_WEB, &config->web, 0);
-    fputs("\n[dbus]\n", out);
-    dump_keys(out, KEY_DBUS, &config->dbus, 0);
-    fputs("\n[host]\n", out);
-    dump_keys(out, KEY_HOST, &config->host, 0);
-    fputs("\n[http]\n", out);
-    dump_keys(out, KEY_HTTP, &config->http, UINT64_MAX);
-    for (unsigned i = 0; i < config->slot_count; i++) {
-        fprintf(out, "\n[slot %s]\n", config->slots[i].name);
-        dump_keys(out, KEY_SLOT, &config->slots[i], 0);
-        dump_keys(out, KEY_HTTP, &config->slots[i].http, config->slots[i].overrides);
+    for (int section = 0; section < KEY_SECTIONS; section++) {
+        if (section_repeats(section)) {
+            dump_items(out, config, section);
+            continue;
+        }
+        fprintf(out, "%s[%s]\n", section > 0 ? "\n" : "", config_sections[section].name);
+        dump_keys(out, section, section_struct(config, section), UINT64_MAX);
     }
 }
 
@@ -69,26 +74,23 @@ static void sample_keys(FILE *out, enum key_section section)
     }
 }
 
+static void sample_section(FILE *out, enum key_section section)
+{
+    const struct section *row = &config_sections[section];
+    comment(out, row->about ? row->about : "");
+    if (row->heading)
+        fprintf(out, "%s\n\n", row->heading);
+    else
+        fprintf(out, "[%s]\n\n", row->name);
+    sample_keys(out, section);
+}
+
 void config_sample(FILE *out)
 {
     comment(out, "nbd-proxy.conf: see nbd-proxy.conf(5). Every key stands here with its default. A comment has a line "
                  "of its own, beginning with # or ;. Sizes are like 64K, 8M, 1G; times like 500ms, 25s, 2m.");
-    fputs("\n[daemon]\n\n", out);
-    sample_keys(out, KEY_DAEMON);
-    comment(out, "The web page, its API and its accounts.");
-    fputs("[web]\n\n", out);
-    sample_keys(out, KEY_WEB);
-    comment(out, "The D-Bus service that OpenBMC's bmcweb drives.");
-    fputs("[dbus]\n\n", out);
-    sample_keys(out, KEY_DBUS);
-    comment(out, "The host's power and boot source, which the daemon itself has no way to.");
-    fputs("[host]\n\n", out);
-    sample_keys(out, KEY_HOST);
-    comment(out, "Defaults for every slot's images on web servers. Any of these keys may also stand in a slot's section.");
-    fputs("[http]\n\n", out);
-    sample_keys(out, KEY_HTTP);
-    comment(out, "A drive of the host. Slots are counted from 0 in the order in which they stand here.");
-    fputs("[slot slot0]\n\n", out);
-    sample_keys(out, KEY_SLOT);
+    fputc('\n', out);
+    for (int section = 0; section < KEY_SECTIONS; section++)
+        sample_section(out, section);
     fputs("[slot slot1]\nmedia = disk\n", out);
 }

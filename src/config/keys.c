@@ -30,6 +30,7 @@ static const char *const smb_encryption_names[] = {"auto", "required", NULL};
 #define DBUS(...) ROW(KEY_DBUS, struct config_dbus, __VA_ARGS__)
 #define HOST(...) ROW(KEY_HOST, struct config_host, __VA_ARGS__)
 #define HTTP(...) ROW(KEY_HTTP, struct config_http, __VA_ARGS__)
+#define CREDENTIALS(...) ROW(KEY_CREDENTIALS, struct config_credentials, __VA_ARGS__)
 #define SLOT(...) ROW(KEY_SLOT, struct config_slot, __VA_ARGS__)
 #define MINUTES(n) ((n) * 60000ull)
 
@@ -146,19 +147,21 @@ const struct key config_keys[] = {
     HTTP("verify-certificate", verify, KEY_BOOL, 0, 0, NULL, "yes",
          "Check the server's certificate and its name, or an SSH server's host key. Without it anybody on the way can change "
          "the image."),
-    HTTP("client-certificate", client_cert, KEY_STRING, 0, 4095, NULL, "", "A PEM file: our certificate for the server."),
-    HTTP("client-key", client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
-    HTTP("user", user, KEY_STRING, 0, 1024, NULL, "", "The user name for the server."),
-    HTTP("password", password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
+    HTTP("client-certificate", login.client_cert, KEY_STRING, 0, 4095, NULL, "",
+         "A PEM file: our certificate for the server of the configured image."),
+    HTTP("client-key", login.client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
+    HTTP("user", login.user, KEY_STRING, 0, 1024, NULL, "",
+         "The user name for the server of the configured image: same protocol, host and port."),
+    HTTP("password", login.password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
     HTTP("ssh-known-hosts", ssh_known_hosts, KEY_STRING, 0, 4095, NULL, "",
          "A file with the host keys of SFTP servers, as OpenSSH's known_hosts, without patterns. A server that neither it "
          "nor ssh-host-key knows is refused."),
     HTTP("ssh-host-key", ssh_host_key, KEY_STRING, 0, 1000, NULL, "",
          "Fingerprints of SFTP servers' host keys, like SHA256:..., separated by blanks: what ssh-keygen -l prints."),
-    HTTP("ssh-key", ssh_key, KEY_STRING, 0, 4095, NULL, "",
-         "A file with the private key for SFTP servers, without a pass phrase: ed25519 or ECDSA, with libssh2 1.11 RSA "
+    HTTP("ssh-key", login.ssh_key, KEY_STRING, 0, 4095, NULL, "",
+         "A file with the private key for the configured image's SFTP server, without a pass phrase: ed25519 or ECDSA, with libssh2 1.11 RSA "
          "too. No agent is asked, and no other key is tried."),
-    HTTP("bearer-token", bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
+    HTTP("bearer-token", login.bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
     HTTP("http-auth", auth, KEY_ENUM, HTTP_AUTH_ANY, 0, auth_names, "any",
          "How user and password are sent. any takes the strongest that the server offers."),
     HTTP("smb-encryption", smb_encryption, KEY_ENUM, SMB_ENCRYPTION_AUTO, 0, smb_encryption_names, "auto",
@@ -182,6 +185,21 @@ const struct key config_keys[] = {
          "NFS: the user's number that the server is told, where the URL does not say. That is 'nobody': an image that "
          "everybody may read."),
     HTTP("nfs-gid", nfs_gid, KEY_UINT, 0, UINT32_MAX - 1, NULL, "65534", "NFS: the group's number, likewise."),
+    HTTP("nfs-ids", nfs_ids, KEY_BOOL, 0, 0, NULL, "no",
+         "NFS: whether everybody who may insert an image may say in its URL with whose numbers it is read (uid=, gid=). "
+         "Else that is for Administrators, for root and the daemon's own user on the control socket, and for this file."),
+
+    CREDENTIALS("origin", origin, KEY_STRING, 0, 4095, NULL, "",
+                "What they are for: SCHEME://HOST[:PORT][/PATH], like https://images.example.com:8443/prod/. The path holds "
+                "for what is below it, name by name. They are sent nowhere else, wherever redirects lead."),
+    CREDENTIALS("user", login.user, KEY_STRING, 0, 1024, NULL, "", "The user name; for SMB also DOMAIN\\USER."),
+    CREDENTIALS("password", login.password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
+    CREDENTIALS("bearer-token", login.bearer_token, KEY_SECRET, 0, 16000, NULL, "",
+                "A token that is sent instead of user and password."),
+    CREDENTIALS("client-certificate", login.client_cert, KEY_STRING, 0, 4095, NULL, "", "A PEM file: our certificate."),
+    CREDENTIALS("client-key", login.client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
+    CREDENTIALS("ssh-key", login.ssh_key, KEY_STRING, 0, 4095, NULL, "",
+                "For sftp://: a file with the private key, without a pass phrase."),
 
     SLOT("media", media, KEY_ENUM, MEDIA_CD, 0, media_names, "cd", "What the host is shown: a CD/DVD drive or a USB disk."),
     SLOT("attach", attach, KEY_ENUM, ATTACH_AUTO, 0, attach_names, "auto",

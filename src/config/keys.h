@@ -8,14 +8,15 @@
 
 #include "config/config.h"
 
-enum key_section { KEY_DAEMON, KEY_WEB, KEY_DBUS, KEY_HOST, KEY_HTTP, KEY_SLOT };
+/* In the order of a dump. */
+enum key_section { KEY_DAEMON, KEY_WEB, KEY_DBUS, KEY_HOST, KEY_HTTP, KEY_CREDENTIALS, KEY_SLOT, KEY_SECTIONS };
 enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_SET, KEY_STRING, KEY_SECRET };
 
 struct key {
     const char *name;
     enum key_section section;
     enum key_type type;
-    size_t offset; /* in struct config, config_web, config_dbus, config_host, config_http or config_slot */
+    size_t offset; /* in the section's struct */
     uint64_t min, max;
     const char *const *names; /* KEY_ENUM: their numbers count from min; KEY_SET: their bits from 0, "none" for none of them; ends with NULL */
     const char *standard;     /* the default, as text */

@@ -18,10 +18,7 @@
 #define FILE_MAX (1u << 20)
 #define HEAD_MAX 120 /* a line without its value: inih's limit is 200 */
 
-#define SECTIONS_EXPECTED "expected [daemon], [web], [dbus], [host], [http] or [slot NAME]"
-/* Those that are there once; slots come behind. */
-static const char *const single_sections[] = {
-    [KEY_DAEMON] = "daemon", [KEY_WEB] = "web", [KEY_DBUS] = "dbus", [KEY_HOST] = "host", [KEY_HTTP] = "http"};
+#define SECTIONS_TEXT_MAX 256
 
 struct parser {
     struct config *config;
@@ -32,9 +29,9 @@ struct parser {
     char section_name[64]; /* as it stands there */
     bool in_section;
     enum key_section section;
-    struct config_slot *slot;
-    bool seen[128];              /* keys of the section, by their place in the table */
-    bool section_seen[KEY_SLOT]; /* those that are there once */
+    void *item;                      /* of a section with a name; NULL: it is there once */
+    bool seen[160];                  /* keys of the section, by their place in the table */
+    bool section_seen[KEY_SECTIONS]; /* those that are there once */
     bool failed;
     char *error;
 };
@@ -66,20 +63,20 @@ static char *trimmed(const char *from, size_t length)
     return copy;
 }
 
-static bool begin_slot(struct parser *p, const char *name)
+static bool begin_item(struct parser *p, enum key_section section, const char *name)
 {
-    const char *problem = config_slot_name_problem(name);
+    const char *problem = section_name_problem(section, name), *kind = config_sections[section].name;
     if (problem)
         return fail(p, "%s", problem);
-    struct config_slot *slot = config_find_slot(p->config, name);
-    if (slot && slot->line > 0)
-        return fail(p, "slot \"%s\" is there twice (first in line %u)", name, slot->line);
-    slot = slot ? slot : config_add_slot(p->config, name);
-    if (!slot)
-        return fail(p, "there are more than %d slots", CONFIG_SLOTS_MAX);
-    slot->line = p->line;
-    p->section = KEY_SLOT;
-    p->slot = slot;
+    void *item = section_find(p->config, section, name);
+    if (item && *section_line_of(section, item) > 0)
+        return fail(p, "%s \"%s\" is there twice (first in line %u)", kind, name, *section_line_of(section, item));
+    item = item ? item : config_add(p->config, section, name);
+    if (!item)
+        return fail(p, "there are more than %u sections [%s NAME]", config_sections[section].most, kind);
+    *section_line_of(section, item) = p->line;
+    p->section = section;
+    p->item = item;
     return true;
 }
 
@@ -89,28 +86,34 @@ static bool begin_once(struct parser *p, enum key_section section)
         return fail(p, "section [%s] is there twice", p->section_name);
     p->section_seen[section] = true;
     p->section = section;
+    p->item = NULL;
     return true;
 }
 
-/* KEY_SLOT: it is none of the single sections. */
-static enum key_section single_section(const char *name)
+/* The row of that name; KEY_SECTIONS: there is none. */
+static enum key_section find_section(const char *name, size_t length)
 {
-    enum key_section section = KEY_DAEMON;
-    while (section < KEY_SLOT && strcmp(single_sections[section], name) != 0)
+    int section = 0;
+    while (section < KEY_SECTIONS && (strlen(config_sections[section].name) != length ||
+                                      strncmp(config_sections[section].name, name, length) != 0))
         section++;
-    return section;
+    return (enum key_section)section;
 }
 
 static bool begin_section(struct parser *p)
 {
+    char expected[SECTIONS_TEXT_MAX];
+    size_t word = strcspn(p->section_name, " \t");
+    enum key_section section = find_section(p->section_name, word);
+    const char *name = p->section_name + word + strspn(p->section_name + word, " \t");
     memset(p->seen, 0, sizeof p->seen);
     p->in_section = true;
-    enum key_section section = single_section(p->section_name);
-    if (section < KEY_SLOT)
+    if (section < KEY_SECTIONS && section_repeats(section) && p->section_name[word])
+        return begin_item(p, section, name);
+    if (section < KEY_SECTIONS && !section_repeats(section) && !p->section_name[word])
         return begin_once(p, section);
-    if (strncmp(p->section_name, "slot ", 5) == 0)
-        return begin_slot(p, p->section_name + 5 + strspn(p->section_name + 5, " \t"));
-    return fail(p, "unknown section [%s] (" SECTIONS_EXPECTED ")", p->section_name);
+    sections_expected(expected, sizeof expected);
+    return fail(p, "unknown section [%s] (expected %s)", p->section_name, expected);
 }
 
 /* Sections are seen here, not in the handler: one without keys counts too. */
@@ -167,13 +170,15 @@ static char *next_line(char *to, int size, void *arg)
 static int on_value(void *arg, const char *section, const char *name, const char *value)
 {
     struct parser *p = arg;
-    char expected[256];
+    char expected[SECTIONS_TEXT_MAX];
     (void)section;
     (void)value;
     if (p->failed)
         return 0;
-    if (!p->in_section)
-        return fail(p, "\"%.50s\" stands before the first section (" SECTIONS_EXPECTED ")", name);
+    if (!p->in_section) {
+        sections_expected(expected, sizeof expected);
+        return fail(p, "\"%.50s\" stands before the first section (expected %s)", name, expected);
+    }
     const struct key *key = key_find(p->section, name);
     if (!key) {
         const char *near = key_suggest(p->section, name);
@@ -183,7 +188,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
     if (p->seen[key - config_keys])
         return fail(p, "key \"%s\" is there twice in [%s]", name, p->section_name);
     p->seen[key - config_keys] = true;
-    if (config_assign(p->config, p->section, p->slot, key, p->value, expected, sizeof expected))
+    if (config_assign(p->config, p->section, p->item, key, p->value, expected, sizeof expected))
         return 1;
     bool secret = key->type == KEY_SECRET;
     return fail(p, "%s = %.60s: expected %s", name, secret ? "..." : p->value, expected);
@@ -205,11 +210,18 @@ int config_parse(struct config *config, const char *file_name, const char *text,
     return -1;
 }
 
+static bool is_secret(const struct config_login *login)
+{
+    return *login->password || *login->bearer_token;
+}
+
 static bool holds_secret(const struct config *config)
 {
-    bool secret = *config->http.password || *config->http.bearer_token;
+    bool secret = is_secret(&config->http.login);
     for (unsigned i = 0; i < config->slot_count; i++)
-        secret = secret || *config->slots[i].http.password || *config->slots[i].http.bearer_token;
+        secret = secret || is_secret(&config->slots[i].http.login);
+    for (unsigned i = 0; i < config->credentials_count; i++)
+        secret = secret || is_secret(&config->credentials[i].login);
     return secret;
 }
 
@@ -253,35 +265,34 @@ int config_load(struct config *config, const char *file, char error[CONFIG_ERROR
 
 static int bad_assignment(char error[CONFIG_ERROR_MAX], const char *what)
 {
-    snprintf(error, CONFIG_ERROR_MAX,
-             "--set: %s (expected daemon.KEY=VALUE, web.KEY=VALUE, dbus.KEY=VALUE, host.KEY=VALUE, http.KEY=VALUE or "
-             "slot.NAME.KEY=VALUE)",
-             what);
+    char expected[SECTIONS_TEXT_MAX];
+    sections_assignments(expected, sizeof expected);
+    snprintf(error, CONFIG_ERROR_MAX, "--set: %s (expected %s)", what, expected);
     return -1;
 }
 
-static struct config_slot *slot_for(struct config *config, const char *name)
+static void *item_for(struct config *config, enum key_section section, const char *name)
 {
-    struct config_slot *slot = config_find_slot(config, name);
-    return slot ? slot : config_slot_name_problem(name) ? NULL : config_add_slot(config, name);
+    void *item = section_find(config, section, name);
+    return item ? item : section_name_problem(section, name) ? NULL : config_add(config, section, name);
 }
 
-/* "slot.NAME.KEY", cut in place: gives the key's name. */
-static char *find_place(struct config *config, char *path, enum key_section *section, struct config_slot **slot)
+/* "SECTION.KEY" or "SECTION.NAME.KEY", cut in place: gives the key's name. */
+static char *find_place(struct config *config, char *path, enum key_section *section, void **item)
 {
-    char *dot = strchr(path, '.');
+    size_t word = strcspn(path, ".");
+    *section = find_section(path, word);
+    if (!path[word] || *section == KEY_SECTIONS)
+        return NULL;
+    char *name = path + word + 1;
+    if (!section_repeats(*section))
+        return name;
+    char *dot = strchr(name, '.');
     if (!dot)
         return NULL;
     *dot++ = '\0';
-    *section = single_section(path);
-    if (*section != KEY_SLOT)
-        return dot;
-    char *second = strcmp(path, "slot") == 0 ? strchr(dot, '.') : NULL;
-    if (!second)
-        return NULL;
-    *second++ = '\0';
-    *slot = slot_for(config, dot);
-    return *slot ? second : NULL;
+    *item = item_for(config, *section, name);
+    return *item ? dot : NULL;
 }
 
 int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX])
@@ -289,18 +300,18 @@ int config_set(struct config *config, const char *assignment, char error[CONFIG_
     char path[160], expected[256];
     size_t length = strcspn(assignment, "=");
     enum key_section section;
-    struct config_slot *slot = NULL;
+    void *item = NULL;
     if (assignment[length] != '=' || length >= sizeof path)
         return bad_assignment(error, "there is no = in it");
     memcpy(path, assignment, length);
     path[length] = '\0';
-    char *name = find_place(config, path, &section, &slot);
+    char *name = find_place(config, path, &section, &item);
     if (!name)
         return bad_assignment(error, "unknown section");
     const struct key *key = key_find(section, name);
     if (!key)
         return bad_assignment(error, "unknown key");
-    if (config_assign(config, section, slot, key, assignment + length + 1, expected, sizeof expected))
+    if (config_assign(config, section, item, key, assignment + length + 1, expected, sizeof expected))
         return 0;
     snprintf(error, CONFIG_ERROR_MAX, "--set %s: expected %s", name, expected);
     return -1;

@@ -16,7 +16,16 @@ static char *copy_if_set(const char *text)
     return text && *text ? mem_strdup(text) : NULL;
 }
 
-struct fetch_setup *fetch_setup_new(const struct fetch_options *options)
+/* What has no origin of its own is for the server that the fetches begin at. */
+static void set_origin(struct origin *origin, const char *text, const char *url)
+{
+    if (text && *text)
+        origin_read(origin, text);
+    else
+        origin_read_server(origin, url);
+}
+
+struct fetch_setup *fetch_setup_new(const struct fetch_options *options, const char *url)
 {
     struct fetch_setup *setup = mem_alloc(sizeof *setup);
     setup->http = options->http;
@@ -29,6 +38,8 @@ struct fetch_setup *fetch_setup_new(const struct fetch_options *options)
     setup->user = copy_if_set(options->user);
     setup->password = copy_if_set(options->password);
     setup->bearer_token = copy_if_set(options->bearer_token);
+    set_origin(&setup->key_origin, options->key_origin, url);
+    set_origin(&setup->login_origin, options->login_origin, url);
     setup->proxy = copy_if_set(options->proxy);
     setup->auth = options->auth;
     setup->local = options->local;
@@ -48,6 +59,8 @@ void fetch_setup_free(struct fetch_setup *setup)
     fetch_lines_free(setup->lines);
     tls_client_free(setup->tls);
     trust_clear(&setup->trust);
+    origin_clear(&setup->key_origin);
+    origin_clear(&setup->login_origin);
     mem_free(setup->client_cert);
     mem_free(setup->client_key);
     mem_free_secret(setup->user);
@@ -124,7 +137,7 @@ unsigned fetch_connections(const char *url, unsigned wanted)
 
 /* --- starting --- */
 
-static void start(struct fetch *fetch, const char *url, bool trusted)
+static void start(struct fetch *fetch, const char *url)
 {
     if (!fetch->protocol) {
         fetch->protocol = protocol_of(url);
@@ -140,7 +153,7 @@ static void start(struct fetch *fetch, const char *url, bool trusted)
     fetch->reason = 0;
     *fetch->error = '\0';
     fetch->running = true;
-    fetch->protocol->start(fetch, url, trusted);
+    fetch->protocol->start(fetch, url);
 }
 
 void fetch_probe(struct fetch *fetch, const char *url)
@@ -149,17 +162,16 @@ void fetch_probe(struct fetch *fetch, const char *url)
     fetch->expect = NULL;
     fetch->offset = 0;
     memset(&fetch->found, 0, sizeof fetch->found);
-    start(fetch, url, true);
+    start(fetch, url);
 }
 
-void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset,
-                 uint32_t length)
+void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, uint64_t offset, uint32_t length)
 {
     fetch->probe = false;
     fetch->expect = resource;
     fetch->offset = offset;
     fetch->length = length;
-    start(fetch, resource->url, trusted);
+    start(fetch, resource->url);
 }
 
 /* --- life --- */

@@ -40,6 +40,9 @@ struct fetch_options {
     const char *ca_pem;  /* certificates in PEM, trusted beside those; the file is then read once, now */
     const char *client_cert, *client_key;
     const char *user, *password, *bearer_token;
+    /* What the certificate and the SSH key, and the login, are for: an origin (net/origin.h). NULL or "": the
+     * server of the first URL. They are sent nowhere else, wherever redirects lead. */
+    const char *key_origin, *login_origin;
     enum fetch_auth auth;
     const char *proxy; /* HTTP only: with one, FTP and SFTP are refused */
     enum fetch_tls ftp_tls;      /* on ftp:// by AUTH TLS */
@@ -93,8 +96,8 @@ struct fetch {
     bool probe, running;
 };
 
-/* What is common to all fetches of a source, made once. */
-struct fetch_setup *fetch_setup_new(const struct fetch_options *options);
+/* What is common to all fetches of a source, made once. `url`: where they begin. */
+struct fetch_setup *fetch_setup_new(const struct fetch_options *options, const char *url);
 void fetch_setup_free(struct fetch_setup *setup);
 /* How many of `wanted` ranges at a time the URL's protocol makes use of. */
 unsigned fetch_connections(const char *url, unsigned wanted);
@@ -109,15 +112,10 @@ bool fetch_check_path(const char *url, char *error, size_t size);
 /* `setup` must outlive it. */
 struct fetch *fetch_new(struct curl_loop *curl, struct fetch_setup *setup);
 void fetch_probe(struct fetch *fetch, const char *url);
-/* `resource` must live until done. Credentials are sent only if `trusted`: when
- * the URL has the origin that they were given for. */
-void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, bool trusted, uint64_t offset,
-                 uint32_t length);
+/* `resource` must live until done. */
+void fetch_range(struct fetch *fetch, const struct fetch_resource *resource, uint64_t offset, uint32_t length);
 bool fetch_running(const struct fetch *fetch);
 void fetch_cancel(struct fetch *fetch); /* `done` does not come */
 void fetch_free(struct fetch *fetch);
-
-/* Same scheme, host and port? */
-bool fetch_same_origin(const char *url, const char *other);
 
 #endif

@@ -436,9 +436,8 @@ static struct fetch_line *ftp_make(struct fetch_lines *lines)
     return &ftp->line;
 }
 
-static void ftp_start(struct fetch *fetch, const char *url, bool trusted)
+static void ftp_start(struct fetch *fetch, const char *url)
 {
-    (void)trusted; /* there are no redirects */
     fetch_lines_start(fetch, &ops, url);
 }
 

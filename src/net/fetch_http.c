@@ -72,7 +72,6 @@ static bool http_follow(struct fetch *fetch)
     if (!fetch->probe || !http->checked || !http_is_redirect(http_status(fetch)) || !http_redirect(fetch, http->url))
         return false;
     http->hops++;
-    http->trusted = fetch_same_origin(http->first_url, http->url);
     http_ask(fetch);
     return true;
 }
@@ -151,18 +150,15 @@ static void set_fixed_options(struct fetch *fetch)
     if (setup->verify)
         fetch_guard_names(easy);
     trust_apply(&setup->trust, easy);
-    if (setup->client_cert)
-        curl_easy_setopt(easy, CURLOPT_SSLCERT, setup->client_cert);
-    if (setup->client_key)
-        curl_easy_setopt(easy, CURLOPT_SSLKEY, setup->client_key);
 }
 
 /* `wanted`: the schemes that the server asked for, 0 before that is known. With
  * several allowed libcurl would ask first, each time: a round trip a range. */
-static void set_credentials(struct fetch *fetch, bool send, unsigned long wanted)
+static void set_credentials(struct fetch *fetch, const char *url, unsigned long wanted)
 {
     const struct fetch_setup *setup = fetch->setup;
     CURL *easy = http_easy(fetch);
+    bool send = origin_covers(&setup->login_origin, url), show = origin_covers(&setup->key_origin, url);
     unsigned long auth = setup->auth == FETCH_AUTH_BASIC    ? CURLAUTH_BASIC
                          : setup->auth == FETCH_AUTH_DIGEST ? CURLAUTH_DIGEST
                                                             : CURLAUTH_BASIC | CURLAUTH_DIGEST;
@@ -174,6 +170,8 @@ static void set_credentials(struct fetch *fetch, bool send, unsigned long wanted
     curl_easy_setopt(easy, CURLOPT_USERNAME, send ? setup->user : NULL);
     curl_easy_setopt(easy, CURLOPT_PASSWORD, send ? setup->password : NULL);
     curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, send ? setup->bearer_token : NULL);
+    curl_easy_setopt(easy, CURLOPT_SSLCERT, show ? setup->client_cert : NULL);
+    curl_easy_setopt(easy, CURLOPT_SSLKEY, show ? setup->client_key : NULL);
 }
 
 static void set_url(struct fetch *fetch, const char *url)
@@ -213,10 +211,11 @@ static void http_init(struct fetch *fetch)
 static void set_up(struct fetch *fetch)
 {
     struct http_fetch *http = http_of(fetch);
+    const char *url = fetch->probe ? http->url : fetch->expect->url;
     if (!fetch->probe && http->set_for == fetch->expect && http->set_version == fetch->expect->version)
         return;
-    set_url(fetch, fetch->probe ? http->url : fetch->expect->url);
-    set_credentials(fetch, http->trusted, fetch->probe ? 0 : fetch->expect->auth);
+    set_url(fetch, url);
+    set_credentials(fetch, url, fetch->probe ? 0 : fetch->expect->auth);
     set_headers(fetch);
     http->set_for = fetch->expect;
     http->set_version = fetch->expect ? fetch->expect->version : 0;
@@ -241,15 +240,12 @@ static void http_ask(struct fetch *fetch)
         mem_exhausted(); /* the only reason that is left */
 }
 
-static void http_start(struct fetch *fetch, const char *url, bool trusted)
+static void http_start(struct fetch *fetch, const char *url)
 {
     struct http_fetch *http = http_of(fetch);
-    http->trusted = trusted;
     http->hops = http->pieces = 0;
-    if (fetch->probe) {
+    if (fetch->probe)
         snprintf(http->url, sizeof http->url, "%s", url);
-        snprintf(http->first_url, sizeof http->first_url, "%s", url);
-    }
     http_ask(fetch);
 }
 

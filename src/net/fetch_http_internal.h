@@ -17,9 +17,8 @@ struct http_fetch {
     uint32_t discarded;
     uint32_t due;  /* how far the answer fills the range */
     bool checked;  /* the answer's head was judged */
-    bool trusted;  /* credentials are sent */
     unsigned hops, pieces; /* a probe: redirects that were followed; a range: requests that it took */
-    char first_url[FETCH_URL_MAX], url[FETCH_URL_MAX]; /* a probe: whom the credentials are for, and who is asked now */
+    char url[FETCH_URL_MAX]; /* a probe: who is asked now */
     const struct fetch_resource *set_for; /* what the handle is set up for, and which version of it */
     unsigned set_version;
     char curl_error[CURL_ERROR_SIZE];

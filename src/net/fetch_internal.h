@@ -7,6 +7,7 @@
 #define NET_FETCH_INTERNAL_H
 
 #include "net/fetch.h"
+#include "net/origin.h"
 #include "net/trust.h"
 
 struct fetch_lines;
@@ -19,6 +20,7 @@ struct fetch_setup {
     unsigned redirects;
     struct trust trust;
     char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
+    struct origin key_origin, login_origin; /* what they are for */
     enum fetch_auth auth;
     enum address_local local;
     uint64_t connect_timeout_ms, stall_timeout_ms;
@@ -35,7 +37,7 @@ struct fetch_protocol {
     uint32_t probe_bytes;       /* the length of a probe */
     void (*init)(struct fetch *fetch);
     /* What is asked for is in the fetch: a probe, or `length` bytes from `offset` on. */
-    void (*start)(struct fetch *fetch, const char *url, bool trusted);
+    void (*start)(struct fetch *fetch, const char *url);
     void (*cancel)(struct fetch *fetch);
     void (*free)(struct fetch *fetch);
 };

@@ -256,9 +256,8 @@ static struct fetch_line *sftp_make(struct fetch_lines *lines)
     return &sftp->line;
 }
 
-static void sftp_start(struct fetch *fetch, const char *url, bool trusted)
+static void sftp_start(struct fetch *fetch, const char *url)
 {
-    (void)trusted; /* there are no redirects */
     fetch_lines_start(fetch, &ops, url);
 }
 

@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "net/curl_loop.h"
 #include "net/location.h"
+#include "slot/slot_credentials.h"
 #include "slot/slot.h"
 #include "source/browser.h"
 
@@ -22,6 +23,7 @@ struct pipeline_context {
     struct cache *cache;
     const char *file_directory; /* "" or NULL: anywhere */
     const char *upload_directory; /* of "upload:NAME"; "" or NULL: there are no uploads */
+    const struct slot_credentials *credentials;
     char boot_id[40];           /* the running kernel's: tells overlays whether the power was lost */
 };
 
@@ -33,7 +35,8 @@ struct pipeline_drive {
 
 /* Why an image can't be read. */
 struct pipeline_refusal {
-    int status; /* -EPROTONOSUPPORT: this build has no such protocol, or it is not allowed; else -EINVAL */
+    int status; /* -EPROTONOSUPPORT: this build has no such protocol, or it is not allowed; -EPERM: not to who asks;
+                 * else -EINVAL */
     char error[SLOT_ERROR_MAX];
 };
 

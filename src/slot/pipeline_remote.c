@@ -5,16 +5,23 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "source/fetch.h"
 #include "source/nfs.h"
+#include "source/nfs_address.h"
 #include "source/smb.h"
 
 /* --- what each protocol is told --- */
 
-static const char *either(const char *first, const char *second)
+static struct slot_login choose(const struct pipeline_context *context, const struct config_slot *config,
+                                        const char *url, const struct slot_insert_options *options)
 {
-    return first ? first : second;
+    struct slot_login login;
+    slot_credentials_choose(context->credentials, config, url, options, &login);
+    if (login.section)
+        log_info(config->name, "the image is of the origin of [credentials %s]", login.section);
+    return login;
 }
 
 static enum address_local local_policy(const struct config_http *http)
@@ -24,7 +31,8 @@ static enum address_local local_policy(const struct config_http *http)
     return locals[http->local];
 }
 
-static struct fetch_options fetch_options(const struct config_http *http, const struct slot_insert_options *options)
+static struct fetch_options fetch_options(const struct config_http *http, const struct slot_insert_options *options,
+                                          const struct slot_login *who)
 {
     static const enum fetch_http versions[] = {
         [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
@@ -37,19 +45,21 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         .allow_plain = config_allows_protocol(http, "http"),
         .redirects = (unsigned)http->redirects,
         .verify = pipeline_option(options->verify, http->verify),
-        .ca_file = either(options->ca_file, http->ca_file),
+        .ca_file = options->ca_file ? options->ca_file : http->ca_file,
         .ca_pem = options->ca_pem,
-        .client_cert = http->client_cert,
-        .client_key = http->client_key,
-        .user = either(options->user, http->user),
-        .password = either(options->password, http->password),
-        .bearer_token = either(options->bearer_token, http->bearer_token),
+        .client_cert = who->client_cert,
+        .client_key = who->client_key,
+        .user = who->user,
+        .password = who->password,
+        .bearer_token = who->bearer_token,
+        .key_origin = who->key_origin,
+        .login_origin = who->login_origin,
         .auth = auths[http->auth],
         .proxy = http->proxy,
         .ftp_tls = tls[http->ftp_tls],
         .ssh_known_hosts = http->ssh_known_hosts,
         .ssh_host_key = http->ssh_host_key,
-        .ssh_key = http->ssh_key,
+        .ssh_key = who->ssh_key,
         .local = local_policy(http),
         .connect_timeout_ms = http->connect_timeout_ms,
         .stall_timeout_ms = http->stall_timeout_ms,
@@ -60,10 +70,11 @@ static struct source *fetch_pipeline(const struct pipeline_context *context, con
                                      const char *url, const struct slot_insert_options *options,
                                      char problem[LOCATION_ERROR_MAX])
 {
+    struct slot_login who = choose(context, config, url, options);
     (void)problem;
     struct fetch_source_options http = {
         .url = url,
-        .fetch = fetch_options(&config->http, options),
+        .fetch = fetch_options(&config->http, options, &who),
         .connections = fetch_connections(url, (unsigned)config->http.connections),
         .io_timeout_ms = config->http.io_timeout_ms,
     };
@@ -103,10 +114,11 @@ static struct source *smb_pipeline(const struct pipeline_context *context, const
                                    char problem[LOCATION_ERROR_MAX])
 {
     const struct config_http *http = &config->http;
+    struct slot_login who = choose(context, config, url, options);
     struct smb_source_options smb = {
         .url = url,
-        .user = either(options->user, http->user),
-        .password = either(options->password, http->password),
+        .user = who.user,
+        .password = who.password,
         .must_seal = http->smb_encryption == SMB_ENCRYPTION_REQUIRED,
         .local = local_policy(http),
         .requests = (unsigned)http->connections,
@@ -149,6 +161,16 @@ bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
     return remote_pipeline_of(kind) && config_allows_protocol(&config->http, location_name(kind));
 }
 
+/* An NFS server takes the numbers of whoever asks on trust. */
+static bool may_say_who_reads(const struct config_slot *config, enum location_kind kind, const char *url,
+                              const struct slot_insert_options *options)
+{
+    struct nfs_address address;
+    char problem[NFS_ADDRESS_ERROR_MAX]; /* opening says what is wrong */
+    return kind != LOCATION_NFS || options->nfs_ids || config->http.nfs_ids ||
+           !nfs_address_parse(url, &address, problem) || (address.uid < 0 && address.gid < 0);
+}
+
 /* False: `problem` says why not. */
 static bool may_be_read(const struct config_slot *config, enum location_kind kind, const char *url,
                         const struct slot_insert_options *options, char problem[LOCATION_ERROR_MAX])
@@ -160,6 +182,9 @@ static bool may_be_read(const struct config_slot *config, enum location_kind kin
                  name, name);
     else if (!remote_pipeline_of(kind))
         snprintf(problem, LOCATION_ERROR_MAX, "this nbd-proxy is built without %s", name);
+    else if (!may_say_who_reads(config, kind, url, options))
+        snprintf(problem, LOCATION_ERROR_MAX,
+                 "only an administrator may say by uid= and gid= who reads (or set nfs-ids = yes in the configuration)");
     else if (options->writable > 0 && config->overlay == OVERLAY_NONE)
         snprintf(
             problem, LOCATION_ERROR_MAX,
@@ -181,8 +206,9 @@ struct source *pipeline_remote_new(const struct pipeline_context *context, const
         source = remote_pipeline_of(kind)(context, config, url, options, problem);
     if (!source) {
         bool spoken = kind != LOCATION_UNKNOWN && pipeline_speaks(config, kind);
+        bool allowed = !url || may_say_who_reads(config, kind, url, options);
         text_url_public(text, shown, sizeof shown);
-        refusal->status = spoken ? -EINVAL : -EPROTONOSUPPORT;
+        refusal->status = !spoken ? -EPROTONOSUPPORT : allowed ? -EINVAL : -EPERM;
         snprintf(refusal->error, SLOT_ERROR_MAX, "%s: %s", shown, problem);
     }
     mem_free(url);

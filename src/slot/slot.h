@@ -56,6 +56,7 @@ struct slot_insert_options {
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
     const char *tied;     /* why the medium must not outlive the process; must outlive the slot; NULL: it may */
     uint64_t stay_ms;     /* then it is ejected; SLOT_STAYS: never */
+    bool nfs_ids; /* who asks may say in the URL as whom an NFS server is asked: an administrator */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
 };

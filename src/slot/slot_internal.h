@@ -30,6 +30,7 @@ struct slots {
     const struct kernel_ops *kernel;
     struct link_watch *link_watch;
     char *file_directory, *upload_directory;
+    struct slot_credentials credentials;
     char *runtime_dir;
     uint64_t step_timeout_ms;
     struct nbd_server_budget budget;

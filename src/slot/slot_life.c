@@ -87,7 +87,7 @@ static void on_configured(void *arg, int status, const char *error)
 
 static void insert_configured(struct slot *slot)
 {
-    struct slot_insert_options options = {.verify = -1, .writable = -1};
+    struct slot_insert_options options = {.nfs_ids = true, .verify = -1, .writable = -1};
     if (*slot->config.image)
         slot_insert(slot, slot->config.image, &options, on_configured, slot->config.name);
 }
@@ -131,6 +131,7 @@ static void restore_try(struct slot *slot)
         .ca_file = media->ca_file,
         .ca_pem = media->ca_pem,
         .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
+        .nfs_ids = true, /* it was allowed when it was inserted */
         .verify = media->verify,
         .writable = media->writable,
     };

@@ -61,8 +61,12 @@ static void read_boot_id(char *id, size_t size)
     id[strcspn(id, "\n")] = '\0';
 }
 
-static void use_directories(struct slots *set, const struct config *config)
+/* What inserts from now on go by. */
+static void use_context(struct slots *set, const struct config *config)
 {
+    slot_credentials_check(config);
+    slot_credentials_read(&set->credentials, config);
+    set->context.credentials = &set->credentials;
     mem_free(set->file_directory);
     mem_free(set->upload_directory);
     set->context.file_directory = set->file_directory = mem_strdup(config->file_directory);
@@ -85,7 +89,7 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, const stru
         .curl = curl_loop_new(loop),
         .cache = cache_new(config->cache_size, config->cache_slot_minimum),
     };
-    use_directories(set, config);
+    use_context(set, config);
     for (unsigned i = 0; i < config->slot_count; i++)
         if (!slots_add(set, &config->slots[i], error)) {
             slots_close(set, ignore_closed, NULL);
@@ -259,7 +263,7 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
             return -EINVAL;
         }
     reload_apply(set, plans, config->slot_count);
-    use_directories(set, config);
+    use_context(set, config);
     set->budget.limit = budget_for(config->cache_size);
     set->step_timeout_ms = config->step_timeout_ms;
     set->state.secrets = config->state_secrets;
@@ -329,6 +333,7 @@ static void on_curl_closed(void *arg)
     cache_free(set->context.cache);
     state_free(&set->state);
     mem_free(set->file_directory);
+    slot_credentials_clear(&set->credentials);
     mem_free(set->upload_directory);
     mem_free(set->runtime_dir);
     mem_free(set);

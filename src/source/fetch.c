@@ -14,7 +14,6 @@ struct fetch_client {
     struct curl_loop *curl;
     struct fetch_setup *setup;
     struct fetch_resource resource; /* what was adopted last */
-    bool trusted;                   /* resource.url has the origin of the client's */
 };
 
 /* One easy handle each: libcurl keeps its settings and, for Digest, its nonce. */
@@ -57,7 +56,6 @@ static void client_adopt(struct remote_request *probe)
     unsigned version = own->resource.version + 1;
     own->resource = request_of(probe)->fetch->found;
     own->resource.version = version;
-    own->trusted = fetch_same_origin(own->client.url, own->resource.url);
     if (version == 1 && !*own->resource.etag && !*own->resource.modified)
         log_warning(own->who, "the image's server tells neither a version nor a time: a change of the image shows only "
                                "if its size changes");
@@ -104,7 +102,7 @@ static void client_probe(struct remote_request *request)
 static void client_range(struct remote_request *request, uint64_t offset, uint32_t length)
 {
     const struct fetch_client *own = client_of(request->client);
-    fetch_range(request_of(request)->fetch, &own->resource, own->trusted, offset, length);
+    fetch_range(request_of(request)->fetch, &own->resource, offset, length);
 }
 
 static void client_cancel(struct remote_request *request)
@@ -142,6 +140,6 @@ struct source *fetch_source_new(struct curl_loop *curl, const char *who, const s
     own->client = (struct remote_client){.ops = &ops, .loop = curl_loop_uv(curl), .url = mem_strdup(options->url)};
     own->who = who;
     own->curl = curl;
-    own->setup = fetch_setup_new(&options->fetch);
+    own->setup = fetch_setup_new(&options->fetch, options->url);
     return remote_source_new(&own->client, who, options->connections, options->io_timeout_ms);
 }

@@ -45,8 +45,16 @@ class Sshd(Server):
         return f"{name or f'[127.0.0.1]:{self.port}'} {' '.join(pathlib.Path(str(key or self.host_keys[0]) + '.pub').read_text().split()[:2])}\n"
 
     def options(self, **more):
-        keys = {"user": user(), "ssh-key": self.key, "ssh-host-key": fingerprint(self.host_keys[0]), **more}
-        return [f"http.{name.replace('_', '-')}={value}" for name, value in keys.items()]
+        keys = {"user": user(), "ssh_key": self.key, "ssh_host_key": fingerprint(self.host_keys[0]), "port": self.port, **more}
+        return login_options(**keys)
+
+
+def login_options(port, **keys):
+    """Settings for the server at that port: who it is, and who we are for it."""
+    ours = ("user", "password", "ssh-key")
+    named = {name.replace("_", "-"): value for name, value in keys.items()}
+    return [f"credentials.sshd.origin=sftp://127.0.0.1:{port}/"] + [
+        f"{'credentials.sshd' if name in ours else 'http'}.{name}={value}" for name, value in named.items()]
 
 
 def user():
@@ -139,7 +147,7 @@ class SftpLiar:
                 pass
 
     def options(self):
-        return [f"http.ssh-host-key={fingerprint(self.key_path)}", f"http.user={USER}", f"http.password={PASSWORD}"]
+        return login_options(self.port, ssh_host_key=fingerprint(self.key_path), user=USER, password=PASSWORD)
 
     def url(self, path="image.iso"):
         return f"sftp://127.0.0.1:{self.port}/{path}"

@@ -344,7 +344,8 @@ def test_quit_and_both_signals(daemon):
 
 
 def test_secrets_are_nowhere(daemon, nginx, ca, folder):
-    d = daemon(ca, "daemon.log-level=debug", "http.user=bob", "http.password=CANARY-CONFIG")
+    d = daemon(ca, "daemon.log-level=debug", "http.user=bob", "http.password=CANARY-CONFIG",
+               f"credentials.nginx.origin={nginx.url('')}", "credentials.nginx.user=bob", "credentials.nginx.password=CANARY-SECTION")
     d.ok(f"insert 0 {nginx.url('auth/image.iso')} user=alice password=CANARY-PASSWORD")
     d.ok("trace on")
     d.error(f"insert 1 {nginx.url('auth/image.iso')} user=alice password=CANARY-WRONG")
@@ -354,7 +355,9 @@ def test_secrets_are_nowhere(daemon, nginx, ca, folder):
     for name in ("cmdline", "environ"):
         everything += open(f"/proc/{d.process.pid}/{name}", errors="replace").read()
     assert "CANARY" not in everything
-    dump = run("--no-config", "--set", "http.user=u", "--set", "http.password=CANARY", "--dump-config")
+    dump = run("--no-config", "--set", "http.user=u", "--set", "http.password=CANARY", "--set", "credentials.c.origin=https://h/",
+               "--set", "credentials.c.user=u", "--set", "credentials.c.password=CANARY", "--dump-config")
+    assert "\norigin = https://h/\nuser = u\n# password = (not shown)\n" in dump.stdout
     assert "CANARY" not in dump.stdout + dump.stderr
 
 

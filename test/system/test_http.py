@@ -76,7 +76,8 @@ def test_the_right_certificates_are_accepted(daemon, nginx, ca, certificates):
     d.ok(f"insert 0 {nginx.url('image.iso', 'wrong')} verify=no")
     d.ok(f"insert 1 {nginx.url('moved/image.iso')}")
     d.ok("eject 0")
-    e = daemon(ca, f"http.client-certificate={certificates}/client.pem", f"http.client-key={certificates}/client.key")
+    e = daemon(ca, f"credentials.m.origin={nginx.url('', 'mutual')}", f"credentials.m.client-certificate={certificates}/client.pem",
+               f"credentials.m.client-key={certificates}/client.key")
     e.ok(f"insert 0 {nginx.url('image.iso', 'mutual')}")
     assert len(handle(e.uri()).pread(4096, 4096)) == 4096
     f = daemon()
@@ -370,7 +371,7 @@ def test_a_servers_words_can_not_steer_a_terminal(daemon, liar):
 
 @pytest.mark.parametrize("auth,sent", [("basic", "Basic"), ("digest", "Digest")])
 def test_a_way_to_send_a_password_can_be_demanded(daemon, liar, auth, sent):
-    d = daemon(f"http.http-auth={auth}", "http.user=bob", "http.password=pw")
+    d = daemon(f"http.http-auth={auth}", f"credentials.liar.origin={liar.url('')}", "credentials.liar.user=bob", "credentials.liar.password=pw")
     digest, both = digest_behaviour(liar, "bob", "pw"), "Basic realm=\"realm\""
 
     def behave(request):

@@ -305,7 +305,8 @@ def test_a_stalled_server_holds_up_nobody_else(daemon, sshd, image):
     server = sshd()
     relay = Relay(server.port)
     try:
-        d = daemon(*server.options(), "http.readahead=no", "http.stall-timeout=5s")
+        d = daemon(*server.options(), "http.readahead=no", "http.stall-timeout=5s", f"credentials.relay.origin=sftp://127.0.0.1:{relay.port}/",
+                   f"credentials.relay.user={user()}", f"credentials.relay.ssh-key={server.key}")
         d.ok(f"insert 0 {url_of(relay, image)}")
         d.ok(f"insert 1 {url_of(server, image)}")
         h, fine, content = handle(d.uri()), handle(d.uri("slot1")), image.read_bytes()
@@ -331,7 +332,7 @@ def test_a_connection_that_dies_is_made_again(daemon, sshd, image):
     server = sshd()
     relay = Relay(server.port)
     try:
-        d = daemon(*server.options(), "http.readahead=no", "http.stall-timeout=1s")
+        d = daemon(*server.options(port=relay.port), "http.readahead=no", "http.stall-timeout=1s")
         d.ok(f"insert 0 {url_of(relay, image)}")
         h = handle(d.uri())
         relay.holding = True

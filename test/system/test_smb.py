@@ -120,9 +120,12 @@ def test_a_user_may_be_written_with_a_domain(daemon, samba, user):
 
 
 def test_user_and_password_may_come_from_the_configuration(daemon, samba):
-    d = daemon(f"http.user={USER}", f"http.password={PASSWORD}")
-    d.ok(f"insert 0 {samba.url()}")
+    d = daemon(f"credentials.nas.origin=smb://127.0.0.1:{samba.port}/user", f"credentials.nas.user={USER}", f"credentials.nas.password={PASSWORD}")
+    d.ok(f"insert 0 {samba.url(share='user')}")
     assert PASSWORD not in d.log()
+    e = daemon(f"credentials.nas.origin=smb://127.0.0.1:{samba.port}/use", f"credentials.nas.user={USER}", f"credentials.nas.password={PASSWORD}",
+               f"http.user={USER}", f"http.password={PASSWORD}")
+    assert "user and password" in e.error(insert(samba.url(share="user"), user=None))
 
 
 def test_names_with_blanks_and_other_letters(daemon, samba, files, folder):

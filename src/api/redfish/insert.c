@@ -187,6 +187,7 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
         .user = wish->user,
         .password = wish->password,
         .ca_pem = trusted = redfish_trusted(call->web, s.name),
+        .nfs_ids = auth_allows(call->role, AUTH_CONFIGURE_MANAGER),
         .verify = redfish_media_verify(call, &s),
         .writable = wish->write_protected == 0,
     };

@@ -57,7 +57,7 @@ static void long_values_and_semicolons_survive(void **state)
     token[1000] = '\0';
     snprintf(text, sizeof text, "\xef\xbb\xbf; c\n[http]\nbearer-token = %s\n[slot a]\nimage= https://h/a;b ;c=d \r\nmedia=disk\n", token);
     assert_int_equal(config_parse(&config, "t", text, error), 0);
-    assert_string_equal(config.http.bearer_token, token);
+    assert_string_equal(config.http.login.bearer_token, token);
     assert_string_equal(config.slots[0].image, "https://h/a;b ;c=d");
     assert_int_equal(config.slots[0].media, MEDIA_DISK);
     config_free(&config);
@@ -70,7 +70,7 @@ static void slots_override_http_in_any_order(void **state)
     assert_int_equal(config_parse(&config, "t", "[slot a]\nio-timeout = 3s\n[slot b]\n[http]\nio-timeout = 7s\nuser = u\n", error), 0);
     assert_int_equal(config.slots[0].http.io_timeout_ms, 3000);
     assert_int_equal(config.slots[1].http.io_timeout_ms, 7000);
-    assert_string_equal(config.slots[0].http.user, "u");
+    assert_string_equal(config.slots[0].http.login.user, "u");
     assert_int_equal(config_set(&config, "http.io-timeout=9s", error), 0);
     assert_int_equal(config.slots[0].http.io_timeout_ms, 3000);
     assert_int_equal(config.slots[1].http.io_timeout_ms, 9000);
@@ -121,6 +121,13 @@ static void errors_name_the_place_and_the_mend(void **state)
         {"[web]\nsession-idle = 1s\n", "t:2:", "expected a time from 10s"},
         {"[web]\nmedia = cd\n", "t:2:", "unknown key"},
         {"[slot 7]\n", "t:1:", "must not be a number"},
+        {"[slot]\n", "t:1:", "unknown section [slot] (expected [daemon], [web]"},
+        {"[http x]\n", "t:1:", "[credentials NAME] or [slot NAME]"},
+        {"[credentials]\n", "t:1:", "unknown section"},
+        {"[credentials a b]\n", "t:1:", "letters"},
+        {"[credentials a]\n[credentials a]\n", "t:2:", "credentials \"a\" is there twice (first in line 1)"},
+        {"[credentials a]\nmedia = cd\n", "t:2:", "unknown key"},
+        {"[credentials a]\norigins = https://h/\n", "t:2:", "did you mean \"origin\""},
         {"[slot a b]\n", "t:1:", "letters"},
         {"[slot ]\n", "t:1:", "letters"},
         {"[usb]\n", "t:1:", "unknown section"},
@@ -145,7 +152,11 @@ static void secrets_are_not_shown(void **state)
     struct config config;
     char *text = NULL;
     size_t size;
-    assert_int_equal(config_parse(&config, "t", "[slot a]\nuser = u\npassword = CANARY\nbearer-token = CANARY\n", error), 0);
+    assert_int_equal(config_parse(&config, "t",
+                                  "[slot a]\nuser = u\npassword = CANARY\nbearer-token = CANARY\n"
+                                  "[credentials a]\norigin = https://h/\nuser = u\npassword = CANARY\nbearer-token = CANARY\n",
+                                  error),
+                     0);
     FILE *out = open_memstream(&text, &size);
     config_dump(&config, out);
     fclose(out);
@@ -182,10 +193,81 @@ static void what_does_not_fit_together_is_refused(void **state)
     }
 }
 
+static void credentials_have_an_origin(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *what;
+    } bad[] = {
+        {"user = u\n", "a: origin: it is missing"},
+        {"origin = h\nuser = u\n", "a: origin: expected SCHEME://HOST"},
+        {"origin = https://u@h/\nuser = u\n", "a: origin: expected SCHEME://HOST"},
+        {"origin = https://h/?a\nuser = u\n", "a: origin: an origin ends with a path"},
+        {"origin = https://h/\n", "nothing to send"},
+        {"origin = https://h/\npassword = p\n", "nothing to send"},
+        {"origin = https://h/\nbearer-token = t\npassword = p\n", "password needs user"},
+        {"origin = https://h/\nbearer-token = t\nuser = u\n", "either user and password or bearer-token"},
+        {"origin = https://h/\nuser = u\nclient-key = k\n", "client-key needs client-certificate"},
+        {"origin = https://h/\nuser = u\n[credentials b]\norigin = HTTPS://H:443\nuser = u\n", "b: another section"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct config config;
+        char text[256];
+        snprintf(text, sizeof text, "[slot a]\n[credentials a]\n%s", bad[i].text);
+        assert_int_equal(config_parse(&config, "t", text, error), 0);
+        assert_int_equal(config_validate(&config, error), -1);
+        if (!strstr(error, bad[i].what))
+            fail_msg("%s -> %s", text, error);
+        config_free(&config);
+    }
+}
+
+static void credentials_are_set_copied_and_read_back(void **state)
+{
+    (void)state;
+    struct config config, copy, again;
+    char *text = NULL;
+    size_t size;
+    config_default(&config);
+    assert_int_equal(config_set(&config, "credentials.a.origin=https://h/prod/", error), 0);
+    assert_int_equal(config_set(&config, "credentials.a.user=u", error), 0);
+    assert_int_equal(config_set(&config, "credentials.b.origin=https://h/prod/a", error), 0);
+    assert_int_equal(config_set(&config, "credentials.b.ssh-key=/k", error), 0);
+    assert_int_equal(config_validate(&config, error), 0);
+    config_copy(&copy, &config);
+    config_free(&config);
+    FILE *out = open_memstream(&text, &size);
+    config_dump(&copy, out);
+    fclose(out);
+    assert_int_equal(config_parse(&again, "dump", text, error), 0);
+    assert_int_equal(again.credentials_count, 2);
+    assert_string_equal(again.credentials[0].origin, "https://h/prod/");
+    assert_string_equal(again.credentials[0].login.user, "u");
+    assert_string_equal(again.credentials[1].name, "b");
+    assert_string_equal(again.credentials[1].login.ssh_key, "/k");
+    free(text);
+    config_free(&copy);
+    config_free(&again);
+}
+
+static void there_is_room_for_so_many(void **state)
+{
+    (void)state;
+    struct config config;
+    char assignment[64];
+    config_default(&config);
+    for (int i = 0; i <= CONFIG_CREDENTIALS_MAX; i++) {
+        snprintf(assignment, sizeof assignment, "credentials.c%d.user=u", i);
+        assert_int_equal(config_set(&config, assignment, error), i < CONFIG_CREDENTIALS_MAX ? 0 : -1);
+    }
+    config_free(&config);
+}
+
 static void bad_assignments_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "x", "daemon.x=1", "web.x=1", "slot.a=1", "slot.7.media=cd", "disk.a=1", "http.=1", "daemon.cache-size=x"};
+    static const char *const bad[] = {"", "x", "daemon.x=1", "web.x=1", "slot.a=1", "slot.7.media=cd", "disk.a=1", "http.=1", "daemon.cache-size=x",
+                                      "credentials.user=u", "credentials.a.media=cd", "credentials..user=u"};
     struct config config;
     config_default(&config);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -204,6 +286,9 @@ int main(void)
         cmocka_unit_test(protocols_are_a_set_of_words),
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(credentials_have_an_origin),
+        cmocka_unit_test(credentials_are_set_copied_and_read_back),
+        cmocka_unit_test(there_is_room_for_so_many),
         cmocka_unit_test(bad_assignments_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

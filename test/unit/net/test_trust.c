@@ -1,21 +1,10 @@
-/* When two URLs have one origin, and whom a transfer trusts. */
+/* Whom a transfer trusts. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../cmocka_all.h"
-#include "net/fetch.h"
 #include "net/trust.h"
-
-static void origins_are_compared_whole(void **state)
-{
-    (void)state;
-    assert_true(fetch_same_origin("https://h/a", "https://h:443/b?c"));
-    assert_false(fetch_same_origin("https://h/a", "http://h/a"));
-    assert_false(fetch_same_origin("https://h/a", "https://h:444/a"));
-    assert_false(fetch_same_origin("https://h/a", "https://h.evil/a"));
-    assert_false(fetch_same_origin("https://h/a", "nonsense"));
-}
 
 static void whom_a_transfer_trusts(void **state)
 {
@@ -48,7 +37,6 @@ static void whom_a_transfer_trusts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(origins_are_compared_whole),
         cmocka_unit_test(whom_a_transfer_trusts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
