@@ -64,6 +64,7 @@ export class SlotCard {
         this.#setUpFile();
         this.#setUpForms();
         parts.eject.addEventListener('click', () => this.#eject());
+        parts.awaitedEnd.addEventListener('click', () => this.#eject());
         parts.resumeForget.addEventListener('click', () => actions.forget(slot.name));
         this.update(slot);
     }
@@ -260,6 +261,7 @@ export class SlotCard {
         p.ejectRow.hidden = !this.#mayChange;
         this.element.setAttribute('aria-busy', String(this.#pending !== '')); // not disabled: that would lose the focus
         this.#renderResume();
+        this.#renderAwaited();
         if (!empty)
             this.#renderLoaded();
     }
@@ -274,6 +276,18 @@ export class SlotCard {
         if (this.medium && !this.medium.active && this.medium.end.code === 1000 && this.slot.state === 'empty')
             return this.medium.end.words;
         return '';
+    }
+
+    #renderAwaited() {
+        const { awaited } = this.slot;
+        const { awaited: box, awaitedText, awaitedEnd } = this.#parts;
+        this.#show(box, Boolean(awaited) && this.slot.state === 'empty');
+        if (!awaited)
+            return;
+        const when = awaited.inSeconds ? `in ${awaited.inSeconds} s` : 'now';
+        setText(awaitedText, `${awaited.image} is not in yet. It is tried again ${when}.`);
+        awaitedEnd.hidden = !this.#mayChange;
+        awaitedEnd.setAttribute('aria-label', `Stop trying ${this.slot.name}`);
     }
 
     #renderResume() {

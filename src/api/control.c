@@ -182,7 +182,7 @@ static void watch_line(struct control_client *client)
 {
     struct slot *slot = slots_find(client->control->slots, client->watched);
     struct slot_status s;
-    char line[512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX];
+    char line[512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], awaited[48] = "";
     if (!slot) {
         client->watching = false;
         uv_timer_stop(&client->timer);
@@ -195,8 +195,10 @@ static void watch_line(struct control_client *client)
     uint64_t reads = s.counters.source.hits + s.counters.source.misses;
     text_human_size(s.server.read_bytes, bytes);
     text_human_size(elapsed ? moved * 1000 / elapsed : 0, rate);
-    snprintf(line, sizeof line, "%s: %s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms\n", s.name,
-             slot_state_name(s.state), bytes, rate, reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0,
+    if (*s.awaited)
+        snprintf(awaited, sizeof awaited, ", tries again in %llu s", (unsigned long long)(s.awaited_ms + 999) / 1000);
+    snprintf(line, sizeof line, "%s: %s%s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms\n", s.name,
+             slot_state_name(s.state), awaited, bytes, rate, reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0,
              (double)s.counters.source.rtt_us / 1000);
     client->watched_bytes = s.server.read_bytes;
     client->watched_at = now;

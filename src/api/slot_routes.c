@@ -29,6 +29,14 @@ static json_t *json_stats(const struct slot_status *s)
                      (json_int_t)s->counters.cached);
 }
 
+static json_t *json_awaited(const struct slot_status *s)
+{
+    if (!*s->awaited)
+        return json_null();
+    return json_pack("{s:o, s:i, s:i}", "image", api_text(s->awaited), "tries", (int)s->awaited_tries, "inSeconds",
+                     (int)((s->awaited_ms + 999) / 1000));
+}
+
 static json_t *json_slot(struct slot *slot)
 {
     static const char *const via[] = {"none", "uri", "applet"};
@@ -36,11 +44,11 @@ static json_t *json_slot(struct slot *slot)
     char websocket[32];
     slot_get_status(slot, &s);
     snprintf(websocket, sizeof websocket, "/nbd/%u", s.index);
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:o, s:s}", "name", s.name, "index",
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:o, s:o, s:s}", "name", s.name, "index",
                      (int)s.index, "media", s.media == MEDIA_CD ? "cd" : "disk", "state", state_name(&s), "image",
                      api_text(s.via == SLOT_VIA_URL ? s.image : ""), "imageName", api_text(s.image_name), "size",
                      (json_int_t)s.size, "writable", (int)s.writable, "connectedVia", via[s.via], "error",
-                     api_text(s.error), "stats", json_stats(&s), "websocket", websocket);
+                     api_text(s.error), "awaited", json_awaited(&s), "stats", json_stats(&s), "websocket", websocket);
 }
 
 json_t *slot_routes_status(struct web *web)

@@ -45,6 +45,18 @@ static const char *attach_name(enum config_attach attach)
     return names[attach];
 }
 
+static void add_awaited(struct text *text, const struct slot_status *s)
+{
+    char image[sizeof s->awaited], when[TEXT_SIZE_MAX + 8] = "now", time[TEXT_SIZE_MAX];
+    if (!*s->awaited)
+        return;
+    text_escape(s->awaited, image, sizeof image);
+    text_duration((s->awaited_ms + 999) / 1000 * 1000, time);
+    if (s->awaited_ms > 0)
+        snprintf(when, sizeof when, "in %s", time);
+    add(text, "    tries again %s to insert %s (%u tries failed)\n", when, image, s->awaited_tries);
+}
+
 static void add_row(struct text *text, const struct slot_status *s)
 {
     char size[TEXT_SIZE_MAX] = "-", image[256], error[SLOT_ERROR_MAX];
@@ -56,6 +68,7 @@ static void add_row(struct text *text, const struct slot_status *s)
         slot_state_name(s->state), attach_name(s->attach), size, s->state != SLOT_READY ? "-" : s->writable ? "rw" : "ro", image);
     if (*error)
         add(text, "    last error: %s\n", error);
+    add_awaited(text, s);
 }
 
 char *status_table(struct slots *slots)
@@ -143,6 +156,14 @@ static json_t *json_clients(const struct nbd_server_stats *s)
     return o;
 }
 
+static json_t *json_awaited(const struct slot_status *s)
+{
+    if (!*s->awaited)
+        return json_null();
+    return json_pack("{s:o, s:i, s:I}", "image", api_text(s->awaited), "tries", (int)s->awaited_tries, "next_try_ms",
+                     (json_int_t)s->awaited_ms);
+}
+
 static json_t *json_slot(struct slot *slot)
 {
     struct slot_status s;
@@ -161,6 +182,7 @@ static json_t *json_slot(struct slot *slot)
     json_object_set_new(o, "device", *s.device ? json_string(s.device) : json_null());
     json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
     json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
+    json_object_set_new(o, "awaited", json_awaited(&s));
     json_object_set_new(o, "stats", json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));
     put(o, "cached", s.counters.cached);

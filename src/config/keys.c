@@ -264,7 +264,8 @@ const struct key config_keys[] = {
     SLOT("idle-timeout", idle_timeout_ms, KEY_DURATION, 0, MINUTES(1440), NULL, "0s",
          "An NBD client without a request for that long is disconnected. 0s: never."),
     SLOT("image", image, KEY_STRING, 0, 8191, NULL, "",
-         "The URL or path of an image that is inserted when the daemon starts."),
+         "The URL or path of an image that is inserted when the daemon starts. While that can't be done it is tried again, "
+         "until it is in, or until something is inserted or ejected."),
     SLOT("eject-after", eject_after_ms, KEY_DURATION, 0, MINUTES(43200), NULL, "0s",
          "A medium that has been in for that long is ejected, unless its insert said otherwise (Redfish: EjectPolicy). "
          "0s: it stays until somebody ejects it."),

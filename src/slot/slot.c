@@ -44,6 +44,35 @@ void slot_request_answer(struct slot *slot, struct slot_request *request, int st
     defer_schedule(slot->set->loop, &request->defer);
 }
 
+void slot_requests_init(struct slot_requests *requests)
+{
+    list_init(&requests->list);
+    requests->count = 0;
+}
+
+void slot_requests_add(struct slot *slot, struct slot_requests *requests, struct slot_request *request)
+{
+    if (requests->count == SLOT_REQUESTS_MAX) {
+        slot_request_answer(slot, request, -EBUSY, "too many wait for this slot already (try again)");
+        return;
+    }
+    requests->count++;
+    list_append(&requests->list, &request->link);
+}
+
+struct slot_request *slot_requests_pop(struct slot_requests *requests)
+{
+    struct link *first = list_pop(&requests->list);
+    requests->count -= first != NULL;
+    return first ? container_of(first, struct slot_request, link) : NULL;
+}
+
+void slot_requests_answer(struct slot *slot, struct slot_requests *requests, int status, const char *error)
+{
+    for (struct slot_request *r = slot_requests_pop(requests); r; r = slot_requests_pop(requests))
+        slot_request_answer(slot, r, status, error);
+}
+
 void slot_ignore_done(void *arg, int status, const char *error)
 {
     (void)arg;
@@ -75,6 +104,13 @@ void slot_fail(struct slot *slot, int status, const char *error)
         slot->failure = status;
     }
     slot->wanted = false;
+}
+
+void slot_refuse(struct slot *slot, struct slot_request *request, int status, const char *error)
+{
+    set_error(slot, error);
+    slot_request_answer(slot, request, status, error);
+    slots_tell(slot, SLOT_FAILED);
 }
 
 /* A browser is told why its file is wanted no more. */
@@ -152,9 +188,7 @@ static void slot_ready(struct slot *slot)
     slot_move(slot, SLOT_READY);
     text_human_size(slot->source->size, size);
     log_notice(slot->config.name, "inserted %s, %s, %s", slot->url_public, size, slot->writable ? "writable" : "read-only");
-    if (slot->inserting)
-        slot_request_answer(slot, slot->inserting, 0, "");
-    slot->inserting = NULL;
+    slot_requests_answer(slot, &slot->inserting, 0, "");
     slot_stay_begin(slot);
     slots_save_state(slot->set);
     slots_tell(slot, SLOT_INSERTED);
@@ -245,7 +279,7 @@ static const char *why_source(struct source *source, int status)
 /* After a restart a medium goes on only if it is the same. */
 static bool is_same_image(const struct slot *slot)
 {
-    const struct slot_media *before = slot->restoring;
+    const struct slot_media *before = slot_restoring(slot);
     return before->size == slot->source->size && strcmp(before->identity ? before->identity : "", slot->source->identity) == 0;
 }
 
@@ -253,16 +287,15 @@ static void check_opened(struct slot *slot)
 {
     char error[SLOT_ERROR_MAX];
     int status = 0;
-    if (slot->restoring && !is_same_image(slot)) {
+    if (slot_restoring(slot) && !is_same_image(slot)) {
         status = -ESTALE;
         snprintf(error, sizeof error, "the image has changed while the daemon was away");
-        slot->restore_until = 0; /* no use to try again */
     } else if (slot_device_uses_kernel(slot)) {
         status = slot_device_choose(slot, error);
     }
     if (status != 0)
         slot_fail(slot, status, error);
-    else if (slot->restoring)
+    else if (slot_restoring(slot))
         pipeline_resumed(slot->source, &slot->config);
 }
 
@@ -349,78 +382,51 @@ void slot_job_done(struct slot *slot, enum slot_job job, int status, const char 
     slot_step(slot);
 }
 
-/* Everything is paid back: answer whoever waits. */
-static void slot_emptied(struct slot *slot)
+/* A try of what gets in by itself is logged by slot_retry.c, and only its first failure is told. */
+static void log_emptied(const struct slot *slot)
 {
+    if (slot_retry_is_trying(slot))
+        return;
     if (slot->failure)
-        log_warning(slot->config.name, "%s: %s", slot->inserting ? "not inserted" : "ejected", slot->error);
+        log_warning(slot->config.name, "%s: %s", slot->ready_at ? "ejected" : "not inserted", slot->error);
     else
         log_notice(slot->config.name, "ejected %s", slot->url_public);
-    if (slot->inserting)
-        slot_request_answer(slot, slot->inserting, slot->failure ? slot->failure : -ECANCELED,
-                       slot->failure ? slot->error : "the insert was given up: the slot was ejected");
-    slot->inserting = NULL;
-    for (struct link *l = list_pop(&slot->ejecting); l; l = list_pop(&slot->ejecting))
-        slot_request_answer(slot, container_of(l, struct slot_request, link), 0, "");
-    slot->ejecting_count = 0;
-    uv_timer_stop(&slot->stay_timer);
+}
+
+static void slot_forget_media(struct slot *slot)
+{
     slot_media_clear(&slot->media);
     slot->tied = NULL;
     mem_free(slot->url_public);
     slot->url_public = NULL;
     *slot->image_name = '\0';
     slot->ready_at = 0;
+}
+
+/* Everything is paid back: answer whoever waits. */
+static void slot_emptied(struct slot *slot)
+{
+    log_emptied(slot);
+    slot_requests_answer(slot, &slot->inserting, slot->failure ? slot->failure : -ECANCELED,
+                         slot->failure ? slot->error : "the insert was given up: the slot was ejected");
+    slot_requests_answer(slot, &slot->ejecting, 0, "");
+    uv_timer_stop(&slot->stay_timer);
+    slot_forget_media(slot);
     slots_save_state(slot->set);
-    slots_tell(slot, slot->failure ? SLOT_FAILED : SLOT_EJECTED);
+    if (!slot_retry_is_trying(slot) || slot->retry.tries == 0)
+        slots_tell(slot, slot->failure ? SLOT_FAILED : SLOT_EJECTED);
+    slot_begin_next(slot);
     slot_settle(slot);
 }
 
-/* --- commands --- */
-
-const char *slot_insert_problem(const struct slot *slot)
-{
-    if (slot->leaving || slot->set->closing)
-        return "the slot is being removed";
-    if (slot->next_config)
-        return "the slot takes up its new configuration (try again)";
-    return slot->state != SLOT_EMPTY ? "the slot already has a medium (eject it first)" : NULL;
-}
-
-static void remember(struct slot *slot, const char *url, const struct slot_insert_options *options)
-{
-    slot->media = (struct slot_media){
-        .url = mem_strdup(url),
-        .user = mem_strdup(options->user),
-        .password = mem_strdup(options->password),
-        .bearer_token = mem_strdup(options->bearer_token),
-        .ca_file = mem_strdup(options->ca_file),
-        .ca_pem = mem_strdup(options->ca_pem),
-        .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
-        .verify = options->verify,
-        .writable = options->writable,
-    };
-    slot->tied = options->tied;
-    slot->url_public = mem_alloc(SLOT_URL_MAX);
-    text_url_public(url, slot->url_public, SLOT_URL_MAX);
-    char *upload = pipeline_is_upload(url) ? pipeline_upload_name(url) : NULL;
-    if (upload)
-        snprintf(slot->image_name, sizeof slot->image_name, "%s", upload);
-    else
-        text_url_name(url, slot->image_name, sizeof slot->image_name);
-    mem_free(upload);
-}
-
-bool slot_speaks(const struct slot *slot, enum location_kind kind)
-{
-    return pipeline_speaks(&slot->config, kind);
-}
+/* --- a medium begins --- */
 
 void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request)
 {
     *slot->error = '\0';
     slot->failure = 0;
     slot->wanted = true;
-    slot->inserting = request;
+    slot_requests_add(slot, &slot->inserting, request);
     slot->source = source;
     slot->opened = slot->source_closed = slot->draining = false;
     source->owner = slot;
@@ -430,113 +436,4 @@ void slot_begin_insert(struct slot *slot, struct source *source, struct slot_req
     pipeline_set_trace(source, slot->trace);
     slot_move(slot, SLOT_OPENING);
     source_open(source);
-}
-
-static struct source *make_source(struct slot *slot, const char *url, const struct slot_insert_options *options,
-                                  struct pipeline_refusal *refusal)
-{
-    struct pipeline_drive drive = slot_device_drive(slot);
-    if (*url && strlen(url) < SLOT_URL_MAX)
-        return pipeline_new(&slot->set->context, &slot->config, &drive, url, options, refusal);
-    refusal->status = -EINVAL;
-    snprintf(refusal->error, SLOT_ERROR_MAX, "the image's URL is %s", *url ? "too long" : "empty");
-    return NULL;
-}
-
-void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
-{
-    struct slot_request *request = slot_request_new(done, arg);
-    const char *problem = slot_insert_problem(slot);
-    struct pipeline_refusal refusal;
-    bool restores = slot->restore_now;
-    slot->restore_now = false;
-    if (problem) {
-        slot_request_answer(slot, request, -EBUSY, problem);
-        return;
-    }
-    if (!restores)
-        slot_restore_cancel(slot);
-    struct source *source = make_source(slot, url, options, &refusal);
-    if (!source) {
-        set_error(slot, refusal.error);
-        slot_request_answer(slot, request, refusal.status, refusal.error);
-        slots_tell(slot, SLOT_FAILED);
-        return;
-    }
-    remember(slot, url, options);
-    slot_begin_insert(slot, source, request);
-}
-
-void slot_eject(struct slot *slot, slot_done *done, void *arg)
-{
-    struct slot_request *request = slot_request_new(done, arg);
-    slot_restore_cancel(slot);
-    if (slot->state == SLOT_EMPTY) {
-        slot_request_answer(slot, request, 0, "");
-        return;
-    }
-    if (slot->ejecting_count == SLOT_REQUESTS_MAX) {
-        slot_request_answer(slot, request, -EBUSY, "the slot is being ejected already");
-        return;
-    }
-    slot->ejecting_count++;
-    list_append(&slot->ejecting, &request->link);
-    slot->wanted = false;
-    slot_step(slot);
-}
-
-void slot_get_status(struct slot *slot, struct slot_status *status)
-{
-    *status = (struct slot_status){
-        .name = slot->config.name,
-        .index = slot->index,
-        .media = slot->config.media,
-        .state = slot->state,
-        .socket = slot->socket,
-        .device = slot->attached ? slot->device.medium.device : "",
-        .cdrom = slot->bound && slot->device.attach == ATTACH_USB && slot->device.medium.cdrom,
-        .attach = slot->device.attach,
-        .image = slot->url_public ? slot->url_public : "",
-        .url = slot->media.url ? slot->media.url : "",
-        .user = slot->media.user ? slot->media.user : "",
-        .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
-        .stay_ms = slot->media.stay_ms,
-        .error = slot->error,
-        .error_at = slot->error_at,
-    };
-    nbd_server_get_stats(slot->server, &status->server);
-    if (!slot->source)
-        return;
-    const struct source *browser = pipeline_browser(slot->source);
-    memcpy(status->image_name, slot->image_name, sizeof status->image_name);
-    status->via = browser ? SLOT_VIA_BROWSER : SLOT_VIA_URL;
-    status->waiting = browser && browser_source_is_waiting(browser);
-    pipeline_count(slot->source, &status->counters);
-    if (slot->state == SLOT_READY) {
-        status->size = slot->source->size;
-        status->writable = slot->writable;
-        status->inserted_ms = uv_now(slot->set->loop) - slot->ready_at;
-        status->failing = pipeline_failing(slot->source);
-        if (!*slot->error) {
-            status->error = pipeline_error(slot->source);
-            status->error_at = pipeline_error_at(slot->source);
-        }
-    }
-}
-
-void slot_set_trace(struct slot *slot, bool on)
-{
-    slot->trace = on;
-    if (slot->source)
-        pipeline_set_trace(slot->source, on);
-}
-
-const struct heat *slot_heat(struct slot *slot)
-{
-    return slot->opened && slot->source ? pipeline_heat(slot->source) : NULL;
-}
-
-bool slot_get_trace(const struct slot *slot)
-{
-    return slot->trace;
 }

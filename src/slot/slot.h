@@ -92,6 +92,9 @@ struct slot_status {
     time_t error_at;        /* of that failure */
     bool failing;           /* the medium is in, and can't be read for now */
     uint64_t stay_ms;       /* how long it stays in all; 0: until it is ejected */
+    char awaited[256];      /* what could not be put in yet and is tried again, in public form; "" for nothing */
+    unsigned awaited_tries; /* that failed */
+    uint64_t awaited_ms;    /* until the next one; 0: it is under way */
     struct slot_counters counters;
     struct nbd_server_stats server;
 };
@@ -103,8 +106,9 @@ struct slots; /* the set */
  * errno and the reason in words; exactly once, never inside the call. */
 typedef void slot_done(void *arg, int status, const char *error);
 
-/* Media of before a restart are gone on with, else what the configuration names is
- * inserted. NULL on failure. */
+/* Media of before a restart are gone on with, else what the configuration names is inserted. What can't be put in
+ * yet is tried again until it is in, until somebody inserts or ejects, or until it can't be any more (another image is
+ * in place of the one before the restart, or the URL can't be a source). NULL on failure. */
 struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
                         char error[CONFIG_ERROR_MAX]);
 unsigned slots_count(const struct slots *slots);
@@ -132,11 +136,14 @@ void slots_keep(struct slots *slots, void (*kept)(void *arg), void *arg);
 /* Ejects all, closes all, frees; then `closed`. */
 void slots_close(struct slots *slots, void (*closed)(void *arg), void *arg);
 
-/* -EBUSY when it is not empty; -EINVAL for a URL that can't be a source. */
+/* -EBUSY when it is not empty (what it tries by itself gives way); -EINVAL for a URL that can't be a source. Whoever
+ * asks again for what is going in already, in the same words, gets the same answer at the same time. */
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);
+/* Something is to get in by itself: what failed just now is tried again. */
+bool slot_awaits(const struct slot *slot);
 /* Whether its images may come from other machines in that way: it is built in, and allowed. */
 bool slot_speaks(const struct slot *slot, enum location_kind kind);
 /* Of the medium that is in, or going in: it is ejected when it has been in for that long from now on;

@@ -18,6 +18,8 @@ int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_E
         return 0;
     const char *problem = browser && browser_source_is_waiting(browser) ? "the slot waits for another file to come back"
                                                                          : slot_insert_problem(slot);
+    if (!problem && slot->state != SLOT_EMPTY)
+        problem = "the slot is trying to put in an image by itself (eject it first)";
     snprintf(error, SLOT_ERROR_MAX, "%s", problem ? problem : "");
     return problem ? -EBUSY : 0;
 }
@@ -33,7 +35,7 @@ static void remember(struct slot *slot, const char *name)
 static void insert(struct slot *slot, const char *name, const struct browser_connection *connection,
                    struct slot_request *request)
 {
-    slot_restore_cancel(slot);
+    slot_retry_cancel(slot);
     struct pipeline_drive drive = slot_device_drive(slot);
     remember(slot, name);
     struct source *source =

@@ -124,7 +124,7 @@ static bool choose_cdrom(struct slot *slot, uint64_t size, int *status, char err
 struct pipeline_drive slot_device_drive(const struct slot *slot)
 {
     bool cd = slot->config.media == MEDIA_CD, usb = slot->device.attach == ATTACH_USB;
-    struct pipeline_drive drive = {.multiple = 1, .resume = slot->restoring};
+    struct pipeline_drive drive = {.multiple = 1, .resume = slot_restoring(slot)};
     if (!slot_device_uses_kernel(slot))
         return drive; /* a client of the socket sees the image as it is */
     drive.multiple = cd ? KERNEL_CDROM_SECTOR : DEVICE_BLOCK;

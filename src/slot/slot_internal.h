@@ -1,8 +1,8 @@
 /*
- * A slot's inside, shared by slot.c (the state machine and its commands),
- * slot_browser.c (files in browsers), slot_device.c (its calls to the kernel),
- * slot_life.c (making, reloading and removing it), slots.c (the set) and state.c
- * (what outlives the process).
+ * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_replace.c (a source
+ * in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
+ * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and removing it), slot_status.c (what it
+ * says), slots.c (the set) and state.c (what outlives the process).
  */
 #ifndef SLOT_SLOT_INTERNAL_H
 #define SLOT_SLOT_INTERNAL_H
@@ -17,12 +17,14 @@
 #include "slot/slot.h"
 #include "slot/state.h"
 
-#define SLOT_REQUESTS_MAX 64   /* ejects that wait at a time */
+#define SLOT_REQUESTS_MAX 64   /* callers that wait for one thing at a time */
 #define SLOT_TICK_MS 1000      /* how often a slot that waits is looked at */
 #define SLOT_STUCK_READS 1     /* ticks without an answer after which an eject gives up reads */
 #define SLOT_STUCK_WRITES 30   /* the same on a writable medium: a flush may take long */
 #define SLOT_FORCE_MS 10000    /* a call to the kernel that closing the source doesn't end: then the connections go too */
-#define SLOT_RESTORE_MS 500    /* between tries to open an image again after a restart */
+#define SLOT_RESTORE_MS 500    /* between tries to open an image again while the kernel's device waits for it */
+#define SLOT_RETRY_FIRST_MS 1000 /* between tries of what gets in by itself: the first pause, and the longest */
+#define SLOT_RETRY_MAX_MS 60000
 
 struct slots {
     uv_loop_t *loop;
@@ -53,6 +55,42 @@ struct slot_request {
     void *arg;
     int status;
     char error[SLOT_ERROR_MAX];
+};
+
+/* Callers that wait for the same; SLOT_REQUESTS_MAX at most. */
+struct slot_requests {
+    struct link list; /* struct slot_request */
+    unsigned count;
+};
+
+/* What goes in once the slot is empty. */
+struct slot_next {
+    struct slot_media media;
+    const char *tied;
+    struct slot_requests requests;
+};
+
+/* What gets in by itself, see slot_retry.c. */
+enum slot_retry_kind { RETRY_NOTHING, RETRY_CONFIGURED, RETRY_RESTORED };
+struct slot_retry {
+    enum slot_retry_kind kind;
+    bool trying;              /* a try is under way, and its end not told yet */
+    bool device_waits;        /* RESTORED: the kernel's device is still that of before the restart */
+    struct slot_media *media; /* RESTORED: owned by the state */
+    uint64_t grace_until;     /* RESTORED: loop time, ms */
+    unsigned tries;           /* that failed */
+    uint64_t at;              /* the next one; loop time, ms */
+    char error[SLOT_ERROR_MAX]; /* of the last one */
+    time_t error_at;
+    uv_timer_t timer;
+};
+
+/* A source that may take the place of the one that is read, see slot_replace.c. */
+struct slot_replacement {
+    struct source *source; /* NULL: none is under way */
+    struct slot_media media;
+    const char *tied;
+    struct slot_request *request; /* NULL: answered */
 };
 
 /* One call to the kernel at a time; what a pool thread reads of this doesn't
@@ -94,9 +132,10 @@ struct slot {
     char error[SLOT_ERROR_MAX];
     time_t error_at;
     int failure; /* why it went left; 0: it was asked to */
-    struct slot_request *inserting;
-    struct link ejecting; /* struct slot_request */
-    unsigned ejecting_count;
+    struct slot_requests inserting, ejecting;
+    struct slot_next *next; /* NULL: nothing */
+    struct slot_replacement replacement;
+    struct slot_retry retry;
 
     /* The debts, in the order in which they are made. */
     struct source *source;   /* OPENING... */
@@ -118,10 +157,6 @@ struct slot {
     uint64_t answered;       /* by the server, at the last tick */
     unsigned stuck;          /* ticks in which it answered nothing */
     uv_timer_t stay_timer;   /* the medium is to go then */
-    uv_timer_t restore_timer;
-    struct slot_media *restoring; /* owned by the state; NULL: no */
-    uint64_t restore_until;
-    bool restore_now;        /* the insert that begins is a try to restore */
     struct closing closing;
 
     char *socket; /* path */
@@ -132,14 +167,46 @@ struct slot {
 /* slot.c */
 struct slot_request *slot_request_new(slot_done *done, void *arg);
 void slot_request_answer(struct slot *slot, struct slot_request *request, int status, const char *error);
-/* Why nothing can be inserted now; NULL: it can. */
-const char *slot_insert_problem(const struct slot *slot);
-/* `shown` and the image's name are set; `request` is answered when the image is readable, or why not. */
+void slot_requests_init(struct slot_requests *requests);
+void slot_requests_add(struct slot *slot, struct slot_requests *requests, struct slot_request *request);
+struct slot_request *slot_requests_pop(struct slot_requests *requests); /* NULL: none is left */
+void slot_requests_answer(struct slot *slot, struct slot_requests *requests, int status, const char *error);
+/* Nothing comes of it: the slot's last error, and the answer. */
+void slot_refuse(struct slot *slot, struct slot_request *request, int status, const char *error);
+/* `media`, `url_public` and the image's name are set; `request` is answered when the image is readable, or why not. */
 void slot_begin_insert(struct slot *slot, struct source *source, struct slot_request *request);
 void slot_step(struct slot *slot); /* one step towards what is wanted */
 void slot_fail(struct slot *slot, int status, const char *error);
 void slot_job_done(struct slot *slot, enum slot_job job, int status, const char *error);
 void slot_ignore_done(void *arg, int status, const char *error);
+
+/* slot_insert.c */
+/* Why nothing can be inserted now; NULL: it can, or what the slot tries by itself would give way. */
+const char *slot_insert_problem(const struct slot *slot);
+bool slot_url_problem(const char *url, struct pipeline_refusal *refusal); /* true: `refusal` says why it is none */
+/* An insert, and as media; the one that is made is the caller's, what is made of it refers to it. */
+struct slot_media slot_media_of(const struct slot *slot, const char *url, const struct slot_insert_options *options);
+struct slot_insert_options slot_media_options(const struct slot_media *media);
+void slot_show_media(struct slot *slot);
+/* The slot is empty. */
+void slot_insert_now(struct slot *slot, const char *url, const struct slot_insert_options *options,
+                     struct slot_request *request);
+/* What is in, or going in, goes out for it. Takes over what `media` has. */
+void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_request *request);
+void slot_begin_next(struct slot *slot); /* the slot is empty now */
+
+/* slot_replace.c */
+void slot_replace_give_up(struct slot *slot, const char *why);
+
+/* slot_retry.c */
+/* Puts in what was in before a restart, or what the config names. */
+void slot_start(struct slot *slot);
+void slot_retry_configured(struct slot *slot);
+/* Somebody else decides what is in the slot. A try under way goes on. */
+void slot_retry_cancel(struct slot *slot);
+const struct slot_media *slot_restoring(const struct slot *slot); /* of before a restart; NULL: there is none */
+bool slot_retry_is_trying(const struct slot *slot); /* its end is not told yet */
+void slot_retry_show(const struct slot *slot, struct slot_status *status);
 
 /* slot_life.c: how long a medium stays */
 void slot_stay_begin(struct slot *slot); /* it is in */
@@ -161,16 +228,12 @@ void slot_device_replace_lost(struct slot *slot);
 char *slot_socket_path(const struct config_slot *config, const char *runtime_dir);
 struct listener *slot_listen(struct slot *slot, const struct config_slot *config, const char *path, char error[CONFIG_ERROR_MAX]);
 struct slot *slot_new(struct slots *set, unsigned index, const struct config_slot *config, char error[CONFIG_ERROR_MAX]);
-/* Puts in what was in before a restart, or what the config names. */
-void slot_start(struct slot *slot);
 /* Ejects, then closes its server and frees itself; counts set->alive down. */
 void slot_leave(struct slot *slot);
 /* A new configuration: what is in is ejected first. Its socket must be listening already. */
 void slot_reconfigure(struct slot *slot, const struct config_slot *config);
 /* The slot is empty and no job runs: what waited for that. */
 void slot_settle(struct slot *slot);
-/* Somebody else decides what is in the slot after the restart. */
-void slot_restore_cancel(struct slot *slot);
 
 /* slots.c */
 void slots_save_state(struct slots *set); /* what is in was changed */

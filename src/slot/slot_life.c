@@ -1,4 +1,4 @@
-/* How a slot is made, changed by a reload, started after a restart, and removed. */
+/* How a slot is made, changed by a reload, and removed. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,7 +49,8 @@ struct slot *slot_new(struct slots *set, unsigned index, const struct config_slo
     struct slot *slot = mem_alloc(sizeof *slot);
     slot->set = set;
     slot->index = index;
-    list_init(&slot->ejecting);
+    slot_requests_init(&slot->inserting);
+    slot_requests_init(&slot->ejecting);
     config_slot_copy(&slot->config, config);
     slot->socket = slot_socket_path(config, set->runtime_dir);
     slot->listener = slot_listen(slot, config, slot->socket, error);
@@ -70,94 +71,11 @@ struct slot *slot_new(struct slots *set, unsigned index, const struct config_slo
     slot->server = nbd_server_new(set->loop, &options);
     uv_timer_init(set->loop, &slot->tick);
     uv_timer_init(set->loop, &slot->stay_timer);
-    uv_timer_init(set->loop, &slot->restore_timer);
-    slot->tick.data = slot->stay_timer.data = slot->restore_timer.data = slot;
+    uv_timer_init(set->loop, &slot->retry.timer);
+    slot->tick.data = slot->stay_timer.data = slot->retry.timer.data = slot;
     slot_device_setup(slot);
     set->alive++;
     return slot;
-}
-
-/* --- started --- */
-
-static void on_configured(void *arg, int status, const char *error)
-{
-    if (status != 0)
-        log_error(arg, "the configured image was not inserted: %s", error);
-}
-
-static void insert_configured(struct slot *slot)
-{
-    struct slot_insert_options options = {.nfs_ids = true, .verify = -1, .writable = -1};
-    if (*slot->config.image)
-        slot_insert(slot, slot->config.image, &options, on_configured, slot->config.name);
-}
-
-static void restore_try(struct slot *slot);
-
-static void on_restore_timer(uv_timer_t *timer)
-{
-    restore_try(timer->data);
-}
-
-static void restore_end(struct slot *slot)
-{
-    slot->restoring = NULL;
-    slot->device.reconnect = false;
-    uv_timer_stop(&slot->restore_timer);
-}
-
-static void on_restored(void *arg, int status, const char *error)
-{
-    struct slot *slot = arg;
-    if (status == 0) {
-        log_notice(slot->config.name, "goes on with the medium of before the restart");
-        restore_end(slot);
-    } else if (uv_now(slot->set->loop) < slot->restore_until) {
-        uv_timer_start(&slot->restore_timer, on_restore_timer, SLOT_RESTORE_MS, 0);
-    } else {
-        log_error(slot->config.name, "does not go on with the medium of before the restart: %s", error);
-        restore_end(slot);
-        slot_step(slot); /* sweeps */
-    }
-}
-
-static void restore_try(struct slot *slot)
-{
-    const struct slot_media *media = slot->restoring;
-    struct slot_insert_options options = {
-        .user = media->user,
-        .password = media->password,
-        .bearer_token = media->bearer_token,
-        .ca_file = media->ca_file,
-        .ca_pem = media->ca_pem,
-        .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
-        .nfs_ids = true, /* it was allowed when it was inserted */
-        .verify = media->verify,
-        .writable = media->writable,
-    };
-    slot->device.reconnect = slot_device_uses_kernel(slot);
-    slot->restore_now = true;
-    slot_insert(slot, media->url, &options, on_restored, slot);
-}
-
-void slot_restore_cancel(struct slot *slot)
-{
-    slot->restore_until = 0; /* a try under way is the last */
-    if (slot->restoring && slot->state == SLOT_EMPTY)
-        restore_end(slot);
-}
-
-void slot_start(struct slot *slot)
-{
-    struct slot_media *media = state_find(&slot->set->state, slot->config.name);
-    if (media && media->device == slot->device.nbd.index) {
-        slot->restoring = media;
-        slot->restore_until = uv_now(slot->set->loop) + slot->config.restart_grace_ms;
-        restore_try(slot);
-        return;
-    }
-    insert_configured(slot);
-    slot_step(slot);
 }
 
 /* --- how long a medium stays --- */
@@ -183,8 +101,9 @@ static void stay_for(struct slot *slot, uint64_t left_ms)
 void slot_stay_begin(struct slot *slot)
 {
     uint64_t now = uv_now(slot->set->loop), stay = slot->media.stay_ms, left = stay;
-    if (slot->restoring)
-        left = slot->restoring->eject_at <= now ? 0 : slot->restoring->eject_at - now;
+    const struct slot_media *before = slot_restoring(slot);
+    if (before)
+        left = before->eject_at <= now ? 0 : before->eject_at - now;
     stay_for(slot, left < stay ? left : stay);
 }
 
@@ -209,7 +128,7 @@ static void apply_next_config(struct slot *slot)
     mem_free(slot->next_config);
     slot->next_config = NULL;
     slot_device_setup(slot);
-    insert_configured(slot);
+    slot_retry_configured(slot);
     slot_settle(slot);
 }
 
@@ -220,6 +139,7 @@ void slot_reconfigure(struct slot *slot, const struct config_slot *config)
     else
         config_slot_clear(slot->next_config);
     config_slot_copy(slot->next_config, config);
+    slot_retry_cancel(slot);
     if (slot->state == SLOT_EMPTY)
         slot_step(slot);
     else
@@ -247,7 +167,7 @@ static void on_server_closed(void *arg)
     closing_begin(&slot->closing, slot->set->loop, on_slot_closed);
     closing_add(&slot->closing, (uv_handle_t *)&slot->tick);
     closing_add(&slot->closing, (uv_handle_t *)&slot->stay_timer);
-    closing_add(&slot->closing, (uv_handle_t *)&slot->restore_timer);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->retry.timer);
     closing_end(&slot->closing);
 }
 
@@ -264,7 +184,7 @@ static void finish_leaving(struct slot *slot)
 void slot_settle(struct slot *slot)
 {
     struct slot_device *device = &slot->device;
-    if (device->running || slot->source)
+    if (device->running || slot->source || slot->replacement.source)
         return;
     bool going = slot->leaving || slot->next_config;
     if (going && device->touched)
@@ -273,14 +193,14 @@ void slot_settle(struct slot *slot)
         finish_leaving(slot);
     else if (slot->next_config)
         apply_next_config(slot);
-    else if (!device->swept && !device->unsweepable && !slot->restoring && slot_device_uses_kernel(slot))
+    else if (!device->swept && !device->unsweepable && !slot->retry.device_waits && slot_device_uses_kernel(slot))
         slot_device_start(slot, JOB_PREPARE);
 }
 
 void slot_leave(struct slot *slot)
 {
     slot->leaving = true;
-    slot_restore_cancel(slot);
+    slot_retry_cancel(slot);
     if (slot->state == SLOT_EMPTY)
         slot_step(slot);
     else

@@ -282,7 +282,7 @@ static const char *tied(const struct slot *slot)
 static const struct slot_media *media_of(struct slot *slot)
 {
     if (slot->state != SLOT_READY || !slot->wanted || !slot->source)
-        return slot->restoring; /* still to be gone on with, or NULL */
+        return slot_restoring(slot); /* still to be gone on with, or NULL */
     struct slot_media *media = &slot->media;
     snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
     media->size = slot->source->size;

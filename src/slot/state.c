@@ -86,6 +86,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     if (!json_is_string(json_object_get(o, "url")))
         return false;
     snprintf(media->slot, sizeof media->slot, "%s", slot);
+    media->nfs_ids = true;
     media->url = get_text(o, "url");
     media->user = get_text(o, "user");
     media->password = get_text(o, "password");

@@ -19,6 +19,7 @@
 struct slot_media {
     char slot[CONFIG_SLOT_NAME_MAX];
     char *url, *user, *password, *bearer_token, *ca_file, *ca_pem;
+    bool nfs_ids;         /* not in the file: what was in was allowed */
     int verify, writable; /* -1: as the config has it */
     /* Of the opened image, to see that it is the same one. */
     uint64_t size;

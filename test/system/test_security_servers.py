@@ -61,7 +61,7 @@ def test_a_refusal_is_logged_once_and_tried_once(own, trap):
 
 def test_nor_is_the_configured_image(daemon, trap):
     d = daemon(NO, f"slot.slot0.image={trap.url()}")
-    wait_for(lambda: "the configured image was not inserted" in d.log(), "the refusal")
+    wait_for(lambda: "the configured image is not in yet" in d.log(), "the refusal")
     assert "allow-local" in d.log() and trap.connections == 0
 
 

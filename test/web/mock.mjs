@@ -163,7 +163,7 @@ export class MockDaemon {
     #newSlot(name, index, media) {
         return {
             public: { name, index, media, state: 'empty', image: '', imageName: '', size: 0, writable: false,
-                connectedVia: 'none', error: '', stats: noStats(), websocket: `/nbd/${index}` },
+                connectedVia: 'none', error: '', awaited: null, stats: noStats(), websocket: `/nbd/${index}` },
             heat: new Array(BUCKETS).fill(0), socket: null, nbd: null, identity: null, timer: null,
         };
     }
@@ -291,7 +291,7 @@ export class MockDaemon {
         clearTimeout(slot.timer);
         slot.heat.fill(0);
         slot.identity = null;
-        this.set(slot.public.name, { state: 'empty', image: '', imageName: '', size: 0, connectedVia: 'none', writable: false,
+        this.set(slot.public.name, { state: 'empty', image: '', imageName: '', size: 0, connectedVia: 'none', writable: false, awaited: null,
             stats: noStats(), error });
     }
 

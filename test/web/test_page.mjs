@@ -68,6 +68,18 @@ pageTest('a wrong password is said, the right one shows the slots', async (page,
     assert.doesNotMatch(stored, /right|csrf|SESSION/i);
 });
 
+pageTest('what gets in by itself is shown with its next try, and can be ended', async (page, daemon) => {
+    await logIn(page);
+    await state(page, 'Empty');
+    const box = card(page).locator('[data-part=awaited]');
+    assert.equal(await box.isVisible(), false);
+    daemon.set('slot0', { error: 'no route to host', awaited: { image: 'https://images/a.iso', tries: 3, inSeconds: 12 } });
+    await box.getByText('https://images/a.iso is not in yet. It is tried again in 12 s.').waitFor();
+    await error(page, 'no route to host');
+    await box.getByRole('button', { name: 'Stop trying slot0' }).click();
+    await box.waitFor({ state: 'hidden' });
+});
+
 pageTest('a file is inserted and read back whole, out of order, one message each', async (page, daemon) => {
     await serveFile(page, daemon);
     assert.equal(daemon.slot('slot0').public.size, SIZE);

@@ -91,8 +91,9 @@ static void on_changed(struct slots_watch *watch, struct slot *slot, enum slot_c
     }
     redfish_stay_over(events->web, s.name);
     add(events, &s,
-        change == SLOT_EJECTED ? redfish_message("MediaEjected", NULL, s.name, NULL)
-                               : redfish_message("MediaFailed", NULL, s.name, s.error, NULL));
+        change == SLOT_EJECTED
+            ? redfish_message("MediaEjected", NULL, s.name, NULL)
+            : redfish_message(slot_awaits(slot) ? "MediaAwaited" : "MediaFailed", NULL, s.name, s.error, NULL));
 }
 
 /* What no slot tells by itself: sources that go away and come back. */

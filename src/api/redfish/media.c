@@ -148,8 +148,8 @@ static json_t *condition(const struct redfish_call *call, const struct slot_stat
     const char *words = *s->error ? s->error : "it is away";
     if (!*s->error && !s->failing)
         return NULL;
-    json_t *condition =
-        redfish_condition(redfish_message(s->failing ? "MediaUnreadable" : "MediaFailed", NULL, s->name, words, NULL));
+    const char *key = s->failing ? "MediaUnreadable" : *s->awaited ? "MediaAwaited" : "MediaFailed";
+    json_t *condition = redfish_condition(redfish_message(key, NULL, s->name, words, NULL));
     json_object_set_new(condition, "Timestamp", redfish_time(s->error_at));
     json_object_set_new(condition, "OriginOfCondition", redfish_link(call->path));
     return condition;

@@ -179,6 +179,9 @@ static const struct redfish_entry entries[] = {
     {OWN("The medium was inserted, and a step behind that failed."), "InsertedButNotBooted", "Critical", "Not all was done: %1.",
      "The medium stays inserted. Mend what the message names and send the same request again, or set Boot and reset "
      "the system by themselves."},
+    {OWN("A medium that is to get in by itself could not be put in yet."), "MediaAwaited", "Warning",
+     "The medium of %1 is not in yet and is tried again: %2.",
+     "Look after the image's server and the network; or insert something else, or eject, to end the tries."},
     {OWN("A slot is empty again."), "MediaEjected", "OK", "The medium was ejected from %1.", "None."},
     {OWN("A medium could not be inserted, or was ejected because of a failure."), "MediaFailed", "Warning",
      "The medium of %1 failed: %2.", "Check the image and its server, and insert it again."},

@@ -139,7 +139,7 @@ static void a_medium_that_is_still_to_go_on_stays_in_the_file(void **unused)
     fake_kernel_connect_as(0, "nbd-proxy:s0");
     slot_rig_start(&rig, 1);
     slot_rig_run(&rig);
-    until(&rig, slot_rig_settled(&rig) && slot_rig_slot(&rig)->restoring); /* the image is not there yet */
+    until(&rig, slot_rig_settled(&rig) && slot_restoring(slot_rig_slot(&rig))); /* the image is not there yet */
     until(&rig, strstr(slot_rig_read_state(), "-late") && !strstr(slot_rig_read_state(), "lost"));
     assert_true(fake_kernel_connected(0));
     assert_int_equal(slot_browser_problem(slot_rig_slot(&rig), "", error), 0); /* a question decides nothing */
@@ -158,8 +158,101 @@ static void another_image_does_not_go_on(void **unused)
     fake_kernel_connect_as(0, "nbd-proxy:s0");
     slot_rig_start(&rig, 1);
     slot_rig_run(&rig);
-    until(&rig, slot_rig_settled(&rig) && !slot_rig_slot(&rig)->restoring);
+    until(&rig, slot_rig_settled(&rig) && !slot_restoring(slot_rig_slot(&rig)));
     assert_false(fake_kernel_connected(0));
+    slot_rig_stop(&rig);
+}
+
+/* The network is not there when the machine starts, nor the share with the image. */
+static void a_configured_image_is_tried_until_it_is_in(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    struct slot_status status;
+    char late[80], text[128];
+    snprintf(late, sizeof late, "%s-configured", image);
+    snprintf(text, sizeof text, "slot.s0.image=%s", late);
+    fake_kernel_reset();
+    slot_rig_start(&rig, 1);
+    slot_rig_set(&rig, text);
+    slot_rig_run(&rig);
+    until(&rig, slot_rig_settled(&rig) && slot_rig_slot(&rig)->retry.tries == 1);
+    slot_get_status(slot_rig_slot(&rig), &status);
+    assert_string_equal(status.awaited, late);
+    assert_true(*status.error && status.awaited_ms > 0 && status.awaited_ms <= SLOT_RETRY_FIRST_MS);
+    assert_int_equal(symlink(image, late), 0);
+    until(&rig, slot_rig_state(&rig) == SLOT_READY);
+    slot_get_status(slot_rig_slot(&rig), &status);
+    assert_string_equal(status.awaited, "");
+    assert_string_equal(status.error, "");
+    unlink(late);
+    slot_rig_stop(&rig);
+}
+
+static void somebody_else_ends_the_tries(void **unused)
+{
+    (void)unused;
+    for (int inserts = 0; inserts < 2; inserts++) {
+        struct rig rig;
+        char text[128];
+        snprintf(text, sizeof text, "slot.s0.image=%s-nowhere", image);
+        fake_kernel_reset();
+        slot_rig_start(&rig, 1);
+        slot_rig_set(&rig, text);
+        slot_rig_run(&rig);
+        if (inserts) { /* before the first try has ended */
+            slot_rig_insert(&rig, image);
+            until(&rig, rig.inserted >= 0);
+            assert_int_equal(rig.inserted, 0);
+            assert_int_equal(slot_rig_state(&rig), SLOT_READY);
+        } else {
+            until(&rig, slot_rig_settled(&rig) && slot_rig_slot(&rig)->retry.tries == 1);
+            slot_rig_eject(&rig);
+            until(&rig, rig.ejected == 0);
+        }
+        assert_int_equal(slot_rig_slot(&rig)->retry.kind, RETRY_NOTHING);
+        assert_false(uv_is_active((uv_handle_t *)&slot_rig_slot(&rig)->retry.timer));
+        slot_rig_stop(&rig);
+    }
+}
+
+static void what_can_not_be_a_source_is_not_tried_again(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    fake_kernel_reset();
+    slot_rig_start(&rig, 1);
+    slot_rig_set(&rig, "slot.s0.image=gopher://there/image");
+    slot_rig_run(&rig);
+    until(&rig, slot_rig_settled(&rig) && slot_rig_slot(&rig)->retry.kind == RETRY_NOTHING);
+    assert_non_null(strstr(slot_rig_slot(&rig)->error, "gopher"));
+    slot_rig_stop(&rig);
+}
+
+/* A client that lost patience asks again for what is going in: it is no error, and another image is one. */
+static void the_same_insert_again_waits_with_the_first(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    int first;
+    fake_kernel_reset();
+    slot_rig_start(&rig, 1);
+    slot_rig_run(&rig);
+    until(&rig, slot_rig_settled(&rig));
+    fake_kernel_hold(FAKE_CONNECT);
+    slot_rig_insert(&rig, image);
+    until(&rig, fake_kernel_held());
+    slot_rig_insert(&rig, other_image);
+    until(&rig, rig.inserted >= 0);
+    assert_int_equal(rig.inserted, EBUSY);
+    slot_rig_insert(&rig, image);
+    for (int i = 0; i < 50; i++)
+        slot_rig_turn(&rig);
+    first = rig.inserted;
+    fake_kernel_release();
+    until(&rig, rig.inserted >= 0);
+    assert_int_equal(first, -1);
+    assert_int_equal(rig.inserted, 0);
     slot_rig_stop(&rig);
 }
 
@@ -260,6 +353,10 @@ int main(void)
         cmocka_unit_test(a_device_that_is_gone_is_made_anew),
         cmocka_unit_test(a_medium_that_is_still_to_go_on_stays_in_the_file),
         cmocka_unit_test(another_image_does_not_go_on),
+        cmocka_unit_test(a_configured_image_is_tried_until_it_is_in),
+        cmocka_unit_test(somebody_else_ends_the_tries),
+        cmocka_unit_test(what_can_not_be_a_source_is_not_tried_again),
+        cmocka_unit_test(the_same_insert_again_waits_with_the_first),
         cmocka_unit_test(a_damaged_state_file_is_no_reason_to_fail),
         cmocka_unit_test(the_state_file_has_what_is_in_and_no_secrets),
         cmocka_unit_test(the_last_of_several_reloads_counts),

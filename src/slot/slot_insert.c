@@ -1,0 +1,243 @@
+/* What goes into a slot, and out of it: the commands. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "slot/slot_internal.h"
+
+/* --- who may --- */
+
+static const char *slot_change_problem(const struct slot *slot)
+{
+    if (slot->leaving || slot->set->closing)
+        return "the slot is being removed";
+    return slot->next_config ? "the slot takes up its new configuration (try again)" : NULL;
+}
+
+/* What the slot tries by itself gives way, unless it is as good as in. */
+static bool gives_way(const struct slot *slot)
+{
+    return slot->retry.trying && !(slot->opened && slot->wanted);
+}
+
+const char *slot_insert_problem(const struct slot *slot)
+{
+    const char *problem = slot_change_problem(slot);
+    if (problem)
+        return problem;
+    if (slot->next)
+        return "something else goes into the slot already (eject it first)";
+    return slot->state != SLOT_EMPTY && !gives_way(slot) ? "the slot already has a medium (eject it first)" : NULL;
+}
+
+bool slot_speaks(const struct slot *slot, enum location_kind kind)
+{
+    return pipeline_speaks(&slot->config, kind);
+}
+
+/* --- what was asked for --- */
+
+struct slot_media slot_media_of(const struct slot *slot, const char *url, const struct slot_insert_options *options)
+{
+    return (struct slot_media){
+        .url = mem_strdup(url),
+        .user = mem_strdup(options->user),
+        .password = mem_strdup(options->password),
+        .bearer_token = mem_strdup(options->bearer_token),
+        .ca_file = mem_strdup(options->ca_file),
+        .ca_pem = mem_strdup(options->ca_pem),
+        .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
+        .nfs_ids = options->nfs_ids,
+        .verify = options->verify,
+        .writable = options->writable,
+    };
+}
+
+struct slot_insert_options slot_media_options(const struct slot_media *media)
+{
+    return (struct slot_insert_options){
+        .user = media->user,
+        .password = media->password,
+        .bearer_token = media->bearer_token,
+        .ca_file = media->ca_file,
+        .ca_pem = media->ca_pem,
+        .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
+        .nfs_ids = media->nfs_ids,
+        .verify = media->verify,
+        .writable = media->writable,
+    };
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool is_asked_for(const struct slot_media *media, const char *url, const struct slot_insert_options *options)
+{
+    return same_text(media->url, url) && same_text(media->user, options->user) &&
+           same_text(media->password, options->password) && same_text(media->bearer_token, options->bearer_token) &&
+           same_text(media->ca_file, options->ca_file) && same_text(media->ca_pem, options->ca_pem) &&
+           media->verify == options->verify && media->writable == options->writable;
+}
+
+/* What the slot says of it, from now on. */
+void slot_show_media(struct slot *slot)
+{
+    const char *url = slot->media.url;
+    if (!slot->url_public)
+        slot->url_public = mem_alloc(SLOT_URL_MAX);
+    text_url_public(url, slot->url_public, SLOT_URL_MAX);
+    char *upload = pipeline_is_upload(url) ? pipeline_upload_name(url) : NULL;
+    if (upload)
+        snprintf(slot->image_name, sizeof slot->image_name, "%s", upload);
+    else
+        text_url_name(url, slot->image_name, sizeof slot->image_name);
+    mem_free(upload);
+}
+
+/* --- insert --- */
+
+static struct source *make_source(struct slot *slot, const char *url, const struct slot_insert_options *options,
+                                  struct pipeline_refusal *refusal)
+{
+    struct pipeline_drive drive = slot_device_drive(slot);
+    if (slot_url_problem(url, refusal))
+        return NULL;
+    return pipeline_new(&slot->set->context, &slot->config, &drive, url, options, refusal);
+}
+
+bool slot_url_problem(const char *url, struct pipeline_refusal *refusal)
+{
+    if (*url && strlen(url) < SLOT_URL_MAX)
+        return false;
+    refusal->status = -EINVAL;
+    snprintf(refusal->error, SLOT_ERROR_MAX, "the image's URL is %s", *url ? "too long" : "empty");
+    return true;
+}
+
+void slot_insert_now(struct slot *slot, const char *url, const struct slot_insert_options *options,
+                     struct slot_request *request)
+{
+    struct pipeline_refusal refusal;
+    struct source *source = make_source(slot, url, options, &refusal);
+    if (!source) {
+        slot_refuse(slot, request, refusal.status, refusal.error);
+        return;
+    }
+    slot->media = slot_media_of(slot, url, options);
+    slot->tied = options->tied;
+    slot_show_media(slot);
+    slot_begin_insert(slot, source, request);
+}
+
+/* --- what goes in once the slot is empty --- */
+
+void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_request *request)
+{
+    struct slot_next *next = mem_alloc(sizeof *next);
+    next->media = *media;
+    memset(media, 0, sizeof *media);
+    next->tied = tied;
+    slot_requests_init(&next->requests);
+    slot_requests_add(slot, &next->requests, request);
+    slot->next = next;
+    slot->wanted = false;
+    slot_step(slot);
+}
+
+/* It is the caller's now; NULL: there is none. */
+static struct slot_next *slot_take_next(struct slot *slot)
+{
+    struct slot_next *next = slot->next;
+    slot->next = NULL;
+    return next;
+}
+
+static void slot_next_free(struct slot_next *next)
+{
+    slot_media_clear(&next->media);
+    mem_free(next);
+}
+
+static void slot_give_up_next(struct slot *slot, const char *why)
+{
+    struct slot_next *next = slot_take_next(slot);
+    if (!next)
+        return;
+    slot_requests_answer(slot, &next->requests, -ECANCELED, why);
+    slot_next_free(next);
+}
+
+void slot_begin_next(struct slot *slot)
+{
+    const char *problem = slot_change_problem(slot);
+    if (problem)
+        slot_give_up_next(slot, problem);
+    struct slot_next *next = slot_take_next(slot);
+    if (!next)
+        return;
+    struct slot_insert_options options = slot_media_options(&next->media);
+    options.tied = next->tied;
+    struct slot_request *first = slot_requests_pop(&next->requests);
+    slot_insert_now(slot, next->media.url, &options, first);
+    for (struct slot_request *r = slot_requests_pop(&next->requests); r; r = slot_requests_pop(&next->requests))
+        if (slot->source)
+            slot_requests_add(slot, &slot->inserting, r);
+        else
+            slot_request_answer(slot, r, -EINVAL, slot->error);
+    slot_next_free(next);
+}
+
+/* --- the same asked for again --- */
+
+/* Who waits for just that already; NULL: nobody. A client that lost patience, and asks once more, waits with them. */
+static struct slot_requests *slot_find_waiting(struct slot *slot, const char *url,
+                                               const struct slot_insert_options *options)
+{
+    if (slot->next)
+        return is_asked_for(&slot->next->media, url, options) ? &slot->next->requests : NULL;
+    bool opening = slot->source && slot->wanted && slot->state != SLOT_READY && slot->media.url;
+    return opening && is_asked_for(&slot->media, url, options) ? &slot->inserting : NULL;
+}
+
+void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
+{
+    struct slot_request *request = slot_request_new(done, arg);
+    struct slot_requests *waiting = slot_find_waiting(slot, url, options);
+    const char *problem = waiting ? NULL : slot_insert_problem(slot);
+    if (problem) {
+        slot_request_answer(slot, request, -EBUSY, problem);
+        return;
+    }
+    if (waiting) {
+        slot_requests_add(slot, waiting, request);
+        return;
+    }
+    slot_retry_cancel(slot);
+    if (slot->state == SLOT_EMPTY) {
+        slot_insert_now(slot, url, options, request);
+    } else {
+        struct slot_media media = slot_media_of(slot, url, options);
+        slot_insert_next(slot, &media, options->tied, request);
+    }
+}
+
+/* --- eject --- */
+
+void slot_eject(struct slot *slot, slot_done *done, void *arg)
+{
+    static const char why[] = "the insert was given up: the slot was ejected";
+    struct slot_request *request = slot_request_new(done, arg);
+    slot_retry_cancel(slot);
+    slot_give_up_next(slot, why);
+    //RG
+    if (slot->state == SLOT_EMPTY) {
+        slot_request_answer(slot, request, 0, "");
+        return;
+    }
+    slot_requests_add(slot, &slot->ejecting, request);
+    slot->wanted = false;
+    slot_step(slot);
+}

@@ -1,0 +1,61 @@
+/* What a slot says of itself. */
+#include <string.h>
+
+#include "slot/slot_internal.h"
+
+void slot_get_status(struct slot *slot, struct slot_status *status)
+{
+    *status = (struct slot_status){
+        .name = slot->config.name,
+        .index = slot->index,
+        .media = slot->config.media,
+        .state = slot->state,
+        .socket = slot->socket,
+        .device = slot->attached ? slot->device.medium.device : "",
+        .cdrom = slot->bound && slot->device.attach == ATTACH_USB && slot->device.medium.cdrom,
+        .attach = slot->device.attach,
+        .image = slot->url_public ? slot->url_public : "",
+        .url = slot->media.url ? slot->media.url : "",
+        .user = slot->media.user ? slot->media.user : "",
+        .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
+        .stay_ms = slot->media.stay_ms,
+        .error = slot->error,
+        .error_at = slot->error_at,
+    };
+    nbd_server_get_stats(slot->server, &status->server);
+    slot_retry_show(slot, status);
+    if (!slot->source)
+        return;
+    const struct source *browser = pipeline_browser(slot->source);
+    memcpy(status->image_name, slot->image_name, sizeof status->image_name);
+    status->via = browser ? SLOT_VIA_BROWSER : SLOT_VIA_URL;
+    status->waiting = browser && browser_source_is_waiting(browser);
+    pipeline_count(slot->source, &status->counters);
+    if (slot->state == SLOT_READY) {
+        status->size = slot->source->size;
+        status->writable = slot->writable;
+        status->inserted_ms = uv_now(slot->set->loop) - slot->ready_at;
+        status->failing = pipeline_failing(slot->source);
+        if (!*slot->error) {
+            status->error = pipeline_error(slot->source);
+            status->error_at = pipeline_error_at(slot->source);
+        }
+    }
+}
+
+void slot_set_trace(struct slot *slot, bool on)
+{
+    slot->trace = on;
+    if (slot->source)
+        pipeline_set_trace(slot->source, on);
+}
+
+const struct heat *slot_heat(struct slot *slot)
+{
+    return slot->opened && slot->source ? pipeline_heat(slot->source) : NULL;
+}
+
+bool slot_get_trace(const struct slot *slot)
+{
+    return slot->trace;
+}
