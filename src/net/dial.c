@@ -11,12 +11,12 @@
 #include "base/list.h"
 #include "base/text.h"
 
-#define ADDRESS_SHARE_MS 3000 /* for one of several addresses, if the timeout allows it */
-
 /* One address that is being tried; its handles end after the attempt does. */
 struct attempt {
     uv_poll_t poll;
+    struct link link; /* in dial->attempts, the oldest first */
     struct dial *dial;
+    const struct sockaddr_storage *address;
     int fd;
 };
 
@@ -26,11 +26,11 @@ struct dial {
     void *arg;
     struct resolve *resolve; /* while the name is asked for */
     uint16_t port;
-    struct attempt *attempt;
-    struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX];
+    struct link attempts;
+    struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX]; /* in the order of the tries */
     unsigned count, next;
     uint64_t deadline;
-    uv_timer_t timer;
+    uv_timer_t timer; /* the next try, or the end of the time */
     int status;
     char error[DIAL_ERROR_MAX];
 };
@@ -43,14 +43,18 @@ static void on_poll_closed(uv_handle_t *handle)
 }
 
 /* The fd stays open for the callee. */
-static int attempt_end(struct dial *dial)
+static int attempt_end(struct attempt *attempt)
 {
-    struct attempt *attempt = dial->attempt;
-    int fd = attempt->fd;
-    dial->attempt = NULL;
+    list_remove(&attempt->link);
     uv_poll_stop(&attempt->poll);
     uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
-    return fd;
+    return attempt->fd;
+}
+
+static void attempts_close(struct dial *dial)
+{
+    while (!list_empty(&dial->attempts))
+        close(attempt_end(container_of(dial->attempts.next, struct attempt, link)));
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -61,26 +65,27 @@ static void on_timer_closed(uv_handle_t *handle)
 static void dial_free(struct dial *dial)
 {
     resolve_cancel(dial->resolve);
+    attempts_close(dial);
     uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
 }
 
 void dial_cancel(struct dial *dial)
 {
-    if (!dial)
-        return;
-    if (dial->attempt)
-        close(attempt_end(dial));
-    dial_free(dial);
+    if (dial)
+        dial_free(dial);
 }
 
-static void dial_finish(struct dial *dial, int fd)
+static void dial_finish(struct dial *dial, int fd, const struct sockaddr_storage *address)
 {
-    struct dial_result result = {.fd = fd, .error = dial->error};
+    /* The dial may be gone before `done` has read them. */
+    char error[DIAL_ERROR_MAX];
+    struct sockaddr_storage copy;
+    struct dial_result result = {.fd = fd, .error = error, .address = address ? &copy : NULL};
     dial_done *done = dial->done;
     void *arg = dial->arg;
-    char error[DIAL_ERROR_MAX]; /* the dial may be gone before `done` has read it */
     memcpy(error, dial->error, sizeof error);
-    result.error = error;
+    if (address)
+        copy = *address;
     dial_free(dial);
     done(arg, &result);
 }
@@ -91,50 +96,45 @@ static void dial_fail(struct dial *dial, int status, const char *words)
     snprintf(dial->error, sizeof dial->error, "%s", words);
 }
 
-/* --- addresses, one after the other --- */
+/* --- addresses --- */
 
-static void try_next(struct dial *dial);
+static void dial_go_on(struct dial *dial);
 
-static void address_failed(struct dial *dial, int status)
+/* What is the matter here, and not there, may pass. */
+static int status_of(int error)
+{
+    bool here = error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EAGAIN;
+    return error == ECONNREFUSED ? -ECONNREFUSED : here ? -EAGAIN : -EHOSTUNREACH;
+}
+
+static void address_failed(struct dial *dial, const struct sockaddr_storage *address, int status)
 {
     char text[ADDRESS_TEXT_MAX], words[DIAL_ERROR_MAX];
-    address_text((const struct sockaddr *)&dial->addresses[dial->next - 1], text);
+    address_text((const struct sockaddr *)address, text);
     snprintf(words, sizeof words, "could not connect to %s: %s (check host and port)", text, strerror(-status));
-    dial_fail(dial, status == -ETIMEDOUT || status == -ENETUNREACH ? -EHOSTUNREACH : status, words);
-    try_next(dial);
+    dial_fail(dial, status_of(-status), words);
 }
 
 static void on_connected(uv_poll_t *poll, int status, int events)
 {
-    struct dial *dial = container_of(poll, struct attempt, poll)->dial;
-    int error = 0, on = 1;
+    struct attempt *attempt = container_of(poll, struct attempt, poll);
+    struct dial *dial = attempt->dial;
+    int error = 0, on = 1, fd = attempt_end(attempt);
     socklen_t length = sizeof error;
     (void)events;
-    int fd = attempt_end(dial);
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
         error = errno;
     if (error == 0 && status < 0)
         error = -status;
     if (error) {
         close(fd);
-        address_failed(dial, -error);
+        address_failed(dial, attempt->address, -error);
+        dial_go_on(dial);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    dial_finish(dial, fd);
-}
-
-static void on_timeout(uv_timer_t *timer)
-{
-    struct dial *dial = container_of(timer, struct dial, timer);
-    if (dial->attempt) {
-        close(attempt_end(dial));
-        address_failed(dial, -ETIMEDOUT);
-        return;
-    }
-    dial_fail(dial, -EHOSTUNREACH, "the name server did not answer in time");
-    dial_finish(dial, dial->status);
+    dial_finish(dial, fd, attempt->address);
 }
 
 static int address_connect(const struct sockaddr_storage *address)
@@ -150,8 +150,12 @@ static int address_connect(const struct sockaddr_storage *address)
     return -error;
 }
 
-static int watch(struct dial *dial, int fd)
+/* 0, or a negative errno. */
+static int attempt_begin(struct dial *dial, const struct sockaddr_storage *address)
 {
+    int fd = address_connect(address);
+    if (fd < 0)
+        return fd;
     struct attempt *attempt = mem_alloc(sizeof *attempt);
     int status = uv_poll_init(dial->loop, &attempt->poll, fd);
     if (status < 0) {
@@ -161,27 +165,36 @@ static int watch(struct dial *dial, int fd)
     }
     attempt->dial = dial;
     attempt->fd = fd;
-    dial->attempt = attempt;
+    attempt->address = address;
+    list_init(&attempt->link);
+    list_append(&dial->attempts, &attempt->link);
     uv_poll_start(&attempt->poll, UV_WRITABLE, on_connected);
-    uint64_t now = uv_now(dial->loop), left = dial->deadline > now ? dial->deadline - now : 0;
-    bool last = dial->next == dial->count;
-    uv_timer_start(&dial->timer, on_timeout, last || left < ADDRESS_SHARE_MS ? left : ADDRESS_SHARE_MS, 0);
     return 0;
 }
 
-static void try_next(struct dial *dial)
+static void on_timer(uv_timer_t *timer)
 {
-    while (dial->next < dial->count && uv_now(dial->loop) < dial->deadline) {
-        int fd = address_connect(&dial->addresses[dial->next++]);
-        if (fd >= 0)
-            fd = watch(dial, fd);
-        if (fd < 0) {
-            address_failed(dial, fd);
-            return;
-        }
-        return;
+    dial_go_on(container_of(timer, struct dial, timer));
+}
+
+/* Tries the next address that can be tried at all, and sets the time of the one after it. */
+static void dial_go_on(struct dial *dial)
+{
+    uint64_t now = uv_now(dial->loop), left = dial->deadline > now ? dial->deadline - now : 0;
+    bool begun = false;
+    while (left > 0 && !begun && dial->next < dial->count) {
+        const struct sockaddr_storage *address = &dial->addresses[dial->next++];
+        int status = attempt_begin(dial, address);
+        begun = status == 0;
+        if (!begun)
+            address_failed(dial, address, status);
     }
-    dial_finish(dial, dial->status ? dial->status : -EHOSTUNREACH);
+    if (left == 0 && !list_empty(&dial->attempts))
+        address_failed(dial, container_of(dial->attempts.next, struct attempt, link)->address, -ETIMEDOUT);
+    if (left == 0 || list_empty(&dial->attempts))
+        dial_finish(dial, dial->status ? dial->status : -EHOSTUNREACH, NULL);
+    else
+        uv_timer_start(&dial->timer, on_timer, dial->next < dial->count && left > DIAL_STAGGER_MS ? DIAL_STAGGER_MS : left, 0);
 }
 
 /* --- names --- */
@@ -194,17 +207,39 @@ static void set_port(struct sockaddr_storage *address, uint16_t port)
         ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
 }
 
+/* RFC 8305, 4: the families in turns, beginning with that of the address that getaddrinfo() likes best. */
+static void take_in_turns(struct dial *dial, const struct resolve_result *result)
+{
+    bool taken[RESOLVE_ADDRESSES_MAX] = {false};
+    int family = result->count > 0 ? result->addresses[0].ss_family : AF_UNSPEC;
+    for (dial->count = 0; dial->count < result->count; dial->count++) {
+        unsigned first = RESOLVE_ADDRESSES_MAX, same = RESOLVE_ADDRESSES_MAX;
+        for (unsigned i = result->count; i-- > 0;) {
+            first = taken[i] ? first : i;
+            same = taken[i] || result->addresses[i].ss_family != family ? same : i;
+        }
+        unsigned pick = same < RESOLVE_ADDRESSES_MAX ? same : first;
+        taken[pick] = true;
+        dial->addresses[dial->count] = result->addresses[pick];
+        set_port(&dial->addresses[dial->count], dial->port);
+        family = result->addresses[pick].ss_family == AF_INET ? AF_INET6 : AF_INET;
+    }
+}
+
 static void on_resolved(void *owner, const struct resolve_result *result)
 {
     struct dial *dial = owner;
     dial->resolve = NULL;
-    uv_timer_stop(&dial->timer);
     dial_fail(dial, result->status, result->error);
-    dial->count = result->count;
-    memcpy(dial->addresses, result->addresses, sizeof dial->addresses);
-    for (unsigned i = 0; i < dial->count; i++)
-        set_port(&dial->addresses[i], dial->port);
-    try_next(dial);
+    take_in_turns(dial, result);
+    dial_go_on(dial);
+}
+
+static void on_no_name(uv_timer_t *timer)
+{
+    struct dial *dial = container_of(timer, struct dial, timer);
+    dial_fail(dial, -EHOSTUNREACH, "the name server did not answer in time");
+    dial_finish(dial, dial->status, NULL);
 }
 
 struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum address_local local, uint64_t timeout_ms,
@@ -216,8 +251,9 @@ struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum add
     dial->done = done;
     dial->arg = arg;
     dial->deadline = uv_now(loop) + timeout_ms;
+    list_init(&dial->attempts);
     uv_timer_init(loop, &dial->timer);
-    uv_timer_start(&dial->timer, on_timeout, timeout_ms, 0);
+    uv_timer_start(&dial->timer, on_no_name, timeout_ms, 0);
     dial->resolve = resolve_start(loop, host, local, on_resolved, dial);
     return dial;
 }

@@ -1,7 +1,8 @@
 /*
- * A TCP connection to a host by name, for protocols that do not go by libcurl: the name is
- * resolved, its addresses are judged (net/resolve.h), and those that are admitted are tried one
- * after the other, all within one timeout.
+ * A TCP connection to a host by name: the name is resolved, now and each time, its addresses are judged
+ * (net/resolve.h), and those that are admitted race (Happy Eyeballs, RFC 8305): one begins
+ * DIAL_STAGGER_MS after the other, or once one fails, IPv6 and IPv4 in turns; the first
+ * that is connected is the one, and the others are closed. All have the whole timeout.
  *
  * `done` comes once, from the loop, never from inside dial_new(); the dial is gone then. dial_cancel()
  * ends it without. Neither waits for the name server.
@@ -14,13 +15,17 @@
 
 #include "net/resolve.h"
 
-#define DIAL_ERROR_MAX RESOLVE_ERROR_MAX
+#define DIAL_ERROR_MAX  RESOLVE_ERROR_MAX
+#define DIAL_STAGGER_MS 250 /* RFC 8305, 5: the Connection Attempt Delay */
 
 struct dial;
 
 struct dial_result {
-    int fd;            /* connected, not blocking, the callee's; or a negative errno */
+    /* Connected, not blocking, the callee's; or -EHOSTUNREACH, -ECONNREFUSED, -EPERM (allow-local forbids it), -EAGAIN (this
+     * machine has no means for it now). */
+    int fd;
     const char *error; /* in words, and what to do */
+    const struct sockaddr_storage *address; /* that it is connected to, with its port; NULL: to none */
 };
 
 typedef void dial_done(void *arg, const struct dial_result *result);

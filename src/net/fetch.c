@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "net/fetch_internal.h"
 #include "net/fetch_lines.h"
+#include "net/fetch_route.h"
 #include "net/tls_client.h"
 
 static char *copy_if_set(const char *text)
@@ -57,6 +58,7 @@ void fetch_setup_free(struct fetch_setup *setup)
     if (!setup)
         return;
     fetch_lines_free(setup->lines);
+    fetch_route_forget(setup);
     tls_client_free(setup->tls);
     trust_clear(&setup->trust);
     origin_clear(&setup->key_origin);

@@ -18,10 +18,23 @@ static bool guard_admits(struct fetch_guard *guard, const struct sockaddr *addre
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
+    struct fetch_guard *guard = arg;
     (void)purpose;
-    if (!guard_admits(arg, &address->addr))
+    if (!guard_admits(guard, &address->addr) || !guard->opening(guard))
         return CURL_SOCKET_BAD;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    guard->opened = true;
+    guard->given = guard->fd;
+    guard->fd = -1;
+    return guard->given >= 0 ? guard->given : socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+    struct fetch_guard *guard = arg;
+    bool connected = fd == guard->given;
+    (void)purpose;
+    guard->given = -1;
+    return connected ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
 static int on_request(void *arg, char *primary_ip, char *local_ip, int primary_port, int local_port)
@@ -30,7 +43,9 @@ static int on_request(void *arg, char *primary_ip, char *local_ip, int primary_p
     (void)local_ip;
     (void)primary_port;
     (void)local_port;
-    bool good = address_parse(primary_ip, &address) && guard_admits(arg, (const struct sockaddr *)&address);
+    struct fetch_guard *guard = arg;
+    bool good = address_parse(primary_ip, &address) && guard_admits(guard, (const struct sockaddr *)&address);
+    guard->asking(guard);
     return good ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
@@ -38,6 +53,8 @@ void fetch_guard_addresses(struct fetch_guard *guard, CURL *easy)
 {
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, guard);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, guard);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, guard);
 }

@@ -1,5 +1,5 @@
 /*
- * Where a fetch may connect to, and whom it believes: libcurl asks at each connection
+ * Where a fetch may connect to, by which socket, and whom it believes: libcurl asks at each connection
  * it opens, and before each request on one that is open already, so that a name that
  * resolves to another address than before, a redirect and a connection that a fetch with
  * other rights has left open are all judged by the address that is really spoken to.
@@ -22,6 +22,12 @@ struct fetch_guard {
     enum address_local local;
     struct curl_loop *curl;
     char refusal[ADDRESS_REFUSAL_MAX]; /* why the last address was refused; "": it was not */
+    int fd;                            /* connected already, for libcurl to take in place of a new one; -1: none */
+    int given;                         /* that it took */
+    bool opened;                       /* a connection was opened, or taken */
+    /* Both inside libcurl: may a connection be opened? And: the request is about to be sent. */
+    bool (*opening)(struct fetch_guard *guard);
+    void (*asking)(struct fetch_guard *guard);
 };
 
 /* The guard must outlive the handle. */

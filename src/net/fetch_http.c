@@ -1,30 +1,36 @@
-/* HTTP's part of net/fetch.h: the request, and its way. What its answer must be is in net/fetch_http_answer.c. */
-#include <build-config.h>
+/*
+ * HTTP's part of net/fetch.h: the way of a request. It goes by the source's route (net/fetch_route.h); when that turns
+ * out dead before a byte of the answer came, the route is left and the request goes out once more, on a fresh connection.
+ */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/text.h"
-#include "net/ciphers.h"
 #include "net/fetch_http_internal.h"
-
-/* CURLOPT_BUFFERSIZE, by what is asked for: libcurl makes the buffer anew for each
- * transfer, so it should come from the heap; TLS hands on a record (16 KiB) at a time. */
-#define PLAIN_BUFFER (60L << 10)
-#define TLS_BUFFER (32L << 10)
-#define SMALL_BUFFER (8L << 10)
-#define SMALL_RANGE (6u << 10)
 
 #define PROBE_BYTES 512u /* busybox httpd takes a range of one byte for none */
 #define PIECES_MAX 64 /* requests for one range of a server that sends less than is asked for */
 
+static void http_ask(struct fetch *fetch);
+
 /* --- libcurl's callbacks: they only take note --- */
+
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+    (void)data;
+    http_watch_byte(arg);
+    return size * count;
+}
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct fetch *fetch = arg;
     size_t length = size * count;
+    http_watch_byte(fetch);
     if (!http_of(fetch)->checked)
         http_check_answer(fetch);
     fetch->received += length;
@@ -41,9 +47,22 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     return length;
 }
 
-/* --- the end of a transfer --- */
+/* When a request that was sent gets no answer, libcurl would try once more by itself, at the same address. */
+static bool on_opening(struct fetch_guard *guard)
+{
+    struct http_fetch *http = container_of(guard, struct http_fetch, guard);
+    http->forgotten = http->phase == HTTP_WAITING && !http->heard && http->tries == 0;
+    if (!http->forgotten)
+        http_watch_connecting(http->fetch);
+    return !http->forgotten;
+}
 
-static void http_ask(struct fetch *fetch);
+static void on_asking(struct fetch_guard *guard)
+{
+    http_watch_sent(container_of(guard, struct http_fetch, guard)->fetch);
+}
+
+/* --- the end of a transfer --- */
 
 static void measure(struct fetch *fetch)
 {
@@ -99,159 +118,168 @@ static void http_end(struct fetch *fetch)
     fetch_finish(fetch);
 }
 
+/* The transfer is over, in whatever way. */
+static void http_release(struct http_fetch *http)
+{
+    curl_pool_cancel(&http->transfer);
+    if (http->guard.fd >= 0)
+        close(http->guard.fd); /* libcurl has not come to take it */
+    http->guard.fd = -1;
+    http_watch_end(http->fetch);
+    fetch_route_leave(&http->user);
+}
+
+/* The connection, and those like it, are of no use: once more, by a new route? */
+static bool http_try_again(struct fetch *fetch)
+{
+    struct http_fetch *http = http_of(fetch);
+    fetch_route_leave_all(http->user.route);
+    if (http->tries > 0 || http->heard)
+        return false;
+    http->tries++;
+    http_release(http);
+    http_ask(fetch);
+    return true;
+}
+
+static bool is_connection_trouble(CURLcode code)
+{
+    return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_HTTP2 ||
+           code == CURLE_HTTP2_STREAM;
+}
+
+static bool http_address_is_gone(const struct http_fetch *http)
+{
+    return http->user.route->proven && !*http->guard.refusal && http_route_is_silent(http);
+}
+
+/* Did the server, or what is between, forget the connection while it was idle? Or the address all of them? */
+static bool is_forgotten(const struct http_fetch *http, CURLcode code)
+{
+    if (code == CURLE_COULDNT_CONNECT)
+        return http->forgotten || http_address_is_gone(http);
+    return is_connection_trouble(code) && !http->guard.opened && !http->heard;
+}
+
 static void on_done(struct curl_transfer *transfer, CURLcode code)
 {
-    struct fetch *fetch = container_of(transfer, struct http_fetch, transfer)->fetch;
+    struct http_fetch *http = container_of(transfer, struct http_fetch, transfer);
+    struct fetch *fetch = http->fetch;
+    if (is_forgotten(http, code) && http_try_again(fetch))
+        return;
     measure(fetch);
     http_judge(fetch, code);
+    http_release(http);
     if (!http_follow(fetch) && !http_complete(fetch))
         http_end(fetch);
 }
 
-/* --- starting --- */
-
-static void set_fixed_options(struct fetch *fetch)
-{
-    const struct fetch_setup *setup = fetch->setup;
-    CURL *easy = http_easy(fetch);
-    static const long versions[] = {
-        [FETCH_HTTP_AUTO] = CURL_HTTP_VERSION_1_1,
-        [FETCH_HTTP_1_1] = CURL_HTTP_VERSION_1_1,
-        [FETCH_HTTP_2] = CURL_HTTP_VERSION_2TLS,
-    };
-    curl_easy_setopt(easy, CURLOPT_SHARE, curl_loop_share(fetch->curl));
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075700
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* or giving up would wait, and the loop with it, for a name server */
-#endif
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, http_of(fetch)->curl_error);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, versions[setup->http]);
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, setup->http == FETCH_HTTP_2 ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, setup->allow_plain ? "http,https" : "https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L); /* that is ours: http_follow() */
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "nbd-proxy/" PACKAGE_VERSION);
-    curl_easy_setopt(easy, CURLOPT_UNRESTRICTED_AUTH, 0L);
-    curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(easy, CURLOPT_PROXY, setup->proxy ? setup->proxy : ""); /* "": none from the environment */
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* nor exceptions */
-    if (!setup->proxy)
-        fetch_guard_addresses(&http_of(fetch)->guard, easy);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)setup->connect_timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)((setup->stall_timeout_ms + 999) / 1000));
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(easy, CURLOPT_TLS13_CIPHERS, ciphers_tls13()); /* a wish: not every build of curl knows it */
-    curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, ciphers_tls12_client());
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, setup->verify ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, setup->verify ? 2L : 0L);
-    if (setup->verify)
-        fetch_guard_names(easy);
-    trust_apply(&setup->trust, easy);
-}
-
-/* `wanted`: the schemes that the server asked for, 0 before that is known. With
- * several allowed libcurl would ask first, each time: a round trip a range. */
-static void set_credentials(struct fetch *fetch, const char *url, unsigned long wanted)
-{
-    const struct fetch_setup *setup = fetch->setup;
-    CURL *easy = http_easy(fetch);
-    bool send = origin_covers(&setup->login_origin, url), show = origin_covers(&setup->key_origin, url);
-    unsigned long auth = setup->auth == FETCH_AUTH_BASIC    ? CURLAUTH_BASIC
-                         : setup->auth == FETCH_AUTH_DIGEST ? CURLAUTH_DIGEST
-                                                            : CURLAUTH_BASIC | CURLAUTH_DIGEST;
-    if (setup->auth == FETCH_AUTH_ANY && wanted)
-        auth = wanted & CURLAUTH_DIGEST ? CURLAUTH_DIGEST : CURLAUTH_BASIC;
-    if (setup->bearer_token)
-        auth = CURLAUTH_BEARER;
-    curl_easy_setopt(easy, CURLOPT_HTTPAUTH, auth);
-    curl_easy_setopt(easy, CURLOPT_USERNAME, send ? setup->user : NULL);
-    curl_easy_setopt(easy, CURLOPT_PASSWORD, send ? setup->password : NULL);
-    curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, send ? setup->bearer_token : NULL);
-    curl_easy_setopt(easy, CURLOPT_SSLCERT, show ? setup->client_cert : NULL);
-    curl_easy_setopt(easy, CURLOPT_SSLKEY, show ? setup->client_key : NULL);
-}
-
-static void set_url(struct fetch *fetch, const char *url)
-{
-    http_of(fetch)->buffer = strncmp(url, "https:", 6) == 0 ? TLS_BUFFER : PLAIN_BUFFER;
-    curl_easy_setopt(http_easy(fetch), CURLOPT_URL, url);
-}
-
-/* If-Range needs a strong validator (RFC 9110, 13.1.5). */
-static void set_headers(struct fetch *fetch)
-{
-    char line[FETCH_VALIDATOR_MAX + 16];
-    const struct fetch_resource *expect = fetch->expect;
-    curl_slist_free_all(http_of(fetch)->headers);
-    http_of(fetch)->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
-    if (expect && (http_etag_is_strong(expect->etag) || *expect->modified)) {
-        snprintf(line, sizeof line, "If-Range: %s", http_etag_is_strong(expect->etag) ? expect->etag : expect->modified);
-        http_of(fetch)->headers = curl_slist_append(http_of(fetch)->headers, line);
-    }
-    curl_easy_setopt(http_easy(fetch), CURLOPT_HTTPHEADER, http_of(fetch)->headers);
-}
-
-static void http_init(struct fetch *fetch)
-{
-    struct http_fetch *http = mem_alloc(sizeof *http);
-    http->fetch = fetch;
-    http->guard = (struct fetch_guard){.local = fetch->setup->local, .curl = fetch->curl};
-    http->transfer.easy = curl_easy_init();
-    http->transfer.done = on_done;
-    if (!http->transfer.easy)
-        mem_exhausted();
-    fetch->state = http;
-    set_fixed_options(fetch);
-}
-
-/* What stays from range to range of one version of a resource. */
-static void set_up(struct fetch *fetch)
+void http_expired(struct fetch *fetch, bool early)
 {
     struct http_fetch *http = http_of(fetch);
-    const char *url = fetch->probe ? http->url : fetch->expect->url;
-    if (!fetch->probe && http->set_for == fetch->expect && http->set_version == fetch->expect->version)
+    if ((early || !http->guard.opened) && http_try_again(fetch))
         return;
-    set_url(fetch, url);
-    set_credentials(fetch, url, fetch->probe ? 0 : fetch->expect->auth);
-    set_headers(fetch);
-    http->set_for = fetch->expect;
-    http->set_version = fetch->expect ? fetch->expect->version : 0;
+    fetch_route_leave_all(http->user.route);
+    http_judge_silence(fetch);
+    http_release(http);
+    http_end(fetch);
+}
+
+/* --- starting --- */
+
+static void http_send(struct fetch *fetch)
+{
+    struct http_fetch *http = http_of(fetch);
+    http->guard.fd = fetch_route_take(http->user.route);
+    http->guard.given = -1;
+    http->guard.opened = http->checked = http->heard = http->forgotten = false;
+    http->discarded = 0;
+    http->due = fetch->length;
+    *http->curl_error = *http->guard.refusal = '\0';
+    http_set_request(fetch);
+    if (curl_pool_start(http->user.route->pool, &http->transfer) != 0)
+        mem_exhausted(); /* the only reason that is left */
+    http_watch_begin(fetch);
+}
+
+static void on_ready(struct fetch_route_user *user)
+{
+    struct http_fetch *http = container_of(user, struct http_fetch, user);
+    struct fetch *fetch = http->fetch;
+    const struct fetch_route *route = user->route;
+    if (route->status == 0) {
+        http_send(fetch);
+        return;
+    }
+    fetch_judge(fetch, route->status == -EPERM ? FETCH_REFUSED : FETCH_TRANSIENT, "%s", route->error);
+    fetch->reason = route->status;
+    http_release(http);
+    http_end(fetch);
+}
+
+static void on_no_route(uv_timer_t *timer)
+{
+    struct fetch *fetch = container_of(timer, struct http_fetch, watch)->fetch;
+    fetch_judge(fetch, FETCH_REFUSED, "this is not a valid URL");
+    http_end(fetch);
 }
 
 /* For what is not there yet. */
 static void http_ask(struct fetch *fetch)
 {
     struct http_fetch *http = http_of(fetch);
-    char range[64];
-    set_up(fetch);
-    snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, fetch->offset + fetch->filled,
-             fetch->offset + fetch->length - 1);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_RANGE, range);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_BUFFERSIZE,
-                     fetch->length - fetch->filled <= SMALL_RANGE ? SMALL_BUFFER : http->buffer);
-    http->discarded = 0;
-    http->due = fetch->length;
-    http->checked = false;
-    *http->curl_error = *http->guard.refusal = '\0';
-    if (curl_loop_start(fetch->curl, &http->transfer) != 0)
-        mem_exhausted(); /* the only reason that is left */
+    const char *url = fetch->probe ? http->url : fetch->expect->url;
+    if (fetch_route_enter(&http->user, fetch->setup, fetch->curl, url))
+        http_send(fetch);
+    else if (!http->user.route)
+        uv_timer_start(&http->watch, on_no_route, 0, 0);
 }
 
 static void http_start(struct fetch *fetch, const char *url)
 {
     struct http_fetch *http = http_of(fetch);
-    http->hops = http->pieces = 0;
-    if (fetch->probe)
+    http->hops = http->pieces = http->tries = 0;
+    if (fetch->probe) {
         snprintf(http->url, sizeof http->url, "%s", url);
+        fetch_route_forget(fetch->setup); /* it asks whether the server is there, so nothing old will do */
+    }
     http_ask(fetch);
 }
 
+/* --- life --- */
+
+static void http_init(struct fetch *fetch)
+{
+    struct http_fetch *http = mem_alloc(sizeof *http);
+    http->fetch = fetch;
+    http->guard = (struct fetch_guard){.local = fetch->setup->proxy ? ADDRESS_LOCAL_ALL : fetch->setup->local,
+                                       .curl = fetch->curl, .fd = -1, .opening = on_opening, .asking = on_asking};
+    http->user.ready = on_ready;
+    http->transfer.easy = curl_easy_init();
+    http->transfer.done = on_done;
+    if (!http->transfer.easy)
+        mem_exhausted();
+    uv_timer_init(curl_loop_uv(fetch->curl), &http->watch);
+    fetch->state = http;
+    http_set_fixed(fetch);
+    curl_easy_setopt(http->transfer.easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(http->transfer.easy, CURLOPT_HEADERDATA, fetch);
+    curl_easy_setopt(http->transfer.easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(http->transfer.easy, CURLOPT_WRITEDATA, fetch);
+}
+
+/* Whoever gives up on a server that is silent does not want to ask the same connections again. */
 static void http_cancel(struct fetch *fetch)
 {
-    curl_loop_cancel(&http_of(fetch)->transfer);
+    struct http_fetch *http = http_of(fetch);
+    if (http->transfer.pool && !http->heard && http_route_is_silent(http))
+        fetch_route_leave_all(http->user.route);
+    http_release(http);
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    mem_free(container_of((uv_timer_t *)handle, struct http_fetch, watch));
 }
 
 static void http_free(struct fetch *fetch)
@@ -259,7 +287,7 @@ static void http_free(struct fetch *fetch)
     struct http_fetch *http = http_of(fetch);
     curl_easy_cleanup(http->transfer.easy);
     curl_slist_free_all(http->headers);
-    mem_free(http);
+    uv_close((uv_handle_t *)&http->watch, on_watch_closed);
 }
 
 static const char *const schemes[] = {"https", "http", NULL};

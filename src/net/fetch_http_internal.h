@@ -1,17 +1,33 @@
 /*
- * HTTP's part of net/fetch.h in three files: the request and its way (fetch_http.c), what its answer
- * must be (fetch_http_answer.c), and what is said of a transfer that failed (fetch_http_words.c).
- * Private to them.
+ * HTTP's part of net/fetch.h: the request (fetch_http_request.c), its way (fetch_http.c), how long that may
+ * take (fetch_http_watch.c), what the answer must be (fetch_http_answer.c), and what is said of a fetch
+ * that failed (fetch_http_words.c). Private to them.
  */
 #ifndef NET_FETCH_HTTP_INTERNAL_H
 #define NET_FETCH_HTTP_INTERNAL_H
 
+#include "base/list.h"
 #include "net/fetch_internal.h"
+#include "net/fetch_route.h"
+
+enum http_phase {
+    HTTP_CONNECTING, /* or waiting for a connection of HTTP/2; TLS included */
+    HTTP_WAITING,    /* the request is sent */
+    HTTP_READING,    /* a byte of the answer has come */
+};
 
 struct http_fetch {
     struct fetch *fetch;
+    struct fetch_route_user user;
     struct curl_transfer transfer;
     struct fetch_guard guard;
+    uv_timer_t watch;
+    enum http_phase phase;
+    uint64_t since_ms; /* when it began, or the last byte came */
+    unsigned tries;    /* that found the route dead */
+    bool handed;       /* it is on the connection that was dialled */
+    bool heard;        /* a byte has come since the request was sent */
+    bool forgotten;    /* instead the connection died */
     struct curl_slist *headers;
     long buffer; /* of libcurl, for a large range */
     uint32_t discarded;
@@ -34,6 +50,29 @@ static inline CURL *http_easy(const struct fetch *fetch)
     return http_of(fetch)->transfer.easy;
 }
 
+/* --- fetch_http.c --- */
+
+/* The fetch has had its time; `early`: for a route that is alive. */
+void http_expired(struct fetch *fetch, bool early);
+
+/* --- fetch_http_request.c --- */
+
+void http_set_fixed(struct fetch *fetch);
+/* For what is not there yet, by the route. */
+void http_set_request(struct fetch *fetch);
+
+/* --- fetch_http_watch.c --- */
+
+/* A try begins; a connection is made, the request was sent, a byte came (inside libcurl, these); the try is over. Until
+ * that http_expired() may come. */
+void http_watch_begin(struct fetch *fetch);
+void http_watch_connecting(struct fetch *fetch);
+void http_watch_sent(struct fetch *fetch);
+void http_watch_byte(struct fetch *fetch);
+void http_watch_end(struct fetch *fetch);
+/* No fetch of the route has heard anything for longer than a first byte takes. */
+bool http_route_is_silent(const struct http_fetch *http);
+
 /* --- fetch_http_answer.c --- */
 
 /* Once for each answer, at its first byte or its end: the verdict, FETCH_OK until the body says otherwise. */
@@ -53,6 +92,8 @@ bool http_redirect(struct fetch *fetch, char url[FETCH_URL_MAX]);
 
 /* The verdict of a transfer that libcurl, or a callback of ours in it, ended. */
 void http_judge_code(struct fetch *fetch, CURLcode code);
+/* The verdict of a fetch that has had its time. */
+void http_judge_silence(struct fetch *fetch);
 /* The verdict of an answer with a status that has no use for us. */
 void http_judge_status(struct fetch *fetch, long status);
 

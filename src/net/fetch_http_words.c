@@ -141,3 +141,12 @@ void http_judge_code(struct fetch *fetch, CURLcode code)
     fetch->reason = code_reason(fetch, code);
 }
 
+void http_judge_silence(struct fetch *fetch)
+{
+    static const char *const words[] = {
+        [HTTP_CONNECTING] = "no connection within connect-timeout, TLS included (check host and port, and that the server is well)",
+        [HTTP_WAITING] = "the server took the request, but did not answer within stall-timeout",
+        [HTTP_READING] = "the server stopped in the middle of its answer for as long as stall-timeout",
+    };
+    fetch_judge(fetch, FETCH_TRANSIENT, "%s", words[http_of(fetch)->phase]);
+}

@@ -11,6 +11,7 @@
 #include "net/trust.h"
 
 struct fetch_lines;
+struct fetch_route;
 struct tls_client;
 
 /* What is common to all fetches of a source. */
@@ -29,6 +30,9 @@ struct fetch_setup {
     char *ssh_host_key, *ssh_key;
     struct fetch_lines *lines; /* FTP's and SFTP's connections; NULL: none was made */
     struct tls_client *tls;    /* FTP's; NULL: none was made */
+    struct fetch_route *route; /* HTTP's connections; NULL: none was made, or it is left */
+    uint64_t first_byte_ms;    /* HTTP: how long it takes, smoothed; 0: not known */
+    uint64_t patience_ms;      /* HTTP: the least that is waited for it, since less was in vain */
 };
 
 struct fetch_protocol {
@@ -57,6 +61,8 @@ struct fetch_place {
     char *path; /* as FTP and SFTP servers read it: see fetch_check_path() */
 };
 
+/* Without brackets, with the zone; for mem_free(). NULL: it has none. */
+char *fetch_url_host(CURLU *url);
 bool fetch_place_read(struct fetch_place *place, const char *url);
 void fetch_place_clear(struct fetch_place *place);
 

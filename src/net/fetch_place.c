@@ -79,7 +79,7 @@ bool fetch_check_path(const char *text, char *error, size_t size)
 
 /* --- where a URL leads to --- */
 
-static char *read_host(CURLU *url)
+char *fetch_url_host(CURLU *url)
 {
     char *host = NULL, *zone = NULL, *joined = NULL;
     if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
@@ -105,7 +105,7 @@ bool fetch_place_read(struct fetch_place *place, const char *text)
     if (good) {
         bool sftp = is_scheme(text, "sftp");
         long standard = sftp ? 22 : is_scheme(text, "ftps") ? 990 : 21;
-        place->host = read_host(url);
+        place->host = fetch_url_host(url);
         place->path = read_path(url, !sftp, &problem);
         place->port =
             (uint16_t)(curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK ? strtol(port, NULL, 10) : standard);

@@ -2,33 +2,40 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/defer.h"
+#include "base/list.h"
 #include "base/text.h"
 
-struct resolve {
-    uv_getaddrinfo_t request;
-    struct defer failed; /* it could not be started */
-    enum address_local local;
+/* What the thread and the loop share. The one that comes last frees it. */
+struct lookup {
+    pthread_mutex_t lock;
     char host[RESOLVE_HOST_MAX];
+    uv_async_t *answered;  /* NULL: nobody waits */
+    bool over;             /* status and all are valid */
+    int status;            /* getaddrinfo()'s */
+    struct addrinfo *all;
+};
+
+struct resolve {
+    struct lookup *lookup; /* NULL: it could not be started */
+    uv_async_t answered;
+    enum address_local local;
     struct resolve_result result;
-    void (*done)(void *owner, const struct resolve_result *result); /* NULL: cancelled */
+    void (*done)(void *owner, const struct resolve_result *result);
     void *owner;
 };
+
+static atomic_uint threads;
 
 static void resolve_fail(struct resolve *resolve, int status, const char *text)
 {
     resolve->result.status = status;
     snprintf(resolve->result.error, sizeof resolve->result.error, "%s", text);
-}
-
-static void finish(struct resolve *resolve)
-{
-    if (resolve->done)
-        resolve->done(resolve->owner, &resolve->result);
-    mem_free(resolve);
 }
 
 static bool is_internet(const struct addrinfo *info)
@@ -65,47 +72,129 @@ static void judge_all(struct resolve *resolve, const struct addrinfo *all)
     address_list_clear(&own);
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *all)
+/* --- the lookup --- */
+
+static void lookup_free(struct lookup *lookup)
 {
-    struct resolve *resolve = container_of(request, struct resolve, request);
-    char text[RESOLVE_ERROR_MAX];
-    if (status == 0 && resolve->done) {
-        judge_all(resolve, all);
-    } else if (status != 0) {
-        snprintf(text, sizeof text, "could not resolve host: %s (check the host's name)", resolve->host);
-        resolve_fail(resolve, -EHOSTUNREACH, text);
-    }
-    uv_freeaddrinfo(all);
-    finish(resolve);
+    pthread_mutex_destroy(&lookup->lock);
+    if (lookup->all)
+        freeaddrinfo(lookup->all);
+    mem_free(lookup);
 }
 
-static void on_failed(struct defer *defer)
+static void *lookup_run(void *arg)
 {
-    finish(container_of(defer, struct resolve, failed));
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
+    struct lookup *lookup = arg;
+    struct addrinfo *all = NULL;
+    int status = getaddrinfo(lookup->host, NULL, &hints, &all);
+    pthread_mutex_lock(&lookup->lock);
+    lookup->status = status;
+    lookup->all = status == 0 ? all : NULL;
+    lookup->over = true;
+    bool last = !lookup->answered;
+    if (!last)
+        uv_async_send(lookup->answered);
+    pthread_mutex_unlock(&lookup->lock);
+    if (last)
+        lookup_free(lookup);
+    threads--;
+    return NULL;
+}
+
+/* Nobody waits for the answer any more. */
+static void lookup_leave(struct lookup *lookup)
+{
+    pthread_mutex_lock(&lookup->lock);
+    lookup->answered = NULL;
+    bool last = lookup->over;
+    pthread_mutex_unlock(&lookup->lock);
+    if (last)
+        lookup_free(lookup);
+}
+
+/* Signals are the loop's. 0, or an errno. */
+static int thread_start(void *(*run)(void *arg), void *arg)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int status = pthread_attr_init(&attributes);
+    if (status != 0)
+        return status;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    status = pthread_create(&thread, &attributes, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return status;
+}
+
+static struct lookup *lookup_start(const char *host, uv_async_t *answered)
+{
+    struct lookup *lookup = mem_alloc(sizeof *lookup);
+    pthread_mutex_init(&lookup->lock, NULL);
+    snprintf(lookup->host, sizeof lookup->host, "%s", host);
+    lookup->answered = answered;
+    if (threads++ < RESOLVE_THREADS_MAX && thread_start(lookup_run, lookup) == 0)
+        return lookup;
+    threads--;
+    lookup_free(lookup);
+    return NULL;
+}
+
+/* --- the answer --- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    mem_free(container_of((uv_async_t *)handle, struct resolve, answered));
+}
+
+static void resolve_end(struct resolve *resolve)
+{
+    if (resolve->lookup)
+        lookup_leave(resolve->lookup);
+    resolve->lookup = NULL;
+    uv_close((uv_handle_t *)&resolve->answered, on_closed);
+}
+
+static void on_answered(uv_async_t *async)
+{
+    struct resolve *resolve = container_of(async, struct resolve, answered);
+    char text[RESOLVE_ERROR_MAX];
+    if (resolve->lookup && resolve->lookup->status == 0) {
+        judge_all(resolve, resolve->lookup->all);
+    } else if (resolve->lookup) {
+        snprintf(text, sizeof text, "could not resolve host: %s (check the host's name)", resolve->lookup->host);
+        resolve_fail(resolve, -EHOSTUNREACH, text);
+    }
+    resolve_end(resolve);
+    resolve->done(resolve->owner, &resolve->result);
 }
 
 struct resolve *resolve_start(uv_loop_t *loop, const char *host, enum address_local local,
                               void (*done)(void *owner, const struct resolve_result *result), void *owner)
 {
-    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
     struct resolve *resolve = mem_alloc(sizeof *resolve);
     resolve->local = local;
     resolve->done = done;
     resolve->owner = owner;
-    snprintf(resolve->host, sizeof resolve->host, "%s", host);
-    defer_setup(&resolve->failed, on_failed);
-    if (strlen(host) >= sizeof resolve->host ||
-        uv_getaddrinfo(loop, &resolve->request, on_resolved, host, NULL, &hints) != 0) {
+    if (uv_async_init(loop, &resolve->answered, on_answered) != 0)
+        mem_exhausted();
+    bool fits = strlen(host) < RESOLVE_HOST_MAX;
+    resolve->lookup = fits ? lookup_start(host, &resolve->answered) : NULL;
+    if (!fits)
         resolve_fail(resolve, -EHOSTUNREACH, "this is no host's name (check the host's name)");
-        defer_schedule(loop, &resolve->failed);
-    }
+    else if (!resolve->lookup)
+        resolve_fail(resolve, -EAGAIN, "there is no thread to ask the name server by now (try again)");
+    if (!resolve->lookup)
+        uv_async_send(&resolve->answered);
     return resolve;
 }
 
 void resolve_cancel(struct resolve *resolve)
 {
-    if (!resolve)
-        return;
-    resolve->done = NULL;
-    uv_cancel((uv_req_t *)&resolve->request); /* EBUSY: it runs, and ends by itself */
+    if (resolve)
+        resolve_end(resolve);
 }

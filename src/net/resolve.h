@@ -1,11 +1,11 @@
 /*
  * A host's name to the addresses that may be connected to: each is judged by the policy
  * of `local` (net/address.h), so that a client whose library takes only names can be given a
- * number that was judged. Names are asked for off the loop (getaddrinfo(3)).
+ * number that was judged. Names are asked for off the loop (getaddrinfo(3)), each in a thread of its own: nobody has to
+ * wait for a name server that does not answer, not even the end of the process.
  *
  * A numeric host needs no name server, but takes the same way. `done` comes once, from
- * the loop, never inside resolve_start(), and may free. A freed one that still runs is waited for
- * by nobody, but keeps the loop alive until the name server's time is over.
+ * the loop, never inside resolve_start(), and may free.
  */
 #ifndef NET_RESOLVE_H
 #define NET_RESOLVE_H
@@ -15,6 +15,7 @@
 #include "net/address.h"
 
 #define RESOLVE_ADDRESSES_MAX 8 /* of a name with more the first ones count */
+#define RESOLVE_THREADS_MAX   64 /* lookups at a time; more are refused for now */
 #define RESOLVE_ERROR_MAX     384
 #define RESOLVE_HOST_MAX      256
 

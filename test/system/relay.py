@@ -15,6 +15,7 @@ class Relay:
         self.holding = False   # nothing passes
         self.mangle = None
         self.connections = 0
+        self.forgotten = set() # connections of which nothing passes any more, and nobody is told
         self.sockets = []
         self.ended = False
         threading.Thread(target=self.accept, daemon=True).start()
@@ -26,18 +27,23 @@ class Relay:
             except OSError:
                 return
             self.connections += 1
+            number = self.connections
             server = socket.socket()
             if server.connect_ex(("127.0.0.1", self.target)):
                 client.close()
                 continue
             self.sockets += [client, server]
-            threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
+            threading.Thread(target=self.serve, args=(client, server, number), daemon=True).start()
 
-    def serve(self, client, server):
+    def serve(self, client, server, number):
         try:
             while True:
                 for one in select.select([client, server], [], [])[0]:
                     data = one.recv(65536)
+                    if number in self.forgotten and data:
+                        continue
+                    if number in self.forgotten:
+                        return
                     while self.holding:
                         time.sleep(0.01)
                     if self.mangle:
@@ -48,6 +54,10 @@ class Relay:
         except (OSError, ValueError):
             client.close()
             server.close()
+
+    def forget(self):
+        """All connections that there are, as a firewall or an address translator does: those that come are well."""
+        self.forgotten.update(range(1, self.connections + 1))
 
     def cut(self):
         """Breaks all connections."""
