@@ -60,7 +60,7 @@ static bool validators_match(const struct fetch *fetch, bool partial)
 static void judge_changed(struct fetch *fetch)
 {
     fetch_judge(fetch, FETCH_REFUSED, CHANGED);
-    fetch->reason = -ESTALE;
+    fetch->reason = fetch->probe ? 0 : -ESTALE;
 }
 
 /* --- the answers that there are --- */

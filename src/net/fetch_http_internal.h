@@ -16,6 +16,13 @@ enum http_phase {
     HTTP_READING,    /* a byte of the answer has come */
 };
 
+enum http_login {
+    HTTP_LOGIN_NONE,      /* none is configured */
+    HTTP_LOGIN_ELSEWHERE, /* what there is is for another origin */
+    HTTP_LOGIN_PASSWORD,
+    HTTP_LOGIN_TOKEN,
+};
+
 struct http_fetch {
     struct fetch *fetch;
     struct fetch_route_user user;
@@ -33,6 +40,7 @@ struct http_fetch {
     uint32_t discarded;
     uint32_t due;  /* how far the answer fills the range */
     bool checked;  /* the answer's head was judged */
+    enum http_login login; /* what is sent */
     unsigned hops, pieces; /* a probe: redirects that were followed; a range: requests that it took */
     char url[FETCH_URL_MAX]; /* a probe: who is asked now */
     const struct fetch_resource *set_for; /* what the handle is set up for, and which version of it */

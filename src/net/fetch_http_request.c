@@ -52,6 +52,15 @@ void http_set_fixed(struct fetch *fetch)
     trust_apply(&setup->trust, easy);
 }
 
+static enum http_login login_of(const struct fetch_setup *setup, bool send)
+{
+    if (!setup->user && !setup->bearer_token)
+        return HTTP_LOGIN_NONE;
+    if (!send)
+        return HTTP_LOGIN_ELSEWHERE;
+    return setup->bearer_token ? HTTP_LOGIN_TOKEN : HTTP_LOGIN_PASSWORD;
+}
+
 /* `wanted`: the schemes that the server asked for, 0 before that is known. With
  * several allowed libcurl would ask first, each time: a round trip a range. */
 static void set_credentials(struct fetch *fetch, const char *url, unsigned long wanted)
@@ -66,6 +75,7 @@ static void set_credentials(struct fetch *fetch, const char *url, unsigned long 
         auth = wanted & CURLAUTH_DIGEST ? CURLAUTH_DIGEST : CURLAUTH_BASIC;
     if (setup->bearer_token)
         auth = CURLAUTH_BEARER;
+    http_of(fetch)->login = login_of(setup, send);
     curl_easy_setopt(easy, CURLOPT_HTTPAUTH, auth);
     curl_easy_setopt(easy, CURLOPT_USERNAME, send ? setup->user : NULL);
     curl_easy_setopt(easy, CURLOPT_PASSWORD, send ? setup->password : NULL);

@@ -63,11 +63,12 @@ void ftp_fail_reply(struct ftp_line *ftp, const char *what)
 
 void ftp_fail_stream(struct ftp_line *ftp, struct stream *stream, int status, const char *which)
 {
-    const char *refusal = ftp->secure ? tls_client_refusal(stream) : NULL,
-               *words = ftp->secure ? tls_stream_error(stream) : "";
-    if (refusal && status == -EPROTO)
-        ftp_fail(ftp, FETCH_REFUSED, -EKEYREJECTED,
-                 "the FTP server's certificate: %s (set ca-file to the server's CA, or mend the certificate)", refusal);
+    char refusal[TRUST_WORDS_MAX];
+    const char *words = ftp->secure ? tls_stream_error(stream) : "";
+    if (ftp->secure && status == -EPROTO && tls_client_refusal(stream, refusal))
+        ftp_fail(ftp, FETCH_REFUSED, -EKEYREJECTED, "%s", refusal);
+    else if (ftp->secure && tls_client_is_plain(stream))
+        ftp_fail(ftp, FETCH_REFUSED, 0, "the server speaks no TLS there (use ftp://, or the port of its FTPS)");
     else if (status == 0)
         ftp_fail(ftp, FETCH_TRANSIENT, 0, "the FTP server closed the %s connection", which);
     else

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -24,6 +25,8 @@
 #define COMMON_NAME_MAX 64      /* RFC 5280, ub-common-name */
 #define SERIAL_BITS     159     /* RFC 5280 4.1.2.2: positive, at most 20 bytes */
 #define CLOCK_SLACK     (86400) /* the browser's clock may be behind */
+#define CLOCK_FLOOR     1767225600 /* 2026: this program was not there before, so a clock that says less is not set */
+#define UNSET_CLOCK_END "20491231235959Z"
 
 struct names {
     char text[NAMES_MAX][NAME_SIZE];
@@ -122,12 +125,22 @@ static bool set_name(X509 *certificate, const char *name)
            X509_set_issuer_name(certificate, subject) == 1;
 }
 
+/* A certificate that is made before the clock is set must be good once it is, whenever that will be. */
+static bool set_dates(X509 *certificate)
+{
+    ASN1_TIME *end = X509_getm_notAfter(certificate);
+    time_t now = time(NULL);
+    if (!X509_gmtime_adj(X509_getm_notBefore(certificate), now < CLOCK_SLACK ? -now : -CLOCK_SLACK))
+        return false;
+    return now < CLOCK_FLOOR ? ASN1_TIME_set_string_X509(end, UNSET_CLOCK_END) == 1
+                             : X509_time_adj_ex(end, TLS_SELF_SIGNED_DAYS - 1, 0, NULL) != NULL;
+}
+
 static X509 *sign(EVP_PKEY *key, const struct names *names)
 {
     X509 *certificate = X509_new();
     bool made = certificate && X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
-                X509_gmtime_adj(X509_getm_notBefore(certificate), -CLOCK_SLACK) &&
-                X509_time_adj_ex(X509_getm_notAfter(certificate), TLS_SELF_SIGNED_DAYS - 1, 0, NULL) &&
+                set_dates(certificate) &&
                 X509_set_pubkey(certificate, key) == 1 && set_name(certificate, names->text[0]) &&
                 add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
                 add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&

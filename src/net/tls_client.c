@@ -134,10 +134,19 @@ struct stream *tls_client_stream_new(struct tls_client *client, const char *host
     return tls_stream_on(ssl, below, client->timeout_ms);
 }
 
-const char *tls_client_refusal(struct stream *stream)
+bool tls_client_refusal(struct stream *stream, char words[TRUST_WORDS_MAX])
 {
     SSL *ssl = tls_stream_ssl(stream);
     long result = SSL_get_verify_result(ssl);
-    bool asked = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
-    return asked && result != X509_V_OK ? X509_verify_cert_error_string(result) : NULL;
+    if (SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE || result == X509_V_OK)
+        return false;
+    if (!trust_dates(result, words))
+        snprintf(words, TRUST_WORDS_MAX, "the server's certificate: %s (set ca-file to the server's CA, or mend the certificate)",
+                 X509_verify_cert_error_string(result));
+    return true;
+}
+
+bool tls_client_is_plain(struct stream *stream)
+{
+    return trust_is_plain(tls_stream_error(stream));
 }

@@ -28,7 +28,9 @@ void tls_client_free(struct tls_client *client); /* NULL is allowed; streams may
  * with (many FTP servers insist on that); NULL: none. */
 struct stream *tls_client_stream_new(struct tls_client *client, const char *host, struct stream *like,
                                      struct stream *below);
-/* Why the server's certificate was not taken, in words; NULL: that was not it. */
-const char *tls_client_refusal(struct stream *stream);
+/* Was it the server's certificate that was not taken? Then `words` say why, and what to do. */
+bool tls_client_refusal(struct stream *stream, char words[TRUST_WORDS_MAX]);
+/* Did the server answer something that is no TLS? */
+bool tls_client_is_plain(struct stream *stream);
 
 #endif

@@ -1,7 +1,9 @@
 #include "net/trust.h"
 
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -50,4 +52,29 @@ void trust_clear(struct trust *trust)
 {
     mem_free(trust->file);
     mem_free(trust->text);
+}
+
+bool trust_dates(long result, char words[TRUST_WORDS_MAX])
+{
+    char now[32] = "";
+    time_t clock = time(NULL);
+    struct tm utc;
+    if (result != X509_V_ERR_CERT_NOT_YET_VALID && result != X509_V_ERR_CERT_HAS_EXPIRED)
+        return false;
+    if (gmtime_r(&clock, &utc))
+        strftime(now, sizeof now, "%Y-%m-%d %H:%M:%S", &utc);
+    snprintf(words, TRUST_WORDS_MAX, "the server's certificate %s by this machine's clock, which says %s UTC (%s)",
+             result == X509_V_ERR_CERT_NOT_YET_VALID ? "is not yet valid" : "has expired", now,
+             result == X509_V_ERR_CERT_NOT_YET_VALID ? "set the clock, or mend the certificate"
+                                                     : "mend the certificate, or set the clock if it is wrong");
+    return true;
+}
+
+bool trust_is_plain(const char *words)
+{
+    static const char *const plain[] = {"wrong version number", "packet length too long", "http request", "unknown protocol"};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (strstr(words, plain[i]))
+            return true;
+    return false;
 }

@@ -6,7 +6,9 @@
 #define NET_TRUST_H
 
 #include <curl/curl.h>
+#include <stdbool.h>
 
+#define TRUST_WORDS_MAX 200
 #define TRUST_FILE_MAX (2u << 20) /* of a file that certificates in memory are added to; the rest is not seen */
 
 struct trust {
@@ -20,5 +22,11 @@ void trust_init(struct trust *trust, const char *file, const char *pem);
 /* The trust must outlive the handle's transfers. */
 void trust_apply(const struct trust *trust, CURL *easy);
 void trust_clear(struct trust *trust);
+
+/* Was a certificate refused for its dates? `result`: X509_V_... Then `words` say so, and by which clock: a
+ * BMC without a battery begins in 1970. */
+bool trust_dates(long result, char words[TRUST_WORDS_MAX]);
+/* Do OpenSSL's words for a handshake that failed mean that the answer was no TLS? */
+bool trust_is_plain(const char *words);
 
 #endif

@@ -34,7 +34,7 @@ def fails_with_eio(h, length=4096, offset=1_000_000):
 
 @pytest.mark.parametrize("server,path,words", [
     ("https", "nothing.iso", "404 Not Found (check the path"),
-    ("https", "auth/image.iso", "401 Unauthorized (check user and password"),
+    ("https", "auth/image.iso", "401 Unauthorized (it wants a user and a password"),
     ("https", "noranges/image.iso", "does not support range requests"),
     ("https", "loop", "redirects"),
     ("https", "tofile", "protocol"),

@@ -573,6 +573,41 @@ static void check_self_signed(const char *certificate, const char *const *good, 
     X509_free(x509);
 }
 
+static time_t pretended; /* what time() says; 0: what it is */
+
+time_t time(time_t *to)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_t said = pretended ? pretended : now.tv_sec;
+    if (to)
+        *to = said;
+    return said;
+}
+
+/* A BMC without a battery makes it in 1970, and then its clock is set. */
+static void one_made_before_the_clock_is_set_is_good_later(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bmc.example", NULL};
+    char certificate[] = "/tmp/np-early-XXXXXX.pem", key[] = "/tmp/np-early-XXXXXX.key", error[256];
+    close(mkstemps(certificate, 4));
+    close(mkstemps(key, 4));
+    pretended = 300;
+    bool made = tls_make_self_signed(names, certificate, key, error, sizeof error);
+    pretended = 0;
+    assert_true(made);
+    FILE *file = fopen(certificate, "re");
+    X509 *x509 = PEM_read_X509(file, NULL, NULL, NULL);
+    fclose(file);
+    assert_non_null(x509);
+    assert_true(X509_cmp_time(X509_get0_notBefore(x509), &(time_t){300}) < 0);
+    assert_true(X509_cmp_time(X509_get0_notAfter(x509), &(time_t){time(NULL) + 86400L * 365 * 10}) > 0);
+    X509_free(x509);
+    unlink(certificate);
+    unlink(key);
+}
+
 static void a_self_signed_certificate_has_its_names(void **state)
 {
     (void)state;
@@ -653,6 +688,7 @@ int main(void)
         cmocka_unit_test(a_resumed_session_keeps_its_client),
         cmocka_unit_test(what_is_wrong_with_the_files_is_said),
         cmocka_unit_test(a_self_signed_certificate_has_its_names),
+        cmocka_unit_test(one_made_before_the_clock_is_set_is_good_later),
         cmocka_unit_test(a_reload_serves_the_new_certificate_or_changes_nothing),
     };
     signal(SIGPIPE, SIG_IGN);
