@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <malloc.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,10 +255,24 @@ static void on_keep_signal(uv_signal_t *handle, int number)
 
 static void watch_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb callback, int number)
 {
-    uv_signal_init(&d->loop, handle);
-    handle->data = d;
-    uv_signal_start(handle, callback, number);
-    uv_unref((uv_handle_t *)handle);
+    int status = uv_signal_init(&d->loop, handle);
+    if (status == 0) {
+        handle->data = d;
+        status = uv_signal_start(handle, callback, number);
+        uv_unref((uv_handle_t *)handle);
+    }
+    if (status == 0)
+        return;
+    fprintf(stderr, "nbd-proxy: signals can't be watched: %s\n", uv_strerror(status));
+    exit(EX_OSERR); /* at the start: nothing is there that must be taken down */
+}
+
+static void watch_signals(struct daemon *d)
+{
+    watch_signal(d, &d->on_term, on_stop_signal, SIGTERM);
+    watch_signal(d, &d->on_int, on_stop_signal, SIGINT);
+    watch_signal(d, &d->on_hup, on_reload_signal, SIGHUP);
+    watch_signal(d, &d->on_usr2, on_keep_signal, SIGUSR2);
 }
 
 static void bound_memory(void)
@@ -275,7 +290,33 @@ static void harden(void)
     if (setrlimit(RLIMIT_CORE, &least) != 0)
         setrlimit(RLIMIT_CORE, &none);
     signal(SIGPIPE, SIG_IGN);
-    json_set_alloc_funcs(malloc, wipe_free); /* its parser copies passwords */
+}
+
+static void *on_crypto_malloc(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return wipe_malloc(size);
+}
+
+static void *on_crypto_realloc(void *old, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return wipe_realloc(old, size);
+}
+
+static void on_crypto_free(void *memory, const char *file, int line)
+{
+    (void)file, (void)line;
+    wipe_free(memory);
+}
+
+/* The libraries' memory is as ours. It must come before their first use; curl's is set where curl is. */
+static void share_memory(void)
+{
+    json_set_alloc_funcs(wipe_malloc, wipe_free);
+    uv_replace_allocator(wipe_malloc, wipe_realloc, wipe_calloc, wipe_free);
+    if (CRYPTO_set_mem_functions(on_crypto_malloc, on_crypto_realloc, on_crypto_free) != 1)
+        log_warning("nbd-proxy", "OpenSSL keeps its own memory functions");
 }
 
 static void ignore_closed(void *arg)
@@ -312,20 +353,17 @@ static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 static int serve(struct daemon *d)
 {
     char error[CONFIG_ERROR_MAX];
-    work_pool_size(CONFIG_SLOTS_MAX + POOL_SPARE);
-    uv_loop_init(&d->loop);
+    work_begin(&d->loop, CONFIG_SLOTS_MAX + POOL_SPARE);
     defer_init(&d->loop);
     defer_setup(&d->stop, on_stop);
+    watch_signals(d);
     if (!start(d, error)) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
+        d->stopping = true; /* a signal meanwhile ends it at once */
         uv_run(&d->loop, UV_RUN_DEFAULT);
         host_free(d->host);
         return EXIT_FAILURE;
     }
-    watch_signal(d, &d->on_term, on_stop_signal, SIGTERM);
-    watch_signal(d, &d->on_int, on_stop_signal, SIGINT);
-    watch_signal(d, &d->on_hup, on_reload_signal, SIGHUP);
-    watch_signal(d, &d->on_usr2, on_keep_signal, SIGUSR2);
     notify_ready(&d->loop);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);
@@ -454,6 +492,7 @@ int main(int argc, char **argv)
     char error[CONFIG_ERROR_MAX];
     if (argc > 1 && strcmp(argv[1], "passwd") == 0) {
         harden();
+        share_memory();
         return passwd_command(argc - 1, argv + 1);
     }
     int code = parse_arguments(&arguments, argc, argv);
@@ -461,6 +500,7 @@ int main(int argc, char **argv)
         return code;
     hide_arguments(&arguments);
     harden();
+    share_memory();
     bound_memory();
     d.arguments = &arguments;
     code = EXIT_SUCCESS;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 void secret_random(void *to, size_t length)
 {
@@ -20,7 +22,7 @@ void secret_random(void *to, size_t length)
             continue;
         if (n <= 0) {
             fprintf(stderr, "nbd-proxy: no random numbers: %s\n", strerror(errno));
-            abort();
+            _exit(EX_OSERR);
         }
         at += n;
         length -= (size_t)n;
@@ -53,7 +55,7 @@ void secret_token(char out[SECRET_TEXT])
 static _Noreturn void digest_failed(void)
 {
     fputs("nbd-proxy: SHA-256 is not there\n", stderr);
-    abort();
+    _exit(EX_OSERR);
 }
 
 void secret_digest(const char *text, unsigned char out[SECRET_DIGEST])

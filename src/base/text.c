@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 bool text_parse_uint(const char *text, uint64_t *value)
 {
@@ -252,7 +254,7 @@ uint64_t text_hash(uint64_t start, const void *bytes, size_t length)
 void mem_exhausted(void)
 {
     fputs("nbd-proxy: out of memory\n", stderr);
-    abort();
+    _exit(EX_OSERR); /* nothing is taken down, as at a crash: the next start goes on from there */
 }
 
 void *mem_alloc(size_t size)

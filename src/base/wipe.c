@@ -4,17 +4,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *wipe_realloc(void *old, size_t size)
+#include "base/text.h"
+
+static void *wipe_checked(void *memory)
 {
-    size_t had = old ? malloc_usable_size(old) : 0;
-    if (had == 0 || had > WIPE_MAX)
-        return realloc(old, size);
-    void *memory = malloc(size);
     if (!memory)
-        return NULL;
+        mem_exhausted();
+    return memory;
+}
+
+void *wipe_malloc(size_t size)
+{
+    return wipe_checked(malloc(size));
+}
+
+void *wipe_calloc(size_t count, size_t size)
+{
+    return wipe_checked(calloc(count, size));
+}
+
+char *wipe_strdup(const char *text)
+{
+    return wipe_checked(strdup(text));
+}
+
+static void *wipe_move(void *old, size_t had, size_t size)
+{
+    void *memory = wipe_malloc(size);
     memcpy(memory, old, had < size ? had : size);
     wipe_free(old);
     return memory;
+}
+
+void *wipe_realloc(void *old, size_t size)
+{
+    size_t had = old ? malloc_usable_size(old) : 0;
+    if (old && size == 0) {
+        wipe_free(old);
+        return NULL;
+    }
+    if (had == 0 || had > WIPE_MAX)
+        return wipe_checked(realloc(old, size));
+    return wipe_move(old, had, size);
 }
 
 void wipe_free(void *memory)

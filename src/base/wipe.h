@@ -1,6 +1,9 @@
 /*
- * realloc() and free() that overwrite what is given back, for buffers and libraries
- * through which secrets pass: else a password would stay in the heap long after its use.
+ * malloc() and friends for libraries, and for buffers through which secrets pass.
+ * What is given back is overwritten: else a password would stay in the heap long after
+ * its use. No memory ends the process with a clear message, as with mem_alloc(): most
+ * libraries report it as something else, or leave out what they had no memory for, such
+ * as a request's Range. They may be called on any thread.
  */
 #ifndef BASE_WIPE_H
 #define BASE_WIPE_H
@@ -9,7 +12,10 @@
 
 #define WIPE_MAX (20u << 10) /* larger blocks carry images, and are only freed */
 
-void *wipe_realloc(void *old, size_t size); /* NULL: no memory; `old` is as it was */
+void *wipe_malloc(size_t size);
+void *wipe_calloc(size_t count, size_t size);
+void *wipe_realloc(void *old, size_t size); /* of size 0: frees, and returns NULL */
+char *wipe_strdup(const char *text);
 void wipe_free(void *memory);
 
 #endif

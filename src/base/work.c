@@ -1,13 +1,48 @@
 #include "base/work.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 void work_pool_size(unsigned threads)
 {
     char text[16];
     snprintf(text, sizeof text, "%u", threads);
     setenv("UV_THREADPOOL_SIZE", text, 1);
+}
+
+/* libuv calls abort() where it can't make a thread or a pipe; that is on this thread, inside the calls below. */
+static void on_abort(int number)
+{
+    static const char text[] = "nbd-proxy: the event loop or its threads can't be made: too few threads (TasksMax=, "
+                               "ulimit -u), open files (ulimit -n) or too little memory\n";
+    (void)number;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(EX_OSERR);
+}
+
+static void work_nothing(uv_work_t *req)
+{
+    (void)req;
+}
+
+static void on_nothing(uv_work_t *req, int status)
+{
+    (void)req, (void)status;
+}
+
+void work_begin(uv_loop_t *loop, unsigned threads)
+{
+    static uv_work_t first;
+    struct sigaction speak = {.sa_handler = on_abort}, before;
+    sigaction(SIGABRT, &speak, &before);
+    work_pool_size(threads);
+    if (uv_loop_init(loop) != 0)
+        abort();
+    uv_queue_work(loop, &first, work_nothing, on_nothing); /* the pool is made at its first job */
+    sigaction(SIGABRT, &before, NULL);
 }
 
 static void on_run(uv_work_t *req)

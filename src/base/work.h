@@ -3,6 +3,10 @@
  * work_pool_size() sets the number of threads and must come before the pool's
  * first use: an attach job that waits for a read keeps a thread, and the read
  * of a file source needs another (slots + 4).
+ *
+ * work_begin() makes the loop and all of these threads. What the machine has no
+ * room for ends the process with a message; libuv would abort without one, and
+ * not before the first job.
  */
 #ifndef BASE_WORK_H
 #define BASE_WORK_H
@@ -16,6 +20,8 @@ struct work {
 };
 
 void work_pool_size(unsigned threads);
+/* Initialises the loop and starts the pool's threads. Once, on the main thread. */
+void work_begin(uv_loop_t *loop, unsigned threads);
 /* Starts the job; `done` is called exactly once, never from inside this call. */
 void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), void (*done)(struct work *));
 

@@ -21,7 +21,7 @@ struct curl_loop *curl_loop_new(uv_loop_t *loop)
 {
     static bool initialised;
     if (!initialised)
-        curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc); /* it copies passwords */
+        curl_global_init_mem(CURL_GLOBAL_DEFAULT, wipe_malloc, wipe_free, wipe_realloc, wipe_strdup, wipe_calloc);
     initialised = true;
     struct curl_loop *curl = mem_alloc(sizeof *curl);
     curl->loop = loop;

@@ -30,8 +30,6 @@ static void gather(struct http_exchange *e, const char *data, size_t length)
     if (needed > e->room) {
         e->room = needed + needed / 2 + GATHER_STEP;
         e->gathered = wipe_realloc(e->gathered, e->room);
-        if (!e->gathered)
-            mem_exhausted();
     }
     memcpy(e->gathered + used, data, length);
     e->gathered[used + length] = 0;
