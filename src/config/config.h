@@ -37,6 +37,7 @@ enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
 enum config_ftp_tls { FTP_TLS_NO, FTP_TLS_TRY, FTP_TLS_REQUIRED };
+enum config_validator { VALIDATOR_ETAG, VALIDATOR_LAST_MODIFIED };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 enum config_smb_encryption { SMB_ENCRYPTION_AUTO, SMB_ENCRYPTION_REQUIRED };
 
@@ -62,6 +63,7 @@ struct config_http {
     char *ssh_known_hosts;         /* ssh-known-hosts = "" (a file) */
     char *ssh_host_key;            /* ssh-host-key = "" (SHA256:...) */
     enum config_http_auth auth;    /* http-auth = any | basic | digest */
+    enum config_validator validator; /* validator = etag | last-modified: what tells versions apart */
     enum config_smb_encryption smb_encryption; /* smb-encryption = auto | required */
     char *proxy;                   /* proxy = "" (from no environment) */
     uint64_t connect_timeout_ms;   /* connect-timeout = 10s */

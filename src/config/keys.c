@@ -20,6 +20,7 @@ static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
 static const char *const nfs_version_names[] = {"auto", "3", "4", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
+static const char *const validator_names[] = {"etag", "last-modified", NULL};
 static const char *const smb_encryption_names[] = {"auto", "required", NULL};
 
 /* A row: name, field, type, least, most, names, default, help. */
@@ -164,6 +165,10 @@ const struct key config_keys[] = {
     HTTP("bearer-token", login.bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
     HTTP("http-auth", auth, KEY_ENUM, HTTP_AUTH_ANY, 0, auth_names, "any",
          "How user and password are sent. any takes the strongest that the server offers."),
+    HTTP("validator", validator, KEY_ENUM, VALIDATOR_ETAG, 0, validator_names, "etag",
+         "What tells versions of an image on an HTTP server apart: its ETag (its time where there is none), or, for farms of "
+         "servers whose ETags differ for the same bytes, only the time, Last-Modified, of a second's resolution. The "
+         "size counts always."),
     HTTP("smb-encryption", smb_encryption, KEY_ENUM, SMB_ENCRYPTION_AUTO, 0, smb_encryption_names, "auto",
          "Of images on SMB shares: auto encrypts when the server asks for it, required reads nothing in clear (SMB3, "
          "AES-128-CCM). Without encryption what a user reads is signed; a guest's is not."),

@@ -43,6 +43,7 @@ struct fetch_setup *fetch_setup_new(const struct fetch_options *options, const c
     set_origin(&setup->login_origin, options->login_origin, url);
     setup->proxy = copy_if_set(options->proxy);
     setup->auth = options->auth;
+    setup->by_time = options->by_time;
     setup->local = options->local;
     setup->connect_timeout_ms = options->connect_timeout_ms;
     setup->stall_timeout_ms = options->stall_timeout_ms;

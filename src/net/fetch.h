@@ -44,6 +44,7 @@ struct fetch_options {
      * server of the first URL. They are sent nowhere else, wherever redirects lead. */
     const char *key_origin, *login_origin;
     enum fetch_auth auth;
+    bool by_time;      /* HTTP: Last-Modified tells versions apart, and the ETag does not */
     const char *proxy; /* HTTP only: with one, FTP and SFTP are refused */
     enum fetch_tls ftp_tls;      /* on ftp:// by AUTH TLS */
     const char *ssh_known_hosts; /* a file as OpenSSH has it; beside it or alone: */
@@ -82,6 +83,7 @@ struct fetch {
 
     void *owner;
     void (*done)(struct fetch *fetch); /* from the loop; may start again or free */
+    bool alone;                        /* HTTP/1.1: by a new connection, whatever there is */
 
     /* Internal. */
     struct curl_loop *curl;

@@ -145,6 +145,11 @@ void http_learn(struct fetch *fetch)
     fetch_set_validator(found->modified, answer_header(fetch, "Last-Modified"));
     curl_easy_getinfo(http_easy(fetch), CURLINFO_HTTPAUTH_AVAIL, &auth);
     found->auth = (unsigned long)auth;
+    if (!fetch->setup->by_time)
+        return;
+    *found->etag = '\0';
+    if (!*found->modified)
+        fetch_judge(fetch, FETCH_REFUSED, "the server tells no Last-Modified, which validator = last-modified needs");
 }
 
 bool http_is_redirect(long status)

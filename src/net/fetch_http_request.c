@@ -122,6 +122,7 @@ void http_set_request(struct fetch *fetch)
 {
     struct http_fetch *http = http_of(fetch);
     CURL *easy = http->transfer.easy;
+    bool alone = fetch->alone && fetch->setup->http != FETCH_HTTP_2;
     char range[64];
     set_up(fetch);
     snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, fetch->offset + fetch->filled,
@@ -129,5 +130,5 @@ void http_set_request(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_RANGE, range);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, fetch->length - fetch->filled <= SMALL_RANGE ? SMALL_BUFFER : http->buffer);
     curl_easy_setopt(easy, CURLOPT_RESOLVE, http->user.route->pin);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->guard.fd >= 0 ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->guard.fd >= 0 || alone ? 1L : 0L);
 }

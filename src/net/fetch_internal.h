@@ -17,7 +17,7 @@ struct tls_client;
 /* What is common to all fetches of a source. */
 struct fetch_setup {
     enum fetch_http http;
-    bool allow_plain, verify;
+    bool allow_plain, verify, by_time;
     unsigned redirects;
     struct trust trust;
     char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;

@@ -55,6 +55,7 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
         .key_origin = who->key_origin,
         .login_origin = who->login_origin,
         .auth = auths[http->auth],
+        .by_time = http->validator == VALIDATOR_LAST_MODIFIED,
         .proxy = http->proxy,
         .ftp_tls = tls[http->ftp_tls],
         .ssh_known_hosts = http->ssh_known_hosts,

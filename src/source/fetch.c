@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "source/fetch_farm.h"
 
 struct fetch_client {
     struct remote_client client;
@@ -14,12 +15,15 @@ struct fetch_client {
     struct curl_loop *curl;
     struct fetch_setup *setup;
     struct fetch_resource resource; /* what was adopted last */
+    unsigned connections;
+    bool by_time; /* validator = last-modified */
 };
 
 /* One easy handle each: libcurl keeps its settings and, for Digest, its nonce. */
 struct fetch_request {
     struct remote_request request;
     struct fetch *fetch;
+    struct fetch_farm farm; /* of the first probe */
 };
 
 static struct fetch_client *client_of(struct remote_client *client)
@@ -63,6 +67,32 @@ static void client_adopt(struct remote_request *probe)
 
 /* --- requests --- */
 
+static void on_compared(struct fetch_farm *farm)
+{
+    struct fetch_request *own = container_of(farm, struct fetch_request, farm);
+    struct remote_request *request = &own->request;
+    if (farm->differs) {
+        request->verdict = REMOTE_REFUSED;
+        request->reason = 0;
+        snprintf(request->error, sizeof request->error,
+                 "the server tells another %s for other parts of the image, as a farm of servers or a cache may do (%s)",
+                 client_of(request->client)->by_time ? "Last-Modified" : "ETag",
+                 client_of(request->client)->by_time ? "give the URL of one server, or a local copy"
+                                                     : "give the URL of one server, or set validator = last-modified");
+    }
+    request->done(request);
+}
+
+/* The first probe of a source is over only when it is known that the ranges can be read as well. */
+static bool request_compare(struct fetch_request *request)
+{
+    const struct fetch_client *own = client_of(request->request.client);
+    struct fetch *fetch = request->fetch;
+    request->farm.done = on_compared;
+    return fetch->probe && fetch->verdict == FETCH_OK && own->resource.version == 0 &&
+           fetch_farm_start(&request->farm, own->curl, own->setup, &fetch->found, own->connections);
+}
+
 static void on_fetched(struct fetch *fetch)
 {
     static const enum remote_verdict verdicts[] = {[FETCH_OK] = REMOTE_OK,
@@ -79,7 +109,8 @@ static void on_fetched(struct fetch *fetch)
     request->first_byte_us = fetch->first_byte_us;
     if (fetch->probe && fetch->verdict == FETCH_OK)
         identify(&request->found, &fetch->found);
-    request->done(request);
+    if (!request_compare(fetch->owner))
+        request->done(request);
 }
 
 static struct remote_request *client_request_new(struct remote_client *client)
@@ -108,10 +139,12 @@ static void client_range(struct remote_request *request, uint64_t offset, uint32
 static void client_cancel(struct remote_request *request)
 {
     fetch_cancel(request_of(request)->fetch);
+    fetch_farm_cancel(&request_of(request)->farm);
 }
 
 static void client_request_free(struct remote_request *request)
 {
+    fetch_farm_cancel(&request_of(request)->farm);
     fetch_free(request_of(request)->fetch);
     slices_clear(&request->data);
     mem_free(request_of(request));
@@ -140,6 +173,8 @@ struct source *fetch_source_new(struct curl_loop *curl, const char *who, const s
     own->client = (struct remote_client){.ops = &ops, .loop = curl_loop_uv(curl), .url = mem_strdup(options->url)};
     own->who = who;
     own->curl = curl;
+    own->connections = options->connections;
+    own->by_time = options->fetch.by_time;
     own->setup = fetch_setup_new(&options->fetch, options->url);
     return remote_source_new(&own->client, who, options->connections, options->io_timeout_ms);
 }

@@ -185,3 +185,62 @@ def test_a_tiny_image(daemon, own_nginx, ca, www, size):
     h = handle(d.uri())
     assert d.slot()["size"] == size
     assert h.pread(size, 0) == IMAGE[:size]
+
+
+# --- farms ---
+
+
+def edge(request, key, times=(ONE,)):
+    """A server of a farm, each with ETags of its own."""
+    etag = f'"edge-{key % 3}"'
+    given = request.headers.get("if-range", "")
+    modified = times[key % len(times)]
+    if given.startswith('"') and given != etag:
+        return request.answer(200, [("ETag", etag), ("Last-Modified", modified)], IMAGE[:70_000])
+    request.partial(IMAGE, etag=etag, modified=modified)
+
+
+@pytest.mark.parametrize("by", ["offset", "connection"])
+def test_a_farm_is_seen_at_the_insert(daemon, liar, by):
+    d = daemon()
+    connections = []
+
+    def behave(request):
+        if request.connection not in connections:
+            connections.append(request.connection)
+        edge(request, request.range[0] >> 20 if by == "offset" else connections.index(request.connection))
+
+    liar.behaviour = behave
+    error = d.error(f"insert 0 {liar.url()}")
+    assert "another ETag for other parts" in error and "validator = last-modified" in error
+
+
+def test_and_can_be_read_by_its_time(daemon, liar):
+    d = daemon("http.validator=last-modified", "http.io-timeout=1s")
+    liar.behaviour = lambda r: edge(r, r.range[0] >> 20)
+    d.ok(f"insert 0 {liar.url()}")
+    h = handle(d.uri())
+    for offset in range(0, len(IMAGE), 250_000):
+        length = min(250_000, len(IMAGE) - offset)
+        assert h.pread(length, offset) == IMAGE[offset:offset + length]
+    assert {r.headers.get("if-range") for r in liar.requests} == {None, ONE}
+    liar.behaviour = lambda r: edge(r, r.range[0] >> 20, (ONE, TWO))
+    assert "another Last-Modified" in d.error(f"insert 1 {liar.url()}")
+    liar.behaviour = lambda r: r.partial(IMAGE)
+    assert "tells no Last-Modified" in d.error(f"insert 1 {liar.url()}")
+
+
+def test_its_change_of_time_is_a_change(daemon, liar):
+    d = daemon("slot.slot0.validator=last-modified", "http.io-timeout=1s", "http.readahead=no")
+    liar.behaviour = lambda r: r.partial(IMAGE, modified=ONE)
+    d.ok(f"insert 0 {liar.url()}")
+    h = handle(d.uri())
+    h.pread(512, 0)
+    liar.behaviour = lambda r: r.partial(IMAGE[::-1], modified=TWO)
+    assert fails(h, 2_500_000) and "changed" in d.slot()["error"]
+
+
+def test_a_part_that_can_not_be_had_at_the_insert_does_not_keep_it_out(daemon, liar):
+    d = daemon("http.http-connections=1")
+    liar.behaviour = lambda r: r.partial(IMAGE) if r.range[0] == 0 else r.answer(503)
+    d.ok(f"insert 0 {liar.url()}")
