@@ -75,6 +75,7 @@ static void run_slots(struct control_client *client, int count, char **words)
 struct media_request {
     struct control_client *client;
     char slot[CONFIG_SLOT_NAME_MAX];
+    unsigned renewals; /* of what was in when it was asked for */
     struct boot_steps steps; /* behind an insert */
 };
 
@@ -93,8 +94,9 @@ static void answer_inserted(struct media_request *request, const struct slot_sta
     const struct boot_steps *steps = &request->steps;
     char name[256];
     text_escape(s->image_name, name, sizeof name);
-    control_ok(request->client, "%s: inserted %s, %llu bytes, %s%s%s%s", request->slot, name,
-               (unsigned long long)s->size, s->writable ? "writable" : "read-only",
+    bool stayed = s->renewals > request->renewals;
+    control_ok(request->client, "%s: %s %s, %llu bytes, %s%s%s%s", request->slot,
+               stayed ? "goes on with the same image," : "inserted", name, (unsigned long long)s->size, s->writable ? "writable" : "read-only",
                steps->boot_once ? "; the host's next boot is from it" : "", steps->reset ? "; the host was reset: " : "",
                steps->reset ? host_reset_name(steps->type) : "");
 }
@@ -178,16 +180,30 @@ static bool set_step(struct boot_steps *steps, char *word)
     return steps->reset;
 }
 
+/* What an insert says behind the image. */
+struct insert_words {
+    struct slot_insert_options options;
+    struct boot_steps steps;
+    bool replaces;
+};
+
+static bool set_replaces(struct insert_words *insert, const char *word)
+{
+    bool is_that = strcmp(word, "replace") == 0;
+    insert->replaces |= is_that;
+    return is_that;
+}
+
 /* False: answered. */
-static bool read_options(struct control_client *client, int count, char **words, struct slot_insert_options *options,
-                         struct boot_steps *steps)
+static bool read_options(struct control_client *client, int count, char **words, struct insert_words *insert)
 {
     for (int i = 2; i < count; i++)
-        if (!set_option(options, words[i]) && !set_step(steps, words[i])) {
+        if (!set_option(&insert->options, words[i]) && !set_step(&insert->steps, words[i]) &&
+            !set_replaces(insert, words[i])) {
             /* Only the option's name: its value may be a secret. */
             control_error(client,
                           "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, boot-once, reset, reset=TYPE)",
+                          "verify=yes|no, writable=yes|no, replace, boot-once, reset, reset=TYPE)",
                           (int)strcspn(words[i], "="), words[i]);
             return false;
         }
@@ -196,22 +212,23 @@ static bool read_options(struct control_client *client, int count, char **words,
 
 static void run_insert(struct control_client *client, int count, char **words)
 {
-    struct slot_insert_options options = {
-        .nfs_ids = control_client_is_owner(client), .verify = -1, .writable = -1};
-    struct boot_steps steps = {.boot_once = false};
+    struct insert_words insert = {
+        .options = {.nfs_ids = control_client_is_owner(client), .verify = -1, .writable = -1}};
     struct slot *slot = find_slot(client, words[0]);
     struct slot_status s;
     char error[HOST_ERROR_MAX];
-    if (!slot || !read_options(client, count, words, &options, &steps))
+    if (!slot || !read_options(client, count, words, &insert))
         return;
     slot_get_status(slot, &s);
-    if (boot_steps_wanted(&steps) && boot_steps_problem(&steps, control_client_host(client), &s, error)) {
+    if (boot_steps_wanted(&insert.steps) &&
+        boot_steps_problem(&insert.steps, control_client_host(client), &s, error)) {
         control_error(client, "%s: nothing was inserted: %s", s.name, error);
         return;
     }
     struct media_request *request = media_request(client, slot);
-    request->steps = steps;
-    slot_insert(slot, words[1], &options, on_inserted, request);
+    request->steps = insert.steps;
+    request->renewals = s.renewals;
+    (insert.replaces ? slot_replace : slot_insert)(slot, words[1], &insert.options, on_inserted, request);
 }
 
 static void on_ejected(void *arg, int status, const char *error)
@@ -334,10 +351,10 @@ static const struct command commands[] = {
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
-     "[boot-once] [reset[=TYPE]]",
-     "Inserts an image; answers when it is readable, or why it is not. Then the host's next boot may be set to it, and "
-     "the host be reset.",
-     2, 10, run_insert},
+     "[replace] [boot-once] [reset[=TYPE]]",
+     "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
+     "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset.",
+     2, 11, run_insert},
     {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, run_eject},
     {"host", "host status | host reset TYPE | host boot TARGET [Once|Continuous|Disabled] [UEFI|Legacy]",
      "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},

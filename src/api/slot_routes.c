@@ -257,7 +257,7 @@ static void insert(struct change *change, json_t *body)
             auth_audit(AUDIT_UNVERIFIED, change->user, change->peer, change->slot, shown);
         change->running = true;
         options.ca_pem = trusted;
-        slot_insert(slot, url, &options, on_changed, change);
+        (flag(body, "replace") > 0 ? slot_replace : slot_insert)(slot, url, &options, on_changed, change);
     }
     mem_free(trusted);
     api_wipe(json_object_get(body, "password"));

@@ -137,6 +137,7 @@ void source_copy_facts(struct source *source, const struct source *lower)
     source->local = lower->local;
     source->parallel = lower->parallel;
     memcpy(source->identity, lower->identity, sizeof source->identity);
+    memcpy(source->validator, lower->validator, sizeof source->validator);
     memcpy(source->error, lower->error, sizeof source->error);
 }
 

@@ -31,6 +31,7 @@
 
 #define SOURCE_ERROR_MAX 512
 #define SOURCE_IDENTITY_MAX 1024
+#define SOURCE_VALIDATOR_MAX 512
 
 enum source_state { SOURCE_NEW, SOURCE_OPENING, SOURCE_OPEN, SOURCE_CLOSING, SOURCE_CLOSED };
 
@@ -72,6 +73,9 @@ struct source {
     /* Same non-empty identity = same bytes (URL, size and strong validator):
      * two sources may share cached blocks. */
     char identity[SOURCE_IDENTITY_MAX];
+    /* Another text means other bytes, wherever they come from by the same protocol (an ETag and a time, say); "" when
+     * nothing tells but the size. */
+    char validator[SOURCE_VALIDATOR_MAX];
 
     struct source_stats stats;
     /* The last failure in words, for people; "" if none. No secrets in it. */

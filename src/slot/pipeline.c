@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "block/exchange.h"
 #include "block/memory.h"
 #include "block/overlay.h"
 #include "block/pad.h"
@@ -38,7 +39,7 @@ static char *file_url_path(const char *url)
     return copy;
 }
 
-static struct source *file_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+static struct source *file_reader(const struct pipeline_context *context, const struct config_slot *config,
                                     const char *url, const struct slot_insert_options *options,
                                     struct pipeline_refusal *refusal)
 {
@@ -75,7 +76,7 @@ char *pipeline_upload_name(const char *url)
 }
 
 /* The store hides what is not complete behind names that begin with a dot. */
-static struct source *upload_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+static struct source *upload_reader(const struct pipeline_context *context, const struct config_slot *config,
                                       const char *url, const struct slot_insert_options *options,
                                       struct pipeline_refusal *refusal)
 {
@@ -152,18 +153,34 @@ static struct source *fit_drive(struct source *source, const struct pipeline_dri
     return trace_source_new(pad_source_new(source, drive->multiple, drive->minimum));
 }
 
+static bool is_remote(const char *url)
+{
+    enum location_kind kind = location_kind(url);
+    return kind != LOCATION_PATH && kind != LOCATION_UPLOAD;
+}
+
+struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
+                                   const char *url, const struct slot_insert_options *options,
+                                   struct pipeline_refusal *refusal)
+{
+    *refusal = (struct pipeline_refusal){.status = -EINVAL};
+    if (is_remote(url))
+        return pipeline_remote_new(context, config, url, options, refusal);
+    if (location_kind(url) == LOCATION_UPLOAD)
+        return upload_reader(context, config, url, options, refusal);
+    return file_reader(context, config, url, options, refusal);
+}
+
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
                             const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
-    enum location_kind kind = location_kind(url);
     bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
-    *refusal = (struct pipeline_refusal){.status = -EINVAL};
-    struct source *source = kind == LOCATION_PATH     ? file_pipeline(context, config, url, options, refusal)
-                            : kind == LOCATION_UPLOAD ? upload_pipeline(context, config, url, options, refusal)
-                                                      : pipeline_remote_new(context, config, url, options, refusal);
+    struct source *source = pipeline_reader_new(context, config, url, options, refusal);
     if (!source)
         return NULL;
+    if (is_remote(url))
+        source = cache_source_new(context->cache, exchange_source_new(source), config->http.readahead);
     if (overlaid)
         source = overlay_on(source, context, config, drive, url);
     return fit_drive(source, drive);
@@ -263,17 +280,34 @@ const char *pipeline_tied(struct source *source, const struct config_slot *confi
     return overlay_of(source) && config->overlay != OVERLAY_FILE ? "what was written to it is in memory only" : NULL;
 }
 
-/* What reads the image, below the cache. */
-static const struct source *reader(struct source *source)
+/* NULL: it can't be exchanged. */
+static struct source *exchange_of(struct source *source)
 {
-    struct source *image = image_of(source);
+    struct source *image = image_of(source), *lower = is_stage(image, "cache") ? cache_source_lower(image) : image;
+    return is_stage(lower, "exchange") ? lower : NULL;
+}
+
+const struct source *pipeline_reader(struct source *source)
+{
+    const struct source *image = image_of(source), *exchange = exchange_of(source);
+    if (exchange)
+        return exchange_source_lower(exchange);
     return is_stage(image, "cache") ? cache_source_lower(image) : image;
+}
+
+bool pipeline_exchange(struct source *source, struct source *reader)
+{
+    struct source *exchange = exchange_of(source);
+    bool exchanged = exchange && exchange_source_set(exchange, reader);
+    if (exchanged)
+        *image_of(source)->error = '\0'; /* it was of the one before */
+    return exchanged;
 }
 
 bool pipeline_failing(struct source *source)
 {
     const struct source *browser = pipeline_browser(source);
-    return reader(source)->failing || (browser && browser_source_is_waiting(browser));
+    return pipeline_reader(source)->failing || (browser && browser_source_is_waiting(browser));
 }
 
 /* The one whose error tells most. */
@@ -281,7 +315,7 @@ static const struct source *teller(struct source *source)
 {
     const struct source *overlay = overlay_of(source), *image = image_of(source);
     if (pipeline_failing(source))
-        return reader(source);
+        return pipeline_reader(source);
     return overlay && *overlay->error ? overlay : *image->error ? image : source;
 }
 

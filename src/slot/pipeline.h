@@ -53,6 +53,14 @@ bool pipeline_speaks(const struct config_slot *config, enum location_kind kind);
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
                             const struct slot_insert_options *options, struct pipeline_refusal *refusal);
+/* What reads the image, alone: to see whether it can be read, and to take the place of another. As above. */
+struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
+                                   const char *url, const struct slot_insert_options *options,
+                                   struct pipeline_refusal *refusal);
+const struct source *pipeline_reader(struct source *source); /* of a pipeline */
+/* Of an open pipeline: it reads from `reader`, which is open and has the same bytes, and owns it from now on. False: it
+ * can't (only what reads from another machine can be exchanged), and `reader` stays the caller's. */
+bool pipeline_exchange(struct source *source, struct source *reader);
 bool pipeline_is_upload(const char *url); /* "upload:NAME", percent-encoded */
 char *pipeline_upload_name(const char *url); /* decoded, for mem_free(); NULL: there can't be one */
 /* A file in a browser. `shown` is its public name, for the overlay's file. */

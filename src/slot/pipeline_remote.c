@@ -67,7 +67,7 @@ static struct fetch_options fetch_options(const struct config_http *http, const 
     };
 }
 
-static struct source *fetch_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+static struct source *fetch_reader(const struct pipeline_context *context, const struct config_slot *config,
                                      const char *url, const struct slot_insert_options *options,
                                      char problem[LOCATION_ERROR_MAX])
 {
@@ -79,11 +79,10 @@ static struct source *fetch_pipeline(const struct pipeline_context *context, con
         .connections = fetch_connections(url, (unsigned)config->http.connections),
         .io_timeout_ms = config->http.io_timeout_ms,
     };
-    struct source *source = fetch_source_new(context->curl, config->name, &http);
-    return cache_source_new(context->cache, source, config->http.readahead);
+    return fetch_source_new(context->curl, config->name, &http);
 }
 
-static struct source *nfs_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+static struct source *nfs_reader(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    char problem[LOCATION_ERROR_MAX])
 {
@@ -105,12 +104,11 @@ static struct source *nfs_pipeline(const struct pipeline_context *context, const
                  "NFS takes no user, password or token (say who reads by uid= and gid= in the URL)");
         return NULL;
     }
-    struct source *source = nfs_source_new(context->loop, config->name, &nfs, problem);
-    return source ? cache_source_new(context->cache, source, http->readahead) : NULL;
+    return nfs_source_new(context->loop, config->name, &nfs, problem);
 }
 
 #ifdef HAVE_LIBSMB2
-static struct source *smb_pipeline(const struct pipeline_context *context, const struct config_slot *config,
+static struct source *smb_reader(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    char problem[LOCATION_ERROR_MAX])
 {
@@ -128,38 +126,37 @@ static struct source *smb_pipeline(const struct pipeline_context *context, const
         .io_timeout_ms = http->io_timeout_ms,
     };
     (void)problem; /* opening says what is wrong */
-    struct source *source = smb_source_new(context->loop, config->name, &smb);
-    return cache_source_new(context->cache, source, http->readahead);
+    return smb_source_new(context->loop, config->name, &smb);
 }
 #else
-#define smb_pipeline NULL
+#define smb_reader NULL
 #endif
 
 /* --- by protocol --- */
 
 /* NULL: it can't be such a source, and `problem` says why. */
-typedef struct source *remote_pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
+typedef struct source *remote_reader_new(const struct pipeline_context *context, const struct config_slot *config,
                                            const char *url, const struct slot_insert_options *options,
                                            char problem[LOCATION_ERROR_MAX]);
 
 /* NULL: this build does not speak that protocol. */
-static remote_pipeline_new *remote_pipeline_of(enum location_kind kind)
+static remote_reader_new *remote_reader_of(enum location_kind kind)
 {
     if (kind == LOCATION_NFS)
-        return nfs_pipeline;
+        return nfs_reader;
     if (kind == LOCATION_SMB)
-        return smb_pipeline;
-    return fetch_speaks(location_name(kind)) ? fetch_pipeline : NULL;
+        return smb_reader;
+    return fetch_speaks(location_name(kind)) ? fetch_reader : NULL;
 }
 
 bool pipeline_has(enum location_kind kind)
 {
-    return remote_pipeline_of(kind);
+    return remote_reader_of(kind);
 }
 
 bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
 {
-    return remote_pipeline_of(kind) && config_allows_protocol(&config->http, location_name(kind));
+    return remote_reader_of(kind) && config_allows_protocol(&config->http, location_name(kind));
 }
 
 /* An NFS server takes the numbers of whoever asks on trust. */
@@ -181,7 +178,7 @@ static bool may_be_read(const struct config_slot *config, enum location_kind kin
     if (!config_allows_protocol(&config->http, name))
         snprintf(problem, LOCATION_ERROR_MAX, "%s:// is not allowed here (add %s to protocols in the configuration)",
                  name, name);
-    else if (!remote_pipeline_of(kind))
+    else if (!remote_reader_of(kind))
         snprintf(problem, LOCATION_ERROR_MAX, "this nbd-proxy is built without %s", name);
     else if (!may_say_who_reads(config, kind, url, options))
         snprintf(problem, LOCATION_ERROR_MAX,
@@ -204,7 +201,7 @@ struct source *pipeline_remote_new(const struct pipeline_context *context, const
     struct source *source = NULL;
     char *url = location_url(text, problem);
     if (url && may_be_read(config, kind, url, options, problem))
-        source = remote_pipeline_of(kind)(context, config, url, options, problem);
+        source = remote_reader_of(kind)(context, config, url, options, problem);
     if (!source) {
         bool spoken = kind != LOCATION_UNKNOWN && pipeline_speaks(config, kind);
         bool allowed = !url || may_say_who_reads(config, kind, url, options);

@@ -280,7 +280,7 @@ static const char *why_source(struct source *source, int status)
 static bool is_same_image(const struct slot *slot)
 {
     const struct slot_media *before = slot_restoring(slot);
-    return before->size == slot->source->size && strcmp(before->identity ? before->identity : "", slot->source->identity) == 0;
+    return before->size == slot->source->size && strcmp(before->validator ? before->validator : "", slot->source->validator) == 0;
 }
 
 static void check_opened(struct slot *slot)
@@ -400,6 +400,7 @@ static void slot_forget_media(struct slot *slot)
     mem_free(slot->url_public);
     slot->url_public = NULL;
     *slot->image_name = '\0';
+    slot->renewals = 0;
     slot->ready_at = 0;
 }
 

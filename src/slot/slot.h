@@ -59,6 +59,7 @@ struct slot_insert_options {
     bool nfs_ids; /* who asks may say in the URL as whom an NFS server is asked: an administrator */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
+    bool same_only; /* slot_replace(): another image is -EBUSY */
 };
 
 struct slot_counters {
@@ -91,6 +92,7 @@ struct slot_status {
     const char *error;      /* the last failure in words, "" if none since the last insert */
     time_t error_at;        /* of that failure */
     bool failing;           /* the medium is in, and can't be read for now */
+    unsigned renewals;      /* how often it went on from another address or with other credentials */
     uint64_t stay_ms;       /* how long it stays in all; 0: until it is ejected */
     char awaited[256];      /* what could not be put in yet and is tried again, in public form; "" for nothing */
     unsigned awaited_tries; /* that failed */
@@ -139,6 +141,10 @@ void slots_close(struct slots *slots, void (*closed)(void *arg), void *arg);
 /* -EBUSY when it is not empty (what it tries by itself gives way); -EINVAL for a URL that can't be a source. Whoever
  * asks again for what is going in already, in the same words, gets the same answer at the same time. */
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
+/* As slot_insert(), but what is in makes room. The same image (by another URL, with other credentials) takes the place
+ * beneath the host, which takes no notice; another one is inserted once the one that is in is ejected. If it
+ * can't be read, what is in stays. */
+void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);

@@ -144,7 +144,10 @@ void slot_insert_next(struct slot *slot, struct slot_media *media, const char *t
     slot_requests_add(slot, &next->requests, request);
     slot->next = next;
     slot->wanted = false;
-    slot_step(slot);
+    if (slot->state == SLOT_EMPTY)
+        slot_begin_next(slot);
+    else
+        slot_step(slot);
 }
 
 /* It is the caller's now; NULL: there is none. */
@@ -232,7 +235,7 @@ void slot_eject(struct slot *slot, slot_done *done, void *arg)
     struct slot_request *request = slot_request_new(done, arg);
     slot_retry_cancel(slot);
     slot_give_up_next(slot, why);
-    //RG
+    slot_replace_give_up(slot, why);
     if (slot->state == SLOT_EMPTY) {
         slot_request_answer(slot, request, 0, "");
         return;

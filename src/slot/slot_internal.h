@@ -89,6 +89,8 @@ struct slot_retry {
 struct slot_replacement {
     struct source *source; /* NULL: none is under way */
     struct slot_media media;
+    bool stays; /* how long was said */
+    bool same_only;
     const char *tied;
     struct slot_request *request; /* NULL: answered */
 };
@@ -151,6 +153,7 @@ struct slot {
     char *url_public;
     char image_name[256];
     bool writable;
+    unsigned renewals; /* of what was inserted */
 
     struct slot_device device;
     uv_timer_t tick;         /* while something should come to its end */

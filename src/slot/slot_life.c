@@ -140,6 +140,7 @@ void slot_reconfigure(struct slot *slot, const struct config_slot *config)
         config_slot_clear(slot->next_config);
     config_slot_copy(slot->next_config, config);
     slot_retry_cancel(slot);
+    slot_replace_give_up(slot, "the insert was given up: the slot changes");
     if (slot->state == SLOT_EMPTY)
         slot_step(slot);
     else
@@ -201,6 +202,7 @@ void slot_leave(struct slot *slot)
 {
     slot->leaving = true;
     slot_retry_cancel(slot);
+    slot_replace_give_up(slot, "the insert was given up: the slot changes");
     if (slot->state == SLOT_EMPTY)
         slot_step(slot);
     else

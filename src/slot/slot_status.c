@@ -19,6 +19,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .user = slot->media.user ? slot->media.user : "",
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
+        .renewals = slot->renewals,
         .error = slot->error,
         .error_at = slot->error_at,
     };

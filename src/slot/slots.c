@@ -288,8 +288,8 @@ static const struct slot_media *media_of(struct slot *slot)
     media->size = slot->source->size;
     media->device = slot->device.nbd.index;
     media->tied = tied(slot);
-    mem_free(media->identity);
-    media->identity = mem_strdup(slot->source->identity);
+    mem_free(media->validator);
+    media->validator = mem_strdup(slot->source->validator);
     return media;
 }
 

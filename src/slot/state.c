@@ -19,7 +19,7 @@ void slot_media_clear(struct slot_media *media)
     mem_free_secret(media->bearer_token);
     mem_free(media->ca_file);
     mem_free(media->ca_pem);
-    mem_free(media->identity);
+    mem_free(media->validator);
     memset(media, 0, sizeof *media);
 }
 
@@ -59,7 +59,7 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "bearer_token", media->bearer_token);
     put_text(o, "ca_file", media->ca_file);
     put_text(o, "ca_pem", media->ca_pem);
-    put_text(o, "identity", media->identity);
+    put_text(o, "validator", media->validator);
     json_object_set_new(o, "verify", json_integer(media->verify));
     json_object_set_new(o, "writable", json_integer(media->writable));
     json_object_set_new(o, "size", json_integer((json_int_t)media->size));
@@ -93,7 +93,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->bearer_token = get_text(o, "bearer_token");
     media->ca_file = get_text(o, "ca_file");
     media->ca_pem = get_text(o, "ca_pem");
-    media->identity = get_text(o, "identity");
+    media->validator = get_text(o, "validator");
     media->verify = (int)json_integer_value(json_object_get(o, "verify"));
     media->writable = (int)json_integer_value(json_object_get(o, "writable"));
     media->size = (uint64_t)json_integer_value(json_object_get(o, "size"));

@@ -23,7 +23,7 @@ struct slot_media {
     int verify, writable; /* -1: as the config has it */
     /* Of the opened image, to see that it is the same one. */
     uint64_t size;
-    char *identity;
+    char *validator;
     unsigned device; /* N of /dev/nbdN */
     uint64_t stay_ms;  /* how long it may stay; 0: until it is ejected */
     uint64_t eject_at; /* loop time, which goes on in another process of the same boot */

@@ -184,6 +184,7 @@ static void remote_opened(struct remote *remote)
     source->read_only = true;
     source->parallel = remote->worker_count;
     memcpy(source->identity, remote->image.identity, sizeof source->identity);
+    memcpy(source->validator, remote->image.version, sizeof source->validator);
     source_report_opened(source, 0);
 }
 

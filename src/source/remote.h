@@ -22,7 +22,7 @@
 #include "block/source.h"
 
 #define REMOTE_ERROR_MAX        512
-#define REMOTE_VERSION_MAX      512
+#define REMOTE_VERSION_MAX      SOURCE_VALIDATOR_MAX
 #define REMOTE_REQUESTS_MAX     64
 #define REMOTE_BACKOFF_FIRST_MS 250
 #define REMOTE_BACKOFF_MAX_MS   5000

@@ -159,9 +159,11 @@ static void bind_session(struct redfish_call *call, struct redfish_setting *sett
 void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay,
                          struct slot_insert_options *options)
 {
-    if (s->state != SLOT_EMPTY) /* it will be refused, and what is in keeps its own */
-        return;
-    bind_session(call, redfish_setting(call->web, s->name), stay);
+    options->same_only = s->state != SLOT_EMPTY && stay->policy == REDFISH_SESSION; /* it ends with what is in */
+    if (s->state != SLOT_EMPTY && (redfish_stay_holds(call, s, stay) || stay->policy == REDFISH_SESSION))
+        return; /* what is in keeps its own */
+    if (s->state == SLOT_EMPTY)
+        bind_session(call, redfish_setting(call->web, s->name), stay);
     options->tied = stay->policy == REDFISH_SESSION ? ends_with_session : NULL;
     options->stay_ms = stay->policy == REDFISH_TIMED ? stay->ms : SLOT_STAYS;
 }

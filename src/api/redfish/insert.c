@@ -168,6 +168,12 @@ static json_t *insert_problem(const struct redfish_call *call, const struct slot
     return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
 }
 
+/* A PATCH says what is to be: what is in makes room. */
+static bool replaces(const struct redfish_call *call, const struct slot_status *s)
+{
+    return !call->route->action && s->state == SLOT_READY;
+}
+
 static bool is_there_already(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
 {
     return s->state == SLOT_READY && s->via == SLOT_VIA_URL && strcmp(s->url, wish->image) == 0 &&
@@ -180,6 +186,8 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
     struct slot_status s;
     char shown[256], *trusted;
     slot_get_status(slot, &s);
+    bool there = is_there_already(call, wish, &s), instead = replaces(call, &s);
+    bool renewed = there && instead && wish->password; /* it may be another one */
     json_t *problem = insert_problem(call, slot, wish, &s);
     bool steps = boot_steps_wanted(&call->steps);
     char error[HOST_ERROR_MAX];
@@ -195,16 +203,16 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
         redfish_fail(call, 400, problem);
     } else if (steps && boot_steps_problem(&call->steps, call->web->host, &s, error)) {
         redfish_host_failed(call, -ENOTSUP, NULL, error);
-    } else if (is_there_already(call, wish, &s) && steps) {
+    } else if (there && steps && !renewed) {
         run_steps(call, slot);
-    } else if (is_there_already(call, wish, &s)) {
+    } else if (there && !renewed) {
         reply_done(call);
     } else {
         text_url_public(wish->image, shown, sizeof shown);
         auth_audit(AUDIT_INSERT, call->user, call->peer, s.name, shown);
         redfish_wait(call, NULL);
         redfish_stay_insert(call, &s, &wish->stay, &options);
-        slot_insert(slot, wish->image, &options, on_changed, call);
+        (instead ? slot_replace : slot_insert)(slot, wish->image, &options, on_changed, call);
     }
     mem_free(trusted);
 }
@@ -324,6 +332,20 @@ void redfish_media_eject(struct redfish_call *call, json_t *body)
         eject(call, slot);
 }
 
+/* New credentials for what is in. */
+static void renew(struct redfish_call *call, struct slot *slot, struct wish *wish, const struct slot_status *s)
+{
+    wish->image = s->url;
+    wish->user = wish->user ? wish->user : *s->user ? s->user : NULL;
+    wish->write_protected = wish->write_protected >= 0 ? wish->write_protected : !s->writable;
+    insert(call, slot, wish);
+}
+
+static bool is_renewed(const struct wish *wish, const struct slot_status *s)
+{
+    return s->state == SLOT_READY && s->via == SLOT_VIA_URL && *s->url && (wish->user || wish->password);
+}
+
 /* Nothing is to go in or out: is what is asked for so already? */
 static void change_nothing(struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
 {
@@ -407,6 +429,8 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
             insert(call, slot, &wish);
         else if (json_object_get(body, "Image") || wish.inserted == 0)
             eject(call, slot);
+        else if (is_renewed(&wish, &s))
+            renew(call, slot, &wish, &s);
         else
             change_nothing(call, &wish, &s);
     }

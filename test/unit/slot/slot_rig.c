@@ -158,7 +158,7 @@ void slot_rig_write_media(const char *path, unsigned size)
     char text[512];
     snprintf(text, sizeof text,
              "{\"version\": 1, \"slots\": [{\"slot\": \"s0\", \"device\": 0, \"url\": \"%s\", "
-             "\"identity\": \"\", \"verify\": -1, \"writable\": -1, \"size\": %u}]}",
+             "\"validator\": \"\", \"verify\": -1, \"writable\": -1, \"size\": %u}]}",
              path, size);
     slot_rig_write_state(text);
 }

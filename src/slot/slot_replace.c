@@ -1,0 +1,167 @@
+/*
+ * An image in place of the one that is in. What reads it is opened beside the one that the host reads. Is it the same
+ * image (a new URL or password for it), it takes the other's place beneath the host, which takes no notice. Is it
+ * another one, the medium is ejected and that one inserted. Can't it be read, all stays as it was.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "slot/slot_internal.h"
+
+static void replacement_answer(struct slot *slot, int status, const char *error)
+{
+    struct slot_replacement *replacement = &slot->replacement;
+    if (replacement->request)
+        slot_request_answer(slot, replacement->request, status, error);
+    replacement->request = NULL;
+    slot_media_clear(&replacement->media);
+}
+
+static void on_replacement_closed(struct source *source)
+{
+    struct slot *slot = source->owner;
+    source_free(source);
+    slot->replacement.source = NULL;
+    slot_step(slot);
+}
+
+void slot_replace_give_up(struct slot *slot, const char *why)
+{
+    if (!slot->replacement.source)
+        return;
+    replacement_answer(slot, -ECANCELED, why);
+    source_close(slot->replacement.source);
+}
+
+/* --- the same image --- */
+
+/* Where nothing tells one version of it from another, the place has to be the same (but for a signature). */
+static bool is_same_image(const struct slot *slot, const struct source *source)
+{
+    const struct source *now = pipeline_reader(slot->source);
+    char place[SLOT_URL_MAX];
+    text_url_public(slot->replacement.media.url, place, sizeof place);
+    return now->size == source->size && strcmp(now->validator, source->validator) == 0 &&
+           (*now->validator || strcmp(place, slot->url_public) == 0);
+}
+
+static bool is_as_writable(const struct slot *slot)
+{
+    int writable = slot->replacement.media.writable;
+    return writable < 0 || (writable > 0) == slot->writable;
+}
+
+static bool replacement_takes_place(struct slot *slot)
+{
+    return slot->state == SLOT_READY && slot->wanted && slot->media.url && is_as_writable(slot) &&
+           is_same_image(slot, slot->replacement.source) && pipeline_exchange(slot->source, slot->replacement.source);
+}
+
+/* The time that the medium stays goes on, unless another was given. */
+static void replacement_adopt(struct slot *slot)
+{
+    struct slot_replacement *replacement = &slot->replacement;
+    struct slot_media *media = &replacement->media, before = slot->media;
+    uint64_t stay_ms = media->stay_ms;
+    media->stay_ms = before.stay_ms;
+    media->eject_at = before.eject_at;
+    slot->media = *media;
+    memset(media, 0, sizeof *media);
+    slot_media_clear(&before);
+    slot_show_media(slot);
+    slot->renewals++;
+    if (replacement->stays)
+        slot_set_stay(slot, stay_ms, replacement->tied);
+    else
+        slots_save_state(slot->set);
+}
+
+/* --- opened --- */
+
+static void replacement_exchanged(struct slot *slot)
+{
+    slot->replacement.source = NULL; /* it is the pipeline's */
+    replacement_adopt(slot);
+    log_notice(slot->config.name, "goes on reading from %s: it is the same image", slot->url_public);
+    replacement_answer(slot, 0, "");
+}
+
+static void replacement_inserted(struct slot *slot)
+{
+    struct slot_replacement *replacement = &slot->replacement;
+    struct slot_request *request = replacement->request;
+    replacement->request = NULL;
+    source_close(replacement->source);
+    slot_insert_next(slot, &replacement->media, replacement->tied, request);
+}
+
+static void replacement_fail(struct slot *slot, int status, const char *error)
+{
+    replacement_answer(slot, status, error);
+    source_close(slot->replacement.source);
+}
+
+static void on_replacement_opened(struct source *source, int status)
+{
+    struct slot *slot = source->owner;
+    if (!slot->replacement.request)
+        return; /* given up */
+    if (status != 0) {
+        replacement_fail(slot, status, *source->error ? source->error : strerror(-status));
+    } else if (replacement_takes_place(slot)) {
+        replacement_exchanged(slot);
+    } else if (slot->replacement.same_only) {
+        replacement_fail(slot, -EBUSY, "the slot already has another image, or nothing shows that it is the same one (eject it first)");
+    } else {
+        replacement_inserted(slot);
+    }
+}
+
+static void on_replacement_died(struct source *source, int status)
+{
+    (void)source;
+    (void)status; /* it is asked for nothing yet */
+}
+
+/* --- asked for --- */
+
+static void replacement_open(struct slot *slot, struct source *source, const char *url,
+                             const struct slot_insert_options *options, struct slot_request *request)
+{
+    slot->replacement = (struct slot_replacement){
+        .source = source,
+        .media = slot_media_of(slot, url, options),
+        .stays = options->stay_ms != 0,
+        .same_only = options->same_only,
+        .tied = options->tied,
+        .request = request,
+    };
+    source->owner = slot;
+    source->opened = on_replacement_opened;
+    source->died = on_replacement_died;
+    source->closed = on_replacement_closed;
+    source_open(source);
+}
+
+void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
+{
+    struct pipeline_refusal refusal;
+    if (slot->state != SLOT_READY || !slot->wanted) {
+        slot_insert(slot, url, options, done, arg);
+        return;
+    }
+    struct slot_request *request = slot_request_new(done, arg);
+    if (slot->replacement.source) {
+        slot_request_answer(slot, request, -EBUSY, "another image is being opened in its place already (try again)");
+        return;
+    }
+    struct source *source = slot_url_problem(url, &refusal) ? NULL
+                            : pipeline_reader_new(&slot->set->context, &slot->config, url, options, &refusal);
+    if (source)
+        replacement_open(slot, source, url, options, request);
+    else
+        slot_request_answer(slot, request, refusal.status, refusal.error);
+}
