@@ -16,14 +16,14 @@ import time
 
 import pytest
 
-from conftest import SANITIZED, TOP, binary, wait_for
+from conftest import TOP, binary, wait_for
 
 PLACES = 12  # tried in one test run
 ANSWER = 20  # seconds: what takes longer hangs
 IMAGE = random.Random(1).randbytes(400_000)
 PIECE = 40_000
 
-pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer has its own malloc")
+pytestmark = pytest.mark.plain(only=True)  # a sanitizer has its own malloc
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

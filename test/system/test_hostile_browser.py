@@ -225,6 +225,7 @@ def test_a_wrong_answer_to_go_is_refused(site, lie):
     serves_the_next(site, web)
 
 
+@pytest.mark.plain
 def test_the_size_of_an_option_costs_no_memory(site):
     web = site.web("admin")
     browser = AnswersGo(web, IMAGE, lie=struct.pack(">QIII", OPTION_REPLY, 7, 0x80000001, 0xFFFFFFFF))
@@ -241,6 +242,7 @@ def test_the_size_of_an_option_costs_no_memory(site):
     serves_the_next(site, web)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("how", ["cut", "close"])
 @pytest.mark.parametrize("flavour", ["page", "jsnbd"])
 def test_a_browser_that_goes_at_every_byte_of_the_handshake(site, how, flavour):
@@ -317,6 +319,7 @@ def test_a_wrong_frame_ends_the_connection(site, lie):
     serves_the_next(site, web)
 
 
+@pytest.mark.plain
 def test_a_flood_of_pings_is_bounded(site):
     web = plain(site)
     browser = Browser(web, IMAGE, flavour="jsnbd", begin=False)
@@ -339,6 +342,7 @@ def test_a_flood_of_pings_is_bounded(site):
     serves_the_next(site, web)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("size,count", [(128 << 10, 1000), (10 << 20, 1)])
 def test_a_flood_of_messages_is_bounded(site, size, count):
     """Messages that nobody asked for: a thousand, or one of 10 MiB."""
@@ -357,6 +361,7 @@ def test_a_flood_of_messages_is_bounded(site, size, count):
     serves_the_next(site, web)
 
 
+@pytest.mark.plain
 def test_a_host_that_does_not_take_its_answers_stops_the_browser(site):
     """Backpressure from the host's socket to the browser: what nobody takes is not asked for. A thousand answers of
     128 KiB, and each byte of them arrives once the host takes them."""

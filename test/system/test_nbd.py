@@ -303,6 +303,7 @@ def test_who_does_not_finish_the_handshake_or_is_idle_is_dropped(daemon, www):
     assert len(handle(d.uri("slot1")).pread(512, 0)) == 512
 
 
+@pytest.mark.plain
 def test_a_client_that_never_reads_costs_bounded_memory(daemon, nginx, ca, www):
     d = daemon(ca)
     d.ok(f"insert 0 {nginx.url('image.iso')}")
@@ -329,7 +330,7 @@ def test_a_client_that_never_reads_costs_bounded_memory(daemon, nginx, ca, www):
 # --- memory ---
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory says nothing of ours")
+@pytest.mark.plain(only=True)  # a sanitizer's memory says nothing of ours
 def test_a_terabyte_image_costs_nothing_to_insert(daemon, nginx, ca):
     d = daemon(ca)
     d.ok(f"insert 0 {nginx.url('image.iso')}")  # TLS and curl are warm
@@ -353,7 +354,7 @@ def libraries(folder):
     return rss
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory says nothing of ours")
+@pytest.mark.plain(only=True)  # a sanitizer's memory says nothing of ours
 def test_memory_stays_within_cache_and_16_mib(daemon, nginx, ca):
     d = daemon(ca, "daemon.cache-size=32M")
     assert d.rss() < max(12 << 20, libraries(d.folder) + (4 << 20))
@@ -372,7 +373,7 @@ def test_memory_stays_within_cache_and_16_mib(daemon, nginx, ca):
     assert d.rss() < (32 + 16) << 20
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory says nothing of ours")
+@pytest.mark.plain(only=True)  # a sanitizer's memory says nothing of ours
 def test_memory_stays_within_bounds_when_small_reads_break_up_the_heap(daemon, nginx, ca):
     d = daemon(ca, "daemon.cache-size=48M")
     d.ok(f"insert 0 {nginx.url('sparse.iso')}")

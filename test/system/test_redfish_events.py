@@ -214,6 +214,7 @@ def test_streams_are_counted(own):
         stream.close()
 
 
+@pytest.mark.plain
 def test_one_that_does_not_read_is_left_behind(own):
     """Nothing queues up for it, others get theirs, and it is told what it missed when it reads again."""
     d = own()

@@ -85,6 +85,7 @@ ENDS = {
 }
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("how", ENDS)
 def test_a_change_over_redfish_ends_what_the_account_has_open(new_site, how):
     """Sessions that went on after their account was disabled."""
@@ -112,6 +113,7 @@ def test_a_change_over_redfish_ends_what_the_account_has_open(new_site, how):
 # --- what they tell ---
 
 
+@pytest.mark.plain
 def test_a_guess_takes_as_long_whether_there_is_such_an_account(site):
     times = {"admin": [], "no-such-user": []}
     for i in range(8 if SANITIZED else 16):

@@ -61,7 +61,8 @@ def others_go_on(d, kept, h, done):
     assert statistics.median(times) < SOON and max(times) < AT_MOST, sorted(times)[-5:]
 
 
-@pytest.mark.parametrize("what", ["no answer", "no handshake", "no name"])
+@pytest.mark.plain
+@pytest.mark.parametrize("what", ["no answer", "no handshake", pytest.param("no name", marks=pytest.mark.plain(only=True))])
 def test_one_that_does_not_answer_holds_nobody_else(own, silent, server, request, what):
     url = {"no answer": f"http://127.0.0.1:{silent}/x", "no handshake": f"https://127.0.0.1:{silent}/x",
            "no name": "http://slow.test/x"}[what]
@@ -81,6 +82,7 @@ def test_one_that_does_not_answer_holds_nobody_else(own, silent, server, request
     assert timed(d.stop) < 2 * AT_MOST
 
 
+@pytest.mark.plain
 def test_a_name_that_is_not_found_in_time_is_given_up(own, server, elsewhere):
     """libcurl would wait for its thread, and the loop with it."""
     d = own("http.connect-timeout=1s", environment=elsewhere)

@@ -38,6 +38,7 @@ def fds(site):
 # --- clients ---
 
 
+@pytest.mark.plain
 def test_clients_that_go_in_the_middle_of_any_request(site):
     web = site.web("admin")
     liar = Liar(bytes(100_000))

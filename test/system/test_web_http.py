@@ -46,6 +46,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(site):
     assert web.post("/api/slots/slot0/eject", headers={"Expect": "x"}).status == 417
 
 
+@pytest.mark.plain
 def test_wrong_lengths_move_no_memory(site):
     web = site.web()
     web.get("/")
@@ -139,6 +140,7 @@ def close_wait(port):
     return count
 
 
+@pytest.mark.plain
 def test_connections_that_are_dropped_leave_nothing(new_site):
     site = new_site(keys={"web-connections": "400", "web-connections-each": "400"})
     before = fds(site)
@@ -229,6 +231,7 @@ def slow_names(folder, monkeypatch):
         yield server
 
 
+@pytest.mark.plain
 def test_a_slow_name_server_stops_nobody(new_site, slow_names):
     """Neither while a name is looked up, nor when that is given up."""
     site = new_site(slots=SLOTS, more="[http]\nconnect-timeout = 3s\n")

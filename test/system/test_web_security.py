@@ -140,6 +140,7 @@ def test_other_origins_may_be_allowed(new_site):
     assert refused(web, "/nbd/1", web.csrf, {"Origin": "https://console.example.org.evil.example"}) == 403
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("change", [["--disable"], ["--enable", "--role", "ReadOnly"], ["--delete"], []],
                          ids=["disabled", "role", "deleted", "password"])
 def test_sessions_end_with_a_change_of_their_account(new_site, change):
@@ -266,6 +267,7 @@ def ask_as_a_stranger(web, site, before):
     return mine
 
 
+@pytest.mark.plain
 def test_the_next_connection_inherits_nothing(site):
     """A virtual USB server whose state was bound to a number of a file descriptor, which the next client got."""
     web, line = plain(site), SlotLine(site)

@@ -512,7 +512,7 @@ static void a_reload_serves_the_new_certificate_or_changes_nothing(void **state)
     assert_true(tls_context_reload(end->context, error, sizeof error));
     long second = serial_seen(end);
     assert_true(second != first);
-    assert_true(labs(tls_context_expires(end->context) - (time(NULL) + 30 * 86400L)) < 100);
+    assert_true(llabs(tls_context_expires(end->context) - (time(NULL) + 30 * 86400L)) < 100);
     tls_pair_free(&fresh);
     tls_context_free(end->context);
     test_loop_end(&end->loop);
