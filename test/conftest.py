@@ -1,5 +1,7 @@
 """Fixtures: the real daemon, a real nginx, certificates, images."""
+import concurrent.futures
 import hashlib
+import importlib.abc
 import json
 import os
 import pathlib
@@ -8,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +21,48 @@ for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUN
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 SANITIZED = os.environ.get("NBD_PROXY_SANITIZED") == "1"
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # servers are there, and not in everybody's PATH
+
+
+# --- what this machine lacks ---
+
+PACKAGES = {"nbd": "python3-libnbd", "dbus": "python3-dbus", "gi": "python3-gi", "paramiko": "python3-paramiko",
+            "pyftpdlib": "python3-pyftpdlib", "OpenSSL": "python3-openssl"}
+
+
+class Lacking(importlib.abc.MetaPathFinder):
+    """Asked for the modules that nobody else finds: the file that wants one is skipped."""
+
+    def find_spec(self, name, path, target=None):
+        if name in PACKAGES:
+            pytest.skip(f"needs {PACKAGES[name]}", allow_module_level=True)
+
+
+sys.meta_path.append(Lacking())
+
+
+def lacking_program(error):
+    """The name of a program that subprocess did not find. Ours must be there."""
+    if error is None or not error.errisinstance(FileNotFoundError) or error.traceback[-1].name != "_execute_child":
+        return None
+    name = str(error.value.filename)
+    ours = name == binary() or TOP in pathlib.Path(name).parents
+    return None if ours or shutil.which(name) else name
+
+
+def skip_what_lacks_a_program(outcome):
+    if name := lacking_program(outcome.excinfo and pytest.ExceptionInfo.from_exc_info(outcome.excinfo)):
+        pytest.skip(f"needs {name}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    skip_what_lacks_a_program((yield))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    skip_what_lacks_a_program((yield))
 
 
 def pytest_collection_modifyitems(config, items):
@@ -29,6 +74,9 @@ def pytest_collection_modifyitems(config, items):
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
+
+
+# --- the daemon ---
 
 
 def binary():
@@ -49,6 +97,12 @@ def wait_for(condition, what, seconds=30):
             return value
         time.sleep(0.02)
     raise AssertionError(f"timed out waiting for {what}")
+
+
+def at_once(function, arguments):
+    """Calls it with each of them, each in a thread of its own. Returns the results; what one raises is raised."""
+    with concurrent.futures.ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(function, arguments))
 
 
 class Daemon:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from conftest import free_port, wait_for
 
 USER, PASSWORD = "alice", "CANARY-PASSWORD"
@@ -64,6 +66,7 @@ class PyFtpd(Server):
     """`tls`: None, "explicit" or "implicit". `without`: commands that it does not know."""
 
     def __init__(self, place, root, tls=None, pair=None, without=(), control_required=False, anonymous=True):
+        pytest.importorskip("pyftpdlib", reason="needs python3-pyftpdlib")
         self.place, self.port, self.scheme = place, free_port(), "ftps" if tls == "implicit" else "ftp"
         setup = {"port": self.port, "root": str(root), "tls": tls, "pair": list(map(str, pair or ())), "without": list(without),
                  "required": control_required, "anonymous": anonymous, "user": USER, "password": PASSWORD}
@@ -100,7 +103,7 @@ class FtpLiar:
         self.limit, self.busy, self.alive = None, "421 too many", 0
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        self.open = []
+        self.open, self.ended = [], threading.Event()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def url(self, path="image.iso"):
@@ -130,6 +133,7 @@ class FtpLiar:
         return [c for c in self.commands if c.split(" ")[0] == word]
 
     def stop(self):
+        self.ended.set()
         for s in [self.listener, *self.open]:
             s.close()
 

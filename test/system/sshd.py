@@ -143,7 +143,7 @@ class SftpLiar:
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files, self)
             try:
                 transport.start_server(server=Login(self))
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):
                 pass
 
     def options(self):

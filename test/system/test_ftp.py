@@ -9,7 +9,7 @@ import time
 import nbd
 import pytest
 
-from conftest import make_image, sha, wait_for
+from conftest import at_once, make_image, sha, wait_for
 from ftpd import PASSWORD, USER, FtpLiar, PyFtpd, Vsftpd
 from test_http import fails_with_eio
 from test_nbd import handle
@@ -83,11 +83,7 @@ def test_parallel_ranges_anywhere(daemon, ftpd, root, ca, tls):
             if h.pread(length, at) != image[at : at + length]:
                 wrong.append((at, length))
 
-    threads = [threading.Thread(target=read, args=(i,)) for i in range(6)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(read, range(6))
     assert not wrong
 
 

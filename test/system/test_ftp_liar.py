@@ -1,12 +1,11 @@
 """FTP servers that lie, say nothing or too much: nothing wrong reaches the host, and nothing else waits for them."""
 import random
-import threading
 import time
 
 import nbd
 import pytest
 
-from conftest import wait_for
+from conftest import at_once, wait_for
 from ftpd import FtpLiar
 from relay import Relay
 from redfish_client import Client, own, users  # noqa: F401 (fixtures)
@@ -24,7 +23,7 @@ def liar():
 
 
 def hang(session, argument):
-    time.sleep(60)
+    session.liar.ended.wait()
 
 
 def reads_again(h, offset=1_000_000):
@@ -79,11 +78,7 @@ def test_a_server_that_takes_one_connection_only(daemon, liar, busy):
             if h.pread(4096, at) != IMAGE[at : at + 4096]:
                 wrong.append(at)
 
-    threads = [threading.Thread(target=read, args=(i,)) for i in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(read, range(4))
     assert not wrong and "trying again" not in d.log() and liar.connections > 1
 
 
@@ -167,7 +162,7 @@ def silent(liar):
 
 
 def stalled(liar):
-    liar.body = lambda offset: time.sleep(60)
+    liar.body = lambda offset: liar.ended.wait() and b""
 
 
 LIES_AT_READ = [short, nothing, gone, larger, newer, busy, garbage, silent, stalled]

@@ -10,7 +10,7 @@ import nbd
 import pytest
 
 from conftest import wait_for
-from liar import Liar, basic, digest_behaviour, stall
+from liar import Liar, Server, basic, digest_behaviour, stall
 from test_nbd import handle
 
 IMAGE = random.Random(11).randbytes(3_000_001)
@@ -427,8 +427,8 @@ class Proxy(socketserver.BaseRequestHandler):
 
 
 def test_a_proxy_is_used_when_configured(daemon, nginx, ca, liar):
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy)
-    server.daemon_threads, server.seen = True, []
+    server = Server(("127.0.0.1", 0), Proxy)
+    server.seen = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         d = daemon(ca, f"http.proxy=http://127.0.0.1:{server.server_address[1]}")

@@ -6,13 +6,12 @@ import re
 import socket
 import struct
 import subprocess
-import threading
 import time
 
 import nbd
 import pytest
 
-from conftest import SANITIZED, binary, make_image, sha, wait_for
+from conftest import SANITIZED, at_once, binary, make_image, sha, wait_for
 
 
 def handle(uri, **options):
@@ -362,14 +361,10 @@ def test_memory_stays_within_cache_and_16_mib(daemon, nginx, ca):
 
     def reader(seed):
         h, rng = handle(d.uri()), random.Random(seed)
-        for i in range(100):
-            h.pread(262144, i * 262144 + seed * (700 << 20) if seed % 2 else rng.randrange(4 << 30))
+        return sum(len(h.pread(262144, i * 262144 + seed * (700 << 20) if seed % 2 else rng.randrange(4 << 30)))
+                   for i in range(100))
 
-    threads = [threading.Thread(target=reader, args=(seed,)) for seed in range(6)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    assert at_once(reader, range(6)) == [100 * 262144] * 6
     assert d.rss() < (32 + 16) << 20
 
 
@@ -383,10 +378,6 @@ def test_memory_stays_within_bounds_when_small_reads_break_up_the_heap(daemon, n
         for _ in range(1500):
             h.pread(rng.choice((8192, 16384, 16384, 50000)), rng.randrange(1 << 20) * 4096)
 
-    threads = [threading.Thread(target=reader, args=(seed,)) for seed in range(6)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(reader, range(6))
     assert d.status()["cache"]["evictions"] > 1000
     assert d.rss() < (48 + 16) << 20

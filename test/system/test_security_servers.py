@@ -2,7 +2,6 @@
 need; and who gets to see the credentials."""
 import contextlib
 import socket
-import socketserver
 import threading
 import time
 
@@ -11,7 +10,7 @@ import pytest
 
 from conftest import openssl, wait_for
 from doors import DOORS, IMAGE, eject, elsewhere, insert, server, trap  # noqa: F401 (fixtures)
-from liar import Liar, basic
+from liar import Liar, Server, basic
 from redfish_client import INSERT, SLOT, Client, own, users  # noqa: F401 (fixtures)
 from test_http import Proxy
 from test_nbd import handle
@@ -119,8 +118,8 @@ def test_a_medium_is_lost_when_its_name_leads_here(own, elsewhere, server):
 
 
 def test_a_proxy_may_be_here(own, trap, server):
-    proxy = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy)
-    proxy.daemon_threads, proxy.seen = True, []
+    proxy = Server(("127.0.0.1", 0), Proxy)
+    proxy.seen = []
     threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         d = own(NO, f"http.proxy=http://127.0.0.1:{proxy.server_address[1]}", environment={"no_proxy": "*"})

@@ -14,7 +14,7 @@ import nbd
 import paramiko
 import pytest
 
-from conftest import make_image, sha, wait_for
+from conftest import at_once, make_image, sha, wait_for
 from ftpd import PASSWORD, USER
 from relay import Relay
 from sshd import SftpLiar, Sshd, fingerprint, keygen, user
@@ -85,11 +85,7 @@ def test_parallel_ranges_anywhere(daemon, sshd, image):
             if h.pread(length, at) != content[at : at + length]:
                 wrong.append((at, length))
 
-    threads = [threading.Thread(target=read, args=(i,)) for i in range(6)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(read, range(6))
     assert not wrong
     assert server.said().count("Accepted publickey") <= 4
 
