@@ -200,7 +200,7 @@ def test_a_server_that_comes_back_is_gone_on_with(daemon, ftpd, root, kind):
     results = []
     reader = threading.Thread(target=lambda: results.append(h.pread(100_000, 3_000_000)))
     reader.start()
-    time.sleep(1.5)
+    wait_for(lambda: "trying again" in d.log(), "the daemon to notice")
     assert not results
     server.start()
     reader.join(30)

@@ -214,7 +214,7 @@ def test_a_connection_that_dies_in_a_transfer(daemon, liar):
         relay.holding = True
         waiting = nbd.Buffer(4096)
         cookie = h.aio_pread(waiting, 2_000_000)
-        time.sleep(2.5)
+        wait_for(lambda: "trying again" in d.log(), "the stall to be noticed")
         relay.holding = False
         while not h.aio_command_completed(cookie):
             h.poll(1000)

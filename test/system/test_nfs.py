@@ -131,7 +131,7 @@ def test_a_slow_name_server_holds_nobody_up(daemon, server, files, elsewhere):
     d = daemon(environment=elsewhere)
     failed = threading.Thread(target=lambda: d.ask("insert 0 nfs://slow.test/x"))
     failed.start()
-    time.sleep(0.3)
+    wait_for(lambda: d.slot()["state"] == "opening", "the insert to begin")
     began = time.monotonic()
     d.ok(f"insert 1 {server.url()}")
     d.ok("eject 0")
