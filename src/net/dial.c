@@ -242,8 +242,7 @@ static void on_no_name(uv_timer_t *timer)
     dial_finish(dial, dial->status, NULL);
 }
 
-struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum address_local local, uint64_t timeout_ms,
-                      dial_done *done, void *arg)
+static struct dial *dial_make(uv_loop_t *loop, uint16_t port, uint64_t timeout_ms, dial_done *done, void *arg)
 {
     struct dial *dial = mem_alloc(sizeof *dial);
     dial->loop = loop;
@@ -253,8 +252,24 @@ struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum add
     dial->deadline = uv_now(loop) + timeout_ms;
     list_init(&dial->attempts);
     uv_timer_init(loop, &dial->timer);
+    return dial;
+}
+
+struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum address_local local, uint64_t timeout_ms,
+                      dial_done *done, void *arg)
+{
+    struct dial *dial = dial_make(loop, port, timeout_ms, done, arg);
     uv_timer_start(&dial->timer, on_no_name, timeout_ms, 0);
     dial->resolve = resolve_start(loop, host, local, on_resolved, dial);
+    return dial;
+}
+
+struct dial *dial_race_new(uv_loop_t *loop, const struct resolve_result *addresses, uint16_t port, uint64_t timeout_ms,
+                           dial_done *done, void *arg)
+{
+    struct dial *dial = dial_make(loop, port, timeout_ms, done, arg);
+    take_in_turns(dial, addresses);
+    uv_timer_start(&dial->timer, on_timer, 0, 0);
     return dial;
 }
 

@@ -36,6 +36,9 @@ struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum add
 /* The same for one address, which is judged too. */
 struct dial *dial_address_new(uv_loop_t *loop, const struct sockaddr *address, enum address_local local,
                               uint64_t timeout_ms, dial_done *done, void *arg);
+/* The race alone, of addresses that were resolved and judged already. */
+struct dial *dial_race_new(uv_loop_t *loop, const struct resolve_result *addresses, uint16_t port, uint64_t timeout_ms,
+                           dial_done *done, void *arg);
 void dial_cancel(struct dial *dial); /* NULL is allowed */
 
 #endif

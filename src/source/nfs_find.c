@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -12,6 +13,7 @@ struct nfs_find {
     void *owner;
 
     struct resolve *resolve;
+    struct dial *dial; /* the name has several addresses: which of them is there? */
     struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX];
     unsigned address_count, address_at;
 
@@ -334,6 +336,33 @@ static void find_begin(struct nfs_find *find)
     }
 }
 
+/* An address that refuses is there: version 3 may have another port. */
+static void on_raced(void *owner, const struct dial_result *result)
+{
+    struct nfs_find *find = owner;
+    struct nfs_reply reply = {0};
+    find->dial = NULL;
+    if (result->address) {
+        close(result->fd);
+        find->addresses[0] = *result->address;
+        find->address_count = 1;
+    } else if (result->fd != -ECONNREFUSED) {
+        nfs_refuse(&reply, result->fd, "%.*s", NFS_REPLY_ERROR_MAX - 1, result->error);
+        reply.verdict = REMOTE_TRANSIENT;
+        find_failed(find, &reply);
+        return;
+    }
+    find_begin(find);
+}
+
+static uint16_t first_port(const struct nfs_find *find)
+{
+    const struct nfs_address *address = &find->options->address;
+    if (find->protocol == &nfs_protocol_4)
+        return address->port ? address->port : NFS_PORT;
+    return address->mount_port ? address->mount_port : RPCBIND_PORT;
+}
+
 static void on_resolved(void *owner, const struct resolve_result *result)
 {
     struct nfs_find *find = owner;
@@ -349,7 +378,11 @@ static void on_resolved(void *owner, const struct resolve_result *result)
     }
     memcpy(find->addresses, result->addresses, sizeof find->addresses);
     find->address_count = result->count;
-    find_begin(find);
+    if (result->count > 1)
+        find->dial = dial_race_new(find->options->rpc.loop, result, first_port(find),
+                                   find->options->rpc.connect_timeout_ms, on_raced, find);
+    else
+        find_begin(find);
 }
 
 struct nfs_find *nfs_find_start(const struct nfs_find_options *options,
@@ -372,6 +405,7 @@ void nfs_find_cancel(struct nfs_find *find)
     if (!find)
         return;
     resolve_cancel(find->resolve);
+    dial_cancel(find->dial);
     nfs_call_cancel(find->call);
     nfs_rpc_close(find->rpc);
     mem_free(find);

@@ -1,7 +1,8 @@
 /*
  * From the URL of an NFS image to its file on the server.
  *
- * The host's name is resolved and its addresses judged by allow-local; they are tried in their order. Which
+ * The host's name is resolved and its addresses judged by allow-local; of several the one that is connected to
+ * first is taken (net/dial.h). Which
  * part of the path is the export is not asked of the user: version 4 walks from the server's root, and with
  * version 3 the mount service is asked for the image's folder, then that one's folder, and so on, and the rest is
  * walked. `version` 0: 4, and 3 if the server does not speak 4 or has not even the first name of the
@@ -15,7 +16,7 @@
 #ifndef SOURCE_NFS_FIND_H
 #define SOURCE_NFS_FIND_H
 
-#include "net/resolve.h"
+#include "net/dial.h"
 #include "source/nfs_address.h"
 #include "source/nfs_protocol.h"
 

@@ -6,10 +6,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "net/resolve.h"
+#include "net/dial.h"
 #include "net/smb.h"
 #include "source/smb_url.h"
 
@@ -42,7 +43,8 @@ struct smb_request {
 
     /* A probe, with a connection of its own. */
     struct resolve *resolve;
-    struct resolve_result found; /* a name's addresses: tried one after the other */
+    struct dial *dial;           /* it has several addresses: which of them is there? */
+    struct resolve_result found; /* what is connected to */
     unsigned next;
     bool newest;
     struct smb *smb;
@@ -174,9 +176,25 @@ static void probe_next(struct smb_request *smb)
     smb->smb = smb_open(client->client.loop, &options, &events, smb);
 }
 
+/* libsmb2 makes its connections itself: to the address that won. */
+static void on_raced(void *owner, const struct dial_result *result)
+{
+    struct smb_request *smb = owner;
+    smb->dial = NULL;
+    if (!result->address) {
+        finish(smb, REMOTE_TRANSIENT, result->fd, "%s", result->error);
+        return;
+    }
+    close(result->fd);
+    smb->found.addresses[0] = *result->address;
+    smb->found.count = 1;
+    probe_next(smb);
+}
+
 static void on_resolved(void *owner, const struct resolve_result *result)
 {
     struct smb_request *smb = owner;
+    const struct smb_client *client = client_of(&smb->request);
     smb->resolve = NULL;
     if (result->status != 0) {
         finish(smb, result->status == -EPERM ? REMOTE_REFUSED : REMOTE_TRANSIENT, result->status, "%s", result->error);
@@ -184,8 +202,11 @@ static void on_resolved(void *owner, const struct resolve_result *result)
     }
     smb->found = *result;
     smb->next = 0;
-    smb->newest = client_of(&smb->request)->newest;
-    probe_next(smb);
+    smb->newest = client->newest;
+    if (result->count > 1)
+        smb->dial = dial_race_new(client->client.loop, result, client->url.port, client->connect_timeout_ms, on_raced, smb);
+    else
+        probe_next(smb);
 }
 
 static void smb_probe(struct remote_request *request)
@@ -260,7 +281,9 @@ static void smb_cancel(struct remote_request *request)
     struct smb_request *smb = request_of(request);
     defer_cancel(&smb->broken);
     resolve_cancel(smb->resolve);
+    dial_cancel(smb->dial);
     smb->resolve = NULL;
+    smb->dial = NULL;
     smb_close(smb->smb);
     smb->smb = NULL;
     smb_read_cancel(&smb->read);

@@ -14,6 +14,7 @@ import nbd
 import pytest
 
 from conftest import has_protocol, make_image, sha, wait_for
+from doors import elsewhere  # noqa: F401 (a fixture)
 from relay import Relay
 from samba import PASSWORD, USER, Samba, missing
 from test_nbd import handle
@@ -473,3 +474,12 @@ def test_noise_on_the_way_gives_right_data_or_an_error(daemon, samba, relay, fil
     relay.mangle = None
     d.ok(insert(samba.url(port=relay.port)))
     assert handle(d.uri()).pread(4096, 0) == image[:4096]
+
+
+@pytest.mark.parametrize("name", ["dead4.test", "dead6.test"])
+def test_a_dead_address_does_not_keep_from_the_other(daemon, samba, elsewhere, name):
+    d = daemon(environment=elsewhere)
+    began = time.monotonic()
+    d.ok(insert(samba.url().replace("127.0.0.1", name)))
+    assert time.monotonic() - began < 4
+    assert len(handle(d.uri()).pread(4096, 4096)) == 4096
