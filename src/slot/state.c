@@ -103,7 +103,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     return true;
 }
 
-static void take_entries(struct state *state, const json_t *root)
+void state_take(struct state *state, const json_t *root)
 {
     const json_t *list = json_object_get(root, "slots"), *entry;
     size_t i;
@@ -130,7 +130,7 @@ void state_load(struct state *state, uv_loop_t *loop, const char *runtime_dir, b
     if (!root)
         log_warning("nbd-proxy", "%s: %s: what was inserted is not known any more", path, error.text);
     else
-        take_entries(state, root);
+        state_take(state, root);
     json_decref(root);
 }
 

@@ -8,6 +8,7 @@
 #ifndef SLOT_STATE_H
 #define SLOT_STATE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -41,6 +42,8 @@ struct state {
 
 /* Reads the file, if there is one; a damaged one is logged and taken as empty. */
 void state_load(struct state *state, uv_loop_t *loop, const char *runtime_dir, bool secrets);
+/* The same of the file's content: entries that are not whole are left out. Once, into a state that has none. */
+void state_take(struct state *state, const json_t *root);
 /* The entry of that slot, owned by the state; NULL: none. */
 struct slot_media *state_find(struct state *state, const char *slot);
 /* Writes the media as the new state; they are only read during the call. */
