@@ -7,9 +7,11 @@
 
 #include "api/web_internal.h"
 #include "base/text.h"
+#include "net/forwarded.h"
 #include "net/websocket.h"
 
 #define CREDENTIALS_MAX 1024 /* of Basic, in base64 */
+#define FORWARDED_TEXT_MAX 2048 /* of a field that says for whom a proxy asks */
 
 struct access_request {
     struct web *web;
@@ -19,7 +21,9 @@ struct access_request {
     char peer[WEB_PEER_MAX];
 };
 
-void access_peer(const struct http_request *request, char peer[WEB_PEER_MAX])
+/* --- from where --- */
+
+static void peer_address(const struct http_request *request, char peer[WEB_PEER_MAX])
 {
     const char *text = request->peer, *end = strrchr(text, ':');
     size_t length = end ? (size_t)(end - text) : strlen(text);
@@ -28,6 +32,61 @@ void access_peer(const struct http_request *request, char peer[WEB_PEER_MAX])
         length -= 2;
     }
     snprintf(peer, WEB_PEER_MAX, "%.*s", (int)length, text);
+}
+
+static bool is_proxy(const struct web *web, const char *peer)
+{
+    struct sockaddr_storage address;
+    char plain[WEB_PEER_MAX];
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(peer, "%"), peer); /* without "%eth0" */
+    return strcmp(peer, "unix") == 0 || (address_parse(plain, &address) &&
+                                         address_prefixes_have(&web->proxies, (const struct sockaddr *)&address));
+}
+
+/* All lines of a field as one; NULL: there is none. False: it is too long. */
+static bool join_field(const struct http_request *request, const char *name, char text[FORWARDED_TEXT_MAX],
+                       const char **joined)
+{
+    size_t used = 0;
+    const char *line;
+    *joined = NULL;
+    for (unsigned i = 0; (line = http_field_nth(request, name, i)) != NULL && used < FORWARDED_TEXT_MAX; i++) {
+        used += (size_t)snprintf(text + used, FORWARDED_TEXT_MAX - used, "%s%s", i > 0 ? "," : "", line);
+        *joined = text;
+    }
+    return used < FORWARDED_TEXT_MAX;
+}
+
+/* What a proxy says; false: nothing that can be made use of. */
+static bool said_by_proxy(const struct web *web, const struct http_request *request, char client[ADDRESS_TEXT_MAX])
+{
+    char one[FORWARDED_TEXT_MAX], two[FORWARDED_TEXT_MAX];
+    const char *forwarded, *x_forwarded_for;
+    return join_field(request, "Forwarded", one, &forwarded) &&
+           join_field(request, "X-Forwarded-For", two, &x_forwarded_for) &&
+           forwarded_client(forwarded, x_forwarded_for, &web->proxies, client);
+}
+
+void access_peer(const struct web *web, const struct http_request *request, char peer[WEB_PEER_MAX])
+{
+    char client[ADDRESS_TEXT_MAX];
+    peer_address(request, peer);
+    if (is_proxy(web, peer) && said_by_proxy(web, request, client))
+        snprintf(peer, WEB_PEER_MAX, "%s", client);
+}
+
+bool access_arrived(struct web *web, struct http_request *request)
+{
+    char peer[WEB_PEER_MAX], client[ADDRESS_TEXT_MAX];
+    peer_address(request, peer);
+    if (!is_proxy(web, peer))
+        return true;
+    http_set_known(request, false); /* the connection is another's with each request */
+    if (!request->place || tcp_claim_move(request->place, said_by_proxy(web, request, client) ? client : NULL))
+        return true;
+    http_add_field(request, "Retry-After", "1");
+    api_reply_error(request, 503, "There are too many connections of %s: try again.", client);
+    return false;
 }
 
 bool access_origin_allowed(const struct web *web, const struct http_request *request)
@@ -112,6 +171,7 @@ bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
 static void admit(struct access_request *access, const char *user, enum auth_role role, struct session *session)
 {
     struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
+    http_set_known(access->request, true);
     access->door->done(access->web, access->request, &caller);
 }
 
@@ -227,7 +287,7 @@ static bool by_basic(struct access_request *access)
 void access_check(struct web *web, struct http_request *request, const struct access_door *door)
 {
     struct access_request access = {.web = web, .request = request, .door = door};
-    access_peer(request, access.peer);
+    access_peer(web, request, access.peer);
     if (is_foreign(web, request)) {
         refuse(&access, -EPERM, foreign_page);
         return;

@@ -96,7 +96,7 @@ static void log_in(struct web *web, struct http_request *request)
     struct login *login = mem_alloc(sizeof *login);
     login->web = web;
     login->request = request;
-    access_peer(request, login->peer);
+    access_peer(web, request, login->peer);
     request->owner = login;
     request->on_gone = on_gone;
     http_receive_all(request, WEB_LOGIN_MAX, on_body);

@@ -270,7 +270,7 @@ static void admit_session(struct web *web, struct http_request *request, const s
                           struct session *session, bool ours)
 {
     char peer[WEB_PEER_MAX];
-    access_peer(request, peer);
+    access_peer(web, request, peer);
     struct api_caller caller = {.user = session->user, .role = session->role, .peer = peer, .session = session};
     admit(web, request, offer, &caller, ours);
 }

@@ -121,6 +121,8 @@ char *router_refusal(unsigned status, const char *reason, const char *target, co
 void router_handle(struct http_request *request, void *arg)
 {
     struct web *web = arg;
+    if (!access_arrived(web, request))
+        return;
     if (web->closing && !is_below(request->path, "/redfish"))
         api_reply_error(request, 503, "The daemon is stopping.");
     else if (media_is_path(web, request))

@@ -55,11 +55,19 @@ static void on_user_changed(struct users_watch *watch, const char *name)
         uploads_user_changed(web->uploads, name);
 }
 
+static bool has_session(void *arg, const char *name, const char *peer)
+{
+    struct web *web = arg;
+    return sessions_any_from(web->sessions, name, peer);
+}
+
 static bool open_accounts(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
 {
     char *path = web_users_path(config);
     struct users_options users = {.path = path};
     struct auth_options auth = AUTH_OPTIONS_DEFAULT;
+    auth.has_session = has_session;
+    auth.has_session_arg = web;
     struct sessions_options sessions = {.idle_ms = config->session_idle_ms, .age_ms = config->session_age_ms};
     web->users = users_new(web->loop, &users, error);
     if (web->users) {
@@ -115,6 +123,12 @@ static struct http_server *server_new(struct web *web)
     return http_server_new(web->loop, &options);
 }
 
+static bool make_room(void *arg)
+{
+    struct web *web = arg;
+    return web->http && http_server_make_room(web->http);
+}
+
 static void ignore(void *arg)
 {
     (void)arg;
@@ -130,7 +144,11 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     web->host = host;
     list_init(&web->media);
     config_copy(&web->config, config);
+    address_prefixes_parse(&web->proxies, config->web.trusted_proxies);
     tcp_limits_init(&web->limits, (unsigned)config->web.connections, (unsigned)config->web.connections_each);
+    web->limits.proxies = &web->proxies;
+    web->limits.make_room = make_room;
+    web->limits.make_room_arg = web;
     web->http = server_new(web);
     web->events = events_new(web);
     web->redfish = redfish_new();
@@ -207,6 +225,7 @@ int web_reload(struct web *web, const struct config *config, char error[CONFIG_E
         tls_context_free(old);
     web->listeners = listeners;
     web->limits.max_each = (unsigned)config->web.connections_each;
+    address_prefixes_parse(&web->proxies, config->web.trusted_proxies);
     load_pages(web, &config->web);
     users_reload(web->users);
     config_free(&web->config);

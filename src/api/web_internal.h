@@ -13,6 +13,7 @@
 #include "auth/sessions.h"
 #include "auth/users.h"
 #include "base/list.h"
+#include "net/address.h"
 #include "net/http_server.h"
 #include "net/tcp_listener.h"
 #include "net/tls.h"
@@ -48,6 +49,7 @@ struct web {
     struct auth *auth;
     struct sessions *sessions;
     struct tls_context *tls; /* NULL: no HTTPS */
+    struct address_prefixes proxies; /* whose word on who asks is taken */
     struct tcp_limits limits;
     struct web_listeners listeners;
     struct http_server *http;
@@ -111,8 +113,11 @@ bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
 bool access_origin_allowed(const struct web *web, const struct http_request *request);
 /* Answers 403 to a request for a change that comes from another site's page; false: it does not. */
 bool access_refuse_foreign(const struct web *web, struct http_request *request);
-/* The peer's address without the port. */
-void access_peer(const struct http_request *request, char peer[WEB_PEER_MAX]);
+/* Who asks: the address of the peer, without the port, or what a proxy of ours says. */
+void access_peer(const struct web *web, const struct http_request *request, char peer[WEB_PEER_MAX]);
+/* A request has come: its connection counts as one of who asks, who is nobody yet. False: he has too many; it is
+ * answered. */
+bool access_arrived(struct web *web, struct http_request *request);
 
 /* --- login.c: /api/session --- */
 void login_handle(struct web *web, struct http_request *request);

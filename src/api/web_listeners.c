@@ -86,11 +86,16 @@ static const struct web_listener *listener_of(const struct web *web, const struc
     return NULL;
 }
 
-static void on_accept(struct tcp_listener *listener, struct stream *stream, const char *peer)
+static unsigned share_of(const void *claim)
+{
+    return tcp_claim_share(claim);
+}
+
+static void on_accept(struct tcp_listener *listener, struct stream *stream, const char *peer, struct tcp_claim *claim)
 {
     struct web *web = tcp_listener_owner(listener);
     const struct web_listener *from = listener_of(web, listener);
-    struct http_client client = {.peer = peer};
+    struct http_client client = {.peer = peer, .place = claim, .share = share_of};
     if (from && from->tls) {
         stream = tls_stream_new(web->tls, stream);
         client.tls = true;

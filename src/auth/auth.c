@@ -325,14 +325,16 @@ void auth_verify(struct auth *auth, struct auth_check *check)
     check->auth = auth;
     check->delayed = false;
     list_init(&check->link);
-    int admitted = lockout_admit(auth->lockout, auth_now(auth), name, check->peer, &check->retry_ms);
+    bool at_home = auth->options.has_session &&
+                   auth->options.has_session(auth->options.has_session_arg, name, check->peer);
+    int admitted = lockout_admit(auth->lockout, auth_now(auth), name, check->peer, at_home, &check->retry_ms);
     const struct user *user = users_find(auth->users, name);
     if (auth->closing) {
         answer(auth, check, -ECANCELED);
     } else if (admitted == -EAGAIN) {
         answer(auth, check, -EAGAIN);
     } else if (user && possible && verified_has(auth->verified, auth_now(auth), name, password)) {
-        lockout_clear(auth->lockout, name, check->peer);
+        lockout_clear(auth->lockout, auth_now(auth), name, check->peer);
         answer_ok(auth, check, user);
     } else {
         verify_by_hash(auth, check, name, password, possible, admitted);

@@ -35,6 +35,9 @@ struct auth_options {
     uint64_t remember_ms; /* how long a verified password needs no hash; 0: not at all */
     unsigned hash_cost;   /* as the users' options have it */
     struct lockout_options lockout;
+    /* Whether the account has a session from that peer's address; NULL: none has. */
+    bool (*has_session)(void *arg, const char *name, const char *peer);
+    void *has_session_arg;
     const char *pam_folder;     /* NULL: /etc/pam.d; must outlive it */
     uint64_t (*now)(void *arg); /* milliseconds that only grow; NULL: the system's */
     void *now_arg;

@@ -18,6 +18,8 @@ struct entry {
     unsigned failures; /* since the last lock */
     unsigned level;    /* locks so far */
     unsigned pending;  /* tries under way; while there are some it is kept */
+    unsigned share;    /* of a pair: what it counts for in the failures of its address */
+    uint64_t home_until; /* of a pair: the account is at home there */
 };
 
 struct lockout {
@@ -42,6 +44,7 @@ struct lockout *lockout_new(const struct lockout_options *options)
     o->account_failures = o->account_failures ? o->account_failures : 20;
     o->lock_ms = o->lock_ms ? o->lock_ms : 30000;
     o->lock_max_ms = o->lock_max_ms ? o->lock_max_ms : 900000;
+    o->home_ms = o->home_ms ? o->home_ms : 300000;
     secret_random(lockout->secret, sizeof lockout->secret);
     return lockout;
 }
@@ -68,6 +71,14 @@ static void address_group(const char *peer, char out[INET6_ADDRSTRLEN])
         memset(&six.s6_addr[8], 0, 8);
         inet_ntop(AF_INET6, &six, out, INET6_ADDRSTRLEN);
     }
+}
+
+bool lockout_same_address(const char *peer, const char *other)
+{
+    char one[INET6_ADDRSTRLEN], two[INET6_ADDRSTRLEN];
+    address_group(peer, one);
+    address_group(other, two);
+    return strcmp(one, two) == 0;
 }
 
 static void make_key(const struct lockout *lockout, const char *kind, const char *name, const char *address,
@@ -114,14 +125,20 @@ static struct entry *find(struct lockout *lockout, uint64_t now, const unsigned 
     return NULL;
 }
 
-/* Room for one more: the entry that would be forgotten first goes. Entries with a
- * try under way are few, far fewer than there is room for. */
-static void make_room(struct lockout *lockout)
+static bool is_before(const struct entry *a, const struct entry *b, uint64_t now)
+{
+    bool home = a->home_until > now, other = b->home_until > now;
+    return home != other ? other : a->forget_at < b->forget_at;
+}
+
+/* Room for one more: see the header. Entries with a try under way are few, far
+ * fewer than there is room for. */
+static void make_room(struct lockout *lockout, uint64_t now)
 {
     struct entry *oldest = NULL;
     for (unsigned i = 0; i < lockout->count; i++) {
         struct entry *entry = &lockout->entries[i];
-        if (entry->pending == 0 && (!oldest || entry->forget_at < oldest->forget_at))
+        if (entry->pending == 0 && (!oldest || is_before(entry, oldest, now)))
             oldest = entry;
     }
     if (oldest)
@@ -135,7 +152,7 @@ static struct entry *find_or_add(struct lockout *lockout, uint64_t now, const un
     if (entry)
         return entry;
     if (lockout->count == LOCKOUT_ENTRIES)
-        make_room(lockout);
+        make_room(lockout, now);
     if (lockout->count == LOCKOUT_ENTRIES)
         return NULL;
     entry = &lockout->entries[lockout->count++];
@@ -151,22 +168,30 @@ static uint64_t lock_left(const struct entry *entry, uint64_t now)
     return entry && entry->locked_until > now ? entry->locked_until - now : 0;
 }
 
+static bool is_home(struct lockout *lockout, uint64_t now, const struct keys *keys)
+{
+    const struct entry *pair = find(lockout, now, keys->pair);
+    return pair && pair->home_until > now;
+}
+
 /* How many may fail before the account is locked for the address. */
-static unsigned allowance(struct lockout *lockout, uint64_t now, const struct keys *keys)
+static unsigned allowance(struct lockout *lockout, uint64_t now, const struct keys *keys, bool at_home)
 {
     const struct entry *account = find(lockout, now, keys->account);
     bool guarded = account && account->failures >= lockout->options.account_failures;
-    return guarded ? 1 : lockout->options.failures;
+    return guarded && !at_home ? 1 : lockout->options.failures;
 }
 
-int lockout_admit(struct lockout *lockout, uint64_t now, const char *name, const char *peer, uint64_t *retry_ms)
+int lockout_admit(struct lockout *lockout, uint64_t now, const char *name, const char *peer, bool at_home,
+                  uint64_t *retry_ms)
 {
     struct keys keys;
     make_keys(lockout, name, peer, &keys);
-    unsigned allowed = allowance(lockout, now, &keys);
+    at_home = at_home || is_home(lockout, now, &keys);
+    unsigned allowed = allowance(lockout, now, &keys, at_home);
     const struct entry *address = find(lockout, now, keys.address);
-    uint64_t address_left = lock_left(address, now);
-    bool address_full = address && address->pending >= LOCKOUT_ADDRESS_PENDING;
+    uint64_t address_left = at_home ? 0 : lock_left(address, now);
+    bool address_full = !at_home && address && address->pending >= LOCKOUT_ADDRESS_PENDING;
     const struct entry *pair = find(lockout, now, keys.pair); /* the last find(): it may move entries */
     uint64_t pair_left = lock_left(pair, now);
     *retry_ms = pair_left > address_left ? pair_left : address_left;
@@ -216,19 +241,35 @@ static uint64_t count_failure(struct lockout *lockout, uint64_t now, const unsig
         entry->locked_until = now + length;
     }
     uint64_t from = entry->locked_until > now ? entry->locked_until : now;
-    entry->forget_at = from + 2 * o->lock_max_ms;
+    entry->forget_at = from + 2 * o->lock_max_ms; /* longer than anybody is at home */
     return length;
 }
 
-static void clear_pair(struct lockout *lockout, const unsigned char key[KEY_BYTES])
+/* The account is at home there now, and what it had failed is taken back. */
+static void settle(struct lockout *lockout, uint64_t now, const struct keys *keys)
 {
-    struct entry *entry = find(lockout, 0, key);
-    if (!entry)
-        return;
-    entry->failures = entry->level = 0;
-    entry->locked_until = 0;
-    if (entry->pending == 0)
-        entry_drop(lockout, entry);
+    struct entry *pair = find_or_add(lockout, now, keys->pair);
+    unsigned share = 0;
+    if (pair) {
+        share = pair->share;
+        pair->failures = pair->level = pair->share = 0;
+        pair->locked_until = 0;
+        pair->home_until = pair->forget_at = now + lockout->options.home_ms;
+    }
+    struct entry *address = find(lockout, now, keys->address);
+    if (address)
+        address->failures -= share < address->failures ? share : address->failures;
+}
+
+/* Counts a failure of both: what the pair's comes to in the address's is remembered. */
+static void count_both(struct lockout *lockout, uint64_t now, const struct keys *keys, unsigned allowed,
+                       struct lockout_result *result)
+{
+    result->account_ms = count_failure(lockout, now, keys->pair, allowed);
+    result->address_ms = count_failure(lockout, now, keys->address, lockout->options.address_failures);
+    struct entry *pair = find(lockout, now, keys->pair);
+    if (pair)
+        pair->share = result->address_ms > 0 ? 0 : pair->share + 1;
 }
 
 struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const char *name, const char *peer,
@@ -237,12 +278,11 @@ struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const c
     struct keys keys;
     struct lockout_result result = {0};
     make_keys(lockout, name, peer, &keys);
-    unsigned allowed = allowance(lockout, now, &keys);
+    unsigned allowed = allowance(lockout, now, &keys, is_home(lockout, now, &keys));
     if (matched) {
-        clear_pair(lockout, keys.pair);
+        settle(lockout, now, &keys);
     } else {
-        result.account_ms = count_failure(lockout, now, keys.pair, allowed);
-        result.address_ms = count_failure(lockout, now, keys.address, lockout->options.address_failures);
+        count_both(lockout, now, &keys, allowed, &result);
         count_failure(lockout, now, keys.account, UINT32_MAX); /* it is guarded, never locked */
     }
     drop_pending(lockout, now, keys.pair);
@@ -250,9 +290,9 @@ struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const c
     return result;
 }
 
-void lockout_clear(struct lockout *lockout, const char *name, const char *peer)
+void lockout_clear(struct lockout *lockout, uint64_t now, const char *name, const char *peer)
 {
     struct keys keys;
     make_keys(lockout, name, peer, &keys);
-    clear_pair(lockout, keys.pair);
+    settle(lockout, now, &keys);
 }

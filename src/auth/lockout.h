@@ -6,8 +6,8 @@
  *   address lock that account for that address, for `lock_ms` (30 s); each further
  *   lock is twice as long, up to `lock_max_ms` (15 min). A right password clears it.
  * - address: `address_failures` (20), whatever the accounts were, lock the address
- *   in the same way. A right password does not clear it, or who has one account
- *   could go on guessing at the others.
+ *   in the same way. A right password takes back what its own account had failed there,
+ *   and no more, or who has one account could go on guessing at the others.
  * - account: `account_failures` (20) from anywhere make the account guarded: an
  *   address gets one try instead of five before it is locked for this account.
  *
@@ -17,15 +17,19 @@
  * any address that did not fail itself is always heard, and an attacker who has N
  * addresses gets N tries a 15 minutes once the account is guarded. Sessions that
  * exist are not touched by any lock, nor is the control socket, nor `nbd-proxy
- * passwd`. Who shares his address with an attacker (a NAT, a front proxy that does
- * not say for whom it asks) shares the address's locks; those always end, since a
- * try that is refused for a lock neither counts nor prolongs it.
+ * passwd`. Who shares his address with an attacker (a NAT, a front proxy that is not
+ * in trusted-proxies) shares the address's locks, but for accounts that are at home there:
+ * those with a session from it, or whose password was right there in the last `home_ms`
+ * (5 min). What others guess at other names there does not shut them out, and at home an
+ * account is not guarded. Locks always end, since a try that is refused for one neither
+ * counts nor prolongs it.
  *
  * IPv6 addresses count by their /64, which one host has to itself; IPv4 ones that
  * are mapped into IPv6 count as what they are. A count is forgotten when nothing
  * failed, and no lock was on, for twice `lock_max_ms`: who waits for a lock to end does
  * not start anew. At most LOCKOUT_ENTRIES are kept; then the one that is
- * closest to being forgotten goes. Guesses at names that don't exist count as those
+ * closest to being forgotten goes, of those that are nobody's home if there are any: invented names
+ * fill no room that people need. Guesses at names that don't exist count as those
  * at others, so that an answer says nothing about which do.
  */
 #ifndef AUTH_LOCKOUT_H
@@ -39,7 +43,7 @@
 
 struct lockout_options { /* 0: the default above */
     unsigned failures, address_failures, account_failures;
-    uint64_t lock_ms, lock_max_ms;
+    uint64_t lock_ms, lock_max_ms, home_ms;
 };
 
 struct lockout;
@@ -47,8 +51,10 @@ struct lockout;
 struct lockout *lockout_new(const struct lockout_options *options);
 void lockout_free(struct lockout *lockout);
 /* Whether a password may be tried: 0; -EAGAIN: locked, for `retry_ms` more; -EBUSY:
- * as many tries as may fail are under way. `now`: milliseconds that only grow. */
-int lockout_admit(struct lockout *lockout, uint64_t now, const char *name, const char *peer, uint64_t *retry_ms);
+ * as many tries as may fail are under way. `at_home`: the account has a session from
+ * that address. `now`: milliseconds that only grow. */
+int lockout_admit(struct lockout *lockout, uint64_t now, const char *name, const char *peer, bool at_home,
+                  uint64_t *retry_ms);
 /* A try begins (after lockout_admit() gave 0), and ends. The end says for how long
  * the account (for the address) and the address are locked by it; 0: they are not. */
 struct lockout_result {
@@ -58,6 +64,8 @@ void lockout_begin(struct lockout *lockout, uint64_t now, const char *name, cons
 struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const char *name, const char *peer,
                                   bool matched);
 /* A right password that needed no try: the same as a try that matched. */
-void lockout_clear(struct lockout *lockout, const char *name, const char *peer);
+void lockout_clear(struct lockout *lockout, uint64_t now, const char *name, const char *peer);
+/* Whether two peers count as one address. */
+bool lockout_same_address(const char *peer, const char *other);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "auth/audit.h"
+#include "auth/lockout.h"
 #include "base/closing.h"
 #include "base/text.h"
 
@@ -236,6 +237,16 @@ struct session *sessions_by_id(struct sessions *sessions, const char *id)
 unsigned sessions_count(const struct sessions *sessions)
 {
     return sessions->count;
+}
+
+bool sessions_any_from(const struct sessions *sessions, const char *user, const char *peer)
+{
+    for (const struct link *l = sessions->list.next; l != &sessions->list; l = l->next) {
+        const struct session *session = container_of((struct link *)(uintptr_t)l, struct session, link);
+        if (strcmp(session->user, user) == 0 && lockout_same_address(session->peer, peer))
+            return true;
+    }
+    return false;
 }
 
 struct session *sessions_next(struct sessions *sessions, const struct session *after)

@@ -90,6 +90,8 @@ int sessions_open(struct sessions *sessions, enum session_kind kind, const char 
 struct session *sessions_find(struct sessions *sessions, enum session_kind kind, const char *token);
 struct session *sessions_by_id(struct sessions *sessions, const char *id); /* counts as no use */
 unsigned sessions_count(const struct sessions *sessions);
+/* Whether the account has one that was opened from that peer's address. */
+bool sessions_any_from(const struct sessions *sessions, const char *user, const char *peer);
 /* All of them, the one that was used least recently first. */
 struct session *sessions_next(struct sessions *sessions, const struct session *after); /* NULL: the first; the end */
 /* By its user or an administrator (`by`; NULL: the user). */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "config/keys.h"
 #include "config/sections.h"
+#include "net/address.h"
 #include "net/origin.h"
 
 /* Every key of one struct, in the table's order. */
@@ -257,6 +258,9 @@ static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX
         return invalid(error, "certificate-key needs certificate", "web");
     if (web->client_certificates == CLIENT_CERTIFICATES_REQUIRED && !*web->client_ca)
         return invalid(error, "client-certificates = required needs client-ca", "web");
+    struct address_prefixes proxies;
+    if (!address_prefixes_parse(&proxies, web->trusted_proxies))
+        return invalid(error, "trusted-proxies: expected up to 32 addresses or prefixes, like 192.0.2.1 2001:db8::/32", "web");
     for (unsigned i = 0; *web->root_slot && i <= config->slot_count; i++) {
         if (i == config->slot_count)
             return invalid(error, "root-slot: there is no such slot", "web");

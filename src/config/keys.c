@@ -69,6 +69,10 @@ const struct key config_keys[] = {
         "served beside them. Without an account in users-file only loopback addresses are allowed."),
     WEB("listen-plain", listen_plain, KEY_STRING, 0, 1000, NULL, "",
         "The same by plain HTTP, for a proxy on this machine that speaks TLS: loopback addresses, and unix:/PATH."),
+    WEB("trusted-proxies", trusted_proxies, KEY_STRING, 0, 1000, NULL, "",
+        "Proxies in front, as addresses and prefixes like 192.0.2.1 10.0.0.0/8, separated by blanks: what they say in "
+        "Forwarded or X-Forwarded-For of who asks is believed, for locks, limits and the log. A proxy on a UNIX socket is "
+        "one without being named. It must set one of these fields, or append to it, for every request."),
     WEB("certificate", certificate, KEY_STRING, 0, 4095, NULL, "",
         "A PEM file: the server's certificate and those between it and its root; read again at a reload. Empty: one that "
         "is made at the first start, signed by itself, and kept as certificate.pem beside users-file."),
@@ -89,8 +93,8 @@ const struct key config_keys[] = {
         "Other sites, like https://console.example.org, whose pages may open WebSockets here, separated by blanks."),
     WEB("root-slot", root_slot, KEY_STRING, 0, 31, NULL, "",
         "The slot of a WebSocket that is opened at /, as jsnbd's demonstration page does. Empty: none."),
-    WEB("web-connections", connections, KEY_UINT, 4, 1024, NULL, "64", "Connections to the web server at a time."),
-    WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "32", "The same of one address."),
+    WEB("web-connections", connections, KEY_UINT, 4, 1024, NULL, "64", "Connections to the web server at a time. When all are taken, one that nobody has logged in on is closed for the next."),
+    WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "32", "The same of one address. Those of a proxy in front count for whom it asks."),
     WEB("web-directory", directory, KEY_STRING, 0, 4095, NULL, "", "The page's files. Empty: as installed."),
     WEB("upload-directory", upload_directory, KEY_STRING, 0, 4000, NULL, "",
         "Where images are kept that are uploaded; the folder is made if it is missing. Empty: no uploads."),

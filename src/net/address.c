@@ -142,11 +142,69 @@ bool address_parse(const char *text, struct sockaddr_storage *address)
     return true;
 }
 
+/* As IPv6, IPv4 ones mapped, and nothing else unwrapped. False: another family. */
+static bool wide_form(const struct sockaddr *address, struct in6_addr *wide)
+{
+    if (address->sa_family == AF_INET)
+        *wide = map(&((const struct sockaddr_in *)(const void *)address)->sin_addr);
+    else if (address->sa_family == AF_INET6)
+        *wide = ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    else
+        return false;
+    return true;
+}
+
 void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX])
 {
-    const void *bytes = address->sa_family == AF_INET6
-                            ? (const void *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
-                            : (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
-    if (!inet_ntop(address->sa_family, bytes, text, ADDRESS_TEXT_MAX))
+    struct in6_addr wide;
+    bool known = wide_form(address, &wide), four = known && IN6_IS_ADDR_V4MAPPED(&wide);
+    if (!known || !inet_ntop(four ? AF_INET : AF_INET6, wide.s6_addr + (four ? 12 : 0), text, ADDRESS_TEXT_MAX))
         snprintf(text, ADDRESS_TEXT_MAX, "?");
+}
+
+/* --- prefixes --- */
+
+static bool parse_prefix(struct address_prefixes *prefixes, char *text)
+{
+    struct sockaddr_storage address;
+    char *slash = strchr(text, '/');
+    uint64_t length = 128;
+    if (slash)
+        *slash = '\0';
+    if (prefixes->count == ADDRESS_PREFIXES_MAX || !address_parse(text, &address))
+        return false;
+    unsigned before = address.ss_family == AF_INET ? 96 : 0; /* of the mapped form */
+    if (slash && (!text_parse_uint(slash + 1, &length) || (length += before) > 128))
+        return false;
+    wide_form((const struct sockaddr *)&address, &prefixes->items[prefixes->count].address);
+    prefixes->items[prefixes->count++].length = (unsigned)length;
+    return true;
+}
+
+bool address_prefixes_parse(struct address_prefixes *prefixes, const char *text)
+{
+    char *copy = mem_strdup(text), *rest;
+    bool good = true;
+    prefixes->count = 0;
+    for (char *word = strtok_r(copy, " ,\t", &rest); word && good; word = strtok_r(NULL, " ,\t", &rest))
+        good = parse_prefix(prefixes, word);
+    mem_free(copy);
+    return good;
+}
+
+static bool begins_alike(const unsigned char *a, const unsigned char *b, unsigned bits)
+{
+    unsigned whole = bits / 8, rest = bits % 8;
+    return memcmp(a, b, whole) == 0 && (rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0);
+}
+
+bool address_prefixes_have(const struct address_prefixes *prefixes, const struct sockaddr *address)
+{
+    struct in6_addr wide;
+    if (!wide_form(address, &wide))
+        return false;
+    for (unsigned i = 0; i < prefixes->count; i++)
+        if (begins_alike(wide.s6_addr, prefixes->items[i].address.s6_addr, prefixes->items[i].length))
+            return true;
+    return false;
 }

@@ -35,6 +35,21 @@ struct address_list {
     unsigned count;
 };
 
+/* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32" */
+#define ADDRESS_PREFIXES_MAX 32
+struct address_prefixes {
+    struct {
+        struct in6_addr address; /* IPv4 ones mapped */
+        unsigned length;         /* in bits, of that */
+    } items[ADDRESS_PREFIXES_MAX];
+    unsigned count;
+};
+
+/* Separated by blanks or commas. False: one is none, or there are too many. */
+bool address_prefixes_parse(struct address_prefixes *prefixes, const char *text);
+/* An IPv4 address that is mapped into IPv6 is meant itself; of no other form is that so. */
+bool address_prefixes_have(const struct address_prefixes *prefixes, const struct sockaddr *address);
+
 /* `own`: what address_list_read() gave. What is no internet address is our own. */
 enum address_kind address_kind(const struct sockaddr *address, const struct address_list *own);
 /* May an image come from there? If not, `refusal` says why, in words. */
@@ -46,6 +61,7 @@ void address_list_clear(struct address_list *list);
 
 /* As numbers, without a port; false: it is none. */
 bool address_parse(const char *text, struct sockaddr_storage *address);
+/* An IPv4 address that is mapped into IPv6 as IPv4. */
 void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX]);
 
 #endif

@@ -63,14 +63,19 @@ static void on_timer_closed(uv_handle_t *handle)
     free_when_done(c);
 }
 
-static bool is_ended(const struct http_connection *c)
+bool http_connection_is_ended(const struct http_connection *c)
 {
     return !c->stream || c->stream->closing;
 }
 
+void http_set_known(struct http_request *request, bool known)
+{
+    http_exchange_of(request)->connection->known = known;
+}
+
 void http_connection_end(struct http_connection *c)
 {
-    if (is_ended(c))
+    if (http_connection_is_ended(c))
         return;
     exchange_cancel(c);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
@@ -99,7 +104,7 @@ static void linger(struct http_connection *c)
 void http_connection_refuse(struct http_connection *c, unsigned status)
 {
     struct http_exchange *e = c->exchange;
-    if (is_ended(c) || c->phase == HTTP_PHASE_LINGER)
+    if (http_connection_is_ended(c) || c->phase == HTTP_PHASE_LINGER)
         return;
     if (e && e->begun && e->answered) { /* its answer still leaves */
         c->close_after = true;
@@ -157,7 +162,7 @@ void http_connection_watch(struct http_connection *c)
                                  [HTTP_PHASE_HEAD] = o->head_timeout_ms,
                                  [HTTP_PHASE_BUSY] = o->body_timeout_ms,
                                  [HTTP_PHASE_LINGER] = HTTP_LINGER_MS};
-    if (is_ended(c))
+    if (http_connection_is_ended(c))
         return;
     c->tick_passed = c->passed;
     c->tick_received = c->exchange ? c->exchange->received : 0;
@@ -173,6 +178,7 @@ static void fill_request(struct http_connection *c, struct http_exchange *e)
     e->request.query = e->head.query;
     e->request.host = e->head.host;
     e->request.peer = c->peer;
+    e->request.place = c->place;
     e->request.tls = c->tls;
     e->request.subject = c->subject ? c->subject(c->stream) : NULL;
     e->request.common_name = c->common_name ? c->common_name(c->stream) : NULL;
@@ -224,7 +230,7 @@ static size_t head_input(struct http_connection *c, const uint8_t *data, size_t 
 static size_t input(struct http_connection *c, const uint8_t *data, size_t length)
 {
     size_t done = 0;
-    while (done < length && !is_ended(c) && !c->dispatch_due) {
+    while (done < length && !http_connection_is_ended(c) && !c->dispatch_due) {
         if (c->phase == HTTP_PHASE_LINGER)
             return length;
         if (c->phase != HTTP_PHASE_BUSY)
@@ -239,13 +245,13 @@ static size_t input(struct http_connection *c, const uint8_t *data, size_t lengt
 
 static void set_reading(struct http_connection *c)
 {
-    if (!is_ended(c))
+    if (!http_connection_is_ended(c))
         stream_read(c->stream, c->phase == HTTP_PHASE_LINGER || c->pending.length < HTTP_PIPELINE_MAX);
 }
 
 static void dispatch(struct http_connection *c)
 {
-    if (is_ended(c) || !c->dispatch_due)
+    if (http_connection_is_ended(c) || !c->dispatch_due)
         return;
     c->dispatch_due = false;
     c->server->options.handler(&c->exchange->request, c->server->options.arg);
@@ -256,7 +262,7 @@ static void on_data(struct stream *stream, const uint8_t *data, size_t length)
 {
     struct http_connection *c = stream->owner;
     size_t done = c->pending.length > 0 ? 0 : input(c, data, length);
-    if (is_ended(c))
+    if (http_connection_is_ended(c))
         return;
     if (c->phase != HTTP_PHASE_LINGER)
         slices_add_copy(&c->pending, data + done, (uint32_t)(length - done));
@@ -266,7 +272,7 @@ static void on_data(struct stream *stream, const uint8_t *data, size_t length)
 
 static void input_pending(struct http_connection *c)
 {
-    while (c->pending.count > 0 && !is_ended(c)) {
+    while (c->pending.count > 0 && !http_connection_is_ended(c)) {
         struct slice first = c->pending.v[0];
         struct slices taken;
         bytes_ref(first.bytes); /* a refusal clears the list */
@@ -324,11 +330,11 @@ static void tell_handler(struct http_connection *c)
 static void on_resume(struct defer *defer)
 {
     struct http_connection *c = container_of(defer, struct http_connection, resume);
-    if (!is_ended(c))
+    if (!http_connection_is_ended(c))
         http_answer_pass(c);
     if (c->exchange && !c->dispatch_due)
         tell_handler(c);
-    if (is_ended(c)) {
+    if (http_connection_is_ended(c)) {
         free_when_done(c);
         return;
     }
@@ -373,6 +379,8 @@ void http_connection_new(struct http_server *server, struct stream *stream, cons
     c->tls = client->tls;
     c->subject = client->subject;
     c->common_name = client->common_name;
+    c->place = client->place;
+    c->share = client->share;
     c->phase = HTTP_PHASE_HEAD; /* the first request has to come soon */
     slices_init(&c->pending);
     slices_init(&c->out);

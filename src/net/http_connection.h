@@ -60,6 +60,9 @@ struct http_connection {
     bool tls;
     const char *(*subject)(struct stream *stream);
     const char *(*common_name)(struct stream *stream);
+    void *place;
+    unsigned (*share)(const void *place);
+    bool known;
     enum http_phase phase;
     struct http_head head;          /* of the next request */
     struct http_exchange *exchange; /* the request in work */
@@ -97,6 +100,7 @@ void http_server_removed(struct http_server *server);
 void http_connection_new(struct http_server *server, struct stream *stream, const struct http_client *client,
                          bool refuse);
 void http_connection_end(struct http_connection *c); /* closes at once */
+bool http_connection_is_ended(const struct http_connection *c);
 /* Hands over the stream; the connection goes by itself. */
 struct stream *http_connection_release(struct http_connection *c);
 void http_connection_resume(struct http_connection *c);

@@ -65,9 +65,18 @@ static void on_refused_closed(struct stream *stream)
     stream_free(stream);
 }
 
+/* Those that close are not counted: room was made by them. */
+static unsigned live_count(const struct http_server *server)
+{
+    unsigned count = 0;
+    list_for_each (l, (struct link *)(uintptr_t)&server->connections)
+        count += !http_connection_is_ended(container_of(l, struct http_connection, link));
+    return count;
+}
+
 void http_server_add_client(struct http_server *server, struct stream *stream, const struct http_client *client)
 {
-    bool full = server->count >= server->options.max_connections;
+    bool full = live_count(server) >= server->options.max_connections;
     if (full)
         log_warning(server->options.who, "http: %s: refused, there are %u connections already", client->peer,
                     server->count);
@@ -83,6 +92,39 @@ void http_server_add_client(struct http_server *server, struct stream *stream, c
 unsigned http_server_connections(const struct http_server *server)
 {
     return server->count;
+}
+
+/* --- making room --- */
+
+/* The larger, the sooner it goes; 0: it does not. */
+static unsigned dispensable(const struct http_connection *c)
+{
+    const struct http_exchange *e = c->exchange;
+    if (c->known || http_connection_is_ended(c))
+        return 0;
+    return c->phase != HTTP_PHASE_BUSY || !e ? 3 : !e->complete || e->answered ? 2 : 1;
+}
+
+static unsigned share_of(const struct http_connection *c)
+{
+    return c->place && c->share ? c->share(c->place) : 1;
+}
+
+bool http_server_make_room(struct http_server *server)
+{
+    struct http_connection *victim = NULL;
+    list_for_each (l, &server->connections) { /* the oldest first */
+        struct http_connection *c = container_of(l, struct http_connection, link);
+        unsigned of_it = dispensable(c), of_victim = victim ? dispensable(victim) : 0;
+        if (of_it > of_victim || (of_it > 0 && of_it == of_victim && share_of(c) > share_of(victim)))
+            victim = c;
+    }
+    if (!victim)
+        return false;
+    log_info(server->options.who, "http: %s: closed for another, there are %u connections", victim->peer,
+             live_count(server));
+    http_connection_end(victim);
+    return true;
 }
 
 void http_server_close(struct http_server *server, void (*closed)(void *arg), void *arg)

@@ -50,6 +50,7 @@ struct http_request {
     const char *query;                 /* behind the '?', as it was sent; "" */
     const char *host;                  /* as it was sent; "" with HTTP/1.0 only */
     const char *peer;                  /* whose connection it is, for people */
+    void *place;                       /* of struct http_client */
     const char *subject, *common_name; /* of the client's certificate; NULL */
     bool tls;
     bool upgrade;        /* asks for another protocol: http_upgrade() is allowed */
@@ -82,6 +83,8 @@ struct http_client {
     bool tls;
     const char *(*subject)(struct stream *stream);
     const char *(*common_name)(struct stream *stream);
+    void *place;                          /* the caller's, as long as the stream lives; NULL */
+    unsigned (*share)(const void *place); /* how many connections the client has, if `place` is one */
 };
 
 struct http_server;
@@ -89,11 +92,18 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 /* Takes over the stream. */
 void http_server_add_client(struct http_server *server, struct stream *stream, const struct http_client *client);
 unsigned http_server_connections(const struct http_server *server);
+/* Closes a connection of one who is not known (http_set_known()), so that another can be had: one that waits for a
+ * request rather than one with a request that is not whole or not taken, and that rather than one in work; of these
+ * one of the client with most connections, the oldest. False: all are of people who are known. */
+bool http_server_make_room(struct http_server *server);
 /* Closes all connections; `closed` comes once, later, and the server is freed then. */
 void http_server_close(struct http_server *server, void (*closed)(void *arg), void *arg);
 
 /* --- the request --- */
 
+/* Whether somebody vouches for its client, as an account: http_server_make_room() leaves him alone. The connection
+ * keeps it for the requests that follow; at first nobody does. */
+void http_set_known(struct http_request *request, bool known);
 /* The value of a field; the name in any case. NULL if there is none. A field that
  * may not be repeated is not; of others, `nth` counts from 0. */
 const char *http_field(const struct http_request *request, const char *name);

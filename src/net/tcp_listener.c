@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "net/address.h"
 #include "net/socket.h"
 
 #define UNIX_PREFIX          "unix:"
@@ -159,10 +160,12 @@ void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each)
     list_init(&limits->addresses);
 }
 
-static bool source_key(const struct sockaddr_storage *address, uint8_t key[9])
+static bool source_key(const struct tcp_limits *limits, const struct sockaddr_storage *address, uint8_t key[9])
 {
     struct sockaddr_storage plain;
     unmap(address, &plain);
+    if (limits->proxies && address_prefixes_have(limits->proxies, (const struct sockaddr *)&plain))
+        return false;
     memset(key, 0, 9);
     key[0] = (uint8_t)plain.ss_family;
     if (plain.ss_family == AF_INET)
@@ -206,16 +209,27 @@ static void on_claim_freed(void *arg)
     mem_free(claim);
 }
 
-/* Counts the connection until its stream is freed; false if that would be one too many. */
-static bool claim(struct tcp_limits *limits, struct stream *stream, const struct sockaddr_storage *address)
+static bool is_taken(const struct tcp_limits *limits, const struct tcp_source *source)
+{
+    return source && limits->max_each && source->count >= limits->max_each;
+}
+
+static bool has_room(const struct tcp_limits *limits)
+{
+    return !limits->max || limits->count < limits->max ||
+           (limits->make_room && limits->count < limits->max + TCP_LEAVING_MAX &&
+            limits->make_room(limits->make_room_arg));
+}
+
+/* Counts the connection until its stream is freed; NULL if that would be one too many. */
+static struct tcp_claim *claim(struct tcp_limits *limits, struct stream *stream, const struct sockaddr_storage *address)
 {
     uint8_t key[9];
-    struct tcp_source *source = source_key(address, key) ? find_source(limits, key) : NULL;
-    if ((limits->max && limits->count >= limits->max) ||
-        (source && limits->max_each && source->count >= limits->max_each)) {
+    struct tcp_source *source = source_key(limits, address, key) ? find_source(limits, key) : NULL;
+    if (is_taken(limits, source) || !has_room(limits)) {
         drop_source(source);
         limits->refused++;
-        return false;
+        return NULL;
     }
     struct tcp_claim *c = mem_alloc(sizeof *c);
     *c = (struct tcp_claim){limits, source};
@@ -223,7 +237,33 @@ static bool claim(struct tcp_limits *limits, struct stream *stream, const struct
     if (source)
         source->count++;
     socket_on_free(stream, on_claim_freed, c);
-    return true;
+    return c;
+}
+
+bool tcp_claim_move(struct tcp_claim *claim, const char *address)
+{
+    struct sockaddr_storage parsed;
+    uint8_t key[9];
+    struct tcp_source *old = claim->source, *source = NULL;
+    if (address && address_parse(address, &parsed) && source_key(claim->limits, &parsed, key))
+        source = find_source(claim->limits, key);
+    if (source == old)
+        return true;
+    bool taken = is_taken(claim->limits, source);
+    claim->source = taken ? NULL : source;
+    if (claim->source)
+        source->count++;
+    else
+        drop_source(source);
+    if (old)
+        old->count--;
+    drop_source(old);
+    return !taken;
+}
+
+unsigned tcp_claim_share(const struct tcp_claim *claim)
+{
+    return claim->source ? claim->source->count : 1;
 }
 
 /* --- connections --- */
@@ -262,14 +302,15 @@ static void add_connection(struct tcp_listener *listener, struct stream *stream)
         refuse(stream);
         return;
     }
-    if (listener->limits && !claim(listener->limits, stream, &address)) {
+    struct tcp_claim *claimed = listener->limits ? claim(listener->limits, stream, &address) : NULL;
+    if (listener->limits && !claimed) {
         refuse(stream);
         return;
     }
     if (address.ss_family != AF_UNIX)
         tune(fd);
     tcp_address_text(&address, peer);
-    listener->accept(listener, stream, peer);
+    listener->accept(listener, stream, peer, claimed);
 }
 
 static void on_connection(uv_stream_t *server, int status)

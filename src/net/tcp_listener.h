@@ -16,24 +16,38 @@
 #include <netinet/in.h>
 
 #include "base/list.h"
+#include "net/address.h"
 #include "net/stream.h"
 
 #define TCP_ADDRESS_SIZE (INET6_ADDRSTRLEN + 32) /* "[address%scope]:port" */
 
 /* Caps on connections, shared by several listeners; must outlive their streams. Zeroed but for
  * the two numbers at first. One address is an IPv4 address or an IPv6 network of 64 bits; UNIX
- * sockets count in all only. What exceeds a cap is closed at once. */
+ * sockets and proxies count in all only. What exceeds a cap is closed at once. */
 struct tcp_limits {
     unsigned max, max_each; /* 0: no limit */
     unsigned count;
     uint64_t refused;
+    const struct address_prefixes *proxies; /* who has connections of many; NULL: nobody */
+    bool (*make_room)(void *arg);           /* all are taken: one is closed now, soon to be freed; NULL: never */
+    void *make_room_arg;
     struct link addresses; /* private */
 };
+#define TCP_LEAVING_MAX 16 /* connections beyond `max`, while others close for them */
 void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each);
 
+/* What one connection counts for, as long as its stream lives. */
+struct tcp_claim;
+/* From now on it counts for that address (as numbers, without a port; NULL: for none), as for whom a proxy asks. False:
+ * that has `max_each` already, and it counts for none. */
+bool tcp_claim_move(struct tcp_claim *claim, const char *address);
+/* How many connections the one has that it counts for. */
+unsigned tcp_claim_share(const struct tcp_claim *claim);
+
 struct tcp_listener;
-/* Called for each connection with a stream that the callee owns; `peer` is valid in the call. */
-typedef void tcp_listener_accept(struct tcp_listener *listener, struct stream *stream, const char *peer);
+/* Called for each connection with a stream that the callee owns; `peer` is valid in the call, and `claim` is NULL without limits. */
+typedef void tcp_listener_accept(struct tcp_listener *listener, struct stream *stream, const char *peer,
+                                 struct tcp_claim *claim);
 
 struct tcp_listener_options {
     const char *address; /* NULL: `fd` is listening already; it is taken over, on failure too */

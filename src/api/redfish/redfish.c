@@ -211,7 +211,7 @@ static struct redfish_call *call_new(struct web *web, struct http_request *reque
     call->request = request;
     call->query = (struct redfish_query){.top = -1, .skip = -1};
     call->route = find_route(request->path, call);
-    access_peer(request, call->peer);
+    access_peer(web, request, call->peer);
     request->owner = call;
     request->on_gone = on_gone;
     return call;

@@ -31,13 +31,13 @@ static int teardown(void **state)
 static int admitted(const char *name, const char *peer)
 {
     uint64_t retry_ms;
-    return lockout_admit(lockout, now, name, peer, &retry_ms);
+    return lockout_admit(lockout, now, name, peer, false, &retry_ms);
 }
 
 static uint64_t retry(const char *name, const char *peer)
 {
     uint64_t retry_ms;
-    lockout_admit(lockout, now, name, peer, &retry_ms);
+    lockout_admit(lockout, now, name, peer, false, &retry_ms);
     return retry_ms;
 }
 
@@ -113,7 +113,7 @@ static void success_clears_the_account(void **state)
         try("admin", "192.0.2.1", true);
     }
     fail_times(3, "admin", "192.0.2.1");
-    lockout_clear(lockout, "admin", "192.0.2.1");
+    lockout_clear(lockout, now, "admin", "192.0.2.1");
     assert_int_equal(admitted("admin", "192.0.2.1"), 0);
 }
 
@@ -132,8 +132,79 @@ static void many_names_lock_the_address(void **state)
     }
     assert_int_equal(r.address_ms, 30 * SECOND);
     assert_int_equal(r.account_ms, 0);
-    assert_int_equal(admitted("mine", "192.0.2.1"), -EAGAIN);
-    assert_int_equal(admitted("mine", "192.0.2.2"), 0);
+    assert_int_equal(admitted("another", "192.0.2.1"), -EAGAIN);
+    assert_int_equal(admitted("another", "192.0.2.2"), 0);
+}
+
+/* Behind one address with somebody who guesses. */
+static void who_is_at_home_is_not_shut_out_by_others(void **state)
+{
+    (void)state;
+    uint64_t retry_ms;
+    char name[16];
+    try("admin", "192.0.2.1", true);
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "user%d", i);
+        try(name, "192.0.2.1", false);
+    }
+    assert_int_equal(admitted("bob", "192.0.2.1"), -EAGAIN);
+    assert_int_equal(lockout_admit(lockout, now, "bob", "192.0.2.1", true, &retry_ms), 0); /* he has a session */
+    fail_times(4, "admin", "192.0.2.1");
+    try("admin", "192.0.2.1", true);
+    fail_times(5, "admin", "192.0.2.1"); /* its own failures count there as ever */
+    assert_int_equal(admitted("admin", "192.0.2.1"), -EAGAIN);
+    assert_int_equal(lockout_admit(lockout, now, "admin", "192.0.2.1", true, &retry_ms), -EAGAIN);
+    now += 15 * MINUTE;
+    assert_int_equal(admitted("admin", "192.0.2.1"), 0);
+}
+
+static void a_home_is_one_for_five_minutes_and_one_address(void **state)
+{
+    (void)state;
+    char name[16];
+    try("admin", "192.0.2.1", true);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "user%d", i);
+        try(name, i % 2 ? "192.0.2.1" : "192.0.2.2", false);
+    }
+    assert_int_equal(admitted("admin", "192.0.2.1"), 0);
+    assert_int_equal(admitted("admin", "192.0.2.2"), -EAGAIN);
+    now += 5 * MINUTE;
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "other%d", i);
+        try(name, "192.0.2.1", false);
+    }
+    assert_int_equal(admitted("admin", "192.0.2.1"), -EAGAIN);
+}
+
+static void at_home_nobody_is_guarded(void **state)
+{
+    (void)state;
+    char peer[32];
+    try("admin", "192.0.2.1", true);
+    for (int i = 0; i < 5; i++) {
+        snprintf(peer, sizeof peer, "198.51.100.%d", i);
+        fail_times(4, "admin", peer);
+    }
+    fail_times(4, "admin", "192.0.2.1");
+    assert_int_equal(admitted("admin", "192.0.2.1"), 0);
+}
+
+/* Who mistypes now and then, and is right in the end, adds nothing to what his address may fail. */
+static void success_takes_its_share_back(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        fail_times(4, "admin", "192.0.2.1");
+        try("admin", "192.0.2.1", true);
+        if (i < 19)
+            assert_int_equal(try("bob", "192.0.2.1", false).address_ms, 0);
+        if (i % 4 == 3)
+            now += 31 * SECOND; /* bob's own lock */
+        if (i % 4 == 3)
+            lockout_clear(lockout, now, "bob", "192.0.2.1");
+    }
+    assert_int_equal(admitted("carl", "192.0.2.1"), 0);
 }
 
 /* An attacker with a thousand addresses fails in the administrator's name for a day:
@@ -247,6 +318,18 @@ static void the_table_is_bounded(void **state)
     }
     assert_int_equal(admitted("admin", "192.0.2.1"), -EAGAIN);
     assert_int_equal(admitted("eve", "10.0.0.1"), 0); /* long forgotten */
+    try("bob", "192.0.2.1", true);
+    for (int i = 0; i < LOCKOUT_ENTRIES; i++) {
+        snprintf(peer, sizeof peer, "u%d", i);
+        lockout_begin(lockout, now, peer, "10.0.0.2");
+        lockout_end(lockout, now, peer, "10.0.0.2", false);
+    }
+    for (int i = 0; i < 20; i++) {
+        lockout_begin(lockout, now, "x", "192.0.2.1");
+        lockout_end(lockout, now, "x", "192.0.2.1", false);
+    }
+    assert_int_equal(admitted("carl", "192.0.2.1"), -EAGAIN);
+    assert_int_equal(admitted("bob", "192.0.2.1"), 0); /* invented names took nobody's home */
 }
 
 int main(void)
@@ -258,6 +341,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lock_is_for_its_address_only, setup, teardown),
         cmocka_unit_test_setup_teardown(success_clears_the_account, setup, teardown),
         cmocka_unit_test_setup_teardown(many_names_lock_the_address, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_at_home_is_not_shut_out_by_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_home_is_one_for_five_minutes_and_one_address, setup, teardown),
+        cmocka_unit_test_setup_teardown(at_home_nobody_is_guarded, setup, teardown),
+        cmocka_unit_test_setup_teardown(success_takes_its_share_back, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_locks_the_administrator_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_guarded_account_allows_one_try, setup, teardown),
         cmocka_unit_test_setup_teardown(ipv6_counts_by_network_and_mapped_ipv4_as_ipv4, setup, teardown),

@@ -23,6 +23,7 @@
 static struct {
     uv_loop_t loop;
     struct stream *streams[STREAMS];
+    struct tcp_claim *claims[STREAMS];
     char peers[STREAMS][TCP_ADDRESS_SIZE];
     unsigned count, closed;
 } server;
@@ -36,12 +37,13 @@ static void on_stream_closed(struct stream *stream)
     server.closed++;
 }
 
-static void on_accept(struct tcp_listener *listener, struct stream *stream, const char *peer)
+static void on_accept(struct tcp_listener *listener, struct stream *stream, const char *peer, struct tcp_claim *claim)
 {
     assert_ptr_equal(tcp_listener_owner(listener), &server);
     assert_true(server.count < STREAMS);
     stream->on_closed = on_stream_closed;
     strcpy(server.peers[server.count], peer);
+    server.claims[server.count] = claim;
     server.streams[server.count++] = stream;
 }
 
@@ -234,6 +236,79 @@ static void caps_hold_in_all_and_for_each_address(void **state)
     assert_true(list_empty(&limits.addresses));
 }
 
+/* A proxy's connections count for whom it asks. */
+static void a_proxy_has_connections_of_many(void **state)
+{
+    (void)state;
+    struct tcp_limits limits;
+    struct address_prefixes proxies;
+    struct sockaddr_storage to;
+    char text[40];
+    int fds[5];
+    tcp_limits_init(&limits, 10, 2);
+    assert_true(address_prefixes_parse(&proxies, "127.0.0.1"));
+    limits.proxies = &proxies;
+    begin();
+    struct tcp_listener *listener = listen_at("0.0.0.0:0", &limits);
+    snprintf(text, sizeof text, "127.0.0.1:%s", strrchr(tcp_listener_address(listener), ':') + 1);
+    assert_true(tcp_address_parse(text, &to));
+    for (int i = 0; i < 4; i++) {
+        fds[i] = connect_from("127.0.0.1:0", &to);
+        assert_false(is_closed(fds[i]));
+    }
+    assert_true(tcp_claim_move(server.claims[0], "203.0.113.9"));
+    assert_true(tcp_claim_move(server.claims[0], "203.0.113.9"));
+    assert_true(tcp_claim_move(server.claims[1], "::ffff:203.0.113.9"));
+    assert_int_equal(tcp_claim_share(server.claims[0]), 2);
+    assert_false(tcp_claim_move(server.claims[2], "203.0.113.9"));
+    assert_true(tcp_claim_move(server.claims[2], "2001:db8::1"));
+    assert_true(tcp_claim_move(server.claims[3], "2001:db8::2"));
+    assert_true(tcp_claim_move(server.claims[1], "198.51.100.7"));
+    assert_true(tcp_claim_move(server.claims[1], NULL));
+    assert_true(tcp_claim_move(server.claims[1], "127.0.0.1")); /* the proxy for itself */
+    assert_int_equal(tcp_claim_share(server.claims[1]), 1);
+    fds[4] = connect_from("127.0.0.2:0", &to);
+    assert_true(tcp_claim_move(server.claims[2], "127.0.0.2"));
+    assert_int_equal(tcp_claim_share(server.claims[4]), 2);
+    for (int i = 0; i < 5; i++)
+        close(fds[i]);
+    end(listener);
+    assert_int_equal(limits.count, 0);
+    assert_true(list_empty(&limits.addresses));
+}
+
+static bool close_first(void *arg)
+{
+    unsigned *asked = arg;
+    return ++*asked == 1 && (stream_close(server.streams[0]), true);
+}
+
+static void room_is_made_when_all_are_taken(void **state)
+{
+    (void)state;
+    struct tcp_limits limits;
+    struct sockaddr_storage to;
+    unsigned asked = 0;
+    int fds[4];
+    tcp_limits_init(&limits, 2, 0);
+    limits.make_room = close_first;
+    limits.make_room_arg = &asked;
+    begin();
+    struct tcp_listener *listener = listen_at("127.0.0.1:0", &limits);
+    assert_true(tcp_address_parse(tcp_listener_address(listener), &to));
+    for (int i = 0; i < 4; i++)
+        fds[i] = connect_from("127.0.0.1:0", &to);
+    assert_true(is_closed(fds[0]));
+    assert_false(is_closed(fds[1]) || is_closed(fds[2]));
+    assert_true(is_closed(fds[3])); /* nobody would go for it */
+    assert_int_equal(asked, 2);
+    assert_int_equal(limits.count, 2);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    end(listener);
+    assert_int_equal(limits.count, 0);
+}
+
 static void a_unix_socket_is_for_a_proxy(void **state)
 {
     (void)state;
@@ -351,11 +426,13 @@ static void on_request(struct http_request *request, void *arg)
     http_reply(request, 200, "text/plain", text, (size_t)length);
 }
 
-static void on_https_accept(struct tcp_listener *listener, struct stream *stream, const char *peer)
+static void on_https_accept(struct tcp_listener *listener, struct stream *stream, const char *peer,
+                            struct tcp_claim *claim)
 {
     struct http_client client = {
         .peer = peer, .tls = true, .subject = tls_stream_subject, .common_name = tls_stream_common_name};
     (void)listener;
+    (void)claim;
     http_server_add_client(http, tls_stream_new(context, stream), &client);
 }
 
@@ -488,6 +565,8 @@ int main(void)
         cmocka_unit_test(the_port_is_chosen_and_the_peer_known),
         cmocka_unit_test(one_socket_serves_both_families),
         cmocka_unit_test(caps_hold_in_all_and_for_each_address),
+        cmocka_unit_test(a_proxy_has_connections_of_many),
+        cmocka_unit_test(room_is_made_when_all_are_taken),
         cmocka_unit_test(a_unix_socket_is_for_a_proxy),
         cmocka_unit_test(errors_say_what_to_do),
         cmocka_unit_test(sockets_may_be_handed_over),
