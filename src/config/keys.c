@@ -142,9 +142,9 @@ const struct key config_keys[] = {
          "Whether ftp:// uses TLS (AUTH TLS): never, if the server has it, or always. Only "
          "required keeps somebody on the way from switching it off. ftps:// is TLS from the first byte."),
     HTTP("allow-local", local, KEY_ENUM, LOCAL_NO, 0, local_names, "no",
-         "Whether images may come from this machine itself (loopback, an address of one of its interfaces) and from "
-         "link-local addresses (169.254.0.0/16, fe80::/10): no, from link-local ones only (link), or yes. It holds for every way "
-         "to insert an image, and for where redirects and names lead to. Multicast is always refused. With a proxy it is "
+         "Whether images may come from this machine itself (loopback, an address of one of its interfaces, what else its "
+         "routes take for local, 64:ff9b:1::/48) and from link-local addresses (169.254.0.0/16, fe80::/10): no, from "
+         "link-local ones only (link), or yes. It holds for every way to insert an image, and for where redirects and names lead to. Multicast is always refused. With a proxy it is "
          "the proxy that says what may be reached."),
     HTTP("redirects", redirects, KEY_UINT, 0, 20, NULL, "3", "Redirects that are followed when an image is inserted."),
     HTTP("ca-file", ca_file, KEY_STRING, 0, 4095, NULL, "",

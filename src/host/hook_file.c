@@ -25,7 +25,7 @@ static bool is_trusted(uid_t owner)
     return owner == 0 || owner == geteuid();
 }
 
-/* In a folder with the sticky bit, as /tmp, nobody replaces what is another's. */
+/* In a folder of ours or root's with the sticky bit, as /tmp, nobody replaces what is another's. */
 static bool check_folder(const char *folder, const char *path, char error[HOST_ERROR_MAX])
 {
     struct stat st;
@@ -33,8 +33,9 @@ static bool check_folder(const char *folder, const char *path, char error[HOST_E
         return wrong(error, path, "can't be looked at: %s", strerror(errno));
     if (!is_trusted(st.st_uid))
         return wrong(error, path, "lies in %.100s, which belongs to another user", folder);
-    if (st.st_mode & S_IWOTH && !(st.st_mode & S_ISVTX))
-        return wrong(error, path, "lies in %.100s, to which everybody may write (chmod o-w %.100s)", folder, folder);
+    if (st.st_mode & (S_IWGRP | S_IWOTH) && !(st.st_mode & S_ISVTX))
+        return wrong(error, path, "lies in %.100s, to which %s may write (chmod o-w,g-w %.100s)", folder,
+                     st.st_mode & S_IWOTH ? "everybody" : "its group", folder);
     return true;
 }
 

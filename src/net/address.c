@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "net/local_route.h"
 
 /* Where an IPv6 address carries an IPv4 one. ::1 and :: are in the first: 0.0.0.1 and 0.0.0.0. */
 static const struct carrier {
@@ -61,8 +62,11 @@ static enum address_kind kind_of_ipv4(const unsigned char *a)
 
 static enum address_kind kind_of_ipv6(const unsigned char *a)
 {
+    static const unsigned char local_use[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01};
     if (a[0] == 0xff)
         return ADDRESS_MANY;
+    if (memcmp(a, local_use, sizeof local_use) == 0)
+        return ADDRESS_TRANSLATED;
     return a[0] == 0xfe && (a[1] & 0xc0) == 0x80 ? ADDRESS_LINK : ADDRESS_REMOTE;
 }
 
@@ -88,6 +92,8 @@ static const char *refusal_words(enum address_kind kind, enum address_local loca
         return "is not the address of one machine";
     if (kind == ADDRESS_OWN && local != ADDRESS_LOCAL_ALL)
         return "is this machine itself, from where no image may come (see allow-local)";
+    if (kind == ADDRESS_TRANSLATED && local != ADDRESS_LOCAL_ALL)
+        return "is for translation within a network and may lead to this machine itself (see allow-local)";
     if (kind == ADDRESS_LINK && local == ADDRESS_LOCAL_NONE)
         return "is a link-local address, from where no image may come (see allow-local)";
     return NULL;
@@ -97,7 +103,11 @@ bool address_admitted(const struct sockaddr *address, const struct address_list 
                       char refusal[ADDRESS_REFUSAL_MAX])
 {
     char text[ADDRESS_TEXT_MAX];
-    const char *words = refusal_words(address_kind(address, own), local);
+    struct in6_addr plain;
+    enum address_kind kind = address_kind(address, own);
+    if (kind == ADDRESS_REMOTE && local != ADDRESS_LOCAL_ALL && plain_form(address, &plain) && local_route_has(&plain))
+        kind = ADDRESS_OWN;
+    const char *words = refusal_words(kind, local);
     if (!words)
         return true;
     address_text(address, text);
@@ -142,6 +152,17 @@ bool address_parse(const char *text, struct sockaddr_storage *address)
     return true;
 }
 
+void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX])
+{
+    const void *bytes = address->sa_family == AF_INET6
+                            ? (const void *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
+                            : (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
+    if (!inet_ntop(address->sa_family, bytes, text, ADDRESS_TEXT_MAX))
+        snprintf(text, ADDRESS_TEXT_MAX, "?");
+}
+
+/* --- prefixes --- */
+
 /* As IPv6, IPv4 ones mapped, and nothing else unwrapped. False: another family. */
 static bool wide_form(const struct sockaddr *address, struct in6_addr *wide)
 {
@@ -153,16 +174,6 @@ static bool wide_form(const struct sockaddr *address, struct in6_addr *wide)
         return false;
     return true;
 }
-
-void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX])
-{
-    struct in6_addr wide;
-    bool known = wide_form(address, &wide), four = known && IN6_IS_ADDR_V4MAPPED(&wide);
-    if (!known || !inet_ntop(four ? AF_INET : AF_INET6, wide.s6_addr + (four ? 12 : 0), text, ADDRESS_TEXT_MAX))
-        snprintf(text, ADDRESS_TEXT_MAX, "?");
-}
-
-/* --- prefixes --- */
 
 static bool parse_prefix(struct address_prefixes *prefixes, char *text)
 {

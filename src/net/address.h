@@ -20,6 +20,7 @@ enum address_kind {
     ADDRESS_LINK, /* on a link of ours, no router in between: 169.254.0.0/16, fe80::/10 */
     ADDRESS_OWN,  /* this machine: loopback, unspecified (0.0.0.0/8, ::), an interface's */
     ADDRESS_MANY, /* multicast, broadcast */
+    ADDRESS_TRANSLATED, /* 64:ff9b:1::/48 (RFC 8215): an IPv4 address in a form that only its network knows */
 };
 
 /* From which addresses an image may come that are not other machines behind a router. */
@@ -52,7 +53,8 @@ bool address_prefixes_have(const struct address_prefixes *prefixes, const struct
 
 /* `own`: what address_list_read() gave. What is no internet address is our own. */
 enum address_kind address_kind(const struct sockaddr *address, const struct address_list *own);
-/* May an image come from there? If not, `refusal` says why, in words. */
+/* May an image come from there? Beside its kind, whether the kernel's routes lead back to this machine
+ * (net/local_route.h) counts. If not, `refusal` says why, in words. */
 bool address_admitted(const struct sockaddr *address, const struct address_list *own, enum address_local local,
                       char refusal[ADDRESS_REFUSAL_MAX]);
 /* The addresses of all interfaces, in place of those that were in the list. 0 or a negative errno. */
@@ -61,7 +63,6 @@ void address_list_clear(struct address_list *list);
 
 /* As numbers, without a port; false: it is none. */
 bool address_parse(const char *text, struct sockaddr_storage *address);
-/* An IPv4 address that is mapped into IPv6 as IPv4. */
 void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX]);
 
 #endif

@@ -490,6 +490,8 @@ def test_a_hook_that_others_could_change_is_refused(folder, hook):
     hook.path.chmod(0o755)
     hook.folder.chmod(0o777)
     assert "to which everybody may write (chmod o-w" in check(hook.path)[1]
+    hook.folder.chmod(0o775)
+    assert "to which its group may write (chmod o-w,g-w" in check(hook.path)[1]
     done = subprocess.run([binary(), "--no-config", "--check-config", "--set", f"host.hook={hook.path}", "--set",
                            "host.dbus=system"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 78 and "exclude each other" in done.stderr

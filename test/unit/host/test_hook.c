@@ -253,6 +253,15 @@ static void nobody_else_can_change_it(void **state)
     assert_int_equal(chmod(folder, 0777), 0);
     expect_file_check(inner, "to which everybody may write");
     expect_file_check(link, "to which everybody may write");
+    assert_int_equal(chmod(folder, 0770), 0);
+    expect_file_check(inner, "to which its group may write (chmod o-w,g-w");
+    expect_file_check(link, "to which its group may write");
+    assert_int_equal(chmod(rig->folder, 0720), 0); /* further up too */
+    assert_int_equal(chmod(folder, 0700), 0);
+    expect_file_check(inner, "to which its group may write");
+    assert_int_equal(chmod(rig->folder, 0700), 0);
+    assert_int_equal(chmod(folder, 01770), 0);
+    expect_file_check(inner, NULL);
     assert_int_equal(chmod(folder, 01777), 0);
     expect_file_check(inner, NULL);
     if (geteuid() == 0) {

@@ -1,5 +1,7 @@
 /* What an address means: this machine, a neighbour, many, or another machine. */
 #include <arpa/inet.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -65,6 +67,10 @@ static void every_kind_in_every_form(void **state)
         {"64:ff9b::255.255.255.255", ADDRESS_MANY},
         {"64:ff9b::8.8.8.8", ADDRESS_REMOTE},
         {"64:ff9c::127.0.0.1", ADDRESS_REMOTE},
+        {"64:ff9b:1::127.0.0.1", ADDRESS_TRANSLATED},
+        {"64:ff9b:1:7f00:0:100::", ADDRESS_TRANSLATED},
+        {"64:ff9b:1:ffff:ffff:ffff:8.8.8.8", ADDRESS_TRANSLATED},
+        {"64:ff9b:2::127.0.0.1", ADDRESS_REMOTE},
         {"2002:7f00:1::", ADDRESS_OWN},
         {"2002:7f00:1:1:2:3:4:5", ADDRESS_OWN},
         {"2002:a9fe:a9fe::1", ADDRESS_LINK},
@@ -148,6 +154,30 @@ static void texts_go_there_and_back(void **state)
         assert_false(address_parse(bad[i], &address));
 }
 
+/* AnyIP, in a network of our own, where that can be had. */
+static void what_a_route_takes_for_local_is_this_machine(void **state)
+{
+    (void)state;
+    static const char setup[] = "ip link set lo up && ip route add local 198.51.100.0/24 dev lo && "
+                                "ip -6 route add local 2001:db8:5::/48 dev lo";
+    const struct address_list none = {0};
+    char refusal[ADDRESS_REFUSAL_MAX];
+    if (unshare(CLONE_NEWNET) != 0 || system(setup) != 0)
+        skip();
+    static const struct {
+        const char *text;
+        bool admitted;
+    } table[] = {{"198.51.100.7", false},          {"::ffff:198.51.100.7", false}, {"64:ff9b::198.51.100.7", false},
+                 {"2001:db8:5::7", false},         {"203.0.113.1", true},          {"2001:db8:6::7", true},
+                 {"64:ff9b:1::203.0.113.1", false}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct sockaddr_storage address = parsed(table[i].text);
+        if (address_admitted((struct sockaddr *)&address, &none, ADDRESS_LOCAL_LINK, refusal) != table[i].admitted)
+            fail_msg("%s", table[i].text);
+        assert_true(address_admitted((struct sockaddr *)&address, &none, ADDRESS_LOCAL_ALL, refusal));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +186,7 @@ int main(void)
         cmocka_unit_test(what_is_no_internet_address_is_here),
         cmocka_unit_test(interfaces_are_read),
         cmocka_unit_test(texts_go_there_and_back),
+        cmocka_unit_test(what_a_route_takes_for_local_is_this_machine), /* the last: it leaves our network */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
