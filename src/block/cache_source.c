@@ -4,8 +4,8 @@
  *
  * A read is cut into parts: some are there at once, the others wait, each for
  * one fetch. A fetch may be waited for by many parts, of other slots' reads
- * too. Whoever waits for a fetch that was speculative, or another slot's, and
- * fails, asks again by itself.
+ * too, and is demand as soon as it is. Whoever waits for a fetch that began as a speculative one,
+ * or is another slot's, and fails, asks again by itself, for what is left of its time.
  */
 #include <assert.h>
 #include <errno.h>
@@ -26,7 +26,7 @@ struct cache_front {
     struct cache_image *image; /* from opened to closed */
     bool want_readahead;
     struct readahead readahead;
-    unsigned prefetches; /* fetches in flight that nobody asked for */
+    unsigned prefetches; /* fetches in flight that nobody waits for */
     struct link reads;   /* struct cache_read: waiting for a fetch */
     struct link fetches; /* struct cache_fetch */
     struct link passes;  /* struct cache_pass */
@@ -37,7 +37,8 @@ struct cache_fetch {
     struct cache_front *front;
     struct link link;    /* in front->fetches */
     struct link waiting; /* struct read_part */
-    bool prefetch;       /* nobody asked for it when it began */
+    bool prefetch;       /* nobody asked for it when it began, */
+    bool ahead;          /* nor since: it counts in front->prefetches */
     bool doomed;         /* a write overtook it: what it brings is for its waiters only */
     struct io io;
 };
@@ -99,13 +100,15 @@ static uint64_t missing_until(const struct cache_image *image, uint64_t at, uint
     return at < end ? at : end;
 }
 
-static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offset, uint64_t end, bool prefetch)
+/* `since`: when the host asked for it; 0: nobody did. */
+static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t since)
 {
     struct cache_fetch *fetch = mem_alloc(sizeof *fetch);
     uint32_t length = (uint32_t)(end - offset);
+    bool prefetch = since == 0;
     fetch->entry = (struct cache_entry){CACHE_FETCH, offset, length};
     fetch->front = front;
-    fetch->prefetch = prefetch;
+    fetch->prefetch = fetch->ahead = prefetch;
     list_init(&fetch->waiting);
     list_append(&front->fetches, &fetch->link);
     cache_image_map(front->image, &fetch->entry);
@@ -114,12 +117,13 @@ static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offse
     front->prefetches += prefetch;
     io_init(&fetch->io, IO_READ, offset, length, fetch_done);
     fetch->io.flags = prefetch ? IO_PREFETCH : 0;
+    fetch->io.since = since;
     source_submit(front->lower, &fetch->io);
     return fetch;
 }
 
 /* Starts the fetch of the missing blocks at `at`, rounded out as policy says. */
-static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, uint64_t end)
+static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, uint64_t end, uint64_t since)
 {
     const struct cache_image *image = front->image;
     uint64_t low = blocks_down(at), high = missing_until(image, low, earlier(blocks_up(end), image->size));
@@ -131,11 +135,11 @@ static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, 
         wide_low += CACHE_BLOCK;
     wide_high = missing_until(image, low, earlier(wide_high, image->size));
     if (wide_high - wide_low <= FETCH_MAX && cache_make_room(front->cache, wide_high - wide_low))
-        return fetch_start(front, wide_low, wide_high, false);
+        return fetch_start(front, wide_low, wide_high, since);
     /* Demand always goes on: what it takes beyond the budget is bounded by what
      * the server admits. */
     cache_make_room(front->cache, high - low);
-    return fetch_start(front, low, high, false);
+    return fetch_start(front, low, high, since);
 }
 
 static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t end)
@@ -150,7 +154,7 @@ static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t 
             until = at + FETCH_MAX;
         if (!cache_make_room(front->cache, until - at))
             return false;
-        fetch_start(front, at, until, true);
+        fetch_start(front, at, until, 0);
         at = until;
     }
     return true;
@@ -165,7 +169,7 @@ static unsigned prefetch_limit(const struct cache_front *front)
 
 static void front_prefetch(struct cache_front *front)
 {
-    if (!front->want_readahead || front->source.state != SOURCE_OPEN)
+    if (!front->want_readahead || front->source.state != SOURCE_OPEN || front->lower->failing)
         return;
     struct readahead_limits limits = fetch_limits(&front->lower->stats, front->cache->limit);
     uint64_t offset;
@@ -250,6 +254,15 @@ static bool read_hit(struct cache_front *front, struct io *io)
     return true;
 }
 
+/* Whose fetch it may be, the host waits for it now. */
+static void part_wait(struct read_part *part, struct cache_fetch *fetch)
+{
+    list_append(&fetch->waiting, &part->waiting);
+    fetch->front->prefetches -= fetch->ahead;
+    fetch->ahead = false;
+    source_promote(fetch->front->lower, &fetch->io, part->read->io->since);
+}
+
 /* One part from `at`; gives where it ends. */
 static uint64_t read_next_part(struct cache_read *read, uint64_t at, uint64_t end)
 {
@@ -257,14 +270,14 @@ static uint64_t read_next_part(struct cache_read *read, uint64_t at, uint64_t en
     struct cache_entry *entry = cache_image_find(front->image, at);
     if (!entry) {
         readahead_missed(&front->readahead, at);
-        entry = &fetch_demand(front, at, end)->entry;
+        entry = &fetch_demand(front, at, end, read->io->since)->entry;
     }
     uint64_t until = earlier(entry_end(entry), end);
     struct read_part *part = read_add_part(read, at, until);
     if (entry->kind == CACHE_EXTENT) {
         extent_use(front, (struct cache_extent *)entry, &part->data, at, until);
     } else {
-        list_append(&((struct cache_fetch *)entry)->waiting, &part->waiting);
+        part_wait(part, (struct cache_fetch *)entry);
         read->pending++;
     }
     return until;
@@ -304,7 +317,7 @@ static void part_retry(struct read_part *part)
     struct cache_entry *entry = cache_image_find(front->image, part->offset);
     uint64_t end = part->offset + part->length;
     if (!entry)
-        entry = &fetch_demand(front, part->offset, end)->entry;
+        entry = &fetch_demand(front, part->offset, end, part->read->io->since)->entry;
     uint64_t until = earlier(entry_end(entry), end);
     if (until < end) { /* the rest becomes a part of its own, behind this one */
         struct read_part *rest = read_add_part(part->read, until, end);
@@ -315,7 +328,7 @@ static void part_retry(struct read_part *part)
         part_retry(rest);
     }
     if (entry->kind == CACHE_FETCH) {
-        list_append(&((struct cache_fetch *)entry)->waiting, &part->waiting);
+        part_wait(part, (struct cache_fetch *)entry);
         return;
     }
     extent_use(front, (struct cache_extent *)entry, &part->data, part->offset, until);
@@ -406,7 +419,7 @@ static void fetch_done(struct io *io)
     front_learn(front, put_off ? 0 : status);
     front->cache->fetching -= fetch->entry.length;
     front->cache->overhead -= FETCH_COST;
-    front->prefetches -= fetch->prefetch;
+    front->prefetches -= fetch->ahead;
     cache_image_unmap(front->image, &fetch->entry);
     list_remove(&fetch->link);
     if (status == 0)
@@ -465,6 +478,7 @@ static void front_pass(struct cache_front *front, struct io *upper)
     list_append(&front->passes, &pass->link);
     io_init(&pass->io, upper->op, upper->offset, upper->length, pass_done);
     pass->io.flags = upper->flags;
+    pass->io.since = upper->since;
     pass->io.extents = upper->extents;
     pass->io.extent_capacity = upper->extent_capacity;
     slices_take(&pass->io.data, &upper->data);
@@ -561,7 +575,7 @@ static void front_free(struct source *source)
 
 struct source *cache_source_new(struct cache *cache, struct source *lower, bool readahead)
 {
-    static const struct source_ops ops = {"cache", front_open, front_submit, front_close, front_free};
+    static const struct source_ops ops = {"cache", front_open, front_submit, front_close, front_free, NULL};
     struct cache_front *front = mem_alloc(sizeof *front);
     source_init(&front->source, &ops, lower->loop, lower->who);
     front->cache = cache;

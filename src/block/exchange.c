@@ -77,6 +77,7 @@ static void exchange_ask(struct exchanged_io *exchanged)
     struct io *io = &exchanged->io;
     io_init(io, upper->op, upper->offset, upper->length, on_exchanged_done);
     io->flags = upper->flags;
+    io->since = upper->since;
     io->extents = upper->extents;
     io->extent_capacity = upper->extent_capacity;
     if (upper->op == IO_WRITE)
@@ -93,6 +94,16 @@ static void exchange_submit(struct source *source, struct io *upper)
     exchanged->upper = upper;
     list_append(&exchange->ios, &exchanged->link);
     exchange_ask(exchanged);
+}
+
+static void exchange_promote(struct source *source, struct io *upper)
+{
+    io_promote(upper);
+    list_for_each (l, &exchange_of(source)->ios) {
+        struct exchanged_io *exchanged = container_of(l, struct exchanged_io, link);
+        if (exchanged->upper == upper)
+            source_promote(exchanged->lower, &exchanged->io, upper->since);
+    }
 }
 
 /* --- the lower ones --- */
@@ -175,7 +186,8 @@ static void exchange_free(struct source *source)
 
 struct source *exchange_source_new(struct source *lower)
 {
-    static const struct source_ops ops = {"exchange", exchange_open, exchange_submit, exchange_close, exchange_free};
+    static const struct source_ops ops = {"exchange",     exchange_open, exchange_submit,
+                                          exchange_close, exchange_free, exchange_promote};
     struct exchange *exchange = mem_alloc(sizeof *exchange);
     source_init(&exchange->source, &ops, lower->loop, lower->who);
     exchange->lower = lower;

@@ -21,6 +21,12 @@ void io_init(struct io *io, enum io_op op, uint64_t offset, uint32_t length, voi
     defer_setup(&io->defer, on_deferred);
 }
 
+void io_promote(struct io *io)
+{
+    if (io->flags & IO_PREFETCH)
+        io->flags = (io->flags & ~(unsigned)IO_PREFETCH) | IO_PROMOTED;
+}
+
 static void io_settle(struct io *io, int status)
 {
     assert(status <= 0);

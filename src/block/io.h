@@ -26,7 +26,8 @@ enum io_op {
 
 enum io_flags {
     IO_FUA = 1 << 0,       /* WRITE, TRIM, ZERO: stable before done */
-    IO_PREFETCH = 1 << 1,  /* READ: speculative; every demand read overtakes it */
+    IO_PREFETCH = 1 << 1,  /* READ: speculative; every demand read overtakes it (until source_promote()) */
+    IO_PROMOTED = 1 << 4,  /* READ: it was speculative. Who waits for it asks again if it fails */
     IO_NO_HOLE = 1 << 2,   /* ZERO: keep the range allocated */
     IO_FAST_ZERO = 1 << 3, /* ZERO: fail with ENOTSUP if it would be as slow as a write */
 };
@@ -53,18 +54,23 @@ struct io {
     struct io_extent *extents;
     uint32_t extent_capacity, extent_count;
 
+    /* Loop time, ms, when the host asked, wherever it has waited since: deadlines are counted from it. Set by
+     * the first source_submit(); who makes an io for the sake of another hands it on. 0: nobody waits for it. */
+    uint64_t since;
+
     int status; /* valid in done: 0, or a negative errno */
     void (*done)(struct io *io);
 
     /* The source's, while submitted. */
     struct link link;
     struct defer defer;
-    uint64_t deadline; /* loop time, ms */
     unsigned failures;
 };
 
 void io_init(struct io *io, enum io_op op, uint64_t offset, uint32_t length, void (*done)(struct io *io));
 
+/* For sources: it is speculative no more. */
+void io_promote(struct io *io);
 /* For sources. io_finish() calls done at once and so may only be used from a
  * callback of the loop, never inside submit; io_finish_later() defers. A failed
  * read's data is dropped here. */

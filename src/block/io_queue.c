@@ -25,19 +25,19 @@ bool io_queue_push(struct io_queue *queue, struct io *io)
     return true;
 }
 
-void io_queue_push_front(struct io_queue *queue, struct io *io)
-{
-    bool prefetch = io->flags & IO_PREFETCH;
-    queue->prefetches += prefetch;
-    list_prepend(prefetch ? &queue->prefetch : &queue->demand, &io->link);
-}
-
 struct io *io_queue_pop(struct io_queue *queue, bool demand_only)
 {
     struct link *l = list_pop(&queue->demand);
     if (!l && !demand_only && (l = list_pop(&queue->prefetch)))
         queue->prefetches--;
     return l ? container_of(l, struct io, link) : NULL;
+}
+
+void io_queue_promote(struct io_queue *queue, struct io *io)
+{
+    io_queue_remove(queue, io);
+    io_promote(io);
+    list_append(&queue->demand, &io->link);
 }
 
 void io_queue_remove(struct io_queue *queue, struct io *io)

@@ -20,10 +20,10 @@ void io_queue_init(struct io_queue *queue);
 bool io_queue_empty(const struct io_queue *queue);
 /* False: too many speculative ones wait; the io is still the caller's. */
 bool io_queue_push(struct io_queue *queue, struct io *io);
-/* Back to the head of its kind: it was started and must start again. */
-void io_queue_push_front(struct io_queue *queue, struct io *io);
 /* The next io, taken off; with `demand_only` never a speculative one. NULL: none. */
 struct io *io_queue_pop(struct io_queue *queue, bool demand_only);
+/* A speculative one that waits here is demand from now on. */
+void io_queue_promote(struct io_queue *queue, struct io *io);
 void io_queue_remove(struct io_queue *queue, struct io *io);
 
 #endif

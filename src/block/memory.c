@@ -148,7 +148,7 @@ static void memory_free(struct source *source)
 
 struct source *memory_source_new(uv_loop_t *loop, const char *who, uint64_t size)
 {
-    static const struct source_ops ops = {"memory", memory_open, memory_submit, memory_close, memory_free};
+    static const struct source_ops ops = {"memory", memory_open, memory_submit, memory_close, memory_free, NULL};
     struct memory *memory = mem_alloc(sizeof *memory);
     source_init(&memory->source, &ops, loop, who);
     memory->size = size;

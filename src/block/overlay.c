@@ -166,7 +166,7 @@ static void overlay_free(struct source *source)
 
 struct source *overlay_source_new(struct source *lower, struct source *store, const struct overlay_options *options)
 {
-    static const struct source_ops ops = {"overlay", overlay_open, overlay_submit, overlay_close, overlay_free};
+    static const struct source_ops ops = {"overlay", overlay_open, overlay_submit, overlay_close, overlay_free, NULL};
     struct overlay *overlay = mem_alloc(sizeof *overlay);
     source_init(&overlay->source, &ops, lower->loop, lower->who);
     overlay->lower = lower;

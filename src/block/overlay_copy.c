@@ -132,6 +132,7 @@ static void copy_fill(struct overlay_copy *copy, struct io *io, uint64_t at, voi
     struct overlay *overlay = copy->request->overlay;
     uint64_t begin = at / OVERLAY_BLOCK * OVERLAY_BLOCK;
     io_init(io, IO_READ, begin, (uint32_t)(overlay_block_end(overlay, at) - begin), done);
+    io->since = copy->request->io->since;
     copy->filling++;
     source_submit(overlay->lower, io);
 }

@@ -178,6 +178,7 @@ static struct overlay_part *part_new(struct overlay_request *request, struct sou
     list_init(&part->link);
     io_init(&part->io, op, offset, (uint32_t)length, on_part_done);
     part->io.flags = request->io->flags & IO_PREFETCH;
+    part->io.since = request->io->since;
     return part;
 }
 

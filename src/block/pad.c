@@ -55,6 +55,7 @@ static void submit_clipped(struct pad *pad, struct io *upper, uint32_t length)
     struct clipped_io *clipped = mem_alloc(sizeof *clipped);
     io_init(&clipped->io, upper->op, upper->offset, length, on_clipped_done);
     clipped->io.flags = upper->flags;
+    clipped->io.since = upper->since;
     clipped->io.extents = upper->extents;
     clipped->io.extent_capacity = upper->extent_capacity;
     if (upper->op == IO_WRITE)
@@ -172,7 +173,7 @@ static void pad_free(struct source *source)
 
 struct source *pad_source_new(struct source *lower, uint32_t multiple, uint64_t minimum)
 {
-    static const struct source_ops ops = {"pad", pad_open, pad_submit, pad_close, pad_free};
+    static const struct source_ops ops = {"pad", pad_open, pad_submit, pad_close, pad_free, NULL};
     assert(multiple > 0);
     struct pad *pad = mem_alloc(sizeof *pad);
     source_init(&pad->source, &ops, lower->loop, lower->who);

@@ -61,10 +61,23 @@ static int source_check(const struct source *source, const struct io *io)
 void source_submit(struct source *source, struct io *io)
 {
     int status = source_check(source, io);
+    if (!(io->flags & IO_PREFETCH) && io->since == 0)
+        io->since = uv_now(source->loop);
     if (status == 0 && (io->length > 0 || io->op == IO_FLUSH))
         source->ops->submit(source, io);
     else
         io_finish_later(source->loop, io, status);
+}
+
+void source_promote(struct source *source, struct io *io, uint64_t since)
+{
+    if (!(io->flags & IO_PREFETCH) && io->since <= since)
+        return;
+    io->since = since;
+    if (source->ops->promote)
+        source->ops->promote(source, io);
+    else
+        io_promote(io);
 }
 
 void source_close(struct source *source)

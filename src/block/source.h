@@ -45,6 +45,8 @@ struct source_ops {
     void (*submit)(struct source *source, struct io *io);
     void (*close)(struct source *source);
     void (*free)(struct source *source); /* closed, or never opened */
+    /* See source_promote(); io->since is set already. Calls io_promote(). NULL: order and deadlines mean nothing here. */
+    void (*promote)(struct source *source, struct io *io);
 };
 
 /* Counters since open, and the link as measured; for status and statistics. */
@@ -99,6 +101,9 @@ void source_open(struct source *source);
 /* Checks the io against the facts (EINVAL past the end, EPERM, ENOTSUP,
  * ESHUTDOWN when not open), then hands it to the source. */
 void source_submit(struct source *source, struct io *io);
+/* Somebody who asked at `since` waits for this READ now, which was submitted and is not done: it is demand, if it was
+ * speculative, and its deadline is counted from then, if that is earlier. */
+void source_promote(struct source *source, struct io *io, uint64_t since);
 void source_close(struct source *source);
 void source_free(struct source *source); /* NULL is allowed */
 

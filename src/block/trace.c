@@ -58,6 +58,7 @@ static void trace_submit(struct source *source, struct io *upper)
     struct traced_io *traced = mem_alloc(sizeof *traced);
     io_init(&traced->io, upper->op, upper->offset, upper->length, on_traced_done);
     traced->io.flags = upper->flags;
+    traced->io.since = upper->since;
     traced->io.extents = upper->extents;
     traced->io.extent_capacity = upper->extent_capacity;
     slices_take(&traced->io.data, &upper->data);
@@ -113,7 +114,7 @@ static void trace_free(struct source *source)
 
 struct source *trace_source_new(struct source *lower)
 {
-    static const struct source_ops ops = {"trace", trace_open, trace_submit, trace_close, trace_free};
+    static const struct source_ops ops = {"trace", trace_open, trace_submit, trace_close, trace_free, NULL};
     struct trace *trace = mem_alloc(sizeof *trace);
     source_init(&trace->source, &ops, lower->loop, lower->who);
     trace->lower = lower;

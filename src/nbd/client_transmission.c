@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/jitter.h"
 #include "base/text.h"
 #include "nbd/client_internal.h"
 
@@ -15,7 +16,7 @@ void client_transmission_begin(struct nbd_client *c)
     c->requests = mem_alloc(c->options.requests_max * sizeof *c->requests);
     for (unsigned i = 0; i < c->options.requests_max; i++)
         list_append(&c->idle, &c->requests[i].link);
-    c->serial = 1 + (uint64_t)random();
+    c->serial = 1 + jitter_number() / 2;
     if (c->facts.payload_max && c->facts.payload_max < c->options.request_max)
         c->options.request_max = c->facts.payload_max;
     if (c->facts.block_minimum)

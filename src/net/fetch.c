@@ -84,6 +84,8 @@ void fetch_judge(struct fetch *fetch, enum fetch_verdict verdict, const char *fo
     va_start(args, format);
     fetch->verdict = verdict;
     fetch->reason = 0;
+    fetch->busy = false;
+    fetch->retry_after_ms = 0;
     vsnprintf(fetch->error, sizeof fetch->error, format, args);
     va_end(args);
 }

@@ -75,6 +75,8 @@ struct fetch {
     /* The result: valid in `done`, until the next start. */
     enum fetch_verdict verdict;
     int reason;                  /* not OK: a negative errno, if one says what it was; else 0 */
+    bool busy;                   /* TRANSIENT: the server has no room for this one beside others */
+    uint64_t retry_after_ms;     /* TRANSIENT: it wants to be left alone for so long; 0: it did not say */
     char error[FETCH_ERROR_MAX]; /* in words; no secrets */
     struct slices data;          /* OK: exactly the range; the callee may take it */
     uint64_t received;           /* bytes, also of a failure */

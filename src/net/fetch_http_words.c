@@ -5,6 +5,8 @@
 
 #include "net/fetch_http_internal.h"
 
+#define RETRY_AFTER_MAX_S 86400
+
 static const char *unauthorized_words(const struct fetch *fetch)
 {
     switch (http_of(fetch)->login) {
@@ -81,6 +83,15 @@ static const char *speaker(const struct fetch *fetch, long status)
     return status == 407 ? "the proxy" : status >= 502 && status <= 504 ? "the server, or the proxy," : "the server";
 }
 
+/* Retry-After, in seconds or as a date (RFC 9110, 10.2.3): libcurl reads both. */
+static uint64_t retry_after(const struct fetch *fetch)
+{
+    curl_off_t seconds = 0;
+    if (curl_easy_getinfo(http_easy(fetch), CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK || seconds <= 0)
+        return 0;
+    return (uint64_t)(seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S) * 1000;
+}
+
 void http_judge_status(struct fetch *fetch, long status)
 {
     char number[32];
@@ -93,6 +104,9 @@ void http_judge_status(struct fetch *fetch, long status)
         verdict = FETCH_MOVED;
     fetch_judge(fetch, verdict, "%s answered %s", speaker(fetch, status), words ? words : number);
     fetch->reason = status_reason(status);
+    fetch->busy = status == 429 || status == 503;
+    if (verdict == FETCH_TRANSIENT)
+        fetch->retry_after_ms = retry_after(fetch);
 }
 
 /* --- transfers --- */
@@ -212,6 +226,7 @@ void http_judge_code(struct fetch *fetch, CURLcode code)
     fetch_judge(fetch, permanent ? FETCH_REFUSED : FETCH_TRANSIENT, "%s%.400s%s", proxy ? "the proxy: " : "", text,
                 code_hint(fetch, code));
     fetch->reason = code_reason(fetch, code);
+    fetch->busy = fetch->reason == -ECONNREFUSED;
 }
 
 void http_judge_silence(struct fetch *fetch)

@@ -246,7 +246,7 @@ static void browser_free(struct source *source)
 struct source *browser_source_new(uv_loop_t *loop, const char *who, const struct browser_options *options,
                                   const struct browser_connection *connection)
 {
-    static const struct source_ops ops = {"browser", browser_open, browser_submit, browser_close, browser_free};
+    static const struct source_ops ops = {"browser", browser_open, browser_submit, browser_close, browser_free, NULL};
     struct browser_source *browser = mem_alloc(sizeof *browser);
     source_init(&browser->source, &ops, loop, who);
     browser->options = *options;

@@ -41,6 +41,7 @@ struct browser_io {
     struct browser_source *browser;
     struct io *upper;
     struct io lower;
+    uint64_t deadline; /* loop time, ms */
     bool sent;     /* `lower` is the client's */
     bool flushing; /* the write is done, `lower` is the FLUSH that it needs */
     bool unsure;   /* a write went over the range meanwhile: no sample of it */

@@ -175,15 +175,27 @@ static void io_expire(struct browser_io *w)
 static void on_deadline(uv_timer_t *timer)
 {
     struct browser_source *browser = container_of(timer, struct browser_source, deadline);
-    uint64_t now = uv_now(timer->loop);
+    uint64_t now = uv_now(timer->loop), next = UINT64_MAX;
     list_for_each (l, &browser->ios) {
         struct browser_io *w = container_of(l, struct browser_io, link);
-        if (w->upper->deadline > now) {
-            uv_timer_start(timer, on_deadline, w->upper->deadline - now, 0);
-            return;
-        }
-        io_expire(w);
+        if (w->deadline <= now)
+            io_expire(w);
+        else if (w->deadline < next)
+            next = w->deadline;
     }
+    if (next != UINT64_MAX)
+        uv_timer_start(timer, on_deadline, next - now, 0);
+}
+
+/* From when the host asked; what is speculative, from now. */
+static void watch_deadline(struct browser_source *browser, struct browser_io *w)
+{
+    uv_timer_t *timer = &browser->deadline;
+    uint64_t now = uv_now(browser->source.loop);
+    w->deadline = (w->upper->flags & IO_PREFETCH ? now : w->upper->since) + browser->options.io_timeout_ms;
+    uint64_t wait = w->deadline > now ? w->deadline - now : 0;
+    if (!uv_is_active((uv_handle_t *)timer) || uv_timer_get_due_in(timer) > wait)
+        uv_timer_start(timer, on_deadline, wait, 0);
 }
 
 /* --- submitting --- */
@@ -213,9 +225,7 @@ void browser_submit(struct source *source, struct io *io)
     struct browser_io *w = mem_alloc(sizeof *w);
     w->browser = browser;
     w->upper = io;
-    io->deadline = uv_now(source->loop) + browser->options.io_timeout_ms;
-    if (list_empty(&browser->ios) || !uv_is_active((uv_handle_t *)&browser->deadline))
-        uv_timer_start(&browser->deadline, on_deadline, browser->options.io_timeout_ms, 0);
+    watch_deadline(browser, w);
     note_overlaps(browser, w);
     list_append(&browser->ios, &w->link);
     if (browser->online)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/jitter.h"
+
 static bool digest_of(const struct slices *data, uint8_t digest[BROWSER_DIGEST_SIZE])
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -29,7 +31,7 @@ static struct browser_sample *choose_place(struct browser_samples *samples)
     samples->offered++;
     if (samples->count < BROWSER_SAMPLES)
         return &samples->v[samples->count];
-    uint64_t chance = (uint64_t)random() % samples->offered;
+    uint64_t chance = jitter_below(samples->offered);
     return chance < BROWSER_SAMPLES - BROWSER_SAMPLES_FIRST ? &samples->v[BROWSER_SAMPLES_FIRST + chance] : NULL;
 }
 
@@ -37,7 +39,7 @@ void browser_samples_offer(struct browser_samples *samples, uint64_t offset, con
 {
     uint64_t skip = 0, length = data->length;
     if (length > BROWSER_SAMPLE_MAX) {
-        skip = (uint64_t)random() % (length / BROWSER_SAMPLE_MAX) * BROWSER_SAMPLE_MAX;
+        skip = jitter_below(length / BROWSER_SAMPLE_MAX) * BROWSER_SAMPLE_MAX;
         length = BROWSER_SAMPLE_MAX;
     }
     if (length == 0 || is_known(samples, offset + skip))

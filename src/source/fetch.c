@@ -102,6 +102,8 @@ static void on_fetched(struct fetch *fetch)
     struct remote_request *request = &((struct fetch_request *)fetch->owner)->request;
     request->verdict = verdicts[fetch->verdict];
     request->reason = fetch->reason;
+    request->busy = fetch->busy;
+    request->retry_after_ms = fetch->retry_after_ms;
     snprintf(request->error, sizeof request->error, "%s", fetch->error);
     slices_clear(&request->data);
     slices_take(&request->data, &fetch->data);
@@ -142,6 +144,11 @@ static void client_cancel(struct remote_request *request)
     fetch_farm_cancel(&request_of(request)->farm);
 }
 
+static uint64_t client_received(const struct remote_request *request)
+{
+    return container_of(request, const struct fetch_request, request)->fetch->received;
+}
+
 static void client_request_free(struct remote_request *request)
 {
     fetch_farm_cancel(&request_of(request)->farm);
@@ -165,6 +172,7 @@ struct source *fetch_source_new(struct curl_loop *curl, const char *who, const s
         .probe = client_probe,
         .range = client_range,
         .cancel = client_cancel,
+        .received = client_received,
         .request_free = client_request_free,
         .adopt = client_adopt,
         .free = client_free,

@@ -440,7 +440,7 @@ static void file_free(struct source *source)
 
 struct source *file_source_new(uv_loop_t *loop, const char *who, const struct file_source_options *options)
 {
-    static const struct source_ops ops = {"file", file_open, file_submit, file_close, file_free};
+    static const struct source_ops ops = {"file", file_open, file_submit, file_close, file_free, NULL};
     struct file_source *file = mem_alloc(sizeof *file);
     source_init(&file->source, &ops, loop, who);
     file->path = mem_strdup(options->path);

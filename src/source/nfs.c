@@ -275,6 +275,11 @@ static void nfs_cancel(struct remote_request *request)
     request_begin(nfs);
 }
 
+static uint64_t nfs_received(const struct remote_request *request)
+{
+    return request->received;
+}
+
 static void nfs_request_free(struct remote_request *request)
 {
     nfs_cancel(request);
@@ -333,6 +338,7 @@ struct source *nfs_source_new(uv_loop_t *loop, const char *who, const struct nfs
         .probe = nfs_probe,
         .range = nfs_range,
         .cancel = nfs_cancel,
+        .received = nfs_received,
         .request_free = nfs_request_free,
         .adopt = nfs_adopt,
         .close = nfs_close,

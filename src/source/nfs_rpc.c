@@ -4,12 +4,12 @@
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/closing.h"
+#include "base/jitter.h"
 #include "base/text.h"
 #include "net/address.h"
 
@@ -275,7 +275,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 /* Servers may believe only those who have such a port; who may not have one goes without. */
 static void bind_low(int fd, int family)
 {
-    for (int i = 0, start = (int)(random() % PORT_COUNT); i < PORT_TRIES; i++) {
+    for (int i = 0, start = (int)jitter_below(PORT_COUNT); i < PORT_TRIES; i++) {
         uint16_t port = htons((uint16_t)(PORT_FIRST + (start + i) % PORT_COUNT));
         struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = port};
         struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = port};
@@ -319,7 +319,7 @@ struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct 
     rpc->pool->count++;
     rpc->uid = options->uid;
     rpc->gid = options->gid;
-    rpc->xid = (uint32_t)random();
+    rpc->xid = (uint32_t)jitter_number();
     rpc->stall_timeout_ms = options->stall_timeout_ms;
     rpc->record = mem_alloc(NFS_RECORD_MAX);
     list_init(&rpc->waiting);

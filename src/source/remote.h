@@ -4,15 +4,25 @@
  * of its bytes, checked. This source keeps what all protocols have in common: the queue, the requests
  * in flight, the tries, the deadlines, the measured link, and what happens while the server is away.
  *
- * Opening probes; only then `opened`, with the probe's `reason` if it failed, -EAGAIN if it
- * gave none and may pass, else -EREMOTEIO.
+ * Opening probes, and while a probe fails for a reason that may pass it is tried again for `io_timeout_ms`, or for
+ * REMOTE_ABSENT_MS if there is nobody at the address (hosts are mistyped). Only then comes `opened`, with the last
+ * probe's `reason` if it failed, -EAGAIN if it gave none and may pass, else -EREMOTEIO.
  *
  * A range that fails for a reason that may pass is tried again. Once tries fail in a row, or
- * with REMOTE_MOVED at once, the server counts as down: one probe at a time asks whether it is back,
- * with growing pauses, and all ranges wait for it. A range that waited longer than `io_timeout_ms`
- * is answered with EIO, but the probing goes on, so that the host's own retry finds the server
- * again. An answer that can't be right is EIO at once, and so is everything once a probe finds
- * another image (another size or version) in place of the one that was opened.
+ * with REMOTE_MOVED at once, the server counts as down: what is read ahead is given up, probes ask whether it is back,
+ * with growing pauses (as long as the server wants, but one each `io_timeout_ms`), and all ranges wait for it.
+ * That an image is not there, or not allowed, may pass too once it was readable: a proxy says so while what is behind
+ * it restarts. A range that was asked for more than `io_timeout_ms` ago (see io->since) is answered with EIO, but
+ * the probing goes on, so that the host's own retry finds the server again.
+ *
+ * A range in flight that can't be done in time at its pace (source/pace.h) is asked for on another connection too;
+ * the first that is done counts. So is a probe that is not answered within REMOTE_PATIENCE_MS.
+ *
+ * An answer that can't be right is EIO at once; after REMOTE_REFUSALS in a row the server counts as down. When a probe
+ * finds another image (another size or version) in place of the one that was opened, all ranges are EIO at once,
+ * without a request, until one finds the right one again.
+ *
+ * Where a server has no room for more requests, fewer are made: source/parallel.h.
  *
  * Bounds: REMOTE_REQUESTS_MAX requests at a time; what waits is bounded as block/io_queue.h says.
  */
@@ -26,6 +36,13 @@
 #define REMOTE_REQUESTS_MAX     64
 #define REMOTE_BACKOFF_FIRST_MS 250
 #define REMOTE_BACKOFF_MAX_MS   5000
+#define REMOTE_LATCHED_MAX_MS   30000 /* the longest pause between looks for an image that was changed */
+#define REMOTE_ABSENT_MS        5000  /* while opening: no such host, or nobody listens there */
+#define REMOTE_PATIENCE_MS      3000
+#define REMOTE_PROBES           2     /* at a time */
+#define REMOTE_HOLD_MS          250   /* before the first new try of what failed with all others */
+#define REMOTE_REFUSALS         2
+#define REMOTE_TWINS            4     /* ranges that are asked for twice, at a time */
 
 enum remote_verdict {
     REMOTE_OK,
@@ -54,6 +71,8 @@ struct remote_request {
     struct slices data;           /* a range, OK: exactly it; `done` may take it */
     uint64_t received;            /* bytes, also of a failure */
     uint64_t first_byte_us;       /* 0: none came */
+    bool busy;                    /* TRANSIENT: the server has no room for this one beside others */
+    uint64_t retry_after_ms;      /* TRANSIENT: it wants to be left alone for so long; 0: it did not say */
     struct remote_image found;    /* a probe, OK */
 
     /* The source's. */
@@ -70,6 +89,8 @@ struct remote_client_ops {
     void (*range)(struct remote_request *request, uint64_t offset, uint32_t length);
     /* `done` does not come any more, and the request may be started again or freed; legal when idle. */
     void (*cancel)(struct remote_request *request);
+    /* Bytes that came of the range in flight. NULL: none are known before its end. */
+    uint64_t (*received)(const struct remote_request *request);
     void (*request_free)(struct remote_request *request); /* is cancelled */
     /* What this probe found is the image from now on: ranges that start later read that.
      * Called from inside `done`, and only for the same image as before. NULL: nothing to do. */

@@ -290,6 +290,11 @@ static void smb_cancel(struct remote_request *request)
     list_remove(&smb->link);
 }
 
+static uint64_t smb_received(const struct remote_request *request)
+{
+    return container_of(request, const struct smb_request, request)->read.received;
+}
+
 static void smb_request_free(struct remote_request *request)
 {
     struct smb_request *smb = request_of(request);
@@ -332,6 +337,7 @@ struct source *smb_source_new(uv_loop_t *loop, const char *who, const struct smb
         .probe = smb_probe,
         .range = smb_range,
         .cancel = smb_cancel,
+        .received = smb_received,
         .request_free = smb_request_free,
         .adopt = smb_adopt,
         .close = smb_client_close,

@@ -92,7 +92,7 @@ static size_t receive(uv_loop_t *loop, int client)
 
 static size_t play(const uint8_t *data, size_t size, unsigned seed)
 {
-    static const struct source_ops ops = {"memory", memory_open, memory_submit, memory_close, memory_free};
+    static const struct source_ops ops = {"memory", memory_open, memory_submit, memory_close, memory_free, NULL};
     struct source *source = calloc(1, sizeof *source);
     struct nbd_server_budget budget = {.limit = 1 << 20};
     bool open = false, detached = false, closed = false;

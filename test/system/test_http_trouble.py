@@ -41,11 +41,11 @@ def test_a_host_that_does_not_answer_is_given_up_after_connect_timeout(daemon):
         error, seconds = timed(lambda: d.error(f"insert 0 http://127.0.0.1:{server.getsockname()[1]}/x"))
         for s in knocking:
             s.close()
-    assert 0.9 < seconds < 5 and "time" in error.lower(), (seconds, error)
+    assert 0.9 < seconds < 8 and "time" in error.lower(), (seconds, error)
 
 
-def test_a_server_that_says_nothing_at_the_insert_is_given_up_after_stall_timeout(daemon, liar):
-    d = daemon("http.stall-timeout=1s", "http.connect-timeout=30s")
+def test_a_server_that_says_nothing_at_the_insert_is_given_up_after_io_timeout(daemon, liar):
+    d = daemon("http.stall-timeout=1s", "http.io-timeout=2s", "http.connect-timeout=30s")
     liar.behaviour = stall
     error, seconds = timed(lambda: d.error(f"insert 0 {liar.url()}"))
     assert 0.9 < seconds < 8, (seconds, error)

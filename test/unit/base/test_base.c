@@ -2,14 +2,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "../cmocka_all.h"
 #include "base/bytes.h"
 #include "base/closing.h"
 #include "base/defer.h"
+#include "base/jitter.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/trouble.h"
 #include "base/wipe.h"
 #include "base/work.h"
 
@@ -350,6 +354,90 @@ static void wiped_blocks_keep_what_is_in_them(void **state)
     wipe_free(NULL);
 }
 
+static void jitter_is_within_its_bounds_and_differs(void **state)
+{
+    (void)state;
+    unsigned differing = 0;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t pause = jitter_pause(1000), below = jitter_below(7);
+        assert_in_range(pause, 500, 1000);
+        assert_true(below < 7);
+        differing += jitter_number() != jitter_number();
+    }
+    assert_int_equal(differing, 1000);
+}
+
+/* Each process draws anew, as each BMC does. */
+static void jitter_of_two_processes_differs(void **state)
+{
+    (void)state;
+    uint64_t drawn[2];
+    for (int i = 0; i < 2; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            uint64_t number = jitter_number();
+            _exit(write(ends[1], &number, sizeof number) != sizeof number);
+        }
+        assert_int_equal(read(ends[0], &drawn[i], sizeof drawn[i]), sizeof drawn[i]);
+        waitpid(child, NULL, 0);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    assert_int_not_equal(drawn[0], drawn[1]);
+}
+
+/* What the trouble's lines are, counted by a stderr of our own. */
+static unsigned lines_of(void (*act)(void), char *text, size_t size)
+{
+    FILE *file = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    unsigned lines = 0;
+    fflush(stderr);
+    dup2(fileno(file), STDERR_FILENO);
+    act();
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    rewind(file);
+    size_t length = fread(text, 1, size - 1, file);
+    text[length] = '\0';
+    for (size_t i = 0; i < length; i++)
+        lines += text[i] == '\n';
+    fclose(file);
+    return lines;
+}
+
+static void trouble_for_ten_minutes(void)
+{
+    struct trouble trouble = {0};
+    for (uint64_t now = 5; now < 600000; now += 100)
+        trouble_met(&trouble, now, "test", "it is bad");
+    trouble_over(&trouble, "test", "it is well");
+    trouble_over(&trouble, "test", "it is well");
+}
+
+static void trouble_that_comes_and_goes(void)
+{
+    struct trouble trouble = {0};
+    for (uint64_t now = 5; now < 600000; now += 100) {
+        trouble_met(&trouble, now, "test", "it is bad");
+        trouble_over(&trouble, "test", "it is well");
+    }
+}
+
+static void a_trouble_is_told_in_few_lines(void **state)
+{
+    (void)state;
+    static char text[1 << 16];
+    log_setup(LOG_TO_STDERR, LOG_LEVEL_INFO);
+    assert_int_equal(lines_of(trouble_for_ten_minutes, text, sizeof text), 10 + 1);
+    assert_non_null(strstr(text, "and 599 times more in the last 60 s"));
+    assert_non_null(strstr(text, "it is well"));
+    assert_int_equal(lines_of(trouble_that_comes_and_goes, text, sizeof text), 2 * 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +455,9 @@ int main(void)
         cmocka_unit_test(urls_are_shown_without_secrets),
         cmocka_unit_test(syslog_gets_the_level_and_one_escaped_line),
         cmocka_unit_test(wiped_blocks_keep_what_is_in_them),
+        cmocka_unit_test(jitter_of_two_processes_differs), /* before anybody drew */
+        cmocka_unit_test(jitter_is_within_its_bounds_and_differs),
+        cmocka_unit_test(a_trouble_is_told_in_few_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 struct disk_source {
     struct source source;
     struct disk *disk;
-    struct link waiting; /* ios; io->deadline: turns left */
+    struct link waiting; /* ios; io->failures: turns left */
     uv_idle_t idle;      /* counts turns while anything waits */
     struct closing closing;
 };
@@ -189,7 +189,7 @@ static void on_idle(uv_idle_t *idle)
     struct link due;
     list_init(&due);
     list_for_each (l, &source->waiting) {
-        if (container_of(l, struct io, link)->deadline-- > 0)
+        if (container_of(l, struct io, link)->failures-- > 0)
             continue;
         list_remove(l);
         list_append(&due, l);
@@ -216,7 +216,7 @@ static void disk_open(struct source *source)
 static void disk_submit(struct source *source, struct io *io)
 {
     struct disk_source *d = of(source);
-    io->deadline = d->disk->delay_max ? (uint64_t)random() % d->disk->delay_max : 0;
+    io->failures = d->disk->delay_max ? (unsigned)random() % d->disk->delay_max : 0;
     d->disk->reads += io->op == IO_READ;
     d->disk->writes += io->op == IO_WRITE;
     if (io->op == IO_FLUSH && !d->disk->off)
@@ -255,7 +255,7 @@ static void disk_free(struct source *source)
 
 struct source *disk_source_new(uv_loop_t *loop, struct disk *disk)
 {
-    static const struct source_ops ops = {"disk", disk_open, disk_submit, disk_close, disk_free};
+    static const struct source_ops ops = {"disk", disk_open, disk_submit, disk_close, disk_free, NULL};
     struct disk_source *d = mem_alloc(sizeof *d);
     source_init(&d->source, &ops, loop, "disk");
     d->disk = disk;

@@ -11,7 +11,7 @@ struct fake {
     struct source source;
     struct fake_options options;
     struct fake_stats *stats;
-    struct link waiting; /* ios; io->deadline: turns left */
+    struct link waiting; /* ios; io->failures: turns left */
     uv_idle_t idle;      /* counts turns while anything waits */
     bool hold;
     struct closing closing;
@@ -50,7 +50,7 @@ static void on_idle(uv_idle_t *idle)
     list_init(&due);
     list_for_each (l, &fake->waiting) {
         struct io *io = container_of(l, struct io, link);
-        if (io->deadline-- > 0)
+        if (io->failures-- > 0)
             continue;
         list_remove(l);
         list_append(&due, l);
@@ -86,7 +86,7 @@ static void fake_open(struct source *source)
 static void fake_submit(struct source *source, struct io *io)
 {
     struct fake *fake = fake_of(source);
-    io->deadline = fake->options.delay_max ? (uint64_t)random() % fake->options.delay_max : 0;
+    io->failures = fake->options.delay_max ? (unsigned)random() % fake->options.delay_max : 0;
     fake->stats->outstanding++;
     if (io->op == IO_READ) {
         fake->stats->reads++;
@@ -122,7 +122,7 @@ static void fake_free(struct source *source)
 
 struct source *fake_source_new(uv_loop_t *loop, const struct fake_options *options, struct fake_stats *stats)
 {
-    static const struct source_ops ops = {"fake", fake_open, fake_submit, fake_close, fake_free};
+    static const struct source_ops ops = {"fake", fake_open, fake_submit, fake_close, fake_free, NULL};
     struct fake *fake = mem_alloc(sizeof *fake);
     source_init(&fake->source, &ops, loop, "fake");
     fake->options = *options;

@@ -309,25 +309,25 @@ static void demand_overtakes_prefetch(void **state)
 {
     (void)state;
     struct io_queue queue;
-    struct io ios[IO_QUEUE_PREFETCH + 3];
+    struct io ios[IO_QUEUE_PREFETCH + 2];
     io_queue_init(&queue);
     for (unsigned i = 0; i < IO_QUEUE_PREFETCH + 1; i++) {
         io_init(&ios[i], IO_READ, i, 1, NULL);
         ios[i].flags = IO_PREFETCH;
         assert_int_equal(io_queue_push(&queue, &ios[i]), i < IO_QUEUE_PREFETCH);
     }
-    struct io *demand = &ios[IO_QUEUE_PREFETCH + 1], *again = demand + 1;
+    struct io *demand = &ios[IO_QUEUE_PREFETCH + 1];
     io_init(demand, IO_READ, 0, 1, NULL);
-    io_init(again, IO_READ, 0, 1, NULL);
     io_queue_push(&queue, demand);
-    io_queue_push_front(&queue, again);
-    assert_ptr_equal(io_queue_pop(&queue, false), again);
+    io_queue_promote(&queue, &ios[4]);
     assert_ptr_equal(io_queue_pop(&queue, false), demand);
+    assert_ptr_equal(io_queue_pop(&queue, true), &ios[4]);
+    assert_int_equal(ios[4].flags, IO_PROMOTED);
     assert_null(io_queue_pop(&queue, true));
     assert_ptr_equal(io_queue_pop(&queue, false), &ios[0]);
     io_queue_remove(&queue, &ios[1]);
     assert_ptr_equal(io_queue_pop(&queue, false), &ios[2]);
-    assert_int_equal(queue.prefetches, IO_QUEUE_PREFETCH - 3);
+    assert_int_equal(queue.prefetches, IO_QUEUE_PREFETCH - 4);
 }
 
 /* Every byte is in one part, whatever the size. */

@@ -19,6 +19,8 @@ static unsigned char content[SIZE];
 static struct script {
     enum remote_verdict probe, range;
     unsigned range_failures; /* so many ranges get `range`, the others are right */
+    unsigned probe_failures; /* the same of probes; 0: all get `probe` */
+    uint64_t retry_after_ms;
     int reason;
     bool silent; /* ranges are not answered */
     const char *version;
@@ -46,6 +48,8 @@ static struct fake_request *fake_of(struct remote_request *request)
 static void fill_probe(struct remote_request *request)
 {
     request->verdict = script.probe;
+    if (script.probe_failures > 0 && --script.probe_failures == 0)
+        script.probe = REMOTE_OK;
     request->found = (struct remote_image){.size = SIZE};
     snprintf(request->found.version, sizeof request->found.version, "%s", script.version);
     snprintf(request->found.identity, sizeof request->found.identity, "fake %s", script.version);
@@ -65,6 +69,7 @@ static void on_answer(struct defer *defer)
 {
     struct fake_request *fake = container_of(defer, struct fake_request, defer);
     fake->request.reason = script.reason;
+    fake->request.retry_after_ms = script.retry_after_ms;
     snprintf(fake->request.error, sizeof fake->request.error, "scripted trouble");
     if (fake->probe)
         fill_probe(&fake->request);
@@ -143,7 +148,7 @@ static void fake_free(struct remote_client *client)
 static struct source *make_with(uv_loop_t *loop, uint64_t io_timeout_ms)
 {
     static const struct remote_client_ops ops = {
-        fake_new, fake_probe, fake_range, fake_cancel, fake_request_free, fake_adopt, fake_close, fake_free};
+        fake_new, fake_probe, fake_range, fake_cancel, NULL, fake_request_free, fake_adopt, fake_close, fake_free};
     struct fake_client *fake = calloc(1, sizeof *fake);
     fake->client =
         (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"nfs://user:secret@host/image?token"};
@@ -268,7 +273,7 @@ static void a_failed_probe_says_why(void **state)
         begin(NULL);
         script.probe = cases[i].verdict;
         script.reason = cases[i].reason;
-        open_source(20000);
+        open_source(300);
         assert_int_equal(rig.status, cases[i].status);
         assert_non_null(strstr(rig.source->error, "scripted trouble"));
         assert_null(strstr(rig.source->error, "secret"));
@@ -331,7 +336,14 @@ static void another_image_in_its_place_is_never_read(void **state)
     assert_int_equal(script.adopted, 1);
     assert_non_null(strstr(rig.source->error, "changed"));
     assert_true(rig.source->failing);
+    unsigned ranges = script.ranges;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(read_at(i * 512, 512), -EIO);
+    assert_int_equal(script.ranges, ranges);
+    assert_in_range(script.probes, 2, 3);
     script.version = "one"; /* it is put back */
+    while (rig.source->failing)
+        uv_run(&rig.loop, UV_RUN_ONCE);
     assert_int_equal(read_at(0, 512), 0);
     assert_int_equal(script.adopted, 2);
     close_source();
@@ -345,9 +357,105 @@ static void a_silent_server_costs_io_timeout_and_is_found_again(void **state)
     uint64_t began = uv_hrtime();
     assert_int_equal(read_at(0, 512), -EIO);
     assert_in_range((uv_hrtime() - began) / 1000000, 290, 3000);
-    assert_int_equal(script.cancelled, 1);
+    assert_in_range(script.cancelled, 1, 2);
     script.silent = false;
     assert_int_equal(read_at(0, 512), 0);
+    close_source();
+}
+
+static void an_insert_waits_for_what_passes(void **state)
+{
+    (void)state;
+    script.probe = REMOTE_TRANSIENT;
+    script.probe_failures = 2;
+    open_source(20000);
+    assert_int_equal(rig.status, 0);
+    assert_int_equal(script.probes, 3);
+    close_source();
+}
+
+static void an_insert_where_nobody_is_waits_less(void **state)
+{
+    (void)state;
+    script.probe = REMOTE_TRANSIENT;
+    script.reason = -ECONNREFUSED;
+    uint64_t began = uv_hrtime();
+    open_source(60000);
+    assert_int_equal(rig.status, -ECONNREFUSED);
+    assert_in_range((uv_hrtime() - began) / 1000000, REMOTE_ABSENT_MS / 2, REMOTE_ABSENT_MS + 5000);
+    close_source();
+}
+
+/* A proxy says so while what is behind it starts. */
+static void an_image_that_is_not_there_for_a_while_is_waited_for(void **state)
+{
+    (void)state;
+    static const int reasons[] = {-ENOENT, -EACCES};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        begin(NULL);
+        open_source(20000);
+        script.range = script.probe = REMOTE_REFUSED;
+        script.range_failures = 1;
+        script.probe_failures = 2;
+        script.reason = reasons[i];
+        assert_int_equal(read_at(0, 512), 0);
+        assert_int_equal(script.probes, 4);
+        close_source();
+    }
+}
+
+static void a_server_is_left_alone_for_as_long_as_it_wants(void **state)
+{
+    (void)state;
+    open_source(20000);
+    script.range = REMOTE_TRANSIENT;
+    script.range_failures = 1;
+    script.retry_after_ms = 900;
+    uint64_t began = uv_hrtime();
+    assert_int_equal(read_at(0, 512), 0);
+    assert_in_range((uv_hrtime() - began) / 1000000, 890, 5000);
+    assert_int_equal(script.ranges, 2);
+    close_source();
+}
+
+/* The clock is the host's: it has asked before, and waits since for what was read ahead. */
+static void a_read_that_is_joined_late_has_its_deadline(void **state)
+{
+    (void)state;
+    struct io io;
+    open_source(500);
+    script.silent = true;
+    io_init(&io, IO_READ, 0, 512, on_done);
+    io.flags = IO_PREFETCH;
+    source_submit(rig.source, &io);
+    uint64_t began = uv_hrtime();
+    source_promote(rig.source, &io, uv_now(&rig.loop) - 250);
+    while (!rig.done)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    assert_int_equal(rig.io_status, -EIO);
+    assert_in_range((uv_hrtime() - began) / 1000000, 200, 450);
+    close_source();
+}
+
+static void what_is_read_ahead_ends_when_the_server_is_down(void **state)
+{
+    (void)state;
+    struct io ahead, demand;
+    open_source(20000);
+    script.silent = true;
+    io_init(&ahead, IO_READ, 4096, 512, on_done);
+    ahead.flags = IO_PREFETCH;
+    source_submit(rig.source, &ahead);
+    script.silent = false;
+    script.range = REMOTE_MOVED;
+    script.range_failures = 1;
+    io_init(&demand, IO_READ, 0, 512, on_done);
+    source_submit(rig.source, &demand);
+    while (rig.done < 2)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    assert_int_equal(ahead.status, -EIO);
+    assert_int_equal(demand.status, 0);
+    assert_int_equal(script.cancelled, 1);
     close_source();
 }
 
@@ -378,6 +486,12 @@ int main(void)
         cmocka_unit_test_setup(what_can_not_be_right_fails_at_once, begin),
         cmocka_unit_test_setup(another_image_in_its_place_is_never_read, begin),
         cmocka_unit_test_setup(a_silent_server_costs_io_timeout_and_is_found_again, begin),
+        cmocka_unit_test_setup(an_insert_waits_for_what_passes, begin),
+        cmocka_unit_test_setup(an_insert_where_nobody_is_waits_less, begin),
+        cmocka_unit_test_setup(an_image_that_is_not_there_for_a_while_is_waited_for, begin),
+        cmocka_unit_test_setup(a_server_is_left_alone_for_as_long_as_it_wants, begin),
+        cmocka_unit_test_setup(a_read_that_is_joined_late_has_its_deadline, begin),
+        cmocka_unit_test_setup(what_is_read_ahead_ends_when_the_server_is_down, begin),
         cmocka_unit_test_setup(closing_cancels_what_waits, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
