@@ -45,6 +45,7 @@ import { sentence } from './text.js';
  * @property {string} image @property {string} imageName @property {number} size @property {boolean} writable
  * @property {'uri'|'applet'|'none'} connectedVia
  * @property {string} error the last failure in words, or ''
+ * @property {string} warning what makes one doubt that it is a medium, or ''
  * @property {{image: string, tries: number, inSeconds: number}|null} awaited what could not be put in yet and is tried
  *           again then (0: now)
  * @property {{readBytes: number, bytes: number, hits: number, misses: number, rttUs: number,

@@ -253,7 +253,7 @@ export class SlotCard {
         const empty = slot.state === 'empty';
         setText(p.state, stateWords(slot.state));
         p.state.dataset.state = slot.state;
-        showMessage(p.error, this.#failure || slot.error);
+        showMessage(p.error, this.#failure || slot.error || (slot.warning && `The host may not be able to use it: ${slot.warning}.`));
         showMessage(p.note, this.#note());
         this.#show(p.loaded, !empty);
         this.#show(p.insert, this.#mayChange && empty && !this.medium?.active);

@@ -89,11 +89,21 @@ static struct media_request *media_request(struct control_client *client, struct
     return request;
 }
 
+static void answer_warning(struct media_request *request, const struct slot_status *s)
+{
+    char line[512];
+    if (!*s->warning)
+        return;
+    snprintf(line, sizeof line, "warning: %s: %s\n", request->slot, s->warning);
+    control_send(request->client, line);
+}
+
 static void answer_inserted(struct media_request *request, const struct slot_status *s)
 {
     const struct boot_steps *steps = &request->steps;
     char name[256];
     text_escape(s->image_name, name, sizeof name);
+    answer_warning(request, s);
     bool stayed = s->renewals > request->renewals;
     control_ok(request->client, "%s: %s %s, %llu bytes, %s%s%s%s", request->slot,
                stayed ? "goes on with the same image," : "inserted", name, (unsigned long long)s->size, s->writable ? "writable" : "read-only",

@@ -44,11 +44,11 @@ static json_t *json_slot(struct slot *slot)
     char websocket[32];
     slot_get_status(slot, &s);
     snprintf(websocket, sizeof websocket, "/nbd/%u", s.index);
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:o, s:o, s:s}", "name", s.name, "index",
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:s, s:o, s:o, s:s}", "name", s.name, "index",
                      (int)s.index, "media", s.media == MEDIA_CD ? "cd" : "disk", "state", state_name(&s), "image",
                      api_text(s.via == SLOT_VIA_URL ? s.image : ""), "imageName", api_text(s.image_name), "size",
                      (json_int_t)s.size, "writable", (int)s.writable, "connectedVia", via[s.via], "error",
-                     api_text(s.error), "awaited", json_awaited(&s), "stats", json_stats(&s), "websocket", websocket);
+                     api_text(s.error), "warning", s.warning, "awaited", json_awaited(&s), "stats", json_stats(&s), "websocket", websocket);
 }
 
 json_t *slot_routes_status(struct web *web)
@@ -198,11 +198,20 @@ static unsigned http_status(int status)
     }
 }
 
+static json_t *json_changed(const struct change *change)
+{
+    struct slot *slot = slots_find(change->web->slots, change->slot);
+    struct slot_status s = {.warning = ""};
+    if (slot)
+        slot_get_status(slot, &s);
+    return *s.warning ? json_pack("{s:s}", "warning", s.warning) : json_object();
+}
+
 static void on_changed(void *arg, int status, const char *error)
 {
     struct change *change = arg;
     if (change->request && status == 0)
-        api_reply_json(change->request, 200, json_object());
+        api_reply_json(change->request, 200, json_changed(change));
     else if (change->request)
         api_reply_error(change->request, http_status(status), "%s", error);
     change_free(change);

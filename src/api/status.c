@@ -68,6 +68,8 @@ static void add_row(struct text *text, const struct slot_status *s)
         slot_state_name(s->state), attach_name(s->attach), size, s->state != SLOT_READY ? "-" : s->writable ? "rw" : "ro", image);
     if (*error)
         add(text, "    last error: %s\n", error);
+    if (*s->warning)
+        add(text, "    warning: %s\n", s->warning);
     add_awaited(text, s);
 }
 
@@ -182,6 +184,7 @@ static json_t *json_slot(struct slot *slot)
     json_object_set_new(o, "device", *s.device ? json_string(s.device) : json_null());
     json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
     json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
+    json_object_set_new(o, "warning", *s.warning ? json_string(s.warning) : json_null());
     json_object_set_new(o, "awaited", json_awaited(&s));
     json_object_set_new(o, "stats", json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));

@@ -287,9 +287,9 @@ static struct source *exchange_of(struct source *source)
     return is_stage(lower, "exchange") ? lower : NULL;
 }
 
-const struct source *pipeline_reader(struct source *source)
+struct source *pipeline_reader(struct source *source)
 {
-    const struct source *image = image_of(source), *exchange = exchange_of(source);
+    struct source *image = image_of(source), *exchange = exchange_of(source);
     if (exchange)
         return exchange_source_lower(exchange);
     return is_stage(image, "cache") ? cache_source_lower(image) : image;

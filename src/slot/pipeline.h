@@ -57,7 +57,7 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
 struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    struct pipeline_refusal *refusal);
-const struct source *pipeline_reader(struct source *source); /* of a pipeline */
+struct source *pipeline_reader(struct source *source); /* of a pipeline */
 /* Of an open pipeline: it reads from `reader`, which is open and has the same bytes, and owns it from now on. False: it
  * can't (only what reads from another machine can be exchanged), and `reader` stays the caller's. */
 bool pipeline_exchange(struct source *source, struct source *reader);

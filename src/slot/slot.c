@@ -203,7 +203,7 @@ static void serve(struct slot *slot)
 
 static void step_right(struct slot *slot)
 {
-    if (!slot->opened)
+    if (!slot->opened || slot->looking)
         return;
     if (slot->state == SLOT_READY) {
         slot_device_replace_lost(slot);
@@ -297,6 +297,8 @@ static void check_opened(struct slot *slot)
         slot_fail(slot, status, error);
     else if (slot_restoring(slot))
         pipeline_resumed(slot->source, &slot->config);
+    else if (slot->media.url)
+        slot_look(slot);
 }
 
 static void on_opened(struct source *source, int status)
@@ -401,6 +403,7 @@ static void slot_forget_media(struct slot *slot)
     slot->url_public = NULL;
     *slot->image_name = '\0';
     slot->renewals = 0;
+    slot->doubt = MEDIUM_GOOD;
     slot->ready_at = 0;
 }
 

@@ -89,6 +89,8 @@ struct slot_status {
     enum slot_via via;
     bool waiting;           /* for a browser to come back */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
+    const char *warning;    /* what makes one doubt that it is a medium; "" for nothing */
+    bool is_page;           /* it is a web page */
     const char *error;      /* the last failure in words, "" if none since the last insert */
     time_t error_at;        /* of that failure */
     bool failing;           /* the medium is in, and can't be read for now */

@@ -1,6 +1,6 @@
 /*
- * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_replace.c (a source
- * in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
+ * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_look.c (is it a
+ * medium?), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
  * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and removing it), slot_status.c (what it
  * says), slots.c (the set) and state.c (what outlives the process).
  */
@@ -10,6 +10,7 @@
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/work.h"
+#include "block/medium.h"
 #include "kernel/kernel.h"
 #include "kernel/link_watch.h"
 #include "net/socket.h"
@@ -25,6 +26,7 @@
 #define SLOT_RESTORE_MS 500    /* between tries to open an image again while the kernel's device waits for it */
 #define SLOT_RETRY_FIRST_MS 1000 /* between tries of what gets in by itself: the first pause, and the longest */
 #define SLOT_RETRY_MAX_MS 60000
+#define SLOT_LOOK_MS 5000      /* an insert waits so long to see whether it is a medium */
 
 struct slots {
     uv_loop_t *loop;
@@ -155,6 +157,11 @@ struct slot {
     bool writable;
     unsigned renewals; /* of what was inserted */
 
+    struct io look;          /* of what goes in, see slot_look.c */
+    uv_timer_t look_timer;
+    bool looking;            /* the insert waits for it */
+    enum medium_doubt doubt;
+
     struct slot_device device;
     uv_timer_t tick;         /* while something should come to its end */
     uint64_t answered;       /* by the server, at the last tick */
@@ -197,6 +204,9 @@ void slot_insert_now(struct slot *slot, const char *url, const struct slot_inser
 /* What is in, or going in, goes out for it. Takes over what `media` has. */
 void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_request *request);
 void slot_begin_next(struct slot *slot); /* the slot is empty now */
+
+/* slot_look.c */
+void slot_look(struct slot *slot); /* it has opened */
 
 /* slot_replace.c */
 void slot_replace_give_up(struct slot *slot, const char *why);

@@ -72,7 +72,8 @@ struct slot *slot_new(struct slots *set, unsigned index, const struct config_slo
     uv_timer_init(set->loop, &slot->tick);
     uv_timer_init(set->loop, &slot->stay_timer);
     uv_timer_init(set->loop, &slot->retry.timer);
-    slot->tick.data = slot->stay_timer.data = slot->retry.timer.data = slot;
+    uv_timer_init(set->loop, &slot->look_timer);
+    slot->tick.data = slot->stay_timer.data = slot->retry.timer.data = slot->look_timer.data = slot;
     slot_device_setup(slot);
     set->alive++;
     return slot;
@@ -169,6 +170,7 @@ static void on_server_closed(void *arg)
     closing_add(&slot->closing, (uv_handle_t *)&slot->tick);
     closing_add(&slot->closing, (uv_handle_t *)&slot->stay_timer);
     closing_add(&slot->closing, (uv_handle_t *)&slot->retry.timer);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->look_timer);
     closing_end(&slot->closing);
 }
 

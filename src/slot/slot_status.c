@@ -20,6 +20,8 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
         .renewals = slot->renewals,
+        .warning = medium_doubt_words(slot->doubt),
+        .is_page = slot->doubt == MEDIUM_IS_PAGE,
         .error = slot->error,
         .error_at = slot->error_at,
     };

@@ -5,8 +5,8 @@ import nbd
 import pytest
 
 from conftest import Daemon, free_port, wait_for
-from liar import Liar
-from redfish_client import INSERT, Client, admin, own, service, users  # noqa: F401 (but Client they are fixtures)
+from liar import Liar, stall
+from redfish_client import EJECT, INSERT, Client, admin, own, service, users  # noqa: F401 (but Client they are fixtures)
 
 IMAGE = bytes(range(256)) * 256
 
@@ -130,3 +130,60 @@ def test_the_same_insert_again_while_it_opens_is_no_error(service, daemon):
         thread.join()
     server.stop()
     assert [answer.status for answer in answers] == [204, 204]
+    assert clients[0].post(EJECT).status == 204
+
+
+# --- what is no medium ---
+
+
+def page(size=4096):
+    return (b"\xef\xbb\xbf\n<!DOCTYPE html><title>Log in</title>" + b" " * size)[:size]
+
+
+def disk(size=1 << 20):
+    return bytes(510) + b"\x55\xaa" + bytes(size - 512)
+
+
+DOUBTFUL = {"a page": (page(), "web page"), "a part": (disk()[:-1], "multiple of 512"), "zeroes": (bytes(1 << 20), "ISO 9660"),
+            "a disk": (disk(), None)}
+
+
+@pytest.mark.parametrize("what", DOUBTFUL)
+def test_what_does_not_look_like_a_medium_is_inserted_with_a_warning(daemon, what):
+    image, words = DOUBTFUL[what]
+    server, d = Liar(image), daemon()
+    lines = d.ok(f"insert 0 {server.url()}")
+    server.stop()
+    warnings = [line for line in lines if line.startswith("warning: slot0: ")]
+    assert len(warnings) == (words is not None) and all(words in line for line in warnings)
+    slot = d.slot()
+    assert slot["state"] == "ready" and (slot["warning"] is None) == (words is None)
+    d.ok("eject 0")
+    assert d.slot()["warning"] is None
+
+
+def test_a_page_in_place_of_an_image_is_said_by_redfish(service):
+    client = Client(service, "operator")
+    server = Liar(page())
+    answer = client.post(INSERT, {"Image": server.url()})
+    assert answer.status == 200
+    for resource in (answer.json, client.slot()):
+        message, = resource["@Message.ExtendedInfo"]
+        assert message["MessageId"].endswith(".MediaDoubtful") and message["MessageSeverity"] == "Warning"
+    assert client.slot()["Inserted"] and client.slot()["Status"]["Health"] == "OK"
+    assert client.post(EJECT).status == 204
+    assert "@Message.ExtendedInfo" not in client.slot()
+    server.behaviour, server.image = server.honest, disk()
+    assert client.post(INSERT, {"Image": server.url()}).status == 204
+    server.stop()
+    assert client.post(EJECT).status == 204
+
+
+def test_an_insert_does_not_wait_long_for_the_look(daemon):
+    """The server answers what is asked for at first, and nothing more."""
+    server = Liar(bytes(1 << 18))
+    server.behaviour = lambda request: stall(request) if len(server.requests) > 1 else server.honest(request)
+    d = daemon()
+    d.ok(f"insert 0 {server.url()}")
+    assert d.slot()["state"] == "ready" and d.slot()["warning"] is None
+    server.stop()

@@ -166,7 +166,7 @@ def test_the_list_of_slots(site):
     web = site.web("reader")
     slot = web.slot()
     assert slot == {"name": "slot0", "index": 0, "media": "cd", "state": "empty", "image": "", "imageName": "", "size": 0,
-                    "writable": False, "connectedVia": "none", "error": slot["error"], "awaited": None,
+                    "writable": False, "connectedVia": "none", "error": slot["error"], "warning": "", "awaited": None,
                     "websocket": "/nbd/0", "stats": slot["stats"]}
     assert set(slot["stats"]) == {"readBytes", "bytes", "hits", "misses", "rttUs", "bandwidth", "cached"}
     assert web.slot("slot1")["media"] == "disk" and web.slot("slot1")["index"] == 1

@@ -108,14 +108,23 @@ void redfish_reply_resource(struct redfish_call *call, json_t *resource)
     send_json(call, 200, with_query(call, resource));
 }
 
+/* Beside what the resource itself has to say. */
+static void add_notes(const struct redfish_call *call, json_t *resource)
+{
+    json_t *own = json_object_get(resource, "@Message.ExtendedInfo");
+    if (call->notes && own)
+        json_array_extend(own, call->notes);
+    else if (call->notes)
+        json_object_set(resource, "@Message.ExtendedInfo", call->notes);
+}
+
 void redfish_reply_changed(struct redfish_call *call, json_t *resource)
 {
     char etag[REDFISH_ETAG_SIZE];
     if (call->request && resource) {
         redfish_tag(call, resource, etag);
         http_add_field(call->request, "ETag", etag);
-        if (call->notes)
-            json_object_set(resource, "@Message.ExtendedInfo", call->notes);
+        add_notes(call, resource);
     }
     if (resource)
         send_json(call, 200, resource);

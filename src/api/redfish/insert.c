@@ -90,9 +90,20 @@ static void refuse_change(struct redfish_call *call, int status, const char *wor
         redfish_fail(call, reason->status, message);
 }
 
+/* A web page in place of an image is most likely not what was meant: that is worth an answer with words. Other
+ * doubts are in the resource. */
+static bool is_page(const struct redfish_call *call)
+{
+    struct slot *slot = redfish_media_slot(call);
+    struct slot_status s = {.is_page = false};
+    if (slot)
+        slot_get_status(slot, &s);
+    return s.is_page;
+}
+
 static void reply_done(struct redfish_call *call)
 {
-    if (call->notes)
+    if (call->notes || is_page(call))
         redfish_reply_changed(call, redfish_media(call));
     else
         redfish_reply_nothing(call);

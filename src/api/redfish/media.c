@@ -214,6 +214,9 @@ json_t *redfish_media(struct redfish_call *call)
     json_object_set_new(media, "Status", status_of(call, &s));
     json_object_set_new(media, "Actions", actions(call, slot));
     json_object_set_new(media, "Oem", oem(call, &s));
+    if (*s.warning)
+        json_object_set_new(media, "@Message.ExtendedInfo",
+                            json_pack("[o]", redfish_message("MediaDoubtful", NULL, s.name, s.warning, NULL)));
     return media;
 }
 

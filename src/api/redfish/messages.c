@@ -182,6 +182,8 @@ static const struct redfish_entry entries[] = {
     {OWN("A medium that is to get in by itself could not be put in yet."), "MediaAwaited", "Warning",
      "The medium of %1 is not in yet and is tried again: %2.",
      "Look after the image's server and the network; or insert something else, or eject, to end the tries."},
+    {OWN("What was inserted does not look like a medium."), "MediaDoubtful", "Warning",
+     "The medium in %1 may be of no use to the host: %2.", "Check the image, or insert another one."},
     {OWN("A slot is empty again."), "MediaEjected", "OK", "The medium was ejected from %1.", "None."},
     {OWN("A medium could not be inserted, or was ejected because of a failure."), "MediaFailed", "Warning",
      "The medium of %1 failed: %2.", "Check the image and its server, and insert it again."},
