@@ -16,11 +16,20 @@ static void link_sample(struct link_estimate *link, uint64_t now_us)
     uint64_t elapsed = link->busy_us + (link->since_us ? now_us - link->since_us : 0);
     if (elapsed < LINK_SAMPLE_MIN_US || elapsed < link->rtt_us / 2)
         return;
-    link->rates[link->next_rate] = link->bytes * 1000000 / elapsed;
-    link->next_rate = (link->next_rate + 1) % LINK_SAMPLES;
+    uint64_t rate = link->bytes * 1000000 / elapsed;
+    if (!link->limited || rate > link_bandwidth(link)) {
+        link->rates[link->next_rate] = rate;
+        link->next_rate = (link->next_rate + 1) % LINK_SAMPLES;
+    }
+    link->limited = false;
     if (link->since_us)
         link->since_us = now_us;
     link->busy_us = link->bytes = 0;
+}
+
+void link_limited(struct link_estimate *link)
+{
+    link->limited = true;
 }
 
 void link_busy(struct link_estimate *link, uint64_t now_us)

@@ -28,14 +28,39 @@ void remote_say(struct remote *remote, const char *text)
     source_set_error(&remote->source, "%s: %s", url, text);
 }
 
-void remote_learn_link(struct remote *remote, const struct remote_request *request)
+uint64_t remote_received(const struct remote_worker *worker)
 {
-    uint64_t now = now_us();
-    if (request->first_byte_us)
-        link_round_trip(&remote->link, request->first_byte_us, now);
-    link_received(&remote->link, request->received, now);
-    remote->source.stats.rtt_us = remote->link.rtt_us;
-    remote->source.stats.bandwidth = link_bandwidth(&remote->link);
+    return worker->remote->client->ops->received(worker->request);
+}
+
+/* What has come since the last time; `due`: what is still to come. */
+static uint64_t count_arrived(struct remote *remote, uint64_t *due)
+{
+    uint64_t arrived = 0;
+    *due = 0;
+    list_for_each (l, &remote->active) {
+        struct remote_worker *worker = container_of(l, struct remote_worker, link);
+        uint64_t received = remote_received(worker), length = worker->io->length;
+        if (received > worker->counted) /* less: a client that began again by itself */
+            arrived += received - worker->counted;
+        worker->counted = received;
+        *due += received < length ? length - received : 0;
+    }
+    return arrived;
+}
+
+void remote_learn_link(struct remote *remote, uint64_t round_trip_us)
+{
+    struct source_stats *stats = &remote->source.stats;
+    uint64_t now = now_us(), due, arrived = count_arrived(remote, &due);
+    if (round_trip_us)
+        link_round_trip(&remote->link, round_trip_us, now);
+    if (due < stats->bandwidth / 1000 * stats->rtt_us / 1000)
+        link_limited(&remote->link);
+    link_received(&remote->link, arrived, now);
+    stats->bytes += arrived;
+    stats->rtt_us = remote->link.rtt_us;
+    stats->bandwidth = link_bandwidth(&remote->link);
 }
 
 /* --- workers --- */
@@ -60,6 +85,7 @@ void remote_release(struct remote_worker *worker)
 
 void remote_give_up(struct remote_worker *worker)
 {
+    remote_learn_link(worker->remote, 0);
     worker->remote->client->ops->cancel(worker->request);
     remote_release(worker);
 }
@@ -158,8 +184,7 @@ static void on_range(struct remote_request *request)
     struct remote *remote = worker->remote;
     struct io *io = worker->io;
     uint64_t started = worker->started;
-    remote_learn_link(remote, request);
-    remote->source.stats.bytes += request->received;
+    remote_learn_link(remote, request->first_byte_us);
     remote_release(worker);
     if (request->verdict == REMOTE_OK) {
         if (twin)
@@ -182,6 +207,7 @@ void remote_start(struct remote *remote, struct io *io)
     list_append(&remote->active, &worker->link);
     worker->io = io;
     worker->started = remote_now(remote);
+    worker->counted = 0;
     pace_begin(&worker->pace);
     remote_watch_begin(remote);
     remote->source.stats.requests++;

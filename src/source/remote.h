@@ -89,7 +89,7 @@ struct remote_client_ops {
     void (*range)(struct remote_request *request, uint64_t offset, uint32_t length);
     /* `done` does not come any more, and the request may be started again or freed; legal when idle. */
     void (*cancel)(struct remote_request *request);
-    /* Bytes that came of the range in flight. NULL: none are known before its end. */
+    /* Bytes that came of the range in flight, or that ended last. */
     uint64_t (*received)(const struct remote_request *request);
     void (*request_free)(struct remote_request *request); /* is cancelled */
     /* What this probe found is the image from now on: ranges that start later read that.

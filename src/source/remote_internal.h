@@ -22,6 +22,7 @@ struct remote_worker {
     struct remote_request *request; /* made at first use */
     struct io *io;                  /* two workers may have the same */
     uint64_t started;               /* loop time, ms */
+    uint64_t counted;               /* bytes of it that the link's estimate knows of */
     struct pace pace;
 };
 
@@ -71,7 +72,8 @@ static inline uint64_t remote_now(const struct remote *remote)
 
 /* remote.c */
 void remote_say(struct remote *remote, const char *text);
-void remote_learn_link(struct remote *remote, const struct remote_request *request);
+uint64_t remote_received(const struct remote_worker *worker); /* bytes of the range in flight */
+void remote_learn_link(struct remote *remote, uint64_t round_trip_us); /* 0: none was measured */
 struct remote_request *remote_request_new(struct remote *remote, void *owner, void (*done)(struct remote_request *));
 void remote_pump(struct remote *remote);
 void remote_start(struct remote *remote, struct io *io); /* a worker is idle */

@@ -97,12 +97,6 @@ void remote_watch_io(struct remote *remote, const struct io *io)
 
 /* --- ranges that are too slow --- */
 
-static uint64_t received(const struct remote_worker *worker)
-{
-    const struct remote_client_ops *ops = worker->remote->client->ops;
-    return ops->received ? ops->received(worker->request) : 0;
-}
-
 static struct pace_link watch_link(struct remote *remote)
 {
     struct pace_link link = {.bandwidth = remote->source.stats.bandwidth, .requests = remote->active_count};
@@ -116,7 +110,7 @@ static bool watch_free_worker(struct remote *remote)
 {
     struct remote_worker *least = NULL;
     list_for_each (l, &remote->active)
-        if (!is_demand(worker_at(l)->io) && (!least || received(worker_at(l)) < received(least)))
+        if (!is_demand(worker_at(l)->io) && (!least || remote_received(worker_at(l)) < remote_received(least)))
             least = worker_at(l);
     if (!least)
         return false;
@@ -129,7 +123,7 @@ static bool watch_free_worker(struct remote *remote)
 static bool too_slow(const struct remote_worker *worker, const struct pace_link *link)
 {
     const struct remote *remote = worker->remote;
-    uint64_t now = remote_now(remote), deadline = remote_deadline_of(remote, worker->io), got = received(worker);
+    uint64_t now = remote_now(remote), deadline = remote_deadline_of(remote, worker->io), got = remote_received(worker);
     uint64_t left = deadline > now ? deadline - now : 0;
     return pace_is_late(&worker->pace, worker->io->length - (got < worker->io->length ? got : worker->io->length), left,
                         link);
@@ -149,7 +143,7 @@ static bool watch_replace(struct remote_worker *worker, struct remote_worker *tw
 {
     if (twin->started < worker->started || !too_slow(twin, link))
         return false;
-    remote_give_up(received(worker) == 0 ? twin : worker);
+    remote_give_up(remote_received(worker) == 0 ? twin : worker);
     return true;
 }
 
@@ -207,8 +201,9 @@ static void watch_queue(struct remote *remote)
 static void on_watch(uv_timer_t *timer)
 {
     struct remote *remote = timer->data;
+    remote_learn_link(remote, 0);
     list_for_each (l, &remote->active)
-        pace_tick(&worker_at(l)->pace, received(worker_at(l)));
+        pace_tick(&worker_at(l)->pace, remote_received(worker_at(l)));
     watch_prefetches(remote);
     watch_demand(remote);
     watch_queue(remote);

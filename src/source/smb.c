@@ -252,7 +252,7 @@ static void smb_range(struct remote_request *request, uint64_t offset, uint32_t 
 {
     struct smb_request *smb = request_of(request);
     struct smb_client *client = client_of(request);
-    request->received = request->first_byte_us = 0;
+    request->received = request->first_byte_us = smb->read.received = 0;
     if (!client->smb) {
         break_request(smb, REMOTE_MOVED);
         return;

@@ -4,6 +4,7 @@
 
 #include "../cmocka_all.h"
 #include "block/block_table.h"
+#include "block/fetch_size.h"
 #include "block/io_queue.h"
 #include "block/link_estimate.h"
 #include "block/heat.h"
@@ -280,6 +281,43 @@ static void the_link_is_estimated(void **state)
     assert_int_equal(link.rtt_us, 90000); /* the old one is too old */
 }
 
+static void a_rate_that_demand_limits_is_no_slower_link(void **state)
+{
+    (void)state;
+    struct link_estimate link = {0};
+    uint64_t now = 1000000;
+    link_busy(&link, now);
+    for (unsigned i = 0; i < 10; i++)
+        link_received(&link, 1000000, now += 100000); /* 10 MB/s */
+    for (unsigned i = 0; i < 100; i++) {
+        link_limited(&link);
+        link_received(&link, 1000, now += 100000);
+    }
+    assert_in_range(link_bandwidth(&link), 9000000, 11000000);
+    for (unsigned i = 0; i < LINK_SAMPLES; i++)
+        link_received(&link, 100000, now += 100000); /* the link has really become slower */
+    assert_in_range(link_bandwidth(&link), 900000, 1100000);
+}
+
+/* A read of 64 KiB behind all that may be read ahead, on links of these bytes a second. */
+static void demand_does_not_wait_long_behind_what_is_read_ahead(void **state)
+{
+    (void)state;
+    static const uint64_t rates[] = {25000, 32768, 40000, 100000, 250000, 1000000};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
+        for (uint64_t rtt = 20000; rtt <= 640000; rtt *= 2) {
+            const struct source_stats link = {.bandwidth = rates[i], .rtt_us = rtt};
+            struct readahead_limits limits = fetch_limits(&link, 64 * MIB);
+            assert_true(limits.window + 65536 <= 5 * (rates[i] < 32768 ? 32768 : rates[i]));
+            assert_true(limits.window >= rates[i] * rtt / 1000000); /* and the link is full */
+            assert_true(limits.chunk <= limits.window);
+        }
+    const struct source_stats unknown = {.rtt_us = 80000};
+    assert_true(fetch_limits(&unknown, 64 * MIB).window + 65536 <= 5 * 32768);
+    const struct source_stats fast = {.bandwidth = 125000000, .rtt_us = 50000};
+    assert_true(fetch_limits(&fast, 64 * MIB).window >= 2 * 125000000ull / 20);
+}
+
 /* Against a plain array. */
 static void the_table_equals_a_model(void **state)
 {
@@ -413,6 +451,8 @@ int main(void)
         cmocka_unit_test(heat_is_where_it_was_read),
         cmocka_unit_test(heat_of_the_largest_sizes),
         cmocka_unit_test(the_link_is_estimated),
+        cmocka_unit_test(a_rate_that_demand_limits_is_no_slower_link),
+        cmocka_unit_test(demand_does_not_wait_long_behind_what_is_read_ahead),
         cmocka_unit_test(the_table_equals_a_model),
         cmocka_unit_test(demand_overtakes_prefetch),
     };

@@ -101,6 +101,7 @@ static void fake_range(struct remote_request *request, uint64_t offset, uint32_t
     assert_true(offset + length <= SIZE && length > 0);
     assert_true(script.adopted > 0);
     slices_clear(&request->data);
+    request->received = 0;
     fake->offset = offset;
     fake->length = length;
     script.ranges++;
@@ -112,6 +113,11 @@ static void fake_cancel(struct remote_request *request)
 {
     script.cancelled++;
     defer_cancel(&fake_of(request)->defer);
+}
+
+static uint64_t fake_received(const struct remote_request *request)
+{
+    return request->received;
 }
 
 static void fake_request_free(struct remote_request *request)
@@ -148,7 +154,7 @@ static void fake_free(struct remote_client *client)
 static struct source *make_with(uv_loop_t *loop, uint64_t io_timeout_ms)
 {
     static const struct remote_client_ops ops = {
-        fake_new, fake_probe, fake_range, fake_cancel, NULL, fake_request_free, fake_adopt, fake_close, fake_free};
+        fake_new, fake_probe, fake_range, fake_cancel, fake_received, fake_request_free, fake_adopt, fake_close, fake_free};
     struct fake_client *fake = calloc(1, sizeof *fake);
     fake->client =
         (struct remote_client){.ops = &ops, .loop = loop, .url = (char *)"nfs://user:secret@host/image?token"};
