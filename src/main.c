@@ -28,6 +28,7 @@
 #include "base/work.h"
 #include "config/config.h"
 #include "host/host.h"
+#include "net/group.h"
 #include "net/tcp_listener.h"
 #include "slot/pipeline.h"
 #include "slot/slot.h"
@@ -364,6 +365,7 @@ static int serve(struct daemon *d)
         host_free(d->host);
         return EXIT_FAILURE;
     }
+    group_settle();
     notify_ready(&d->loop);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "auth/audit.h"
+
 /* An image that is too large for a CD is shown as a stick. */
 static struct host_boot boot_from(const struct host *host, const struct slot_status *slot)
 {
@@ -23,6 +25,14 @@ bool boot_steps_problem(struct boot_steps *steps, struct host *host, const struc
     struct host_request reset = {.verb = HOST_RESET, .reset = steps->type};
     return (steps->boot_once && host_problem(host, &boot, error)) ||
            (steps->reset && host_problem(host, &reset, error));
+}
+
+void boot_steps_audit(const struct boot_steps *steps, const char *slot, const char *user, const char *peer)
+{
+    if (steps->boot_once)
+        auth_audit(AUDIT_BOOT, user, peer, slot, "once, from the medium");
+    if (steps->reset)
+        auth_audit(AUDIT_RESET, user, peer, NULL, host_reset_name(steps->type));
 }
 
 static void on_reset(struct host_request *request)

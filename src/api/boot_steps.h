@@ -28,6 +28,8 @@ bool boot_steps_wanted(const struct boot_steps *steps);
 /* What is against them, as far as is known before the insert; false: nothing. */
 bool boot_steps_problem(struct boot_steps *steps, struct host *host, const struct slot_status *slot,
                         char error[HOST_ERROR_MAX]);
+/* The audit log's lines for those that are wanted; `user`, `peer`: who wants them. */
+void boot_steps_audit(const struct boot_steps *steps, const char *slot, const char *user, const char *peer);
 /* The medium is in. */
 void boot_steps_run(struct boot_steps *steps, struct host *host, const struct slot_status *slot);
 

@@ -32,6 +32,12 @@ static void send_and_free(struct control_client *client, char *text)
     control_ok(client, "%s", "");
 }
 
+void commands_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail)
+{
+    const struct control_peer *peer = control_client_peer(client);
+    auth_audit(event, peer->user, peer->from, subject, detail);
+}
+
 static void run_help(struct control_client *client, int count, char **words)
 {
     (void)count;
@@ -133,6 +139,8 @@ static void on_inserted(void *arg, int status, const char *error)
     if (slot)
         slot_get_status(slot, &s);
     if (status == 0 && slot && boot_steps_wanted(&request->steps)) {
+        const struct control_peer *peer = control_client_peer(request->client);
+        boot_steps_audit(&request->steps, s.name, peer->user, peer->from);
         request->steps.done = on_steps_done;
         boot_steps_run(&request->steps, control_client_host(request->client), &s);
         return;
@@ -220,10 +228,19 @@ static bool read_options(struct control_client *client, int count, char **words,
     return true;
 }
 
+static void audit_insert(struct control_client *client, const char *slot, const char *url, bool unverified)
+{
+    char shown[256];
+    text_url_public(url, shown, sizeof shown);
+    commands_audit(client, AUDIT_INSERT, slot, shown);
+    if (unverified)
+        commands_audit(client, AUDIT_UNVERIFIED, slot, shown);
+}
+
 static void run_insert(struct control_client *client, int count, char **words)
 {
     struct insert_words insert = {
-        .options = {.nfs_ids = control_client_is_owner(client), .verify = -1, .writable = -1}};
+        .options = {.nfs_ids = control_peer_is_owner(control_client_peer(client)), .verify = -1, .writable = -1}};
     struct slot *slot = find_slot(client, words[0]);
     struct slot_status s;
     char error[HOST_ERROR_MAX];
@@ -238,6 +255,7 @@ static void run_insert(struct control_client *client, int count, char **words)
     struct media_request *request = media_request(client, slot);
     request->steps = insert.steps;
     request->renewals = s.renewals;
+    audit_insert(client, s.name, words[1], insert.options.verify == 0);
     (insert.replaces ? slot_replace : slot_insert)(slot, words[1], &insert.options, on_inserted, request);
 }
 
@@ -255,8 +273,11 @@ static void run_eject(struct control_client *client, int count, char **words)
 {
     (void)count;
     struct slot *slot = find_slot(client, words[0]);
-    if (slot)
-        slot_eject(slot, on_ejected, media_request(client, slot));
+    if (!slot)
+        return;
+    struct media_request *request = media_request(client, slot);
+    commands_audit(client, AUDIT_EJECT, request->slot, NULL);
+    slot_eject(slot, on_ejected, request);
 }
 
 /* --- the rest --- */
@@ -295,10 +316,25 @@ static void run_trace(struct control_client *client, int count, char **words)
     struct slot *only = count > 1 ? find_slot(client, words[1]) : NULL;
     if (count > 1 && !only)
         return;
+    struct slot_status s;
+    if (only)
+        slot_get_status(only, &s);
+    commands_audit(client, AUDIT_TRACE, only ? s.name : NULL, on ? "on" : "off");
     for (unsigned i = 0; i < slots_count(slots); i++)
         if (!only || slots_get(slots, i) == only)
             slot_set_trace(slots_get(slots, i), on);
     control_ok(client, "trace is %s", on ? "on: see the log" : "off");
+}
+
+/* The audit log's line is written at the more talkative one of the two levels. */
+static void set_level(struct control_client *client, enum log_level level, const char *name)
+{
+    enum log_level before = log_get_level();
+    if (level > before)
+        log_set_level(level);
+    commands_audit(client, AUDIT_LOG, NULL, name);
+    log_set_level(level);
+    control_ok(client, "the log's level is %s", name);
 }
 
 static void run_log(struct control_client *client, int count, char **words)
@@ -307,8 +343,7 @@ static void run_log(struct control_client *client, int count, char **words)
     (void)count;
     for (int i = 0; i < 5; i++)
         if (strcmp(words[0], names[i]) == 0) {
-            log_set_level((enum log_level)(LOG_LEVEL_ERROR + i));
-            control_ok(client, "the log's level is %s", names[i]);
+            set_level(client, (enum log_level)(LOG_LEVEL_ERROR + i), names[i]);
             return;
         }
     control_error(client, "unknown level (expected error, warning, notice, info or debug)");
@@ -320,6 +355,7 @@ static void run_reload(struct control_client *client, int count, char **words)
     char error[CONFIG_ERROR_MAX];
     (void)count;
     (void)words;
+    commands_audit(client, AUDIT_RELOAD, NULL, NULL);
     if (hooks->reload(hooks->arg, error) == 0)
         control_ok(client, "reloaded");
     else
@@ -330,6 +366,7 @@ static void quit_keeping(struct control_client *client)
 {
     const struct control_hooks *hooks = control_client_hooks(client);
     char error[CONFIG_ERROR_MAX];
+    commands_audit(client, AUDIT_QUIT, NULL, "keep");
     if (hooks->keep(hooks->arg, error) == 0)
         control_ok(client, "stopping; the media stay in for the next start");
     else
@@ -340,6 +377,7 @@ static void run_quit(struct control_client *client, int count, char **words)
 {
     const struct control_hooks *hooks = control_client_hooks(client);
     if (count == 0) {
+        commands_audit(client, AUDIT_QUIT, NULL, NULL);
         control_ok(client, "stopping");
         hooks->quit(hooks->arg);
     } else if (strcmp(words[0], "--keep") == 0) {

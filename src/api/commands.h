@@ -3,6 +3,8 @@
 #define API_COMMANDS_H
 
 #include "api/control.h"
+#include "api/control_peer.h"
+#include "auth/audit.h"
 
 struct control_client;
 
@@ -16,13 +18,15 @@ const char *commands_usage(unsigned index); /* NULL: past the last */
 struct slots *control_client_slots(struct control_client *client);
 struct host *control_client_host(struct control_client *client);
 const struct control_hooks *control_client_hooks(struct control_client *client);
-/* Root or the daemon's own user, not only a member of the group. */
-bool control_client_is_owner(const struct control_client *client);
+const struct control_peer *control_client_peer(const struct control_client *client);
 void control_send(struct control_client *client, const char *text); /* whole lines */
 __attribute__((format(printf, 2, 3))) void control_ok(struct control_client *client, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void control_error(struct control_client *client, const char *format, ...);
 /* From now on a line a second until the client sends one or goes. */
 void control_watch(struct control_client *client, const char *slot);
+
+/* A command that changes something is about to: a line for the audit log, without secrets. NULL: not known. */
+void commands_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail);
 
 /* host_command.c: the command "host". */
 void host_command(struct control_client *client, int count, char **words);

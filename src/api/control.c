@@ -1,23 +1,21 @@
 #include "api/control.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/commands.h"
+#include "api/control_peer.h"
 #include "base/closing.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "net/group.h"
 #include "net/socket.h"
 
 #define WATCH_MS 1000
-#define GROUPS_MAX 64
 
 struct control {
     uv_loop_t *loop;
@@ -26,6 +24,7 @@ struct control {
     struct control_hooks hooks;
     struct listener *listener;
     char *path, *group;
+    gid_t gid; /* of the group; -1: there is none */
     uint64_t mode;
     unsigned limit, count;
     struct link clients;
@@ -39,7 +38,7 @@ struct control_client {
     struct control *control;
     struct link link;
     struct stream *stream;
-    struct socket_peer peer; /* who it is, as the kernel says */
+    struct control_peer peer;
     char line[CONTROL_LINE_MAX];
     size_t used;
     char *typed_ahead; /* input that came while a command ran; at most one read's */
@@ -113,14 +112,9 @@ const struct control_hooks *control_client_hooks(struct control_client *client)
     return &client->control->hooks;
 }
 
-static bool is_owner(uid_t uid)
+const struct control_peer *control_client_peer(const struct control_client *client)
 {
-    return uid == 0 || uid == geteuid();
-}
-
-bool control_client_is_owner(const struct control_client *client)
-{
-    return is_owner(client->peer.uid);
+    return &client->peer;
 }
 
 /* --- the end of a client --- */
@@ -347,35 +341,7 @@ static void on_end(struct stream *stream, int status)
     client_go_on(client);
 }
 
-/* --- who may --- */
-
-static bool in_group(uid_t uid, gid_t gid, const char *name)
-{
-    struct group *group = *name ? getgrnam(name) : NULL;
-    struct passwd *user = getpwuid(uid);
-    gid_t groups[GROUPS_MAX];
-    int count = GROUPS_MAX;
-    if (!group)
-        return false;
-    if (gid == group->gr_gid)
-        return true;
-    if (!user || getgrouplist(user->pw_name, gid, groups, &count) < 0)
-        return false;
-    for (int i = 0; i < count; i++)
-        if (groups[i] == group->gr_gid)
-            return true;
-    return false;
-}
-
-static bool is_allowed(const struct control *control, struct stream *stream, struct socket_peer *peer)
-{
-    if (socket_peer(stream, peer) != 0)
-        return false;
-    if (is_owner(peer->uid) || in_group(peer->uid, peer->gid, control->group))
-        return true;
-    log_warning("control", "user %u (process %d) was refused", (unsigned)peer->uid, (int)peer->pid);
-    return false;
-}
+/* --- a new client --- */
 
 static void on_refused_closed(struct stream *stream)
 {
@@ -391,8 +357,8 @@ static void refuse(struct stream *stream)
 static void on_accept(struct listener *listener, struct stream *stream)
 {
     struct control *control = listener_owner(listener);
-    struct socket_peer peer;
-    if (control->count >= control->limit || !is_allowed(control, stream, &peer)) {
+    struct control_peer peer;
+    if (control->count >= control->limit || !control_peer_admit(&peer, stream, control->gid)) {
         refuse(stream);
         return;
     }
@@ -437,6 +403,8 @@ static void adopt(struct control *control, const struct config *config)
 {
     mem_free(control->group);
     control->group = mem_strdup(config->control_group);
+    if (!*control->group || group_find(control->group, &control->gid) != 0) /* else the listener found it too */
+        control->gid = (gid_t)-1;
     control->mode = config->control_mode;
     control->limit = (unsigned)config->control_connections;
 }

@@ -10,6 +10,14 @@ struct host_wait {
     struct host_request request;
 };
 
+/* A request that changes something: its words behind the verb are for the audit log. */
+static void audit(struct control_client *client, enum audit_event event, const struct host_request *request)
+{
+    char words[128];
+    host_request_text(request, words, sizeof words);
+    commands_audit(client, event, NULL, strchr(words, ' ') + 1);
+}
+
 static void submit(struct control_client *client, const struct host_request *request,
                    void (*done)(struct host_request *request))
 {
@@ -69,9 +77,11 @@ void host_command(struct control_client *client, int count, char **words)
         submit(client, &request, on_status);
     } else if (strcmp(words[0], "reset") == 0 && count == 2 && host_reset_parse(words[1], &request.reset)) {
         request.verb = HOST_RESET;
+        audit(client, AUDIT_RESET, &request);
         submit(client, &request, on_changed);
     } else if (strcmp(words[0], "boot") == 0 && read_boot(count - 1, words + 1, &request.boot)) {
         request.verb = HOST_BOOT;
+        audit(client, AUDIT_BOOT, &request);
         submit(client, &request, on_changed);
     } else {
         control_error(client, "usage: host status | host reset TYPE (as ForceRestart) | host boot TARGET (as Cd) "

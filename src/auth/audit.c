@@ -22,6 +22,10 @@ static const char *const words[] = {
     [AUDIT_BOOT] = "host boot",
     [AUDIT_UPLOAD] = "upload",
     [AUDIT_DELETE] = "delete",
+    [AUDIT_LOG] = "log level",
+    [AUDIT_TRACE] = "trace",
+    [AUDIT_RELOAD] = "reload",
+    [AUDIT_QUIT] = "quit",
 };
 
 void audit_quote(const char *text, char *out, size_t size)

@@ -29,6 +29,10 @@ enum audit_event {
     AUDIT_BOOT,   /* the host's boot source; detail: which */
     AUDIT_UPLOAD, /* one is complete; subject: the image; detail: its size and SHA-256 */
     AUDIT_DELETE, /* subject: the image */
+    AUDIT_LOG,    /* how much is logged; detail: the level */
+    AUDIT_TRACE,  /* subject: the slot, or none: all; detail: "on" or "off" */
+    AUDIT_RELOAD, /* the configuration is read again */
+    AUDIT_QUIT,   /* the daemon is to stop; detail: "keep" when the media stay in */
 };
 
 #define AUDIT_FIELD_MAX 96

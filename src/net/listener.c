@@ -1,6 +1,5 @@
 /* Listening UNIX sockets: see net/socket.h. */
 #include <errno.h>
-#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/text.h"
+#include "net/group.h"
 #include "net/socket.h"
 
 struct listener {
@@ -68,11 +68,11 @@ static bool clear_path(const struct sockaddr_un *address, const struct failure *
 
 static bool find_group(const char *name, gid_t *gid, const struct failure *failure)
 {
-    struct group *group = name && *name ? getgrnam(name) : NULL;
-    *gid = group ? group->gr_gid : (gid_t)-1;
-    if (name && *name && !group)
-        return failed(failure, -EINVAL, "there is no group \"%s\"", name);
-    return true;
+    *gid = (gid_t)-1;
+    int status = name && *name ? group_find(name, gid) : 0;
+    if (status == -EAGAIN)
+        return failed(failure, -EINVAL, "there is no group \"%s\" in /etc/group (one of a directory service needs a restart)", name);
+    return status == 0 || failed(failure, -EINVAL, "there is no group \"%s\"", name);
 }
 
 /* The file gets its owner and mode before anybody can connect: it is bound with

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -307,6 +308,34 @@ int socket_peer(struct stream *stream, struct socket_peer *peer)
         return -errno;
     *peer = (struct socket_peer){cred.pid, cred.uid, cred.gid};
     return 0;
+}
+
+/* Its supplementary groups, for mem_free(); NULL: none, or not to be told. */
+static gid_t *peer_groups(int fd, size_t *count)
+{
+    socklen_t length = 0;
+    *count = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &length) == 0 || errno != ERANGE ||
+        length > NGROUPS_MAX * sizeof(gid_t))
+        return NULL;
+    gid_t *groups = mem_alloc(length);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) == 0)
+        *count = length / sizeof(gid_t);
+    return groups;
+}
+
+bool socket_peer_has_group(struct stream *stream, gid_t group)
+{
+    struct socket_peer peer;
+    size_t count;
+    if (socket_peer(stream, &peer) != 0)
+        return false;
+    gid_t *groups = peer_groups(socket_fd(stream), &count);
+    bool found = peer.gid == group;
+    for (size_t i = 0; i < count && !found; i++)
+        found = groups[i] == group;
+    mem_free(groups);
+    return found;
 }
 
 struct stream *socket_stream_accept(uv_stream_t *server)

@@ -32,6 +32,8 @@ struct socket_peer {
     gid_t gid;
 };
 int socket_peer(struct stream *stream, struct socket_peer *peer);
+/* Whether that process was in the group when it connected, as the kernel has it: by its gid or a supplementary one. */
+bool socket_peer_has_group(struct stream *stream, gid_t group);
 
 struct listener;
 struct listener_options {

@@ -1,7 +1,9 @@
 """The control socket, the configuration and the daemon's life."""
 import grp
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +13,7 @@ import time
 import nbd
 import pytest
 
-from conftest import binary, wait_for
+from conftest import TOP, binary, wait_for
 from liar import Liar, stall
 from test_nbd import handle
 
@@ -203,23 +205,84 @@ def test_the_journal_gets_priorities(folder):
     assert "<5>nbd-proxy: stopped" in lines and all(re.match(r"<[3-7]>[\w-]+: ", line) for line in lines)
 
 
+def as_nobody(d, group, *more):
+    """What a process of nobody's gets to read, in that group and those."""
+    for place in (d.folder.parent, d.folder):
+        place.chmod(0o755)
+    return subprocess.run(["socat", "-t5", "-", f"UNIX-CONNECT:{d.folder}/control.sock"], input=b"slots\n", capture_output=True,
+                          timeout=30, user=65534, group=group, extra_groups=more).stdout
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="it takes root to be somebody else")
-def test_who_may_use_the_control_socket(daemon, folder):
+def test_who_may_use_the_control_socket(daemon):
     group = grp.getgrgid(65534).gr_name
     anybody = daemon("daemon.control-mode=0666")
     ours = daemon("daemon.control-mode=0660", f"daemon.control-group={group}", f"slot.slot0.socket-group={group}")
-
-    def as_nobody(d, gid):
-        for place in (folder, d.folder):
-            place.chmod(0o755)
-        return subprocess.run(["socat", "-t5", "-", f"UNIX-CONNECT:{d.folder}/control.sock"], input=b"slots\n", capture_output=True,
-                              timeout=30, user=65534, group=gid, extra_groups=[]).stdout
-
     assert as_nobody(anybody, 65534) == b""  # the file's mode alone is not enough
     assert "user 65534 (process" in anybody.log() and "was refused" in anybody.log()
     assert as_nobody(ours, 65534).endswith(b"ok\n")
     assert as_nobody(ours, 1) == b""  # for the kernel he is not in the group
+    assert as_nobody(ours, 1, *range(2, 200), 65534).endswith(b"ok\n")  # a supplementary one, of many
     assert os.stat(ours.folder / "control.sock").st_gid == os.stat(ours.folder / "slot0.sock").st_gid == 65534
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="it takes root to be somebody else")
+def test_in_the_group_is_whose_process_is(daemon):
+    d = daemon("daemon.control-mode=0666", f"daemon.control-group={grp.getgrgid(65534).gr_name}")
+    assert as_nobody(d, 1) == as_nobody(d, 1, *range(2, 200)) == b""  # nobody's own group, but not of this process
+    assert as_nobody(d, 1, 65534).endswith(b"ok\n")
+
+
+@pytest.fixture
+def names(folder):
+    """A daemon's environment in which users and groups can't be asked for once the file NAMES_AWAY is there."""
+    library = folder / "names.so"
+    subprocess.run([shutil.which("cc") or "gcc", "-shared", "-fPIC", "-o", library, str(TOP / "test/system/names.c"), "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "NAMES_AWAY": str(folder / "away")}
+
+
+@pytest.mark.plain(only=True)
+@pytest.mark.skipif(os.getuid() != 0, reason="it takes root to be somebody else")
+def test_nobody_waits_for_a_name_service(daemon, folder, names):
+    group, text = grp.getgrgid(65534).gr_name, "[daemon]\ncontrol-mode = 0666\ncontrol-group = {}\n{}[slot cd]\n"
+    d = daemon(config=text.format(group, ""), environment=names)
+    (folder / "away").touch()
+    assert as_nobody(d, 1) == b"" and as_nobody(d, 1, 65534).endswith(b"ok\n")
+    d.config.write_text(text.format("no-such-group", f"control-socket = {d.folder}/other.sock\n"))
+    assert 'no group "no-such-group" in /etc/group' in d.error("reload")
+    d.config.write_text(text.format(grp.getgrgid(1).gr_name, f"control-socket = {d.folder}/other.sock\n"))
+    d.ok("reload")
+    assert os.stat(d.folder / "other.sock").st_gid == 1
+
+
+def test_what_changes_something_is_in_the_audit_log(daemon, folder):
+    (folder / "image").write_bytes(bytes(8192))
+    d = daemon(config="[slot cd]\n")
+    who = f'user="{pwd.getpwuid(os.getuid()).pw_name}" peer="control uid={os.getuid()} pid={os.getpid()} name={open("/proc/self/comm").read()[:-1]}"'
+    d.ok(f"insert 0 {folder}/image user=CANARY password=CANARY")
+    d.ok("eject cd")
+    d.error("insert 0 http://127.0.0.1:1/x.iso?token=CANARY verify=no bearer-token=CANARY replace")
+    d.error("insert 7 /x")
+    d.error("insert 0 /x password=CANARY colour=red")
+    d.error("host reset ForceOff")
+    d.error("host boot Cd")
+    d.ok("trace off")
+    d.ok("trace off 0")
+    for level in ("error", "warning", "debug", "info"):  # the second one is said at neither level
+        d.ok(f"log {level}")
+    d.ok("reload")
+    for command in ("status --json", "slots", "stats", "cache", "help"):
+        d.ok(command)
+    d.ok("quit")
+    d.stop(None)
+    lines = [line.partition("audit: ")[2] for line in d.log().splitlines() if "audit: " in line]
+    url = 'subject="cd" detail="http://127.0.0.1:1/x.iso?..."'
+    assert lines == [
+        f'insert: {who} subject="cd" detail="{folder}/image"', f'eject: {who} subject="cd"', f"insert: {who} {url}",
+        f"certificates unchecked: {who} {url}", f'host reset: {who} detail="ForceOff"', f'host boot: {who} detail="Cd Once"',
+        f'trace: {who} detail="off"', f'trace: {who} subject="cd" detail="off"', f'log level: {who} detail="error"',
+        f'log level: {who} detail="debug"', f'log level: {who} detail="info"', f"reload: {who}", f"quit: {who}"]
+    assert "CANARY" not in d.log()
 
 
 def test_sockets_have_their_mode_and_replace_stale_ones(daemon, folder):

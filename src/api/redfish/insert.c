@@ -127,10 +127,7 @@ static void run_steps(struct redfish_call *call, struct slot *slot)
 {
     struct slot_status s;
     slot_get_status(slot, &s);
-    if (call->steps.boot_once)
-        auth_audit(AUDIT_BOOT, call->user, call->peer, s.name, "once, from the medium");
-    if (call->steps.reset)
-        auth_audit(AUDIT_RESET, call->user, call->peer, NULL, host_reset_name(call->steps.type));
+    boot_steps_audit(&call->steps, s.name, call->user, call->peer);
     call->steps.done = on_steps_done;
     redfish_wait(call, NULL);
     boot_steps_run(&call->steps, call->web->host, &s);

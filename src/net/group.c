@@ -1,0 +1,68 @@
+#include "net/group.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+    char name[GROUP_NAME_MAX + 1];
+    gid_t gid;
+} known[GROUPS_KNOWN_MAX];
+static unsigned known_count;
+static bool settled;
+
+void group_settle(void)
+{
+    settled = true;
+}
+
+static bool is_known(const char *name, gid_t *gid)
+{
+    for (unsigned i = 0; i < known_count; i++)
+        if (strcmp(known[i].name, name) == 0) {
+            *gid = known[i].gid;
+            return true;
+        }
+    return false;
+}
+
+static void remember(const char *name, gid_t gid)
+{
+    gid_t same;
+    if (is_known(name, &same) || known_count == GROUPS_KNOWN_MAX || strlen(name) > GROUP_NAME_MAX)
+        return;
+    snprintf(known[known_count].name, sizeof known[0].name, "%s", name);
+    known[known_count++].gid = gid;
+}
+
+static bool is_in_file(const char *name, gid_t *gid)
+{
+    FILE *file = fopen("/etc/group", "re");
+    struct group *group = NULL;
+    while (file && (group = fgetgrent(file)) != NULL && strcmp(group->gr_name, name) != 0)
+        ;
+    if (group)
+        *gid = group->gr_gid;
+    if (file)
+        fclose(file);
+    return group;
+}
+
+static int ask(const char *name, gid_t *gid)
+{
+    const struct group *group = getgrnam(name);
+    if (!group)
+        return -ENOENT;
+    *gid = group->gr_gid;
+    remember(name, group->gr_gid);
+    return 0;
+}
+
+int group_find(const char *name, gid_t *gid)
+{
+    if (!settled)
+        return ask(name, gid);
+    return is_in_file(name, gid) || is_known(name, gid) ? 0 : -EAGAIN;
+}
