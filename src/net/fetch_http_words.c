@@ -130,11 +130,25 @@ static const char *code_hint(const struct fetch *fetch, CURLcode code)
     }
 }
 
-static int connect_reason(const struct fetch *fetch)
+static int connect_errno(const struct fetch *fetch)
 {
     long error = 0;
     curl_easy_getinfo(http_easy(fetch), CURLINFO_OS_ERRNO, &error);
-    return error == ECONNREFUSED ? -ECONNREFUSED : -EHOSTUNREACH;
+    return (int)error;
+}
+
+static int connect_reason(const struct fetch *fetch)
+{
+    return connect_errno(fetch) == ECONNREFUSED ? -ECONNREFUSED : -EHOSTUNREACH;
+}
+
+/* In the words of net/dial, which makes the first connection: it is the same trouble. */
+static void dial_words(const struct fetch *fetch, CURLcode code, char text[CURL_ERROR_SIZE])
+{
+    const struct fetch_route *route = http_of(fetch)->user.route;
+    int error = connect_errno(fetch);
+    if (code == CURLE_COULDNT_CONNECT && route && *route->address && error != 0)
+        snprintf(text, CURL_ERROR_SIZE, "could not connect to %s: %s", route->address, strerror(error));
 }
 
 static int code_reason(const struct fetch *fetch, CURLcode code)
@@ -222,6 +236,7 @@ void http_judge_code(struct fetch *fetch, CURLcode code)
                      code == CURLE_SSL_CERTPROBLEM || code == CURLE_PEER_FAILED_VERIFICATION;
     bool proxy = fetch->setup->proxy && (code == CURLE_COULDNT_CONNECT || code == CURLE_PROXY);
     drop_times(http->curl_error);
+    dial_words(fetch, code, http->curl_error);
     const char *text = *http->curl_error ? http->curl_error : curl_easy_strerror(code);
     fetch_judge(fetch, permanent ? FETCH_REFUSED : FETCH_TRANSIENT, "%s%.400s%s", proxy ? "the proxy: " : "", text,
                 code_hint(fetch, code));

@@ -132,10 +132,12 @@ static void on_dialled(void *arg, const struct dial_result *result)
     route->fd = result->fd >= 0 ? result->fd : -1;
     route->status = result->fd >= 0 ? 0 : result->fd;
     snprintf(route->error, sizeof route->error, "%s%s", route->setup->proxy ? "the proxy: " : "", result->error);
-    if (result->address)
+    if (result->address) {
+        address_text((const struct sockaddr *)result->address, route->address);
         route->pin = pin_new(route, result->address);
-    else
+    } else {
         fetch_route_leave_all(route);
+    }
     for (struct link *l = list_pop(&waiting); l; l = list_pop(&waiting)) {
         struct fetch_route_user *user = container_of(l, struct fetch_route_user, link);
         list_append(&route->users, l);

@@ -26,6 +26,7 @@ struct fetch_route {
     char error[FETCH_ERROR_MAX]; /* in words */
     struct curl_pool *pool;
     struct curl_slist *pin; /* for CURLOPT_RESOLVE: the address; NULL: the host is a number */
+    char address[ADDRESS_TEXT_MAX]; /* the same in words; "": none yet */
     bool proven;            /* an answer has come by it */
     uint64_t heard_ms;      /* when the last byte came by it, in the loop's time */
 

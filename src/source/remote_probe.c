@@ -1,5 +1,6 @@
 /* Probes: when the image is opened, and while its server is away. See source/remote.h. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/jitter.h"
@@ -224,6 +225,19 @@ bool remote_may_pass(const struct remote_request *request)
     return request->verdict != REMOTE_REFUSED || request->reason == -EACCES || request->reason == -ENOENT;
 }
 
+/* What a URL or a login that has expired waits for is said too. */
+static void say_probed(struct remote *remote, const struct remote_request *request)
+{
+    char text[REMOTE_ERROR_MAX + 64];
+    if (request->verdict == REMOTE_OK)
+        snprintf(text, sizeof text, "the image changed on the server (eject and insert it again)");
+    else if (request->reason == -EACCES)
+        snprintf(text, sizeof text, "%s; waits for a new URL or login (insert ... replace)", request->error);
+    else
+        snprintf(text, sizeof text, "%s", request->error);
+    remote_say(remote, text);
+}
+
 /* A probe of an image that was opened. */
 static void remote_probed_again(struct remote *remote, struct remote_request *request)
 {
@@ -233,8 +247,7 @@ static void remote_probed_again(struct remote *remote, struct remote_request *re
         remote_come_up(remote, request);
         return;
     }
-    remote_say(remote, request->verdict == REMOTE_OK ? "the image changed on the server (eject and insert it again)"
-                                                     : request->error);
+    say_probed(remote, request);
     if (request->verdict == REMOTE_OK)
         remote_latch(remote);
     else if (!remote_may_pass(request))

@@ -137,7 +137,7 @@ def test_watch_shows_progress_until_a_line(daemon):
 
 def test_watch_shows_what_is_read(daemon):
     server = Liar(bytes(6_000_000))
-    server.behaviour = lambda r: (time.sleep(0.02), r.partial(server.image))
+    server.behaviour = lambda r: (time.sleep(0.1), r.partial(server.image))
     d = daemon("daemon.control-connections=2")
     d.ok(f"insert 0 {server.url()}")
     h = handle(d.uri())

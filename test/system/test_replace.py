@@ -90,7 +90,7 @@ def test_a_read_that_waits_has_its_data_once_the_url_is_renewed(daemon, signed):
     d.ok(f"insert 0 {signed.signed()}")
     signed.token = "second"
     reader = Reader(d, 20000)
-    wait_for(lambda: "403" in (d.slot()["error"] or ""), "the trouble")
+    wait_for(lambda: "waits for a new URL or login" in (d.slot()["error"] or ""), "the trouble")
     d.ok(f"insert 0 {signed.signed()} replace")
     wait_for(lambda: reader.reads > 3, "the reads")
     reader.stop()
