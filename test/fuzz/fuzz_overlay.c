@@ -87,7 +87,7 @@ static void stored_free(struct source *source)
 
 static struct source *stored_new(void)
 {
-    static const struct source_ops ops = {"stored", stored_open, stored_submit, stored_close, stored_free};
+    static const struct source_ops ops = {"stored", stored_open, stored_submit, stored_close, stored_free, NULL};
     struct source *source = calloc(1, sizeof *source);
     must(source != NULL);
     source_init(source, &ops, &loop, "fuzz");

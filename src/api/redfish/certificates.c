@@ -74,7 +74,7 @@ static json_t *colons(const unsigned char *bytes, size_t length)
     return json_string(text);
 }
 
-static void add_facts(json_t *json, X509 *x509)
+void redfish_certificate_facts(json_t *json, X509 *x509)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
@@ -107,7 +107,7 @@ static json_t *show(const struct redfish_call *call, const struct certificate *c
     json_object_set_new(json, "CertificateString", json_string(certificate->pem));
     json_object_set_new(json, "CertificateType", json_string("PEM"));
     if (x509)
-        add_facts(json, x509);
+        redfish_certificate_facts(json, x509);
     X509_free(x509);
     return json;
 }

@@ -14,6 +14,7 @@
 #ifndef API_REDFISH_INTERNAL_H
 #define API_REDFISH_INTERNAL_H
 
+#include <openssl/types.h>
 #include <time.h>
 
 #include "api/boot_steps.h"
@@ -276,6 +277,8 @@ redfish_change redfish_media_patch, redfish_media_insert, redfish_media_eject;
 redfish_get redfish_certificates, redfish_certificate;
 redfish_change redfish_certificates_post;
 void redfish_certificate_delete(struct redfish_call *call);
+/* Adds what is in it: whose and by whom, from when to when, its number and fingerprint. */
+void redfish_certificate_facts(json_t *json, X509 *x509);
 
 /* events.c */
 redfish_get redfish_event_service, redfish_event_streams, redfish_event_stream;
