@@ -1,0 +1,263 @@
+#include "fakes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+struct slots {
+    struct fakes how;
+};
+
+struct slot {
+    unsigned index;
+    enum fake_medium medium;
+    char url[SLOT_URL_MAX], user[256], image_name[256];
+    bool writable;
+    slot_done *done; /* what is asked for, NULL: nothing */
+    void *arg;
+};
+
+struct host {
+    struct host_state state;
+    struct link requests;
+};
+
+static struct slots slots;
+static struct slot all[FAKE_SLOTS];
+static struct host host;
+
+void must(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+/* --- slots --- */
+
+static const char *const names[FAKE_SLOTS] = {"slot0", "stick"};
+
+static void put_in(struct slot *slot, const char *url, const char *user, bool writable)
+{
+    slot->medium = FAKE_FROM_URL;
+    slot->writable = writable;
+    snprintf(slot->url, sizeof slot->url, "%s", url);
+    snprintf(slot->user, sizeof slot->user, "%s", user ? user : "");
+    snprintf(slot->image_name, sizeof slot->image_name, "%.200s", url);
+}
+
+static void slot_reset(unsigned index, enum fake_medium medium)
+{
+    struct slot *slot = &all[index];
+    must(!slot->done);
+    *slot->url = *slot->user = *slot->image_name = '\0';
+    slot->index = index;
+    slot->writable = false;
+    if (medium == FAKE_FROM_URL)
+        put_in(slot, "https://images.example/a.iso?key=1", "reader", false);
+    else if (medium == FAKE_FROM_BROWSER)
+        snprintf(slot->image_name, sizeof slot->image_name, "a\"\\\xff\n.iso"); /* a browser may call it anything */
+    slot->medium = medium;
+}
+
+unsigned slots_count(const struct slots *set)
+{
+    (void)set;
+    return FAKE_SLOTS;
+}
+
+struct slot *slots_get(struct slots *set, unsigned index)
+{
+    (void)set;
+    must(index < FAKE_SLOTS);
+    return &all[index];
+}
+
+struct slot *slots_find(struct slots *set, const char *name)
+{
+    (void)set;
+    for (unsigned i = 0; i < FAKE_SLOTS; i++)
+        if (strcmp(names[i], name) == 0 || (name[0] == (char)('0' + i) && !name[1]))
+            return &all[i];
+    return NULL;
+}
+
+const char *slot_state_name(enum slot_state state)
+{
+    return state == SLOT_EMPTY ? "empty" : state == SLOT_READY ? "ready" : "opening";
+}
+
+void slot_get_status(struct slot *slot, struct slot_status *status)
+{
+    static const enum slot_state states[] = {SLOT_EMPTY, SLOT_READY, SLOT_READY, SLOT_OPENING};
+    static const enum slot_via vias[] = {SLOT_VIA_NOTHING, SLOT_VIA_URL, SLOT_VIA_BROWSER, SLOT_VIA_URL};
+    *status = (struct slot_status){
+        .name = names[slot->index],
+        .index = slot->index,
+        .media = slot->index == 0 ? MEDIA_CD : MEDIA_DISK,
+        .state = states[slot->medium],
+        .socket = "/run/slot.sock",
+        .attach = ATTACH_USB,
+        .device = "/dev/nbd0",
+        .cdrom = slot->index == 0,
+        .image = slot->image_name,
+        .url = slot->url,
+        .user = slot->user,
+        .verify = true,
+        .size = 1 << 20,
+        .writable = slot->writable,
+        .via = vias[slot->medium],
+        .error = "",
+    };
+    snprintf(status->image_name, sizeof status->image_name, "%s", slot->image_name);
+}
+
+static void ask(struct slot *slot, slot_done *done, void *arg)
+{
+    must(!slot->done); /* a target asks for one thing at a time */
+    slot->done = done;
+    slot->arg = arg;
+}
+
+static void insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
+{
+    must(slots.how.may_insert && url);
+    must(!options->nfs_ids || slots.how.may_manage);
+    must(options->verify >= -1 && options->verify <= 1 && options->writable >= -1 && options->writable <= 1);
+    if (slots.how.status == 0)
+        put_in(slot, url, options->user, options->writable == 1);
+    ask(slot, done, arg);
+}
+
+void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
+{
+    insert(slot, url, options, done, arg);
+}
+
+void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
+{
+    insert(slot, url, options, done, arg);
+}
+
+void slot_eject(struct slot *slot, slot_done *done, void *arg)
+{
+    must(slots.how.may_insert);
+    if (slots.how.status == 0)
+        slot_reset(slot->index, FAKE_EMPTY);
+    ask(slot, done, arg);
+}
+
+bool slot_speaks(const struct slot *slot, enum location_kind kind)
+{
+    return slot->index == 0 || kind == LOCATION_HTTPS;
+}
+
+void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied)
+{
+    (void)slot;
+    (void)tied;
+    must(slots.how.may_insert && stay_ms <= 30 * 86400000ull);
+}
+
+void slot_set_trace(struct slot *slot, bool on)
+{
+    (void)slot;
+    (void)on;
+}
+
+bool slot_awaits(const struct slot *slot)
+{
+    (void)slot;
+    return false;
+}
+
+struct cache *slots_cache(struct slots *set)
+{
+    (void)set;
+    return NULL;
+}
+
+void slots_set_watch(struct slots *set, struct slots_watch *watch)
+{
+    (void)set;
+    (void)watch;
+}
+
+static bool slot_answer(struct slot *slot)
+{
+    slot_done *done = slot->done;
+    slot->done = NULL;
+    if (done)
+        done(slot->arg, slots.how.status, slots.how.status == 0 ? "" : strerror(-slots.how.status));
+    return done;
+}
+
+/* --- the host --- */
+
+const struct host_state *host_get_state(const struct host *asked)
+{
+    return &asked->state;
+}
+
+bool host_is_configured(const struct host *asked)
+{
+    (void)asked;
+    return slots.how.host;
+}
+
+bool host_problem(const struct host *asked, const struct host_request *request, char error[HOST_ERROR_MAX])
+{
+    (void)asked;
+    (void)request;
+    snprintf(error, HOST_ERROR_MAX, "no host is configured");
+    return !slots.how.host;
+}
+
+void host_submit(struct host *asked, struct host_request *request)
+{
+    must(request->verb == HOST_GET || slots.how.may_insert);
+    must(request->reset < HOST_RESETS && request->boot.target < HOST_TARGETS && request->boot.enabled < HOST_ENABLEDS &&
+         request->boot.mode < HOST_MODES);
+    list_append(&asked->requests, &request->link);
+}
+
+static bool host_answer(void)
+{
+    struct link *first = list_pop(&host.requests);
+    if (!first)
+        return false;
+    struct host_request *request = container_of(first, struct host_request, link);
+    request->status = slots.how.host ? slots.how.status : -ENODEV;
+    snprintf(request->error, sizeof request->error, "%s", request->status == 0 ? "" : strerror(-request->status));
+    host.state.known = slots.how.host;
+    request->done(request);
+    return true;
+}
+
+/* --- both --- */
+
+void fakes_begin(const struct fakes *fakes)
+{
+    slots.how = *fakes;
+    host.state = (struct host_state){.power = HOST_POWER_ON, .resets = 0x7f, .targets = 0x1f, .modes = 6};
+    list_init(&host.requests);
+    slot_reset(0, fakes->medium);
+    slot_reset(1, FAKE_EMPTY);
+}
+
+bool fakes_answer(void)
+{
+    return host_answer() || slot_answer(&all[0]) || slot_answer(&all[1]);
+}
+
+struct slots *fakes_slots(void)
+{
+    return &slots;
+}
+
+struct host *fakes_host(void)
+{
+    return &host;
+}
