@@ -117,13 +117,21 @@ static void answer_inserted(struct media_request *request, const struct slot_sta
                steps->reset ? host_reset_name(steps->type) : "");
 }
 
+/* False: a reload has taken the slot away meanwhile, and nothing is known of the medium. */
+static bool get_status(const struct media_request *request, struct slot_status *s)
+{
+    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
+    *s = (struct slot_status){.name = request->slot, .image_name = "", .warning = ""};
+    if (slot)
+        slot_get_status(slot, s);
+    return slot;
+}
+
 static void on_steps_done(struct boot_steps *steps)
 {
     struct media_request *request = container_of(steps, struct media_request, steps);
-    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
-    struct slot_status s = {.image_name = ""};
-    if (slot)
-        slot_get_status(slot, &s);
+    struct slot_status s;
+    get_status(request, &s);
     if (steps->status != 0)
         control_error(request->client, "%s: %s", request->slot, steps->error);
     else
@@ -134,11 +142,9 @@ static void on_steps_done(struct boot_steps *steps)
 static void on_inserted(void *arg, int status, const char *error)
 {
     struct media_request *request = arg;
-    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
-    struct slot_status s = {.image_name = ""};
-    if (slot)
-        slot_get_status(slot, &s);
-    if (status == 0 && slot && boot_steps_wanted(&request->steps)) {
+    struct slot_status s;
+    bool there = get_status(request, &s);
+    if (status == 0 && there && boot_steps_wanted(&request->steps)) {
         const struct control_peer *peer = control_client_peer(request->client);
         boot_steps_audit(&request->steps, s.name, peer->user, peer->from);
         request->steps.done = on_steps_done;

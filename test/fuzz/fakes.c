@@ -9,6 +9,7 @@
 
 struct slots {
     struct fakes how;
+    bool gone;
 };
 
 struct slot {
@@ -64,21 +65,18 @@ static void slot_reset(unsigned index, enum fake_medium medium)
 
 unsigned slots_count(const struct slots *set)
 {
-    (void)set;
-    return FAKE_SLOTS;
+    return set->gone ? 0 : FAKE_SLOTS;
 }
 
 struct slot *slots_get(struct slots *set, unsigned index)
 {
-    (void)set;
-    must(index < FAKE_SLOTS);
+    must(index < slots_count(set));
     return &all[index];
 }
 
 struct slot *slots_find(struct slots *set, const char *name)
 {
-    (void)set;
-    for (unsigned i = 0; i < FAKE_SLOTS; i++)
+    for (unsigned i = 0; i < slots_count(set); i++)
         if (strcmp(names[i], name) == 0 || (name[0] == (char)('0' + i) && !name[1]))
             return &all[i];
     return NULL;
@@ -109,6 +107,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .size = 1 << 20,
         .writable = slot->writable,
         .via = vias[slot->medium],
+        .warning = slot->medium == FAKE_FROM_BROWSER ? "it is no medium" : "",
         .error = "",
     };
     snprintf(status->image_name, sizeof status->image_name, "%s", slot->image_name);
@@ -189,6 +188,7 @@ static bool slot_answer(struct slot *slot)
 {
     slot_done *done = slot->done;
     slot->done = NULL;
+    slots.gone = slots.gone || (done && slots.how.removed);
     if (done)
         done(slot->arg, slots.how.status, slots.how.status == 0 ? "" : strerror(-slots.how.status));
     return done;
@@ -232,6 +232,7 @@ static bool host_answer(void)
     request->status = slots.how.host ? slots.how.status : -ENODEV;
     snprintf(request->error, sizeof request->error, "%s", request->status == 0 ? "" : strerror(-request->status));
     host.state.known = slots.how.host;
+    slots.gone = slots.how.removed && request->verb != HOST_GET;
     request->done(request);
     return true;
 }
@@ -240,7 +241,7 @@ static bool host_answer(void)
 
 void fakes_begin(const struct fakes *fakes)
 {
-    slots.how = *fakes;
+    slots = (struct slots){.how = *fakes};
     host.state = (struct host_state){.power = HOST_POWER_ON, .resets = 0x7f, .targets = 0x1f, .modes = 6};
     list_init(&host.requests);
     slot_reset(0, fakes->medium);

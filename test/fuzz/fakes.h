@@ -17,6 +17,7 @@ struct fakes {
     enum fake_medium medium; /* in the first slot; the second one is empty */
     int status;              /* of what is asked for: 0, or a negative errno */
     bool host;               /* one is configured */
+    bool removed;            /* the slots are no more once the first thing is answered: the configuration was read again */
     bool may_insert;         /* whoever asks; else that would be a hole */
     bool may_manage;         /* the same: may say as whom an NFS server is asked */
 };

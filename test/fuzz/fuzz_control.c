@@ -1,7 +1,7 @@
 /*
  * A line on the control socket: it is answered exactly once, in lines of text, and what is asked of the slots and the host is
  * what can be asked of them. The first byte says how things stand: bits 0 and 1: what is in the first slot; 2: there is a
- * host; 3: root asks; 4 to 6: how what is asked for ends. A password in the line is in no answer.
+ * host; 3: root asks; 4 to 6: how what is asked for ends; 7: the slots are removed meanwhile. A password in the line is in no answer, and not in the audit log.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -19,10 +19,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define SECRET_MARK '~' /* of passwords that are no words of an answer by chance */
 
 struct control_client {
-    bool owner;
+    struct control_peer peer;
     unsigned answers;
     char secret[CONTROL_LINE_MAX]; /* "": none that can be told from the rest */
 };
+
+static struct control_client client;
 
 /* --- what control.c has --- */
 
@@ -45,70 +47,88 @@ static int keep(void *arg, char error[CONFIG_ERROR_MAX])
     return 0;
 }
 
-struct slots *control_client_slots(struct control_client *client)
+struct slots *control_client_slots(struct control_client *of)
 {
-    (void)client;
+    (void)of;
     return fakes_slots();
 }
 
-struct host *control_client_host(struct control_client *client)
+struct host *control_client_host(struct control_client *of)
 {
-    (void)client;
+    (void)of;
     return fakes_host();
 }
 
-const struct control_hooks *control_client_hooks(struct control_client *client)
+const struct control_hooks *control_client_hooks(struct control_client *of)
 {
     static const struct control_hooks hooks = {reload, quit, keep, NULL};
-    (void)client;
+    (void)of;
     return &hooks;
 }
 
-bool control_client_is_owner(const struct control_client *client)
+const struct control_peer *control_client_peer(const struct control_client *of)
 {
-    return client->owner;
+    return &of->peer;
 }
 
-static void check_text(const struct control_client *client, const char *text)
+bool control_peer_is_owner(const struct control_peer *peer)
 {
-    must(client->answers == 0);
-    must(!*client->secret || !strstr(text, client->secret));
+    return peer->process.uid == 0;
 }
 
-void control_send(struct control_client *client, const char *text)
+static void check_secret(const char *text)
 {
-    check_text(client, text);
+    must(!text || !*client.secret || !strstr(text, client.secret));
+}
+
+void auth_audit(enum audit_event event, const char *user, const char *peer, const char *subject, const char *detail)
+{
+    (void)event;
+    must(user && *user && peer && *peer);
+    check_secret(subject);
+    check_secret(detail);
+}
+
+static void check_text(const struct control_client *to, const char *text)
+{
+    must(to == &client && to->answers == 0);
+    check_secret(text);
+}
+
+void control_send(struct control_client *to, const char *text)
+{
+    check_text(to, text);
     must(!*text || text[strlen(text) - 1] == '\n');
 }
 
-__attribute__((format(printf, 2, 0))) static void answer(struct control_client *client, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void answer(struct control_client *to, const char *format, va_list args)
 {
     char text[2 * CONTROL_LINE_MAX];
     vsnprintf(text, sizeof text, format, args);
-    check_text(client, text);
-    client->answers++;
+    check_text(to, text);
+    to->answers++;
 }
 
-void control_ok(struct control_client *client, const char *format, ...)
+void control_ok(struct control_client *to, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    answer(client, format, args);
+    answer(to, format, args);
     va_end(args);
 }
 
-void control_error(struct control_client *client, const char *format, ...)
+void control_error(struct control_client *to, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    answer(client, format, args);
+    answer(to, format, args);
     va_end(args);
 }
 
-void control_watch(struct control_client *client, const char *slot)
+void control_watch(struct control_client *to, const char *slot)
 {
     must(slots_find(fakes_slots(), slot));
-    client->answers++;
+    to->answers++;
 }
 
 void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
@@ -120,7 +140,7 @@ void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
 /* --- a line --- */
 
 /* The value of an insert's option, if it stands in the line once. */
-static void secret_find(struct control_client *client, const char *line)
+static void secret_find(const char *line)
 {
     char copy[CONTROL_LINE_MAX], *words[WORDS_MAX];
     const char *problem, *found;
@@ -128,21 +148,22 @@ static void secret_find(struct control_client *client, const char *line)
     int count = words_split(copy, words, &problem);
     for (int i = 3; i < count && strcmp(words[0], "insert") == 0; i++)
         if (strncmp(words[i], "password=", 9) == 0 && strchr(words[i] + 9, SECRET_MARK))
-            snprintf(client->secret, sizeof client->secret, "%s", words[i] + 9);
-    found = strstr(line, client->secret);
-    if (!found || (*found && strstr(found + 1, client->secret)))
-        *client->secret = '\0';
+            snprintf(client.secret, sizeof client.secret, "%s", words[i] + 9);
+    found = strstr(line, client.secret);
+    if (!found || (*found && strstr(found + 1, client.secret)))
+        *client.secret = '\0';
 }
 
-static void stand_of(uint8_t byte, struct control_client *client)
+static void stand_of(uint8_t byte)
 {
     static const int statuses[] = {0, 0, -EBUSY, -ENOENT, -EACCES, -EINVAL, -EAGAIN, -ECANCELED};
     struct fakes behind = {.medium = (enum fake_medium)(byte & 3),
                            .status = statuses[byte >> 4 & 7],
                            .host = byte & 4,
+                           .removed = byte & 128,
                            .may_insert = true,
                            .may_manage = byte & 8};
-    *client = (struct control_client){.owner = behind.may_manage};
+    client = (struct control_client){.peer = {.process.uid = behind.may_manage ? 0 : 1000, .user = "somebody", .from = "control"}};
     fakes_begin(&behind);
 }
 
@@ -154,7 +175,6 @@ static bool is_line(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct control_client client;
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR - 1);
     if (size == 0 || !is_line(data + 1, size - 1))
         return 0;
@@ -162,8 +182,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(line);
     memcpy(line, data + 1, size - 1);
     line[size - 1] = '\0';
-    stand_of(data[0], &client);
-    secret_find(&client, line);
+    stand_of(data[0]);
+    secret_find(line);
     commands_run(&client, line);
     while (fakes_answer())
         continue;
