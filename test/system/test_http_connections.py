@@ -202,7 +202,7 @@ def test_so_it_is_with_a_proxys(daemon, liar, elsewhere):
 
 
 def test_all_have_the_whole_timeout_and_no_more(daemon, elsewhere):
-    d = daemon("http.connect-timeout=2s", environment=elsewhere)
+    d = daemon("http.connect-timeout=2s", "http.io-timeout=2s", environment=elsewhere)
     for scheme in ("http", "ftp", "sftp"):
         error, seconds = timed(lambda: d.error(f"insert 0 {scheme}://dead.test/image.iso"))
         assert "timed out" in error and 1.8 < seconds < 5, (error, seconds)

@@ -85,7 +85,7 @@ def test_one_that_does_not_answer_holds_nobody_else(own, silent, server, request
 @pytest.mark.plain
 def test_a_name_that_is_not_found_in_time_is_given_up(own, server, elsewhere):
     """libcurl would wait for its thread, and the loop with it."""
-    d = own("http.connect-timeout=1s", environment=elsewhere)
+    d = own("http.connect-timeout=1s", "http.io-timeout=1s", environment=elsewhere)
     kept, outcome = Kept(d, "operator"), []
     d.ok(f"insert 1 {server.url()}")
     h = handle(d.uri("slot1"))
@@ -156,7 +156,8 @@ def test_a_log_that_can_not_be_written_stops_nothing(folder, server):
             s.connect(str(folder / "control.sock"))
             s.settimeout(60)
             s.sendall(f"insert 0 {server.url()}\n".encode())
-            assert s.recv(4096).startswith(b"ok")
+            s.shutdown(socket.SHUT_WR)
+            assert s.makefile("rb").readlines()[-1].startswith(b"ok")
         h = nbd.NBD()
         h.connect_uri(f"nbd+unix:///?socket={folder}/slot0.sock")
         assert h.pread(4096, 0) == IMAGE[:4096]
