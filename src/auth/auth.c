@@ -398,8 +398,6 @@ static void on_handles_closed(struct closing *closing)
     struct auth *auth = container_of(closing, struct auth, handles);
     void (*closed)(void *arg) = auth->closed;
     void *arg = auth->closed_arg;
-    on_tell(&auth->tell);
-    defer_cancel(&auth->tell);
     assert(list_empty(&auth->answers)); /* nobody asks again after auth_close() */
     lockout_free(auth->lockout);
     verified_free(auth->verified);

@@ -379,8 +379,7 @@ static void on_handles_closed(struct closing *closing)
     struct sessions *sessions = container_of(closing, struct sessions, handles);
     void (*closed)(void *arg) = sessions->closed;
     void *arg = sessions->closed_arg;
-    on_tell(&sessions->tell);
-    defer_cancel(&sessions->tell);
+    assert(list_empty(&sessions->list) && list_empty(&sessions->over));
     explicit_bzero(sessions->csrf_key, sizeof sessions->csrf_key);
     mem_free(sessions);
     closed(arg);

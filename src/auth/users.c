@@ -370,8 +370,6 @@ static void on_handles_closed(struct closing *closing)
     struct users *users = container_of(closing, struct users, handles);
     void (*closed)(void *arg) = users->closed;
     void *arg = users->closed_arg;
-    on_tell(&users->tell);
-    defer_cancel(&users->tell);
     assert(list_empty(&users->answers)); /* nobody asks again after users_close() */
     assert(list_empty(&users->watches));
     users_table_free(users->table);

@@ -9,7 +9,7 @@ static void on_deferred(struct defer *defer)
 static void closing_drop(struct closing *closing)
 {
     if (--closing->pending == 0)
-        closing->done(closing);
+        defer_schedule(closing->loop, &closing->defer);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -34,6 +34,5 @@ void closing_add(struct closing *closing, uv_handle_t *handle)
 
 void closing_end(struct closing *closing)
 {
-    if (--closing->pending == 0)
-        defer_schedule(closing->loop, &closing->defer);
+    closing_drop(closing);
 }

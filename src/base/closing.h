@@ -1,8 +1,8 @@
 /*
  * Counts several uv_close() down to one callback. An object that owns handles
  * embeds a `struct closing`, closes each handle with closing_add(), and then
- * calls closing_end(): `done` runs once all are closed, never inside
- * closing_end() itself (with no handle to close it is deferred).
+ * calls closing_end(): once all are closed `done` comes through the queue of
+ * base/defer.h, behind all that was scheduled before.
  * The handles' `data` must be left alone from closing_add() on.
  */
 #ifndef BASE_CLOSING_H

@@ -4,9 +4,6 @@
 
 #include "base/text.h"
 
-/* A callback that schedules itself again and again must not starve the loop. */
-#define DEFER_ROUNDS 64
-
 struct defer_queue {
     uv_prepare_t prepare; /* runs before the loop polls */
     uv_check_t check;     /* and right after */

@@ -3,6 +3,19 @@
  * it. One queue belongs to each loop (defer_init), kept in loop->data. It is
  * run before the loop polls and right after, so a deferred callback costs no
  * turn of the loop. A deferral keeps the loop alive until it has run.
+ *
+ * One order for all: the queue is first in, first out, over all turns, however
+ * much there is in it. A callback that schedules itself again and again does not
+ * starve the loop: after DEFER_ROUNDS rounds the rest waits, in its order, until
+ * the loop has looked at its handles.
+ *
+ * So whatever completes something that was asked for, and might come behind
+ * something else of the same object, comes through this queue: the end of a
+ * job (base/work.h), of handles (base/closing.h), of a source, stream or server.
+ * libuv's callbacks for a closed handle or a finished request call nobody; they
+ * schedule, or free. Then what ends an object is the last that is heard of it:
+ * all that was scheduled before its close began has run before. Only what comes
+ * from outside (bytes, time, a child's exit) is told straight from the loop.
  */
 #ifndef BASE_DEFER_H
 #define BASE_DEFER_H
@@ -10,6 +23,9 @@
 #include <uv.h>
 
 #include "base/list.h"
+
+/* A round is what was scheduled when it began. */
+#define DEFER_ROUNDS 64
 
 struct defer {
     struct link link;

@@ -51,16 +51,23 @@ static void on_run(uv_work_t *req)
     work->run(work);
 }
 
+static void on_deferred(struct defer *defer)
+{
+    struct work *work = container_of(defer, struct work, defer);
+    work->done(work);
+}
+
 static void on_done(uv_work_t *req, int status)
 {
     (void)status; /* never cancelled: nobody calls uv_cancel() on it */
     struct work *work = (struct work *)req;
-    work->done(work);
+    defer_schedule(req->loop, &work->defer);
 }
 
 void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), void (*done)(struct work *))
 {
     work->run = run;
     work->done = done;
+    defer_setup(&work->defer, on_deferred);
     uv_queue_work(loop, &work->req, on_run, on_done);
 }

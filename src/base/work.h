@@ -11,10 +11,11 @@
 #ifndef BASE_WORK_H
 #define BASE_WORK_H
 
-#include <uv.h>
+#include "base/defer.h"
 
 struct work {
     uv_work_t req;
+    struct defer defer;
     void (*run)(struct work *work);  /* on a pool thread: touches only the job's own data */
     void (*done)(struct work *work); /* on the loop; the job may be freed or started again */
 };
@@ -22,7 +23,7 @@ struct work {
 void work_pool_size(unsigned threads);
 /* Initialises the loop and starts the pool's threads. Once, on the main thread. */
 void work_begin(uv_loop_t *loop, unsigned threads);
-/* Starts the job; `done` is called exactly once, never from inside this call. */
+/* Starts the job; `done` is called exactly once, through the queue of base/defer.h. */
 void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), void (*done)(struct work *));
 
 #endif

@@ -134,7 +134,7 @@ static void memory_open(struct source *source)
 
 static void memory_close(struct source *source)
 {
-    source_report_closed_later(source); /* behind every answer that is due */
+    source_report_closed(source);
 }
 
 static void memory_free(struct source *source)

@@ -105,7 +105,7 @@ static void part_closed(struct source *part)
     if (!overlay->lower_closed || !overlay->store_closed)
         return;
     assert(list_empty(&overlay->requests) && list_empty(&overlay->copies));
-    source_report_closed_later(&overlay->source); /* behind every answer that is due */
+    source_report_closed(&overlay->source);
 }
 
 static bool must_sync(const struct overlay *overlay)

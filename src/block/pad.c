@@ -146,7 +146,7 @@ static void lower_died(struct source *lower, int status)
 static void lower_closed(struct source *lower)
 {
     struct pad *pad = lower->owner;
-    source_report_closed_later(&pad->source); /* behind every answer that is due */
+    source_report_closed(&pad->source);
 }
 
 static void pad_open(struct source *source)

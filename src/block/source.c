@@ -14,7 +14,13 @@ static void on_opened(struct defer *defer)
 
 static void on_closed(struct defer *defer)
 {
-    source_report_closed(container_of(defer, struct source, closed_defer));
+    struct source *source = container_of(defer, struct source, closed_defer);
+    if (source->opened_due) {
+        defer_cancel(&source->opened_defer);
+        source_report_opened(source, -ECANCELED);
+    }
+    source->state = SOURCE_CLOSED;
+    source->closed(source);
 }
 
 void source_init(struct source *source, const struct source_ops *ops, uv_loop_t *loop, const char *who)
@@ -88,7 +94,7 @@ void source_close(struct source *source)
         return;
     case SOURCE_NEW:
         source->state = SOURCE_CLOSING;
-        source_report_closed_later(source);
+        source_report_closed(source);
         return;
     case SOURCE_OPENING:
     case SOURCE_OPEN:
@@ -126,16 +132,6 @@ void source_report_opened_later(struct source *source, int status)
 void source_report_closed(struct source *source)
 {
     assert(source->state == SOURCE_CLOSING);
-    if (source->opened_due) {
-        defer_cancel(&source->opened_defer);
-        source_report_opened(source, -ECANCELED);
-    }
-    source->state = SOURCE_CLOSED;
-    source->closed(source);
-}
-
-void source_report_closed_later(struct source *source)
-{
     defer_schedule(source->loop, &source->closed_defer);
 }
 

@@ -107,13 +107,14 @@ void source_promote(struct source *source, struct io *io, uint64_t since);
 void source_close(struct source *source);
 void source_free(struct source *source); /* NULL is allowed */
 
-/* For implementations: the state changes that go with the callbacks; for use
- * from callbacks of the loop, the _later forms anywhere. A source that is
- * closed while it opens need not report `opened`: closing does. */
+/* For implementations: the state changes that go with the callbacks. `opened`
+ * comes at once, so it is for callbacks of the loop, or later, from anywhere.
+ * `closed` always comes through the queue of base/defer.h: behind the answer of
+ * each io that was finished before. A source that is closed while it opens need
+ * not report `opened`: closing does. */
 void source_report_opened(struct source *source, int status);
 void source_report_opened_later(struct source *source, int status);
 void source_report_closed(struct source *source);
-void source_report_closed_later(struct source *source);
 /* For a source on a source: the facts and the last error of the one below. */
 void source_copy_facts(struct source *source, const struct source *lower);
 __attribute__((format(printf, 2, 3))) void source_set_error(struct source *source, const char *format, ...);

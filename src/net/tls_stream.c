@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/closing.h"
 #include "base/defer.h"
 #include "base/list.h"
 #include "base/text.h"
@@ -33,7 +34,7 @@ struct tls_stream {
     struct defer pump; /* goes on with what is here already */
     struct defer tell; /* on_end, on_drain */
     uv_timer_t timer;  /* the handshake's deadline */
-    unsigned open;     /* of `below` and `timer` */
+    struct closing closing;
     char *subject, *common_name;
     char error[ERROR_SIZE];
 };
@@ -363,20 +364,18 @@ static void tls_read(struct stream *stream, bool on)
 
 /* --- life --- */
 
-static void part_closed(struct tls_stream *t)
+static void on_closed(struct closing *closing)
 {
-    if (--t->open == 0)
-        t->stream.on_closed(&t->stream);
+    struct tls_stream *t = container_of(closing, struct tls_stream, closing);
+    t->stream.on_closed(&t->stream);
 }
 
 static void on_below_closed(struct stream *below)
 {
-    part_closed(below->owner);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    part_closed(container_of((uv_timer_t *)handle, struct tls_stream, timer));
+    struct tls_stream *t = below->owner;
+    closing_begin(&t->closing, below->loop, on_closed);
+    closing_add(&t->closing, (uv_handle_t *)&t->timer);
+    closing_end(&t->closing);
 }
 
 static void tls_close(struct stream *stream)
@@ -394,7 +393,7 @@ static void tls_close(struct stream *stream)
         stream_write(t->below, &data);
         ERR_clear_error();
     }
-    uv_close((uv_handle_t *)&t->timer, on_timer_closed);
+    uv_timer_stop(&t->timer);
     stream_close(t->below);
 }
 
@@ -429,7 +428,6 @@ struct stream *tls_stream_on(SSL *ssl, struct stream *below, uint64_t timeout_ms
     defer_setup(&t->tell, on_tell);
     uv_timer_init(below->loop, &t->timer);
     uv_timer_start(&t->timer, on_timeout, timeout_ms, 0);
-    t->open = 2;
     below->owner = t;
     below->on_data = on_below_data;
     below->on_end = on_below_end;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/closing.h"
 #include "base/defer.h"
 #include "base/list.h"
 #include "base/text.h"
@@ -47,7 +48,7 @@ struct websocket {
     uint64_t unsent_control; /* pongs since `below` was last drained */
     struct defer pump, tell;
     uv_timer_t timer; /* pings; then the peer's time to close */
-    unsigned open;    /* of `below` and `timer` */
+    struct closing closing;
 };
 
 static struct websocket *websocket_of(struct stream *stream)
@@ -363,23 +364,19 @@ static void on_linger_timer(uv_timer_t *timer)
 
 /* --- life --- */
 
-static void part_closed(struct websocket *w)
+static void on_closed(struct closing *closing)
 {
-    if (--w->open == 0)
-        w->stream.on_closed(&w->stream);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    part_closed(container_of((uv_timer_t *)handle, struct websocket, timer));
+    struct websocket *w = container_of(closing, struct websocket, closing);
+    w->stream.on_closed(&w->stream);
 }
 
 static void on_below_closed(struct stream *below)
 {
     struct websocket *w = below->owner;
     defer_cancel(&w->pump);
-    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
-    part_closed(w);
+    closing_begin(&w->closing, below->loop, on_closed);
+    closing_add(&w->closing, (uv_handle_t *)&w->timer);
+    closing_end(&w->closing);
 }
 
 static void websocket_close_stream(struct stream *stream)
@@ -423,7 +420,6 @@ struct stream *websocket_stream_new(struct stream *below, struct slices *early, 
     defer_setup(&w->tell, on_tell);
     uv_timer_init(below->loop, &w->timer);
     uv_timer_start(&w->timer, on_ping_timer, w->options.ping_ms, w->options.ping_ms);
-    w->open = 2;
     below->owner = w;
     below->on_data = on_below_data;
     below->on_end = on_below_end;

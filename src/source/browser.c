@@ -201,7 +201,7 @@ static void browser_open(struct source *source)
 static void maybe_closed(struct browser_source *browser)
 {
     if (browser->source.state == SOURCE_CLOSING && browser->handles_closed && list_empty(&browser->peers))
-        source_report_closed_later(&browser->source);
+        source_report_closed(&browser->source);
 }
 
 void browser_peer_gone(struct browser_source *browser)

@@ -48,7 +48,7 @@ static void memory_submit(struct source *source, struct io *io)
 
 static void memory_close(struct source *source)
 {
-    source_report_closed_later(source);
+    source_report_closed(source);
 }
 
 static void memory_free(struct source *source)

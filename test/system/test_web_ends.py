@@ -72,6 +72,15 @@ def test_clients_that_go_in_the_middle_of_any_request(site):
     assert web.get("/api/slots").status == 200
 
 
+def connect_when_it_accepts(web):
+    """We are quicker than it at times: its queue of connections is full."""
+    while True:
+        try:
+            return web.connect()
+        except BlockingIOError:
+            time.sleep(0.01)
+
+
 CUTS = int(os.environ.get("CUTS", "100" if SANITIZED else "50"))  # of each request; by hand 1000
 
 
@@ -93,7 +102,7 @@ def test_clients_that_go_in_the_moment_of_the_answer(new_site, folder):
         text = web.text(method, target, {**token, "Content-Type": "application/json"}, body)
         times = []
         for number in range(CUTS):
-            with web.connect() as wire:
+            with connect_when_it_accepts(web) as wire:
                 wire.sendall(text)
                 began = time.perf_counter()
                 if number < 5:

@@ -229,8 +229,21 @@ static void a_change_can_be_cancelled(void **state)
     assert_non_null(users_find(f.users, "a")); /* it had begun */
     assert_null(users_find(f.users, "b"));
     users_cancel(&third.request); /* over: nothing */
-    ask(&f, &first, (struct users_request){.op = USERS_REMOVE, .name = "a", .role = -1, .enabled = -1});
-    ask(&f, &second, (struct users_request){.op = USERS_REMOVE, .name = "c", .role = -1, .enabled = -1});
+    finish(&f);
+}
+
+static void the_end_lets_the_change_that_runs_and_cancels_the_rest(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct asked first, second;
+    start(&f, admin());
+    const struct users_request add = {.op = USERS_ADD, .password = "long enough", .role = 0, .enabled = -1};
+    struct users_request a = add, b = add;
+    a.name = "a";
+    b.name = "b";
+    ask(&f, &first, a);
+    ask(&f, &second, b);
     finish(&f);
     assert_int_equal(first.request.status, 0);
     assert_int_equal(second.request.status, -ECANCELED);
@@ -323,6 +336,7 @@ int main(void)
         cmocka_unit_test(what_can_not_be_changes_nothing),
         cmocka_unit_test(changes_keep_their_order_and_are_bounded),
         cmocka_unit_test(a_change_can_be_cancelled),
+        cmocka_unit_test(the_end_lets_the_change_that_runs_and_cancels_the_rest),
         cmocka_unit_test(changes_from_outside_are_seen),
         cmocka_unit_test(a_bad_file_changes_nothing),
         cmocka_unit_test(a_folder_may_come_later),

@@ -187,12 +187,82 @@ static void work_runs_off_the_loop(void **state)
     uv_loop_t loop;
     struct counter counter = {0};
     uv_loop_init(&loop);
+    defer_init(&loop);
     work_start(&loop, &counter.work, work_run, work_done);
     assert_int_equal(counter.runs, 0);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(counter.again, 42);
     assert_int_equal(counter.runs, 1);
+    defer_close(&loop);
+    uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+/* A deferral that goes round and round; in its last round something is answered, and closed. */
+struct chain {
+    uv_loop_t loop;
+    uv_async_t start;
+    unsigned rounds;
+    struct defer again, answer;
+    struct closing closing;
+    unsigned answered, closed;
+};
+
+static void on_chain_answer(struct defer *defer)
+{
+    struct chain *chain = container_of(defer, struct chain, answer);
+    assert_int_equal(chain->closed, 0);
+    chain->answered++;
+}
+
+static void on_chain_closed(struct closing *closing)
+{
+    struct chain *chain = container_of(closing, struct chain, closing);
+    assert_int_equal(chain->answered, 1);
+    chain->closed++;
+}
+
+static void on_chain_again(struct defer *defer)
+{
+    struct chain *chain = container_of(defer, struct chain, again);
+    if (--chain->rounds > 0) {
+        defer_schedule(&chain->loop, defer);
+        return;
+    }
+    defer_schedule(&chain->loop, &chain->answer);
+    closing_begin(&chain->closing, &chain->loop, on_chain_closed);
+    closing_add(&chain->closing, (uv_handle_t *)&chain->start);
+    closing_end(&chain->closing);
+}
+
+static void on_chain_start(uv_async_t *async)
+{
+    struct chain *chain = container_of(async, struct chain, start);
+    defer_schedule(&chain->loop, &chain->again);
+}
+
+/* From a callback of the poll, behind which libuv closes handles, and before the loop. */
+static void what_was_scheduled_before_a_close_comes_before_its_end(void **state)
+{
+    (void)state;
+    static const unsigned rounds[] = {1, DEFER_ROUNDS - 1, DEFER_ROUNDS, DEFER_ROUNDS + 1, 2 * DEFER_ROUNDS, 1000};
+    for (unsigned i = 0; i < 2 * sizeof rounds / sizeof *rounds; i++) {
+        struct chain chain = {.rounds = rounds[i / 2]};
+        uv_loop_init(&chain.loop);
+        defer_init(&chain.loop);
+        defer_setup(&chain.again, on_chain_again);
+        defer_setup(&chain.answer, on_chain_answer);
+        uv_async_init(&chain.loop, &chain.start, on_chain_start);
+        if (i % 2)
+            uv_async_send(&chain.start);
+        else
+            on_chain_start(&chain.start);
+        uv_run(&chain.loop, UV_RUN_DEFAULT);
+        assert_int_equal(chain.closed, 1);
+        defer_close(&chain.loop);
+        uv_run(&chain.loop, UV_RUN_DEFAULT);
+        assert_int_equal(uv_loop_close(&chain.loop), 0);
+    }
 }
 
 static void sizes_are_read_and_written(void **state)
@@ -448,6 +518,7 @@ int main(void)
         cmocka_unit_test(deferral_runs_once_each_and_not_inside),
         cmocka_unit_test(closing_comes_once_after_all),
         cmocka_unit_test(work_runs_off_the_loop),
+        cmocka_unit_test(what_was_scheduled_before_a_close_comes_before_its_end),
         cmocka_unit_test(sizes_are_read_and_written),
         cmocka_unit_test(durations_are_read_and_written),
         cmocka_unit_test(text_of_peers_is_escaped_and_cut),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../cmocka_all.h"
+#include "base/defer.h"
 #include "base/log.h"
 #include "base/save.h"
 #include "base/text.h"
@@ -50,6 +51,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(rig->folder));
     snprintf(rig->path, sizeof rig->path, "%s/state.json", rig->folder);
     uv_loop_init(&rig->loop);
+    defer_init(&rig->loop);
     save_init(&rig->save, &rig->loop, mem_strdup(rig->path), "it would be lost");
     *calls = '\0';
     folder_error = 0;
@@ -61,6 +63,8 @@ static int teardown(void **state)
 {
     struct rig *rig = *state;
     save_free(&rig->save);
+    defer_close(&rig->loop);
+    uv_run(&rig->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&rig->loop), 0);
     unlink(rig->path);
     assert_int_equal(rmdir(rig->folder), 0); /* nothing is left beside the file */

@@ -257,6 +257,55 @@ static void close_with_reads_outstanding(const struct contract *contract, int tu
     }
 }
 
+/* Closes in a certain round of the deferral queue, which libuv's closing of handles follows. */
+struct closer {
+    uv_async_t start;
+    struct defer again;
+    int rounds;
+    struct probe *probe;
+};
+
+static void on_closer_start(uv_async_t *async)
+{
+    defer_schedule(async->loop, &container_of(async, struct closer, start)->again);
+}
+
+static void on_closer_again(struct defer *defer)
+{
+    struct closer *closer = container_of(defer, struct closer, again);
+    if (--closer->rounds > 0) {
+        defer_schedule(closer->start.loop, defer);
+        return;
+    }
+    close_source(closer->probe);
+    uv_close((uv_handle_t *)&closer->start, NULL);
+}
+
+static void close_in_round(const struct contract *contract, int rounds)
+{
+    struct rig rig;
+    struct probe_io ios[READS];
+    struct closer closer = {.rounds = rounds, .probe = &rig.probe};
+    rig_begin(&rig, contract);
+    rig_open(&rig);
+    for (int i = 0; i < READS; i++) {
+        uint64_t offset;
+        uint32_t length;
+        random_range(contract, &offset, &length);
+        submit(&rig.probe, &ios[i], IO_READ, offset, length);
+    }
+    defer_setup(&closer.again, on_closer_again);
+    uv_async_init(&rig.loop, &closer.start, on_closer_start);
+    uv_async_send(&closer.start);
+    while (closer.rounds > 0)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    rig_end(&rig);
+    for (int i = 0; i < READS; i++) {
+        assert_int_equal(ios[i].done, 1);
+        assert_true(ios[i].before_closed);
+    }
+}
+
 static void close_in_done(const struct contract *contract)
 {
     struct rig rig;
@@ -311,6 +360,8 @@ void contract_check(const struct contract *contract)
     close_in_opened(contract);
     for (int turns = 0; turns < 6; turns++)
         close_with_reads_outstanding(contract, turns);
+    for (int rounds = DEFER_ROUNDS - 1; rounds <= DEFER_ROUNDS + 1; rounds++)
+        close_in_round(contract, rounds);
     close_in_done(contract);
     if (contract->writable)
         writes_are_read_back(contract);
