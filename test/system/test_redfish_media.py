@@ -43,7 +43,8 @@ def test_an_empty_slot_and_a_full_one(admin, nginx):
     assert full["Oem"]["OpenBMC"]["WebSocketEndpoint"] == "/nbd/0" and admin.slot(1)["Oem"]["OpenBMC"]["WebSocketEndpoint"] == "/nbd/1"
     assert full["Oem"]["NbdProxy"]["SizeBytes"] == 6_000_123
     assert full["@odata.etag"] != empty["@odata.etag"]
-    assert set(full) == set(empty) and has(admin.slot(1), **EMPTY)
+    doubt = {"@Message.ExtendedInfo"} # the image is no real one
+    assert set(full) - doubt == set(empty) and has(admin.slot(1), **EMPTY)
     assert admin.post(EJECT).status == 204
     assert admin.slot() == {**empty, "Oem": admin.slot()["Oem"]}
 
@@ -205,7 +206,7 @@ def test_unknown_parameters(admin, nginx):
     assert admin.post(EJECT, {"Colour": "red"}).ids == ["ActionParameterUnknown"]
     mixed = admin.patch(SLOT, body) # what can be done is
     assert mixed.status == 200 and mixed.json["Inserted"]
-    assert mixed.json["@Message.ExtendedInfo"][0]["MessageId"].endswith(".PropertyUnknown")
+    assert any(message["MessageId"].endswith(".PropertyUnknown") for message in mixed.json["@Message.ExtendedInfo"])
     assert admin.patch(SLOT, {"ImageName": "x"}).ids == ["PropertyNotWritable"]
     assert admin.patch(SLOT, {"Colour": 1, "Id": "x"}).status == 400
     assert admin.patch(SLOT, {"Image": None, "Inserted": True}).ids == ["PropertyValueConflict"]
