@@ -14,9 +14,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "api/control.h"
-#include "api/dbus.h"
-#include "api/web.h"
+#include "api/bmcweb/dbus.h"
+#include "api/control/control.h"
+#include "api/web/web.h"
 #include "auth/passwd.h"
 #include "base/bytes.h"
 #include "base/closing.h"

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/request.h"
+#include "api/json.h"
 #include "base/text.h"
 
 /* --- text that grows --- */

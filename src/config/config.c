@@ -7,7 +7,7 @@
 #include "config/keys.h"
 #include "config/sections.h"
 #include "net/address.h"
-#include "net/origin.h"
+#include "remote/origin.h"
 
 /* Every key of one struct, in the table's order. */
 #define for_each_key(key, wanted)                                                                                      \

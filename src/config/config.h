@@ -75,7 +75,7 @@ struct config_http {
     bool nfs_ids;                  /* nfs-ids = no: only who administers the daemon may say uid= and gid= in a URL */
 };
 
-/* A login that serves the images of one origin (net/origin.h), in whatever slot. */
+/* A login that serves the images of one origin (remote/origin.h), in whatever slot. */
 struct config_credentials {
     char name[CONFIG_NAME_MAX];
     unsigned line;                 /* of the section's header, for messages; 0: not from a file */

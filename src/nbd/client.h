@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 #include "block/io.h"
-#include "block/link_estimate.h"
+#include "link/estimate.h"
 #include "net/stream.h"
 
 #define NBD_CLIENT_ERROR_MAX    256

@@ -1,6 +1,6 @@
 /*
  * The client's side of TLS (1.2 and 1.3) for what does not go by libcurl: whom it believes
- * is what net/trust.h says, the certificate must have the server's name as a
+ * is what net/tls_trust.h says, the certificate must have the server's name as a
  * subjectAltName, and a client certificate is shown if there is one.
  *
  * The stream is one of net/tls.h: on_end says how it ended, tls_stream_error() in words.
@@ -9,7 +9,7 @@
 #define NET_TLS_CLIENT_H
 
 #include "net/stream.h"
-#include "net/trust.h"
+#include "net/tls_trust.h"
 
 struct tls_client;
 

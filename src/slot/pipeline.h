@@ -11,10 +11,10 @@
 #include "block/heat.h"
 #include "block/source.h"
 #include "config/config.h"
-#include "net/curl_loop.h"
-#include "net/location.h"
-#include "slot/slot_credentials.h"
+#include "remote/http/curl_loop.h"
+#include "remote/image_location.h"
 #include "slot/slot.h"
+#include "slot/slot_credentials.h"
 #include "source/browser.h"
 
 struct pipeline_context {

@@ -7,10 +7,10 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "source/fetch.h"
-#include "source/nfs.h"
-#include "source/nfs_address.h"
-#include "source/smb.h"
+#include "remote/fetch_client.h"
+#include "remote/nfs/address.h"
+#include "remote/nfs/nfs.h"
+#include "remote/smb/smb.h"
 
 /* --- what each protocol is told --- */
 

@@ -1,6 +1,6 @@
 /*
  * The part of the pipeline that reads an image on another machine: by what its address
- * says (net/location.h), what the configuration allows and what this build can do.
+ * says (remote/image_location.h), what the configuration allows and what this build can do.
  */
 #ifndef SLOT_PIPELINE_REMOTE_H
 #define SLOT_PIPELINE_REMOTE_H

@@ -29,7 +29,7 @@
 #include "config/config.h"
 #include "kernel/kernel.h"
 #include "nbd/server.h"
-#include "net/location.h"
+#include "remote/image_location.h"
 #include "source/browser.h"
 
 #define SLOT_ERROR_MAX SOURCE_ERROR_MAX

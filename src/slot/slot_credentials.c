@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "net/origin.h"
+#include "remote/origin.h"
 
 /* --- the sections --- */
 

@@ -7,7 +7,7 @@
 
 #include "base/closing.h"
 #include "base/text.h"
-#include "block/link_estimate.h"
+#include "link/estimate.h"
 #include "nbd/client.h"
 #include "source/browser.h"
 #include "source/browser_samples.h"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/content_range.h"
+#include "http/content_range.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

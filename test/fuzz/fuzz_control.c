@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/commands.h"
-#include "api/words.h"
+#include "api/control/commands.h"
+#include "api/control/words.h"
 #include "base/log.h"
 #include "fakes.h"
 

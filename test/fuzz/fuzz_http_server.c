@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../unit/net/http_rig.h"
+#include "../unit/http/http_rig.h"
 #include "base/log.h"
 
 #define OUTPUT_SIZE (1u << 20)

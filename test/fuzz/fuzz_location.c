@@ -5,11 +5,11 @@
 #include <strings.h>
 
 #include "base/text.h"
-#include "net/fetch_internal.h"
-#include "net/location.h"
-#include "net/origin.h"
-#include "source/nfs_address.h"
-#include "source/smb_url.h"
+#include "remote/fetch_internal.h"
+#include "remote/image_location.h"
+#include "remote/nfs/address.h"
+#include "remote/origin.h"
+#include "remote/smb/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "source/nfs_address.h"
+#include "remote/nfs/address.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -17,7 +17,7 @@
 
 #include "base/defer.h"
 #include "base/text.h"
-#include "source/nfs_find.h"
+#include "remote/nfs/find.h"
 
 #define FIRST_XID   0x01020304
 #define COUNT       4096u

@@ -9,16 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/event_streams.h"
 #include "api/redfish/certificate_store.h"
 #include "api/redfish/internal.h"
+#include "api/web/event_streams.h"
 #include "auth/audit.h"
 #include "base/log.h"
 #include "base/save.h"
 #include "base/text.h"
 #include "fakes.h"
-#include "net/http_head.h"
-#include "net/websocket.h"
+#include "http/head.h"
+#include "http/websocket.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

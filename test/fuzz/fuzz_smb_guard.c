@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/smb_guard.h"
+#include "remote/smb/guard.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

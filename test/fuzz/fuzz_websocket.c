@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/defer.h"
+#include "http/websocket.h"
 #include "net/socket.h"
-#include "net/websocket.h"
 
 #define MESSAGE_MAX 2000
 #define SIZE        65536u

@@ -43,7 +43,7 @@ def test_the_defaults_that_keep_strangers_out():
 
 def test_every_command_is_in_the_manual():
     manual = page("nbd-proxy-control.7")
-    source = (TOP / "src" / "api" / "commands.c").read_text()
+    source = (TOP / "src" / "api" / "control" / "commands.c").read_text()
     commands = re.findall(r'^    \{"([a-z]+)", "', source, re.M)
     assert len(commands) == 13
     for name in commands:

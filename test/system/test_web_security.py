@@ -73,7 +73,7 @@ EXPECTED = {
 
 
 def test_every_route_is_in_the_table_of_expectations():
-    source = (TOP / "src/api/router.c").read_text()
+    source = (TOP / "src/api/web/router.c").read_text()
     table = source[source.index("routes[] = {") : source.index("#define ROUTES")]
     rows = re.findall(r'\{(NULL|"\w+"), "([^"]+)", (\w+), (\w+)\}', table)
     assert len(rows) == table.count("{") - 1 and rows
@@ -81,7 +81,7 @@ def test_every_route_is_in_the_table_of_expectations():
         if method != "NULL":
             who = EXPECTED[(method.strip('"'), path)][0]
             assert who is {"AUTH_LOGIN": LOGIN, "AUTH_CONFIGURE_COMPONENTS": COMPONENTS}[privileges], path
-    methods = re.findall(r'\{"(\w+)", (true|false), (AUTH_\w+), \w+\}', (TOP / "src/api/uploads.c").read_text())
+    methods = re.findall(r'\{"(\w+)", (true|false), (AUTH_\w+), \w+\}', (TOP / "src/api/web/uploads.c").read_text())
     assert methods
     for method, on_one, privileges in methods:
         key = (method, "/api/uploads/*" if on_one == "true" else "/api/uploads")

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "api/bmcweb/internal.h"
-#include "api/request.h"
+#include "api/json.h"
 #include "base/log.h"
 #include "base/text.h"
 

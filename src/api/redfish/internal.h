@@ -4,7 +4,7 @@
  * messages in them; body.c what a request's body may hold; types.c the
  * schemas in use. The handlers: documents.c (root, $metadata, ...),
  * sessions.c, accounts.c, managers.c, systems.c (the host),
- * media.c and insert.c (VirtualMedia). Private to api/.
+ * virtual_media.c and insert.c (VirtualMedia). Private to api/.
  *
  * A call is one request. It belongs to its handler until one of the answers of
  * answer.c, which frees it. Whoever waits for something else in between
@@ -20,7 +20,7 @@
 #include "api/boot_steps.h"
 #include "api/redfish/etag.h"
 #include "api/redfish/query.h"
-#include "api/web_internal.h"
+#include "api/web/internal.h"
 
 #define REDFISH_ROOT          "/redfish/v1"
 #define REDFISH_SESSIONS      REDFISH_ROOT "/SessionService/Sessions"
@@ -162,7 +162,7 @@ void redfish_expand(const struct redfish_call *call, json_t *resource);
 
 /* --- answer.c --- */
 
-/* The call is freed; the caller answers the request, or takes it over, before it returns (net/http_server.h).
+/* The call is freed; the caller answers the request, or takes it over, before it returns (http/server.h).
  * NULL: the client is gone. */
 struct http_request *redfish_release(struct redfish_call *call);
 /* Each ends the call. Those with JSON take over the reference. */
@@ -280,7 +280,7 @@ void redfish_certificate_delete(struct redfish_call *call);
 /* Adds what is in it: whose and by whom, from when to when, its number and fingerprint. */
 void redfish_certificate_facts(json_t *json, X509 *x509);
 
-/* events.c */
+/* event_service.c */
 redfish_get redfish_event_service, redfish_event_streams, redfish_event_stream;
 void redfish_event_stream_open(struct redfish_call *call);
 void redfish_event_stream_delete(struct redfish_call *call);
@@ -309,7 +309,7 @@ void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct
 void redfish_stay_over(struct web *web, const char *slot); /* the medium is out */
 void redfish_settings_stop(struct redfish *redfish);       /* nothing is ejected with its session any more */
 
-/* media.c */
+/* virtual_media.c */
 void redfish_media_path(unsigned index, char path[REDFISH_PATH_MAX]); /* of that slot */
 struct slot *redfish_media_slot(const struct redfish_call *call);     /* NULL: there is none of that Id */
 /* Of the medium, or of the next one. */

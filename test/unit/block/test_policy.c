@@ -1,13 +1,12 @@
-/* The pure parts of the block layer: readahead, link estimate, block table, io queue. */
+/* The pure parts of the block layer: readahead, fetch sizes, block table, io queue. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../cmocka_all.h"
 #include "block/block_table.h"
 #include "block/fetch_size.h"
-#include "block/io_queue.h"
-#include "block/link_estimate.h"
 #include "block/heat.h"
+#include "block/io_queue.h"
 #include "block/readahead.h"
 
 #define MIB (1024 * 1024ull)
@@ -258,47 +257,6 @@ static void what_was_lost_is_fetched_again(void **state)
     assert_int_equal(offset, 64 * 65536);
 }
 
-static void the_link_is_estimated(void **state)
-{
-    (void)state;
-    struct link_estimate link = {0};
-    uint64_t now = 1000000;
-    link_round_trip(&link, 60000, now);
-    link_round_trip(&link, 50000, now);
-    link_round_trip(&link, 70000, now);
-    assert_int_equal(link.rtt_us, 50000);
-    link_busy(&link, now);
-    for (unsigned i = 0; i < 100; i++)
-        link_received(&link, 1000000, now += 10000); /* 100 MB/s */
-    assert_true(link_bandwidth(&link) > 90000000 && link_bandwidth(&link) < 110000000);
-    link_idle(&link, now);
-    now += 100000000; /* idle time is not slowness */
-    link_busy(&link, now);
-    for (unsigned i = 0; i < 100; i++)
-        link_received(&link, 1000000, now += 10000);
-    assert_true(link_bandwidth(&link) > 90000000);
-    link_round_trip(&link, 90000, now);
-    assert_int_equal(link.rtt_us, 90000); /* the old one is too old */
-}
-
-static void a_rate_that_demand_limits_is_no_slower_link(void **state)
-{
-    (void)state;
-    struct link_estimate link = {0};
-    uint64_t now = 1000000;
-    link_busy(&link, now);
-    for (unsigned i = 0; i < 10; i++)
-        link_received(&link, 1000000, now += 100000); /* 10 MB/s */
-    for (unsigned i = 0; i < 100; i++) {
-        link_limited(&link);
-        link_received(&link, 1000, now += 100000);
-    }
-    assert_in_range(link_bandwidth(&link), 9000000, 11000000);
-    for (unsigned i = 0; i < LINK_SAMPLES; i++)
-        link_received(&link, 100000, now += 100000); /* the link has really become slower */
-    assert_in_range(link_bandwidth(&link), 900000, 1100000);
-}
-
 /* A read of 64 KiB behind all that may be read ahead, on links of these bytes a second. */
 static void demand_does_not_wait_long_behind_what_is_read_ahead(void **state)
 {
@@ -450,8 +408,6 @@ int main(void)
         cmocka_unit_test(heat_counts_every_byte_once),
         cmocka_unit_test(heat_is_where_it_was_read),
         cmocka_unit_test(heat_of_the_largest_sizes),
-        cmocka_unit_test(the_link_is_estimated),
-        cmocka_unit_test(a_rate_that_demand_limits_is_no_slower_link),
         cmocka_unit_test(demand_does_not_wait_long_behind_what_is_read_ahead),
         cmocka_unit_test(the_table_equals_a_model),
         cmocka_unit_test(demand_overtakes_prefetch),

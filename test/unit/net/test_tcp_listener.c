@@ -14,7 +14,7 @@
 #include "../block/contract.h"
 #include "../cmocka_all.h"
 #include "base/log.h"
-#include "net/http_server.h"
+#include "http/server.h"
 #include "net/tcp_listener.h"
 #include "net/tls.h"
 

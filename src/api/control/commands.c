@@ -1,0 +1,454 @@
+#include "api/control/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/boot_steps.h"
+#include "api/control/words.h"
+#include "api/status.h"
+#include "base/log.h"
+#include "base/text.h"
+
+struct command {
+    const char *name, *usage, *help;
+    int least, most; /* words after the name */
+    void (*run)(struct control_client *client, int count, char **words);
+};
+
+static const struct command commands[];
+
+static struct slot *find_slot(struct control_client *client, const char *name)
+{
+    struct slot *slot = slots_find(control_client_slots(client), name);
+    if (!slot)
+        control_error(client, "there is no slot \"%.40s\" (see: slots)", name);
+    return slot;
+}
+
+static void send_and_free(struct control_client *client, char *text)
+{
+    control_send(client, text);
+    mem_free(text);
+    control_ok(client, "%s", "");
+}
+
+void commands_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail)
+{
+    const struct control_peer *peer = control_client_peer(client);
+    auth_audit(event, peer->user, peer->from, subject, detail);
+}
+
+static void run_help(struct control_client *client, int count, char **words)
+{
+    (void)count;
+    (void)words;
+    for (const struct command *c = commands; c->name; c++) {
+        char line[512];
+        snprintf(line, sizeof line, "%s\n    %s\n", c->usage, c->help);
+        control_send(client, line);
+    }
+    control_ok(client, "%s", "");
+}
+
+static void run_status(struct control_client *client, int count, char **words)
+{
+    struct slots *slots = control_client_slots(client);
+    if (count > 0 && strcmp(words[0], "--json") != 0)
+        control_error(client, "usage: status [--json]");
+    else
+        send_and_free(client, count > 0 ? status_json(slots) : status_table(slots));
+}
+
+static void run_slots(struct control_client *client, int count, char **words)
+{
+    (void)count;
+    (void)words;
+    struct slots *slots = control_client_slots(client);
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        struct slot_status s;
+        char line[512];
+        slot_get_status(slots_get(slots, i), &s);
+        snprintf(line, sizeof line, "%u %s %s nbd+unix:///?socket=%s\n", s.index, s.name, s.media == MEDIA_CD ? "cd" : "disk",
+                 s.socket);
+        control_send(client, line);
+    }
+    control_ok(client, "%s", "");
+}
+
+/* --- insert and eject --- */
+
+/* Who asked, and for what; the client outlives its command. */
+struct media_request {
+    struct control_client *client;
+    char slot[CONFIG_SLOT_NAME_MAX];
+    unsigned renewals; /* of what was in when it was asked for */
+    struct boot_steps steps; /* behind an insert */
+};
+
+static struct media_request *media_request(struct control_client *client, struct slot *slot)
+{
+    struct slot_status s;
+    struct media_request *request = mem_alloc(sizeof *request);
+    slot_get_status(slot, &s);
+    request->client = client;
+    snprintf(request->slot, sizeof request->slot, "%s", s.name);
+    return request;
+}
+
+static void answer_warning(struct media_request *request, const struct slot_status *s)
+{
+    char line[512];
+    if (!*s->warning)
+        return;
+    snprintf(line, sizeof line, "warning: %s: %s\n", request->slot, s->warning);
+    control_send(request->client, line);
+}
+
+static void answer_inserted(struct media_request *request, const struct slot_status *s)
+{
+    const struct boot_steps *steps = &request->steps;
+    char name[256];
+    text_escape(s->image_name, name, sizeof name);
+    answer_warning(request, s);
+    bool stayed = s->renewals > request->renewals;
+    control_ok(request->client, "%s: %s %s, %llu bytes, %s%s%s%s", request->slot,
+               stayed ? "goes on with the same image," : "inserted", name, (unsigned long long)s->size, s->writable ? "writable" : "read-only",
+               steps->boot_once ? "; the host's next boot is from it" : "", steps->reset ? "; the host was reset: " : "",
+               steps->reset ? host_reset_name(steps->type) : "");
+}
+
+/* False: a reload has taken the slot away meanwhile, and nothing is known of the medium. */
+static bool get_status(const struct media_request *request, struct slot_status *s)
+{
+    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
+    *s = (struct slot_status){.name = request->slot, .image_name = "", .warning = ""};
+    if (slot)
+        slot_get_status(slot, s);
+    return slot;
+}
+
+static void on_steps_done(struct boot_steps *steps)
+{
+    struct media_request *request = container_of(steps, struct media_request, steps);
+    struct slot_status s;
+    get_status(request, &s);
+    if (steps->status != 0)
+        control_error(request->client, "%s: %s", request->slot, steps->error);
+    else
+        answer_inserted(request, &s);
+    mem_free(request);
+}
+
+static void on_inserted(void *arg, int status, const char *error)
+{
+    struct media_request *request = arg;
+    struct slot_status s;
+    bool there = get_status(request, &s);
+    if (status == 0 && there && boot_steps_wanted(&request->steps)) {
+        const struct control_peer *peer = control_client_peer(request->client);
+        boot_steps_audit(&request->steps, s.name, peer->user, peer->from);
+        request->steps.done = on_steps_done;
+        boot_steps_run(&request->steps, control_client_host(request->client), &s);
+        return;
+    }
+    if (status != 0)
+        control_error(request->client, "%s: %s", request->slot, error);
+    else
+        answer_inserted(request, &s);
+    mem_free(request);
+}
+
+/* "NAME=VALUE" as that option's value, or NULL. */
+static char *option_value(char *word, const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(word, name, length) == 0 && word[length] == '=' ? word + length + 1 : NULL;
+}
+
+static bool set_option(struct slot_insert_options *options, char *word)
+{
+    const struct {
+        const char *name;
+        const char **text;
+        int *yes;
+    } known[] = {
+        {"user", &options->user, NULL},       {"password", &options->password, NULL}, {"bearer-token", &options->bearer_token, NULL},
+        {"ca-file", &options->ca_file, NULL}, {"verify", NULL, &options->verify},     {"writable", NULL, &options->writable},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        char *value = option_value(word, known[i].name);
+        bool yes;
+        if (!value)
+            continue;
+        if (known[i].text)
+            *known[i].text = value;
+        else if (text_parse_bool(value, &yes))
+            *known[i].yes = yes;
+        else
+            return false;
+        return true;
+    }
+    return false;
+}
+
+/* "boot-once", "reset" and "reset=TYPE". */
+static bool set_step(struct boot_steps *steps, char *word)
+{
+    const char *type = option_value(word, "reset");
+    if (strcmp(word, "boot-once") == 0) {
+        steps->boot_once = true;
+        return true;
+    }
+    steps->type = HOST_RESET_FORCE_RESTART;
+    steps->reset = type ? host_reset_parse(type, &steps->type) : strcmp(word, "reset") == 0;
+    return steps->reset;
+}
+
+/* What an insert says behind the image. */
+struct insert_words {
+    struct slot_insert_options options;
+    struct boot_steps steps;
+    bool replaces;
+};
+
+static bool set_replaces(struct insert_words *insert, const char *word)
+{
+    bool is_that = strcmp(word, "replace") == 0;
+    insert->replaces |= is_that;
+    return is_that;
+}
+
+/* False: answered. */
+static bool read_options(struct control_client *client, int count, char **words, struct insert_words *insert)
+{
+    for (int i = 2; i < count; i++)
+        if (!set_option(&insert->options, words[i]) && !set_step(&insert->steps, words[i]) &&
+            !set_replaces(insert, words[i])) {
+            /* Only the option's name: its value may be a secret. */
+            control_error(client,
+                          "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
+                          "verify=yes|no, writable=yes|no, replace, boot-once, reset, reset=TYPE)",
+                          (int)strcspn(words[i], "="), words[i]);
+            return false;
+        }
+    return true;
+}
+
+static void audit_insert(struct control_client *client, const char *slot, const char *url, bool unverified)
+{
+    char shown[256];
+    text_url_public(url, shown, sizeof shown);
+    commands_audit(client, AUDIT_INSERT, slot, shown);
+    if (unverified)
+        commands_audit(client, AUDIT_UNVERIFIED, slot, shown);
+}
+
+static void run_insert(struct control_client *client, int count, char **words)
+{
+    struct insert_words insert = {
+        .options = {.nfs_ids = control_peer_is_owner(control_client_peer(client)), .verify = -1, .writable = -1}};
+    struct slot *slot = find_slot(client, words[0]);
+    struct slot_status s;
+    char error[HOST_ERROR_MAX];
+    if (!slot || !read_options(client, count, words, &insert))
+        return;
+    slot_get_status(slot, &s);
+    if (boot_steps_wanted(&insert.steps) &&
+        boot_steps_problem(&insert.steps, control_client_host(client), &s, error)) {
+        control_error(client, "%s: nothing was inserted: %s", s.name, error);
+        return;
+    }
+    struct media_request *request = media_request(client, slot);
+    request->steps = insert.steps;
+    request->renewals = s.renewals;
+    audit_insert(client, s.name, words[1], insert.options.verify == 0);
+    (insert.replaces ? slot_replace : slot_insert)(slot, words[1], &insert.options, on_inserted, request);
+}
+
+static void on_ejected(void *arg, int status, const char *error)
+{
+    struct media_request *request = arg;
+    if (status != 0)
+        control_error(request->client, "%s: %s", request->slot, error);
+    else
+        control_ok(request->client, "%s: empty", request->slot);
+    mem_free(request);
+}
+
+static void run_eject(struct control_client *client, int count, char **words)
+{
+    (void)count;
+    struct slot *slot = find_slot(client, words[0]);
+    if (!slot)
+        return;
+    struct media_request *request = media_request(client, slot);
+    commands_audit(client, AUDIT_EJECT, request->slot, NULL);
+    slot_eject(slot, on_ejected, request);
+}
+
+/* --- the rest --- */
+
+static void run_cache(struct control_client *client, int count, char **words)
+{
+    (void)count;
+    (void)words;
+    send_and_free(client, status_cache(control_client_slots(client)));
+}
+
+static void run_stats(struct control_client *client, int count, char **words)
+{
+    struct slots *slots = control_client_slots(client);
+    struct slot *only = count > 0 ? find_slot(client, words[0]) : NULL;
+    if (count > 0 && !only)
+        return;
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        if (only && slots_get(slots, i) != only)
+            continue;
+        char *text = status_stats(slots_get(slots, i));
+        control_send(client, text);
+        mem_free(text);
+    }
+    control_ok(client, "%s", "");
+}
+
+static void run_trace(struct control_client *client, int count, char **words)
+{
+    struct slots *slots = control_client_slots(client);
+    bool on;
+    if (!text_parse_bool(words[0], &on)) {
+        control_error(client, "usage: trace on|off [SLOT]");
+        return;
+    }
+    struct slot *only = count > 1 ? find_slot(client, words[1]) : NULL;
+    if (count > 1 && !only)
+        return;
+    struct slot_status s;
+    if (only)
+        slot_get_status(only, &s);
+    commands_audit(client, AUDIT_TRACE, only ? s.name : NULL, on ? "on" : "off");
+    for (unsigned i = 0; i < slots_count(slots); i++)
+        if (!only || slots_get(slots, i) == only)
+            slot_set_trace(slots_get(slots, i), on);
+    control_ok(client, "trace is %s", on ? "on: see the log" : "off");
+}
+
+/* The audit log's line is written at the more talkative one of the two levels. */
+static void set_level(struct control_client *client, enum log_level level, const char *name)
+{
+    enum log_level before = log_get_level();
+    if (level > before)
+        log_set_level(level);
+    commands_audit(client, AUDIT_LOG, NULL, name);
+    log_set_level(level);
+    control_ok(client, "the log's level is %s", name);
+}
+
+static void run_log(struct control_client *client, int count, char **words)
+{
+    static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
+    (void)count;
+    for (int i = 0; i < 5; i++)
+        if (strcmp(words[0], names[i]) == 0) {
+            set_level(client, (enum log_level)(LOG_LEVEL_ERROR + i), names[i]);
+            return;
+        }
+    control_error(client, "unknown level (expected error, warning, notice, info or debug)");
+}
+
+static void run_reload(struct control_client *client, int count, char **words)
+{
+    const struct control_hooks *hooks = control_client_hooks(client);
+    char error[CONFIG_ERROR_MAX];
+    (void)count;
+    (void)words;
+    commands_audit(client, AUDIT_RELOAD, NULL, NULL);
+    if (hooks->reload(hooks->arg, error) == 0)
+        control_ok(client, "reloaded");
+    else
+        control_error(client, "nothing was changed: %s", error);
+}
+
+static void quit_keeping(struct control_client *client)
+{
+    const struct control_hooks *hooks = control_client_hooks(client);
+    char error[CONFIG_ERROR_MAX];
+    commands_audit(client, AUDIT_QUIT, NULL, "keep");
+    if (hooks->keep(hooks->arg, error) == 0)
+        control_ok(client, "stopping; the media stay in for the next start");
+    else
+        control_error(client, "%s", error);
+}
+
+static void run_quit(struct control_client *client, int count, char **words)
+{
+    const struct control_hooks *hooks = control_client_hooks(client);
+    if (count == 0) {
+        commands_audit(client, AUDIT_QUIT, NULL, NULL);
+        control_ok(client, "stopping");
+        hooks->quit(hooks->arg);
+    } else if (strcmp(words[0], "--keep") == 0) {
+        quit_keeping(client);
+    } else {
+        control_error(client, "usage: quit [--keep]");
+    }
+}
+
+static void run_watch(struct control_client *client, int count, char **words)
+{
+    (void)count;
+    if (find_slot(client, words[0]))
+        control_watch(client, words[0]);
+}
+
+static const struct command commands[] = {
+    {"help", "help", "Lists the commands.", 0, 0, run_help},
+    {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
+    {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
+    {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
+     "[replace] [boot-once] [reset[=TYPE]]",
+     "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
+     "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset.",
+     2, 11, run_insert},
+    {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, run_eject},
+    {"host", "host status | host reset TYPE | host boot TARGET [Once|Continuous|Disabled] [UEFI|Legacy]",
+     "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},
+    {"cache", "cache", "Shows the cache's memory and counters.", 0, 0, run_cache},
+    {"stats", "stats [SLOT]", "Shows the counters of one slot, or of all.", 0, 1, run_stats},
+    {"trace", "trace on|off [SLOT]", "Logs each read and write, or stops it.", 1, 2, run_trace},
+    {"log", "log error|warning|notice|info|debug", "Sets how much is logged.", 1, 1, run_log},
+    {"reload", "reload", "Reads the configuration again: all of it, or nothing if it has an error.", 0, 0, run_reload},
+    {"quit", "quit [--keep]",
+     "Stops the daemon: ejects all, or with --keep leaves the media in for a daemon that is started soon.", 0, 1, run_quit},
+    {"watch", "watch SLOT", "Prints a line of progress each second, until a line comes or the connection is closed.", 1, 1, run_watch},
+    {0},
+};
+
+const char *commands_usage(unsigned index)
+{
+    return index < sizeof commands / sizeof *commands ? commands[index].usage : NULL;
+}
+
+void commands_run(struct control_client *client, char *line)
+{
+    char *words[WORDS_MAX];
+    const char *problem;
+    int count = words_split(line, words, &problem);
+    if (count < 0) {
+        control_error(client, "%s", problem);
+        return;
+    }
+    if (count == 0) {
+        control_ok(client, "%s", "");
+        return;
+    }
+    for (const struct command *c = commands; c->name; c++) {
+        if (strcmp(c->name, words[0]) != 0)
+            continue;
+        if (count - 1 < c->least || count - 1 > c->most)
+            control_error(client, "usage: %s", c->usage);
+        else
+            c->run(client, count - 1, words + 1);
+        return;
+    }
+    control_error(client, "unknown command \"%.40s\" (try: help)", words[0]);
+}

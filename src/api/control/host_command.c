@@ -1,0 +1,90 @@
+/* "host" of the control socket. See api/control/commands.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/control/commands.h"
+#include "base/text.h"
+
+struct host_wait {
+    struct control_client *client;
+    struct host_request request;
+};
+
+/* A request that changes something: its words behind the verb are for the audit log. */
+static void audit(struct control_client *client, enum audit_event event, const struct host_request *request)
+{
+    char words[128];
+    host_request_text(request, words, sizeof words);
+    commands_audit(client, event, NULL, strchr(words, ' ') + 1);
+}
+
+static void submit(struct control_client *client, const struct host_request *request,
+                   void (*done)(struct host_request *request))
+{
+    struct host_wait *wait = mem_alloc(sizeof *wait);
+    wait->client = client;
+    wait->request = *request;
+    wait->request.done = done;
+    host_submit(control_client_host(client), &wait->request);
+}
+
+/* Answers a request that failed; the client is NULL then. */
+static struct control_client *take_answer(struct host_request *request)
+{
+    struct host_wait *wait = container_of(request, struct host_wait, request);
+    struct control_client *client = wait->client;
+    if (request->status != 0) {
+        control_error(client, "%s", request->error);
+        client = NULL;
+    }
+    return client;
+}
+
+static void on_status(struct host_request *request)
+{
+    struct control_client *client = take_answer(request);
+    char text[HOST_TEXT_MAX];
+    if (client) {
+        host_state_text(host_get_state(control_client_host(client)), text);
+        control_send(client, text);
+        control_ok(client, "%s", "");
+    }
+    mem_free(container_of(request, struct host_wait, request));
+}
+
+static void on_changed(struct host_request *request)
+{
+    struct control_client *client = take_answer(request);
+    char words[128];
+    host_request_text(request, words, sizeof words);
+    if (client)
+        control_ok(client, "%s", words);
+    mem_free(container_of(request, struct host_wait, request));
+}
+
+static bool read_boot(int count, char **words, struct host_boot *boot)
+{
+    *boot = (struct host_boot){.enabled = HOST_ONCE};
+    return count >= 1 && host_target_parse(words[0], &boot->target) &&
+           (count < 2 || host_enabled_parse(words[1], &boot->enabled)) &&
+           (count < 3 || host_mode_parse(words[2], &boot->mode));
+}
+
+void host_command(struct control_client *client, int count, char **words)
+{
+    struct host_request request = {.verb = HOST_GET};
+    if (strcmp(words[0], "status") == 0 && count == 1) {
+        submit(client, &request, on_status);
+    } else if (strcmp(words[0], "reset") == 0 && count == 2 && host_reset_parse(words[1], &request.reset)) {
+        request.verb = HOST_RESET;
+        audit(client, AUDIT_RESET, &request);
+        submit(client, &request, on_changed);
+    } else if (strcmp(words[0], "boot") == 0 && read_boot(count - 1, words + 1, &request.boot)) {
+        request.verb = HOST_BOOT;
+        audit(client, AUDIT_BOOT, &request);
+        submit(client, &request, on_changed);
+    } else {
+        control_error(client, "usage: host status | host reset TYPE (as ForceRestart) | host boot TARGET (as Cd) "
+                              "[Once|Continuous|Disabled] [UEFI|Legacy]");
+    }
+}

@@ -1,0 +1,98 @@
+#include "api/json.h"
+
+#include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define JSON_DEPTH_MAX 32
+
+json_t *api_text(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    char *escaped = mem_alloc(4 * strlen(text) + 1);
+    size_t used = 0;
+    for (; *text; text++)
+        used += (size_t)sprintf(escaped + used, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
+    string = json_string(escaped);
+    mem_free(escaped);
+    return string;
+}
+
+void api_wipe(json_t *text)
+{
+    if (json_is_string(text)) /* jansson has no other way to its own copy */
+        OPENSSL_cleanse((char *)(uintptr_t)json_string_value(text), json_string_length(text));
+}
+
+void api_reply_json(struct http_request *request, unsigned status, json_t *body)
+{
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text)
+        mem_exhausted();
+    http_add_field(request, "Cache-Control", "no-store");
+    http_add_field(request, "X-Content-Type-Options", "nosniff"); /* names of images are in it */
+    http_reply(request, status, "application/json", text, strlen(text));
+    free(text);
+}
+
+void api_reply_error(struct http_request *request, unsigned status, const char *format, ...)
+{
+    char words[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    api_reply_json(request, status, json_pack("{s:o}", "error", api_text(words)));
+}
+
+void api_reply_unauthorized(struct http_request *request, const char *words)
+{
+    /* A scheme that browsers don't know: they would ask for a password by themselves, and keep it. */
+    http_add_field(request, "WWW-Authenticate", "Session realm=\"nbd-proxy\"");
+    api_reply_error(request, 401, "%s", words);
+}
+
+/* jansson has a limit of its own, which is much higher. */
+static bool too_deep(const uint8_t *data, size_t length)
+{
+    unsigned depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < length; i++) {
+        if (quoted && data[i] == '\\')
+            i++;
+        else if (data[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (data[i] == '{' || data[i] == '[')) {
+            if (++depth > JSON_DEPTH_MAX)
+                return true;
+        } else if (!quoted && (data[i] == '}' || data[i] == ']') && depth > 0)
+            depth--;
+    }
+    return false;
+}
+
+json_t *api_parse_json(const uint8_t *data, size_t length)
+{
+    json_error_t problem;
+    json_t *body = too_deep(data, length) ? NULL : json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, &problem);
+    if (json_is_object(body))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    json_t *body = api_parse_json(data, length);
+    if (!body)
+        api_reply_error(request, 400, "the body is not one JSON object");
+    return body;
+}

@@ -1,0 +1,298 @@
+/* Who asks. See api/web/internal.h. */
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/web/internal.h"
+#include "base/text.h"
+#include "http/forwarded.h"
+#include "http/websocket.h"
+
+#define CREDENTIALS_MAX 1024 /* of Basic, in base64 */
+#define FORWARDED_TEXT_MAX 2048 /* of a field that says for whom a proxy asks */
+
+struct access_request {
+    struct web *web;
+    struct http_request *request; /* NULL: it is gone */
+    const struct access_door *door;
+    struct auth_check check;
+    char peer[WEB_PEER_MAX];
+};
+
+/* --- from where --- */
+
+static void peer_address(const struct http_request *request, char peer[WEB_PEER_MAX])
+{
+    const char *text = request->peer, *end = strrchr(text, ':');
+    size_t length = end ? (size_t)(end - text) : strlen(text);
+    if (*text == '[' && length > 2 && text[length - 1] == ']') {
+        text++;
+        length -= 2;
+    }
+    snprintf(peer, WEB_PEER_MAX, "%.*s", (int)length, text);
+}
+
+static bool is_proxy(const struct web *web, const char *peer)
+{
+    struct sockaddr_storage address;
+    char plain[WEB_PEER_MAX];
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(peer, "%"), peer); /* without "%eth0" */
+    return strcmp(peer, "unix") == 0 || (address_parse(plain, &address) &&
+                                         address_prefixes_have(&web->proxies, (const struct sockaddr *)&address));
+}
+
+/* All lines of a field as one; NULL: there is none. False: it is too long. */
+static bool join_field(const struct http_request *request, const char *name, char text[FORWARDED_TEXT_MAX],
+                       const char **joined)
+{
+    size_t used = 0;
+    const char *line;
+    *joined = NULL;
+    for (unsigned i = 0; (line = http_field_nth(request, name, i)) != NULL && used < FORWARDED_TEXT_MAX; i++) {
+        used += (size_t)snprintf(text + used, FORWARDED_TEXT_MAX - used, "%s%s", i > 0 ? "," : "", line);
+        *joined = text;
+    }
+    return used < FORWARDED_TEXT_MAX;
+}
+
+/* What a proxy says; false: nothing that can be made use of. */
+static bool said_by_proxy(const struct web *web, const struct http_request *request, char client[ADDRESS_TEXT_MAX])
+{
+    char one[FORWARDED_TEXT_MAX], two[FORWARDED_TEXT_MAX];
+    const char *forwarded, *x_forwarded_for;
+    return join_field(request, "Forwarded", one, &forwarded) &&
+           join_field(request, "X-Forwarded-For", two, &x_forwarded_for) &&
+           forwarded_client(forwarded, x_forwarded_for, &web->proxies, client);
+}
+
+void access_peer(const struct web *web, const struct http_request *request, char peer[WEB_PEER_MAX])
+{
+    char client[ADDRESS_TEXT_MAX];
+    peer_address(request, peer);
+    if (is_proxy(web, peer) && said_by_proxy(web, request, client))
+        snprintf(peer, WEB_PEER_MAX, "%s", client);
+}
+
+bool access_arrived(struct web *web, struct http_request *request)
+{
+    char peer[WEB_PEER_MAX], client[ADDRESS_TEXT_MAX];
+    peer_address(request, peer);
+    if (!is_proxy(web, peer))
+        return true;
+    http_set_known(request, false); /* the connection is another's with each request */
+    if (!request->place || tcp_claim_move(request->place, said_by_proxy(web, request, client) ? client : NULL))
+        return true;
+    http_add_field(request, "Retry-After", "1");
+    api_reply_error(request, 503, "There are too many connections of %s: try again.", client);
+    return false;
+}
+
+bool access_origin_allowed(const struct web *web, const struct http_request *request)
+{
+    const char *origin = http_field(request, "Origin");
+    return !origin || websocket_origin_allowed(origin, request->host, request->tls, web->origins);
+}
+
+static bool is_safe(const struct http_request *request)
+{
+    return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+}
+
+/* --- answers --- */
+
+static const char wrong_password[] = "Wrong user or password.";
+static const char foreign_page[] = "The request comes from a page of another site.";
+
+/* For -EAGAIN and -EBUSY; `seconds` gets its value. */
+static void add_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24])
+{
+    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
+    snprintf(seconds, 24, "%llu", (unsigned long long)wait);
+    http_add_field(request, "Retry-After", seconds);
+}
+
+void access_refuse_page(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
+{
+    char seconds[24];
+    (void)web;
+    if (status == -EACCES) {
+        api_reply_unauthorized(request, words);
+        return;
+    }
+    if (status == -EPERM) {
+        api_reply_error(request, 403, "%s", words);
+        return;
+    }
+    add_retry_after(request, status, retry_ms, seconds);
+    if (status == -EAGAIN)
+        api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
+    else
+        api_reply_error(request, 503, "Too many logins at a time: try again.");
+}
+
+void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
+{
+    access_refuse_page(NULL, request, status, retry_ms, wrong_password);
+}
+
+bool access_still_allowed(const struct web *web, const char *name, enum auth_role role)
+{
+    const struct user *user = users_find(web->users, name);
+    return user && user->enabled && user->role == role;
+}
+
+static void refuse(struct access_request *access, int status, const char *words)
+{
+    access->door->refuse(access->web, access->request, status, 0, words);
+}
+
+/* --- the page's cookie --- */
+
+bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
+{
+    const char *p = http_field(request, "Cookie");
+    size_t name = strlen(WEB_COOKIE);
+    while (p && *p) {
+        p += strspn(p, "; ");
+        size_t length = strcspn(p, ";");
+        if (length == name + SECRET_TEXT && strncmp(p, WEB_COOKIE "=", name + 1) == 0) {
+            snprintf(token, SECRET_TEXT, "%.*s", SECRET_TEXT - 1, p + name + 1);
+            return true;
+        }
+        p += length;
+    }
+    return false;
+}
+
+/* --- the ways --- */
+
+static void admit(struct access_request *access, const char *user, enum auth_role role, struct session *session)
+{
+    struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
+    http_set_known(access->request, true);
+    access->door->done(access->web, access->request, &caller);
+}
+
+/* Cookies and certificates go along by themselves, from whatever page a request comes. */
+static bool is_foreign(const struct web *web, const struct http_request *request)
+{
+    return !is_safe(request) && !access_origin_allowed(web, request);
+}
+
+bool access_refuse_foreign(const struct web *web, struct http_request *request)
+{
+    bool foreign = is_foreign(web, request);
+    if (foreign)
+        api_reply_error(request, 403, "%s", foreign_page);
+    return foreign;
+}
+
+static bool by_certificate(struct access_request *access)
+{
+    const char *name = access->request->common_name;
+    const struct user *user = name ? users_find(access->web->users, name) : NULL;
+    if (!user || !user->enabled)
+        return false;
+    admit(access, user->name, user->role, NULL);
+    return true;
+}
+
+static bool by_token(struct access_request *access)
+{
+    const char *token = http_field(access->request, "X-Auth-Token");
+    struct session *session = token ? sessions_find(access->web->sessions, SESSION_REDFISH, token) : NULL;
+    if (session)
+        admit(access, session->user, session->role, session);
+    else if (token)
+        refuse(access, -EACCES, "The session is not known, or has ended.");
+    return token;
+}
+
+static bool by_cookie(struct access_request *access)
+{
+    struct sessions *sessions = access->web->sessions;
+    const char *csrf = http_field(access->request, "X-CSRF-Token");
+    char token[SECRET_TEXT];
+    struct session *session =
+        access_cookie(access->request, token) ? sessions_find(sessions, SESSION_BROWSER, token) : NULL;
+    if (!session)
+        return false;
+    if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))
+        admit(access, session->user, session->role, session);
+    else
+        refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
+    return true;
+}
+
+/* --- Basic (RFC 7617) --- */
+
+static void on_gone(struct http_request *request)
+{
+    struct access_request *access = request->owner;
+    access->request = NULL;
+    auth_cancel(&access->check);
+}
+
+static void on_verified(struct auth_check *check)
+{
+    struct access_request *access = container_of(check, struct access_request, check);
+    struct http_request *request = access->request;
+    if (request && check->status == 0)
+        admit(access, check->user, check->role, NULL);
+    else if (request)
+        access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
+    mem_free(access);
+}
+
+/* "user:password"; false: it is none. */
+static bool decode_basic(const char *field, char text[CREDENTIALS_MAX])
+{
+    size_t length = strlen(field);
+    if (length == 0 || length % 4 != 0 || length >= CREDENTIALS_MAX)
+        return false;
+    int got = EVP_DecodeBlock((unsigned char *)text, (const unsigned char *)field, (int)length);
+    if (got < 0)
+        return false;
+    got -= (field[length - 1] == '=') + (field[length - 2] == '=');
+    text[got] = '\0';
+    return strlen(text) == (size_t)got && strchr(text, ':');
+}
+
+static bool by_basic(struct access_request *access)
+{
+    const char *field = http_field(access->request, "Authorization");
+    char text[CREDENTIALS_MAX];
+    if (!field || strncasecmp(field, "Basic ", 6) != 0)
+        return false;
+    if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
+        refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
+        return true;
+    }
+    struct access_request *waiting = mem_alloc(sizeof *waiting);
+    char *colon = strchr(text, ':');
+    *colon = '\0';
+    *waiting = *access;
+    waiting->check = (struct auth_check){
+        .name = text, .password = colon + 1, .peer = waiting->peer, .method = "basic", .done = on_verified};
+    access->request->owner = waiting;
+    access->request->on_gone = on_gone;
+    access->request = NULL; /* it is on its way */
+    auth_verify(access->web->auth, &waiting->check);
+    OPENSSL_cleanse(text, sizeof text);
+    return true;
+}
+
+void access_check(struct web *web, struct http_request *request, const struct access_door *door)
+{
+    struct access_request access = {.web = web, .request = request, .door = door};
+    access_peer(web, request, access.peer);
+    if (is_foreign(web, request)) {
+        refuse(&access, -EPERM, foreign_page);
+        return;
+    }
+    if (by_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))
+        return;
+    refuse(&access, -EACCES, "Log in first.");
+}

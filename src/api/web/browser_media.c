@@ -1,0 +1,308 @@
+/*
+ * WebSockets over which browsers (and other NBD servers) serve their files: who may
+ * open one, for which slot, and how it ends. See api/web/internal.h.
+ *
+ *   /nbd/N  /nbd/SLOT  /vm/0/N  and / if the configuration says so (root-slot)
+ *
+ * A browser can't set fields of this request, so it proves itself by the subprotocol
+ * that it offers: a ticket (web/api.js), or the session's CSRF token beside the cookie,
+ * as webui-vue does. Others send X-Auth-Token or Basic, or have a certificate.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/web/internal.h"
+#include "auth/audit.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "http/websocket.h"
+
+#define PROTOCOL_MAX 128  /* of a subprotocol; longer ones are refused */
+#define PING_MS      5000 /* a browser that vanished is missed before the host gives up */
+#define DEAD_MS      15000
+
+/* A WebSocket that a slot has; freed when the slot has let it go. */
+struct media_link {
+    struct link link; /* in web->media */
+    struct web *web;
+    char slot[CONFIG_SLOT_NAME_MAX];
+    char user[USER_NAME_MAX + 1];
+    struct session_attachment session; /* on none when the request came with its password */
+};
+
+/* --- the end of one --- */
+
+static void link_revoke(struct media_link *link)
+{
+    struct slot *slot = slots_find(link->web->slots, link->slot);
+    if (slot)
+        slot_revoke_browser(slot, link);
+}
+
+static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+{
+    (void)session;
+    link_revoke(container_of(attachment, struct media_link, session));
+}
+
+void media_user_changed(struct web *web, const char *user)
+{
+    list_for_each (l, &web->media) {
+        struct media_link *link = container_of(l, struct media_link, link);
+        if (strcmp(link->user, user) == 0)
+            link_revoke(link);
+    }
+}
+
+static void on_link_gone(void *arg)
+{
+    struct media_link *link = arg;
+    struct web *web = link->web;
+    session_detach(&link->session);
+    list_remove(&link->link);
+    mem_free(link);
+    web_media_gone(web);
+}
+
+/* webui-vue takes 1000 for a success: only an ordinary eject is one. */
+static void hang_up(struct stream *stream, enum browser_end end, const char *reason)
+{
+    static const uint16_t codes[] = {
+        [BROWSER_EJECTED] = WEBSOCKET_NORMAL,          [BROWSER_FAILED] = WEBSOCKET_INTERNAL_ERROR,
+        [BROWSER_PROTOCOL] = WEBSOCKET_PROTOCOL_ERROR, [BROWSER_REFUSED] = WEBSOCKET_POLICY,
+        [BROWSER_STOPPING] = WEBSOCKET_GOING_AWAY,
+    };
+    static const char *const words[] = {
+        [BROWSER_EJECTED] = "ejected",
+        [BROWSER_STOPPING] = "the daemon stops",
+    };
+    const char *standard = words[end] ? words[end] : "";
+    websocket_close(stream, codes[end], *reason ? reason : standard);
+}
+
+/* A page that is left or loaded anew says 1001, and comes back; a script that ends it
+ * says 1000 or nothing. */
+static bool is_deliberate(struct stream *stream)
+{
+    uint16_t code = websocket_peer_code(stream);
+    return code == WEBSOCKET_NORMAL || code == WEBSOCKET_NO_CODE;
+}
+
+/* --- which slot --- */
+
+/* The one segment behind the prefix; clients of bmcweb may put a slash behind it. */
+static bool segment_behind(const char *path, const char *prefix, char name[CONFIG_SLOT_NAME_MAX])
+{
+    size_t skipped = strlen(prefix);
+    if (strncmp(path, prefix, skipped) != 0)
+        return false;
+    size_t length = strcspn(path + skipped, "/");
+    const char *rest = path + skipped + length;
+    if (length == 0 || length >= CONFIG_SLOT_NAME_MAX || (*rest && rest[1]))
+        return false;
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%.*s", (int)length, path + skipped);
+    return true;
+}
+
+static bool slot_name(const struct web *web, const struct http_request *request, char name[CONFIG_SLOT_NAME_MAX])
+{
+    const char *root = web->config.web.root_slot;
+    if (segment_behind(request->path, "/nbd/", name) || segment_behind(request->path, "/vm/0/", name))
+        return true;
+    if (strcmp(request->path, "/") != 0 || !request->upgrade || !*root)
+        return false;
+    snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", root);
+    return true;
+}
+
+static struct slot *find_slot(const struct web *web, const struct http_request *request)
+{
+    char name[CONFIG_SLOT_NAME_MAX];
+    return slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;
+}
+
+bool media_is_path(const struct web *web, const struct http_request *request)
+{
+    char name[CONFIG_SLOT_NAME_MAX];
+    return slot_name(web, request, name);
+}
+
+/* --- who --- */
+
+/* The subprotocol that is offered and will be chosen; "" if none is. False: it can't be taken. */
+static bool offered(const struct http_request *request, char protocol[PROTOCOL_MAX])
+{
+    const char *field = http_field_nth(request, "Sec-WebSocket-Protocol", 0);
+    *protocol = '\0';
+    if (!field)
+        return true;
+    field += strspn(field, " \t");
+    size_t length = strcspn(field, " \t,");
+    if (length >= PROTOCOL_MAX)
+        return false;
+    snprintf(protocol, PROTOCOL_MAX, "%.*s", (int)length, field);
+    return true;
+}
+
+/* The parameter of the query, decoded; false: it is not there, or can't be. */
+static bool query_value(const char *query, const char *name, char *out, size_t size)
+{
+    size_t length = strlen(name), used = 0;
+    while (*query && (strncmp(query, name, length) != 0 || query[length] != '=')) {
+        query += strcspn(query, "&");
+        query += *query == '&';
+    }
+    if (!*query)
+        return false;
+    for (query += length + 1; *query && *query != '&'; query++) {
+        unsigned byte = (unsigned char)*query;
+        if (*query == '%') {
+            if (sscanf(query + 1, "%2x", &byte) != 1 || !query[2])
+                return false;
+            query += 2;
+        }
+        if (byte == 0 || used + 1 >= size)
+            return false;
+        out[used++] = (char)byte;
+    }
+    out[used] = '\0';
+    return true;
+}
+
+struct media_offer {
+    char protocol[PROTOCOL_MAX];
+    char name[MEDIA_NAME_MAX];
+    char claim[2 * SECRET_DIGEST + 1];
+};
+
+static struct session *by_ticket(struct web *web, const char *slot, const struct media_offer *offer)
+{
+    char purpose[SESSION_PURPOSE_MAX];
+    media_purpose(slot, offer->name, offer->claim, purpose);
+    return sessions_redeem(web->sessions, offer->protocol, purpose);
+}
+
+/* The token is compared with the whole field: nothing else may be offered beside it. */
+static struct session *by_csrf(struct web *web, const struct http_request *request)
+{
+    const char *field = http_field_nth(request, "Sec-WebSocket-Protocol", 0);
+    char token[SECRET_TEXT];
+    if (!field || http_field_nth(request, "Sec-WebSocket-Protocol", 1) || !access_cookie(request, token) ||
+        !sessions_csrf_matches(web->sessions, token, field))
+        return NULL;
+    return sessions_find(web->sessions, SESSION_BROWSER, token);
+}
+
+static void read_offer(const struct http_request *request, struct media_offer *offer)
+{
+    bool told = query_value(request->query, "image", offer->claim, sizeof offer->claim) &&
+                query_value(request->query, "name", offer->name, sizeof offer->name);
+    if (!told)
+        *offer->name = *offer->claim = '\0';
+}
+
+/* --- the connection --- */
+
+static void on_inserted(void *arg, int status, const char *error)
+{
+    (void)arg; /* the peer is told by the close, others by the slot's status */
+    (void)status;
+    (void)error;
+}
+
+static void connect_slot(struct web *web, struct http_request *request, struct slot *slot,
+                         const struct media_offer *offer, const struct api_caller *caller, bool ours)
+{
+    struct websocket_options options = {.ping_ms = PING_MS, .dead_ms = DEAD_MS};
+    struct media_link *link = mem_alloc(sizeof *link);
+    struct slot_status s;
+    slot_get_status(slot, &s);
+    link->web = web;
+    snprintf(link->slot, sizeof link->slot, "%s", s.name);
+    snprintf(link->user, sizeof link->user, "%s", caller->user);
+    list_init(&link->session.link);
+    link->session.ended = on_session_ended;
+    auth_audit(AUDIT_INSERT, caller->user, caller->peer, s.name, *offer->name ? offer->name : "a browser's file");
+    struct stream *stream = websocket_upgrade(request, *offer->protocol ? offer->protocol : NULL, &options);
+    if (!stream) { /* the client is gone */
+        mem_free(link);
+        return;
+    }
+    list_append(&web->media, &link->link);
+    if (caller->session)
+        session_attach(caller->session, &link->session);
+    struct browser_connection connection = {
+        .stream = stream,
+        .go = ours,
+        .claim = offer->claim,
+        .hang_up = hang_up,
+        .deliberate = is_deliberate,
+        .gone = on_link_gone,
+        .arg = link,
+    };
+    slot_connect_browser(slot, offer->name, &connection, on_inserted, NULL);
+}
+
+static void admit(struct web *web, struct http_request *request, const struct media_offer *offer,
+                  const struct api_caller *caller, bool ours)
+{
+    struct slot *slot = find_slot(web, request);
+    char error[SLOT_ERROR_MAX];
+    if (!auth_allows(caller->role, AUTH_CONFIGURE_COMPONENTS))
+        api_reply_error(request, 403, "The role %s may not insert media.", auth_role_name(caller->role));
+    else if (!slot)
+        api_reply_error(request, 404, "There is no such slot.");
+    else if (slot_browser_problem(slot, offer->claim, error) != 0)
+        api_reply_error(request, 409, "%s", error);
+    else
+        connect_slot(web, request, slot, offer, caller, ours);
+}
+
+static void on_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+{
+    struct media_offer offer = {.name = ""};
+    if (offered(request, offer.protocol))
+        admit(web, request, &offer, caller, false);
+}
+
+static void admit_session(struct web *web, struct http_request *request, const struct media_offer *offer,
+                          struct session *session, bool ours)
+{
+    char peer[WEB_PEER_MAX];
+    access_peer(web, request, peer);
+    struct api_caller caller = {.user = session->user, .role = session->role, .peer = peer, .session = session};
+    admit(web, request, offer, &caller, ours);
+}
+
+static const struct access_door door = {false, on_access, access_refuse_page}; /* a cookie alone proves nothing */
+
+void media_handle(struct web *web, struct http_request *request)
+{
+    struct media_offer offer = {.name = ""};
+    struct slot *slot = find_slot(web, request);
+    struct slot_status s = {.name = ""};
+    struct session *session;
+    unsigned status = websocket_check(request);
+    if (slot)
+        slot_get_status(slot, &s);
+    if (status == 0 && !access_origin_allowed(web, request))
+        status = 403;
+    if (status == 0 && !offered(request, offer.protocol))
+        status = 400;
+    if (status != 0) {
+        api_reply_error(request, status, status == 403 ? "The request comes from a page of another site."
+                                                       : "Here a WebSocket is expected that serves NBD.");
+        return;
+    }
+    read_offer(request, &offer);
+    if ((session = by_ticket(web, s.name, &offer)) != NULL) {
+        admit_session(web, request, &offer, session, true);
+        return;
+    }
+    *offer.name = *offer.claim = '\0'; /* nobody has vouched for these */
+    if ((session = by_csrf(web, request)) != NULL)
+        admit_session(web, request, &offer, session, false);
+    else
+        access_check(web, request, &door);
+}

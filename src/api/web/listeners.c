@@ -1,0 +1,257 @@
+/* The web server's sockets and its certificate. See api/web/internal.h. */
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/web/internal.h"
+#include "auth/passwd.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#define WHO     "web"
+#define BACKLOG 64
+#define RENEW_S (30 * 24 * 3600) /* a certificate of our own that ends sooner is made anew */
+
+/* --- the certificate --- */
+
+char *web_users_path(const struct config_web *config)
+{
+    return mem_strdup(*config->users_file ? config->users_file : PASSWD_FILE);
+}
+
+char *web_beside_users(const struct config_web *config, const char *name)
+{
+    char *users = web_users_path(config), *folder = dirname(users);
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = mem_alloc(size);
+    snprintf(path, size, "%s/%s", folder, name);
+    mem_free(users);
+    return path;
+}
+
+static struct tls_context *context_new(const struct config_web *config, const char *certificate, const char *key,
+                                       char error[CONFIG_ERROR_MAX])
+{
+    struct tls_options options = {
+        .certificate = certificate,
+        .key = key,
+        .client_ca = *config->client_ca ? config->client_ca : NULL,
+        .client_required = config->client_certificates == CLIENT_CERTIFICATES_REQUIRED,
+    };
+    return tls_context_new(&options, error, CONFIG_ERROR_MAX);
+}
+
+static bool make_own(const char *certificate, const char *key, char error[CONFIG_ERROR_MAX])
+{
+    if (!tls_make_self_signed(NULL, certificate, key, error, CONFIG_ERROR_MAX))
+        return false;
+    log_notice(WHO, "made %s, signed by itself: browsers will warn of it (see certificate)", certificate);
+    return true;
+}
+
+static struct tls_context *own_context(const struct config_web *config, const char *certificate, const char *key,
+                                       char error[CONFIG_ERROR_MAX])
+{
+    if ((access(certificate, F_OK) != 0 || access(key, F_OK) != 0) && !make_own(certificate, key, error))
+        return NULL;
+    struct tls_context *context = context_new(config, certificate, key, error);
+    if (!context || tls_context_expires(context) - time(NULL) > RENEW_S || !make_own(certificate, key, error))
+        return context;
+    tls_context_reload(context, error, CONFIG_ERROR_MAX);
+    return context;
+}
+
+struct tls_context *web_tls_new(const struct config_web *config, char error[CONFIG_ERROR_MAX])
+{
+    const char *key = *config->certificate_key ? config->certificate_key : config->certificate;
+    if (*config->certificate)
+        return context_new(config, config->certificate, key, error);
+    char *certificate = web_beside_users(config, "certificate.pem"), *own_key = web_beside_users(config, "key.pem");
+    struct tls_context *context = own_context(config, certificate, own_key, error);
+    mem_free(certificate);
+    mem_free(own_key);
+    return context;
+}
+
+/* --- connections --- */
+
+static const struct web_listener *listener_of(const struct web *web, const struct tcp_listener *listener)
+{
+    for (unsigned i = 0; i < web->listeners.count; i++)
+        if (web->listeners.at[i].listener == listener)
+            return &web->listeners.at[i];
+    return NULL;
+}
+
+static unsigned share_of(const void *claim)
+{
+    return tcp_claim_share(claim);
+}
+
+static void on_accept(struct tcp_listener *listener, struct stream *stream, const char *peer, struct tcp_claim *claim)
+{
+    struct web *web = tcp_listener_owner(listener);
+    const struct web_listener *from = listener_of(web, listener);
+    struct http_client client = {.peer = peer, .place = claim, .share = share_of};
+    if (from && from->tls) {
+        stream = tls_stream_new(web->tls, stream);
+        client.tls = true;
+        client.subject = tls_stream_subject;
+        client.common_name = tls_stream_common_name;
+    }
+    http_server_add_client(web->http, stream, &client);
+}
+
+/* --- sockets --- */
+
+static bool has_account(const struct web *web)
+{
+    const struct users_table *table = users_get_table(web->users);
+    for (unsigned i = 0; i < table->count; i++)
+        if (table->users[i].enabled)
+            return true;
+    return false;
+}
+
+static bool refuse(struct web_listener *one, char error[CONFIG_ERROR_MAX], const char *why)
+{
+    snprintf(error, CONFIG_ERROR_MAX, "web: %.200s: %s", tcp_listener_address(one->listener), why);
+    tcp_listener_close(one->listener);
+    return false;
+}
+
+/* What may be listened on, and by whom it is read. */
+static bool check_listener(const struct web *web, struct web_listener *one, char error[CONFIG_ERROR_MAX])
+{
+    bool local = tcp_listener_is_local(one->listener);
+    if (!local && !one->tls)
+        return refuse(one, error, "plain HTTP is served on loopback addresses and unix: only (use listen for HTTPS)");
+    if (!local && !has_account(web))
+        return refuse(one, error, "nobody could log in, so only loopback addresses may be listened on "
+                                  "(add an account: nbd-proxy passwd NAME)");
+    log_notice(WHO, "listening on %s (%s)", tcp_listener_address(one->listener), one->tls ? "https" : "http");
+    return true;
+}
+
+static bool open_one(struct web *web, struct web_listener *one, struct tcp_listener_options *options,
+                     char error[CONFIG_ERROR_MAX])
+{
+    int status;
+    options->backlog = BACKLOG;
+    options->limits = &web->limits;
+    options->mode = 0660;
+    one->listener = tcp_listener_new(web->loop, options, on_accept, web, &status, error, CONFIG_ERROR_MAX);
+    return one->listener && check_listener(web, one, error);
+}
+
+static struct web_listener *find(struct web_listeners *listeners, const char *address, bool tls)
+{
+    for (unsigned i = 0; i < listeners->count; i++)
+        if (strcmp(listeners->at[i].address, address) == 0 && listeners->at[i].tls == tls)
+            return &listeners->at[i];
+    return NULL;
+}
+
+static bool open_address(struct web *web, const char *address, bool tls, struct web_listeners *have,
+                         struct web_listeners *now, char error[CONFIG_ERROR_MAX])
+{
+    struct web_listener *old = find(have, address, tls);
+    if (now->count == WEB_LISTENERS_MAX || strlen(address) >= sizeof now->at->address) {
+        snprintf(error, CONFIG_ERROR_MAX, "web: %.60s: an address is too long, or there are more than %d", address,
+                 WEB_LISTENERS_MAX);
+        return false;
+    }
+    struct web_listener *one = &now->at[now->count];
+    if (old) {
+        *one = *old;
+    } else {
+        struct tcp_listener_options options = {.address = address};
+        one->tls = tls;
+        snprintf(one->address, sizeof one->address, "%s", address);
+        if (!open_one(web, one, &options, error))
+            return false;
+    }
+    now->count++;
+    return true;
+}
+
+static bool open_list(struct web *web, const char *list, bool tls, struct web_listeners *have,
+                      struct web_listeners *now, char error[CONFIG_ERROR_MAX])
+{
+    char *copy = mem_strdup(list), *rest;
+    bool good = true;
+    for (char *word = strtok_r(copy, " ,\t", &rest); word && good; word = strtok_r(NULL, " ,\t", &rest))
+        good = open_address(web, word, tls, have, now, error);
+    mem_free(copy);
+    return good;
+}
+
+static bool is_in(const struct web_listeners *listeners, const struct tcp_listener *listener)
+{
+    for (unsigned i = 0; i < listeners->count; i++)
+        if (listeners->at[i].listener == listener)
+            return true;
+    return false;
+}
+
+static void close_but(struct web_listeners *listeners, const struct web_listeners *keep)
+{
+    for (unsigned i = 0; i < listeners->count; i++)
+        if (!is_in(keep, listeners->at[i].listener))
+            tcp_listener_close(listeners->at[i].listener);
+}
+
+bool web_listeners_open(struct web *web, const struct config_web *config, struct web_listeners *have,
+                        struct web_listeners *now, char error[CONFIG_ERROR_MAX])
+{
+    now->count = 0;
+    for (unsigned i = 0; i < have->count; i++) /* those of systemd stay */
+        if (!*have->at[i].address)
+            now->at[now->count++] = have->at[i];
+    if (open_list(web, config->listen, true, have, now, error) &&
+        open_list(web, config->listen_plain, false, have, now, error)) {
+        close_but(have, now);
+        return true;
+    }
+    close_but(now, have);
+    return false;
+}
+
+/* A UNIX socket is for a proxy in front, which speaks TLS itself. */
+static bool adopt_one(struct web *web, int fd, char error[CONFIG_ERROR_MAX])
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    struct web_listener *one = &web->listeners.at[web->listeners.count];
+    struct tcp_listener_options options = {.fd = fd};
+    *one = (struct web_listener){.tls = true};
+    if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 && address.ss_family == AF_UNIX)
+        one->tls = false;
+    if (!open_one(web, one, &options, error))
+        return false;
+    web->listeners.count++;
+    return true;
+}
+
+bool web_listeners_adopt(struct web *web, int fds, char error[CONFIG_ERROR_MAX])
+{
+    for (int i = 0; i < fds; i++) {
+        if (web->listeners.count == WEB_LISTENERS_MAX) {
+            snprintf(error, CONFIG_ERROR_MAX, "web: systemd handed over more than %d sockets", WEB_LISTENERS_MAX);
+            return false;
+        }
+        if (!adopt_one(web, ACTIVATION_FIRST_FD + i, error))
+            return false;
+    }
+    return true;
+}
+
+void web_listeners_close(struct web_listeners *listeners)
+{
+    static const struct web_listeners none;
+    close_but(listeners, &none);
+    listeners->count = 0;
+}

@@ -1,0 +1,144 @@
+/* /api/session: the page's login. See api/web/internal.h and web/api.js. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/web/internal.h"
+#include "base/text.h"
+
+struct login {
+    struct web *web;
+    struct http_request *request; /* NULL: it is gone */
+    char peer[WEB_PEER_MAX];
+    struct auth_check check;
+};
+
+static void set_cookies(struct http_request *request, const char *token, const char *csrf)
+{
+    char cookie[256];
+    const char *age = *token ? "" : "; Max-Age=0";
+    snprintf(cookie, sizeof cookie, WEB_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict%s", token, age);
+    http_add_field(request, "Set-Cookie", cookie);
+    snprintf(cookie, sizeof cookie, WEB_CSRF_COOKIE "=%s; Path=/; Secure; SameSite=Strict%s", csrf, age);
+    http_add_field(request, "Set-Cookie", cookie);
+}
+
+static void reply_session(struct web *web, struct http_request *request, const struct session *session, const char *token)
+{
+    char csrf[SECRET_TEXT];
+    sessions_csrf(web->sessions, token, csrf);
+    set_cookies(request, token, csrf);
+    api_reply_json(request, 200, json_pack("{s:s, s:s, s:s}", "user", session->user, "role",
+                                           auth_role_name(session->role), "csrf", csrf));
+}
+
+/* --- POST --- */
+
+static void open_session(struct login *login, const char *user)
+{
+    struct session *session;
+    char token[SECRET_TEXT];
+    int status = sessions_open(login->web->sessions, SESSION_BROWSER, user, login->peer, &session, token);
+    if (status == 0)
+        reply_session(login->web, login->request, session, token);
+    else
+        access_refuse(login->request, status, 0);
+    OPENSSL_cleanse(token, sizeof token);
+}
+
+static void on_gone(struct http_request *request)
+{
+    struct login *login = request->owner;
+    login->request = NULL;
+    if (login->check.done)
+        auth_cancel(&login->check);
+    else
+        mem_free(login); /* the body was not complete */
+}
+
+static void on_verified(struct auth_check *check)
+{
+    struct login *login = container_of(check, struct login, check);
+    if (login->request && check->status == 0)
+        open_session(login, check->user);
+    else if (login->request)
+        access_refuse(login->request, check->status, check->retry_ms);
+    mem_free(login);
+}
+
+static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    struct login *login = request->owner;
+    json_t *body = api_parse_body(request, data, length);
+    json_t *user = json_object_get(body, "user"), *password = json_object_get(body, "password");
+    bool good = json_is_string(user) && json_is_string(password);
+    if (body && !good)
+        api_reply_error(request, 400, "Expected \"user\" and \"password\".");
+    if (!good) { /* answered: the request is over for us */
+        mem_free(login);
+    } else {
+        login->check = (struct auth_check){.name = json_string_value(user),
+                                           .password = json_string_value(password),
+                                           .peer = login->peer,
+                                           .method = "browser",
+                                           .done = on_verified};
+        auth_verify(login->web->auth, &login->check);
+    }
+    api_wipe(password);
+    json_decref(body);
+}
+
+static void log_in(struct web *web, struct http_request *request)
+{
+    if (access_refuse_foreign(web, request))
+        return;
+    struct login *login = mem_alloc(sizeof *login);
+    login->web = web;
+    login->request = request;
+    access_peer(web, request, login->peer);
+    request->owner = login;
+    request->on_gone = on_gone;
+    http_receive_all(request, WEB_LOGIN_MAX, on_body);
+}
+
+/* --- GET and DELETE --- */
+
+static void show(struct web *web, struct http_request *request, const struct api_caller *caller)
+{
+    char token[SECRET_TEXT];
+    if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(request, token))
+        reply_session(web, request, caller->session, token);
+    else
+        api_reply_json(request, 200, json_pack("{s:s, s:s}", "user", caller->user, "role", auth_role_name(caller->role)));
+}
+
+static void log_out(struct web *web, struct http_request *request, const struct api_caller *caller)
+{
+    (void)web;
+    if (!caller->session) {
+        api_reply_error(request, 400, "There is no session: the request came with its password.");
+        return;
+    }
+    session_end(caller->session, NULL);
+    set_cookies(request, "", "");
+    api_reply_json(request, 200, json_object());
+}
+
+static const struct access_door door_out = {true, log_out, access_refuse_page};
+static const struct access_door door_show = {true, show, access_refuse_page};
+
+void login_handle(struct web *web, struct http_request *request)
+{
+    const char *method = request->method;
+    if (strcmp(method, "POST") == 0) {
+        log_in(web, request);
+    } else if (strcmp(method, "DELETE") == 0) {
+        access_check(web, request, &door_out);
+    } else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
+        access_check(web, request, &door_show);
+    } else {
+        http_add_field(request, "Allow", "GET, HEAD, POST, DELETE");
+        api_reply_error(request, 405, "That is not done with this method.");
+    }
+}

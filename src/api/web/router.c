@@ -1,0 +1,138 @@
+/* Which handler answers. See api/web/internal.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/web/internal.h"
+
+#define PATH_MAX_WORDS 6
+
+struct route {
+    const char *method; /* NULL: the handler looks at it itself */
+    const char *path;   /* "*": any one segment, handed to the handler */
+    unsigned privileges;
+    web_handler *handle;
+};
+
+static void handle_uploads(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    if (web->uploads)
+        uploads_handle(web->uploads, request, caller, words[2]);
+    else
+        api_reply_error(request, 404, "Uploads are off (set upload-directory).");
+}
+
+/* What needs no login is not in it: the page, and /api/session. */
+static const struct route routes[] = {
+    {"GET", "/api/slots", AUTH_LOGIN, slot_routes_list},
+    {"GET", "/api/slots/*/heat", AUTH_LOGIN, slot_routes_heat},
+    {"POST", "/api/slots/*/insert", AUTH_CONFIGURE_COMPONENTS, slot_routes_insert},
+    {"POST", "/api/slots/*/eject", AUTH_CONFIGURE_COMPONENTS, slot_routes_eject},
+    {"POST", "/api/slots/*/ticket", AUTH_CONFIGURE_COMPONENTS, slot_routes_ticket},
+    {"GET", "/api/events", AUTH_LOGIN, events_handle},
+    {NULL, "/api/uploads", AUTH_LOGIN, handle_uploads},
+    {NULL, "/api/uploads/*", AUTH_LOGIN, handle_uploads},
+};
+#define ROUTES (sizeof routes / sizeof *routes)
+
+/* "/api/slots/x" as words; the last is followed by NULL. False: there are too many. */
+static bool split(char *path, char *words[PATH_MAX_WORDS + 1])
+{
+    unsigned count = 0;
+    char *rest;
+    memset(words, 0, (PATH_MAX_WORDS + 1) * sizeof *words);
+    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest)) {
+        if (count == PATH_MAX_WORDS)
+            return false;
+        words[count++] = word;
+    }
+    return true;
+}
+
+static bool path_matches(const char *pattern, char *const *words)
+{
+    for (; *pattern; words++) {
+        size_t length = strcspn(++pattern, "/");
+        bool any = length == 1 && *pattern == '*';
+        if (!*words || (!any && (strlen(*words) != length || memcmp(*words, pattern, length) != 0)))
+            return false;
+        pattern += length;
+    }
+    return !*words;
+}
+
+/* HEAD is GET without the body. */
+static bool method_matches(const char *wanted, const char *method)
+{
+    return !wanted || strcmp(wanted, method) == 0 || (strcmp(wanted, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+static void run(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    const struct route *other = NULL; /* of this path, for other methods */
+    for (size_t i = 0; i < ROUTES; i++) {
+        const struct route *route = &routes[i];
+        if (!path_matches(route->path, words))
+            continue;
+        if (!method_matches(route->method, request->method)) {
+            other = route;
+            continue;
+        }
+        if (auth_allows(caller->role, route->privileges))
+            route->handle(web, request, caller, words);
+        else
+            api_reply_error(request, 403, "The role %s may not do that.", auth_role_name(caller->role));
+        return;
+    }
+    if (other)
+        http_add_field(request, "Allow", strcmp(other->method, "GET") == 0 ? "GET, HEAD" : other->method);
+    api_reply_error(request, other ? 405 : 404, other ? "That is not done with this method." : "There is no such thing here.");
+}
+
+static void on_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+{
+    char path[HTTP_LINE_MAX], *words[PATH_MAX_WORDS + 1];
+    size_t length = strlen(request->path);
+    if (length >= sizeof path) {
+        api_reply_error(request, 404, "There is no such thing here.");
+        return;
+    }
+    memcpy(path, request->path, length + 1);
+    if (split(path, words))
+        run(web, request, caller, words);
+    else
+        api_reply_error(request, 404, "There is no such thing here.");
+}
+
+static const struct access_door door = {true, on_access, access_refuse_page};
+
+static bool is_below(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+    return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+char *router_refusal(unsigned status, const char *reason, const char *target, const char **fields)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(target, "?"), target);
+    return is_below(path, "/redfish") ? redfish_refusal(status, reason, target, fields) : NULL;
+}
+
+void router_handle(struct http_request *request, void *arg)
+{
+    struct web *web = arg;
+    if (!access_arrived(web, request))
+        return;
+    if (web->closing && !is_below(request->path, "/redfish"))
+        api_reply_error(request, 503, "The daemon is stopping.");
+    else if (media_is_path(web, request))
+        media_handle(web, request);
+    else if (strcmp(request->path, "/api/session") == 0)
+        login_handle(web, request);
+    else if (is_below(request->path, "/api"))
+        access_check(web, request, &door);
+    else if (is_below(request->path, "/redfish"))
+        redfish_handle(web, request);
+    else
+        pages_handle(web->pages, request);
+}

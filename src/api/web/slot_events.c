@@ -1,0 +1,84 @@
+/* /api/events: the slots' state as server-sent events. See api/web/internal.h and web/api.js. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/web/event_streams.h"
+#include "base/text.h"
+
+#define EVENTS_CLIENTS_MAX 16 /* more are answered 503 */
+
+struct events {
+    struct web *web;
+    struct event_streams *streams;
+    char *text;       /* the newest event, as it is sent */
+    uint64_t version; /* of the text */
+};
+
+/* --- what is sent --- */
+
+static void refresh(void *arg)
+{
+    static const char head[] = "event: slots\ndata: ";
+    struct events *events = arg;
+    json_t *body = slot_routes_status(events->web);
+    char *json = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!json)
+        mem_exhausted();
+    size_t size = strlen(json) + sizeof head + 2;
+    char *text = mem_alloc(size);
+    snprintf(text, size, "%s%s\n\n", head, json);
+    free(json);
+    events->version += !events->text || strcmp(text, events->text) != 0;
+    mem_free(events->text);
+    events->text = text;
+}
+
+/* Only the newest: who did not read the ones before gets that. */
+static const char *next(void *arg, uint64_t *seen)
+{
+    const struct events *events = arg;
+    if (*seen == events->version)
+        return NULL;
+    *seen = events->version;
+    return events->text;
+}
+
+/* --- who listens --- */
+
+void events_handle(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    (void)words;
+    if (event_streams_full(web->events->streams)) {
+        http_add_field(request, "Retry-After", "10");
+        api_reply_error(request, 503, "Too many pages are open.");
+        return;
+    }
+    refresh(web->events);
+    http_add_field(request, "Cache-Control", "no-store");
+    event_streams_add(web->events->streams, request, caller, 0);
+}
+
+void events_user_changed(struct events *events, const char *user)
+{
+    event_streams_user_changed(events->streams, user);
+}
+
+/* --- life --- */
+
+struct events *events_new(struct web *web)
+{
+    struct events *events = mem_alloc(sizeof *events);
+    struct event_streams_options options = {.max = EVENTS_CLIENTS_MAX, .next = next, .tick = refresh, .arg = events};
+    events->web = web;
+    events->streams = event_streams_new(web, &options);
+    return events;
+}
+
+void events_close(struct events *events)
+{
+    event_streams_close(events->streams);
+    mem_free(events->text);
+    mem_free(events);
+}

@@ -1,0 +1,375 @@
+/* /api/slots: what is in the slots, insert, eject, tickets. See api/web/internal.h and web/api.js. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/web/internal.h"
+#include "auth/audit.h"
+#include "base/text.h"
+
+#define SAMPLES_MAX 64 /* hashes that a page may give of an image */
+
+/* --- what is in them --- */
+
+/* The page knows nothing of gadgets: binding is attaching, and so on. */
+static const char *state_name(const struct slot_status *s)
+{
+    static const char *const names[] = {"empty", "opening",   "attaching", "attaching",
+                                        "ready", "detaching", "detaching", "closing"};
+    return s->waiting && s->state == SLOT_READY ? "waiting" : names[s->state];
+}
+
+static json_t *json_stats(const struct slot_status *s)
+{
+    const struct source_stats *source = &s->counters.source;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "readBytes", (json_int_t)s->server.read_bytes, "bytes",
+                     (json_int_t)source->bytes, "hits", (json_int_t)source->hits, "misses", (json_int_t)source->misses,
+                     "rttUs", (json_int_t)source->rtt_us, "bandwidth", (json_int_t)source->bandwidth, "cached",
+                     (json_int_t)s->counters.cached);
+}
+
+static json_t *json_awaited(const struct slot_status *s)
+{
+    if (!*s->awaited)
+        return json_null();
+    return json_pack("{s:o, s:i, s:i}", "image", api_text(s->awaited), "tries", (int)s->awaited_tries, "inSeconds",
+                     (int)((s->awaited_ms + 999) / 1000));
+}
+
+static json_t *json_slot(struct slot *slot)
+{
+    static const char *const via[] = {"none", "uri", "applet"};
+    struct slot_status s;
+    char websocket[32];
+    slot_get_status(slot, &s);
+    snprintf(websocket, sizeof websocket, "/nbd/%u", s.index);
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:s, s:o, s:o, s:s}", "name", s.name, "index",
+                     (int)s.index, "media", s.media == MEDIA_CD ? "cd" : "disk", "state", state_name(&s), "image",
+                     api_text(s.via == SLOT_VIA_URL ? s.image : ""), "imageName", api_text(s.image_name), "size",
+                     (json_int_t)s.size, "writable", (int)s.writable, "connectedVia", via[s.via], "error",
+                     api_text(s.error), "warning", s.warning, "awaited", json_awaited(&s), "stats", json_stats(&s), "websocket", websocket);
+}
+
+json_t *slot_routes_status(struct web *web)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < slots_count(web->slots); i++)
+        json_array_append_new(list, json_slot(slots_get(web->slots, i)));
+    return json_pack("{s:o}", "slots", list);
+}
+
+void slot_routes_list(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    (void)caller;
+    (void)words;
+    api_reply_json(request, 200, slot_routes_status(web));
+}
+
+static struct slot *find_slot(struct web *web, struct http_request *request, const char *name)
+{
+    struct slot *slot = slots_find(web->slots, name);
+    if (!slot)
+        api_reply_error(request, 404, "There is no such slot.");
+    return slot;
+}
+
+void slot_routes_heat(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    (void)caller;
+    struct slot *slot = find_slot(web, request, words[2]);
+    if (!slot)
+        return;
+    const struct heat *heat = slot_heat(slot);
+    uint8_t levels[HEAT_BUCKETS] = {0};
+    if (heat)
+        heat_get(heat, levels);
+    json_t *buckets = json_array();
+    for (unsigned i = 0; i < HEAT_BUCKETS; i++)
+        json_array_append_new(buckets, json_integer(levels[i]));
+    api_reply_json(request, 200,
+                   json_pack("{s:I, s:o}", "size", heat ? (json_int_t)heat->size : (json_int_t)0, "buckets", buckets));
+}
+
+/* --- what changes them --- */
+
+/* A request in work: its body is to come, then the slot's answer. */
+struct change {
+    struct web *web;
+    struct http_request *request; /* NULL: it is gone */
+    void (*run)(struct change *change, json_t *body);
+    bool running;       /* the slot will answer */
+    bool session_ended; /* before the body was here */
+    char slot[CONFIG_SLOT_NAME_MAX];
+    char user[USER_NAME_MAX + 1];
+    char peer[WEB_PEER_MAX];
+    enum auth_role role;
+    struct session *session; /* valid until the body is here: it is attached to */
+    struct session_attachment attachment;
+};
+
+static void change_free(struct change *change)
+{
+    session_detach(&change->attachment);
+    mem_free(change);
+}
+
+static void on_gone(struct http_request *request)
+{
+    struct change *change = request->owner;
+    change->request = NULL;
+    if (!change->running)
+        change_free(change);
+}
+
+static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+{
+    struct change *change = container_of(attachment, struct change, attachment);
+    (void)session;
+    change->session = NULL;
+    change->session_ended = true;
+}
+
+static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+{
+    struct change *change = request->owner;
+    if (change->session_ended || !access_still_allowed(change->web, change->user, change->role)) {
+        api_reply_unauthorized(request, "The session has ended.");
+        change_free(change);
+        return;
+    }
+    json_t *body = api_parse_body(request, data, length);
+    if (!body) { /* answered */
+        change_free(change);
+        return;
+    }
+    change->run(change, body);
+    json_decref(body);
+}
+
+static void change_begin(struct web *web, struct http_request *request, const struct api_caller *caller,
+                         const char *slot, void (*run)(struct change *change, json_t *body))
+{
+    struct slot_status s;
+    struct slot *found = find_slot(web, request, slot);
+    if (!found)
+        return;
+    struct change *change = mem_alloc(sizeof *change);
+    slot_get_status(found, &s);
+    change->web = web;
+    change->request = request;
+    change->run = run;
+    change->role = caller->role;
+    change->session = caller->session;
+    snprintf(change->slot, sizeof change->slot, "%s", s.name);
+    snprintf(change->user, sizeof change->user, "%s", caller->user);
+    snprintf(change->peer, sizeof change->peer, "%s", caller->peer);
+    list_init(&change->attachment.link);
+    change->attachment.ended = on_session_ended;
+    if (caller->session)
+        session_attach(caller->session, &change->attachment);
+    request->owner = change;
+    request->on_gone = on_gone;
+    http_receive_all(request, WEB_BODY_MAX, on_body);
+}
+
+/* The end of one that was refused; its slot was not asked. */
+static void change_refuse(struct change *change, unsigned status, const char *words)
+{
+    api_reply_error(change->request, status, "%s", words);
+    change_free(change);
+}
+
+static unsigned http_status(int status)
+{
+    switch (-status) {
+    case EBUSY:
+    case ECANCELED:
+        return 409;
+    case EINVAL:
+    case ENOENT: /* a file, an upload, or what its server has not got */
+    case EPERM:
+    case ENOTSUP:
+    case EROFS:
+    case EPROTONOSUPPORT:
+        return 400;
+    default:
+        return 502; /* the image's server, or what is in between */
+    }
+}
+
+static json_t *json_changed(const struct change *change)
+{
+    struct slot *slot = slots_find(change->web->slots, change->slot);
+    struct slot_status s = {.warning = ""};
+    if (slot)
+        slot_get_status(slot, &s);
+    return *s.warning ? json_pack("{s:s}", "warning", s.warning) : json_object();
+}
+
+static void on_changed(void *arg, int status, const char *error)
+{
+    struct change *change = arg;
+    if (change->request && status == 0)
+        api_reply_json(change->request, 200, json_changed(change));
+    else if (change->request)
+        api_reply_error(change->request, http_status(status), "%s", error);
+    change_free(change);
+}
+
+/* --- insert --- */
+
+static int flag(const json_t *body, const char *name)
+{
+    const json_t *value = json_object_get(body, name);
+    return json_is_boolean(value) ? json_is_true(value) : -1;
+}
+
+static const char *text_of(const json_t *body, const char *name)
+{
+    const char *text = json_string_value(json_object_get(body, name));
+    return text && *text ? text : NULL;
+}
+
+static const char *insert_problem(const struct change *change, const char *url, int verify)
+{
+    bool local = url && location_kind(url) == LOCATION_PATH;
+    if (!url)
+        return "Expected \"url\".";
+    if (local && !*change->web->config.file_directory)
+        return "Files of the BMC can't be inserted from here (set file-directory to allow those below it).";
+    if (verify == 0 && !auth_allows(change->role, AUTH_CONFIGURE_MANAGER))
+        return "Only an Administrator may insert without checking the server's certificate.";
+    return NULL;
+}
+
+static void insert(struct change *change, json_t *body)
+{
+    const char *url = text_of(body, "url");
+    struct slot_insert_options options = {
+        .user = text_of(body, "user"),
+        .password = text_of(body, "password"),
+        .nfs_ids = auth_allows(change->role, AUTH_CONFIGURE_MANAGER),
+        .verify = flag(body, "verify"),
+        .writable = flag(body, "writable"),
+    };
+    const char *problem = insert_problem(change, url, options.verify);
+    struct slot *slot = slots_find(change->web->slots, change->slot);
+    char *trusted = redfish_trusted(change->web, change->slot);
+    if (problem || !slot) {
+        change_refuse(change, problem ? 400 : 404, problem ? problem : "There is no such slot.");
+    } else {
+        char shown[256];
+        text_url_public(url, shown, sizeof shown);
+        auth_audit(AUDIT_INSERT, change->user, change->peer, change->slot, shown);
+        if (options.verify == 0)
+            auth_audit(AUDIT_UNVERIFIED, change->user, change->peer, change->slot, shown);
+        change->running = true;
+        options.ca_pem = trusted;
+        (flag(body, "replace") > 0 ? slot_replace : slot_insert)(slot, url, &options, on_changed, change);
+    }
+    mem_free(trusted);
+    api_wipe(json_object_get(body, "password"));
+}
+
+void slot_routes_insert(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    change_begin(web, request, caller, words[2], insert);
+}
+
+/* --- eject --- */
+
+static void eject(struct change *change, json_t *body)
+{
+    (void)body;
+    struct slot *slot = slots_find(change->web->slots, change->slot);
+    if (!slot) {
+        change_refuse(change, 404, "There is no such slot.");
+        return;
+    }
+    auth_audit(AUDIT_EJECT, change->user, change->peer, change->slot, NULL);
+    change->running = true;
+    slot_eject(slot, on_changed, change);
+}
+
+void slot_routes_eject(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    change_begin(web, request, caller, words[2], eject);
+}
+
+/* --- tickets --- */
+
+/* All that the page says of the image, as one word; false: it is not as it should be. */
+static bool make_claim(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
+{
+    const json_t *size = json_object_get(body, "size"), *samples = json_object_get(body, "samples");
+    unsigned char digest[SECRET_DIGEST];
+    if (!json_is_string(json_object_get(body, "name")) || !json_is_integer(size) || json_integer_value(size) <= 0 ||
+        !json_is_number(json_object_get(body, "lastModified")) || !json_is_array(samples) ||
+        json_array_size(samples) > SAMPLES_MAX)
+        return false;
+    char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!text)
+        mem_exhausted();
+    secret_digest(text, digest);
+    free(text);
+    text_hex(digest, sizeof digest, claim);
+    return true;
+}
+
+void media_purpose(const char *slot, const char *name, const char *claim, char purpose[SESSION_PURPOSE_MAX])
+{
+    char text[1024], hex[17];
+    unsigned char digest[SECRET_DIGEST];
+    snprintf(text, sizeof text, "%s/%s", claim, name);
+    secret_digest(text, digest);
+    text_hex(digest, 8, hex);
+    snprintf(purpose, SESSION_PURPOSE_MAX, "nbd %s %s", slot, hex);
+}
+
+/* Percent-encoded for a query; what does not fit is left out. */
+static void encode_name(const char *name, char out[3 * MEDIA_NAME_MAX])
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    size_t used = 0;
+    for (size_t i = 0; name[i] && i < MEDIA_NAME_MAX - 1; i++)
+        used += (size_t)sprintf(out + used, strchr(plain, name[i]) ? "%c" : "%%%02X", (unsigned char)name[i]);
+    out[used] = '\0';
+}
+
+static void reply_ticket(struct change *change, unsigned index, const char *full_name, const char *claim)
+{
+    char url[3 * MEDIA_NAME_MAX + 256], encoded[3 * MEDIA_NAME_MAX], purpose[SESSION_PURPOSE_MAX], ticket[SECRET_TEXT];
+    char name[MEDIA_NAME_MAX];
+    snprintf(name, sizeof name, "%s", full_name);
+    encode_name(name, encoded);
+    snprintf(url, sizeof url, "/nbd/%u?image=%s&name=%s", index, claim, encoded);
+    media_purpose(change->slot, name, claim, purpose);
+    session_ticket(change->session, purpose, ticket);
+    api_reply_json(change->request, 200, json_pack("{s:s, s:s}", "url", url, "protocol", ticket));
+    change_free(change);
+}
+
+static void give_ticket(struct change *change, json_t *body)
+{
+    struct slot *slot = slots_find(change->web->slots, change->slot);
+    char claim[2 * SECRET_DIGEST + 1], error[SLOT_ERROR_MAX];
+    struct slot_status s;
+    if (!change->session) {
+        change_refuse(change, 403, "A ticket is given to a session only: log in.");
+    } else if (!slot) {
+        change_refuse(change, 404, "There is no such slot.");
+    } else if (!make_claim(body, claim)) {
+        change_refuse(change, 400, "Expected \"name\", \"size\", \"lastModified\" and \"samples\" of a file that is not empty.");
+    } else if (slot_browser_problem(slot, claim, error) != 0) {
+        change_refuse(change, 409, error);
+    } else {
+        slot_get_status(slot, &s);
+        reply_ticket(change, s.index, json_string_value(json_object_get(body, "name")), claim);
+    }
+}
+
+void slot_routes_ticket(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+{
+    change_begin(web, request, caller, words[2], give_ticket);
+}

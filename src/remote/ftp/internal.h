@@ -1,0 +1,99 @@
+/*
+ * One FTP line (remote/lines.h): its control connection and login (control.c), and the
+ * transfers on it with their data connections (ftp.c). Private to remote/ftp/.
+ *
+ * Commands go one at a time: `step` says which one's reply is due. RETR sends a file to its
+ * end; once a range has all it wants the data connection just stands, and the next range goes
+ * on with it, or it is cut: closed by us, to which the server replies with how the
+ * transfer ended, after which the control connection is as good as before. No ABOR is
+ * sent: servers differ in how many replies it has.
+ */
+#ifndef REMOTE_FTP_INTERNAL_H
+#define REMOTE_FTP_INTERNAL_H
+
+#include "net/dial.h"
+#include "net/tls_client.h"
+#include "remote/ftp/reply.h"
+#include "remote/lines.h"
+
+#define FTP_STREAM_IDLE_MS 3000  /* a data connection that nobody reads from is cut */
+#define FTP_STREAM_MAX_MS  30000 /* then it is cut at the end of a range, and size and time are asked for */
+#define FTP_COMMAND_MAX    (FETCH_URL_MAX + 16)
+
+enum ftp_step {
+    FTP_CLOSED,
+    FTP_DIAL,
+    FTP_GREETING,
+    FTP_AUTH,
+    FTP_USER,
+    FTP_PASS,
+    FTP_PBSZ,
+    FTP_PROT,
+    FTP_TYPE,
+    FTP_READY, /* logged in, and nothing under way */
+    FTP_SIZE,
+    FTP_MDTM,
+    FTP_EPSV,
+    FTP_PASV,
+    FTP_DATA_DIAL,
+    FTP_REST,
+    FTP_RETR,
+    FTP_STREAM, /* the file comes, or waits to be read on */
+    FTP_END,    /* the data connection is closed; the transfer's reply is due */
+};
+
+struct ftp_line {
+    struct fetch_line line;
+    struct fetch_place place;
+    bool implicit; /* ftps:// */
+    enum ftp_step step;
+    struct dial *dial;
+    struct sockaddr_storage peer; /* whom the control connection went to */
+    struct stream *control, *data;
+    bool secure; /* the control connection is encrypted, and data connections are to be */
+    struct ftp_reply reply;
+    bool no_epsv;
+    uint64_t size;       /* the file's, as SIZE said last */
+    uint64_t start;      /* where the transfer begins */
+    uint64_t checked_at; /* when size and time were asked for; 0: not on this connection */
+    struct slices ahead; /* came from `data` for no range yet: at most one read of it */
+    bool probing;        /* the transfer is a probe's */
+    uint64_t opened_at;  /* when the transfer began */
+    bool replied;        /* the transfer's last reply was there before its data's end */
+    uint64_t asked_us;   /* when RETR was sent; 0: its first byte has come */
+    uv_timer_t timer;    /* a reply or a byte is due, or the line is idle */
+};
+
+static inline struct ftp_line *ftp_of(struct fetch_line *line)
+{
+    return container_of(line, struct ftp_line, line);
+}
+
+/* --- control.c --- */
+
+void ftp_connect(struct ftp_line *ftp);
+/* Nothing of the connections is left; the line may be used again. */
+void ftp_reset(struct ftp_line *ftp);
+__attribute__((format(printf, 3, 4))) void ftp_command(struct ftp_line *ftp, enum ftp_step step, const char *format,
+                                                       ...);
+/* The line can't go on: all its fetches end so, and it is reset. */
+__attribute__((format(printf, 4, 5))) void ftp_fail(struct ftp_line *ftp, enum fetch_verdict verdict, int reason,
+                                                    const char *format, ...);
+/* The same for a reply that was none of those that `what` may have. */
+void ftp_fail_reply(struct ftp_line *ftp, const char *what);
+void ftp_fail_stream(struct ftp_line *ftp, struct stream *stream, int status, const char *which);
+void ftp_stream_drop(struct stream **stream);     /* closes and frees it, later */
+void ftp_watch(struct ftp_line *ftp);             /* a byte is due within the stall timeout */
+void ftp_rest(struct ftp_line *ftp, uint64_t ms); /* nothing is: the line is idle, and ends after that */
+bool ftp_data_open(struct ftp_line *ftp, int fd); /* false: it failed */
+void ftp_data_secure(struct ftp_line *ftp);       /* TLS on it, with the control connection's session */
+
+/* --- ftp.c --- */
+
+void ftp_ready(struct ftp_line *ftp);
+void ftp_transfer_reply(struct ftp_line *ftp); /* one whose step is behind FTP_READY */
+void ftp_idle_over(struct ftp_line *ftp);
+void on_ftp_data(struct stream *data, const uint8_t *bytes, size_t length);
+void on_ftp_data_end(struct stream *data, int status);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * Is an image the same wherever it is asked for? A farm of servers, or a cache that keeps a file in pieces, may have another
+ * ETag for each: then the insert would be good, and each read of another piece an error. So parts that
+ * are far from each other are asked for once, beside each other and, by HTTP/1.1, on connections of their own.
+ */
+#ifndef REMOTE_HTTP_FARM_H
+#define REMOTE_HTTP_FARM_H
+
+#include "remote/fetch.h"
+
+#define FETCH_FARM_PARTS 2
+#define FETCH_FARM_LEAST (1u << 20) /* an image smaller than that is read in one piece or two */
+
+struct fetch_farm {
+    bool differs; /* valid in `done`: a part is of another version. A part that could not be had says nothing. */
+    void (*done)(struct fetch_farm *farm); /* once, from the loop */
+
+    /* Internal. */
+    struct fetch *parts[FETCH_FARM_PARTS];
+    unsigned started, under_way, at_a_time;
+    const struct fetch_resource *resource;
+};
+
+/* False: there is nothing to compare, and `done` does not come. `resource` is what a probe found, and must live until
+ * `done`. The farm is zeroed but for `done`; `at_a_time`: connections that may be used. */
+bool fetch_farm_start(struct fetch_farm *farm, struct curl_loop *curl, struct fetch_setup *setup,
+                      const struct fetch_resource *resource, unsigned at_a_time);
+void fetch_farm_cancel(struct fetch_farm *farm); /* `done` does not come; legal when idle */
+
+#endif

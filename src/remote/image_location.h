@@ -1,0 +1,45 @@
+/*
+ * Where an image is: what may be written for it, and what it means.
+ *
+ *     /path, file:///path              on this machine
+ *     upload:NAME                      in the store of uploads
+ *     https:// http:// ftps:// ftp:// sftp:// nfs:// smb://   URLs (RFC 3986)
+ *     cifs://HOST/SHARE/PATH           the same as smb://
+ *     //HOST/SHARE/PATH, \\HOST\SHARE\PATH   the same, as Windows writes it (MS-DTYP, 2.2.57)
+ *     HOST:/PATH                       the same as nfs://HOST/PATH, as mount(8) has it
+ *
+ * One parser decides, so that no two parts of the daemon see two hosts in one text.
+ */
+#ifndef REMOTE_IMAGE_LOCATION_H
+#define REMOTE_IMAGE_LOCATION_H
+
+#include <stdbool.h>
+
+#define LOCATION_URL_MAX   8192
+#define LOCATION_ERROR_MAX 256
+
+enum location_kind {
+    LOCATION_UNKNOWN, /* none of these, or nothing at all */
+    LOCATION_PATH,
+    LOCATION_UPLOAD,
+    LOCATION_HTTPS,
+    LOCATION_HTTP,
+    LOCATION_FTPS,
+    LOCATION_FTP,
+    LOCATION_SFTP,
+    LOCATION_NFS,
+    LOCATION_SMB,
+};
+
+/* By how it begins; the rest may still be wrong. */
+enum location_kind location_kind(const char *text);
+/* "https", as the configuration's `protocols` has it; "" for what is on no other machine. */
+const char *location_name(enum location_kind kind);
+/* A user or a password, even an empty one, stands before the host. */
+bool location_has_user(const char *text);
+/* The image on another machine as a URL that begins with one of the names above, for mem_free().
+ * It has a host, no user info, and no blank, backslash or control character. What was no URL is
+ * percent-encoded; what was is left as it was. NULL: `error` says what to do. */
+char *location_url(const char *text, char error[LOCATION_ERROR_MAX]);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * What the parts of the remote source share: the source, its ranges and its life (remote.c), the probes and
+ * what they mean (probe.c), and time: deadlines, and ranges that are too slow (watch.c).
+ * Private to remote/.
+ */
+#ifndef REMOTE_INTERNAL_H
+#define REMOTE_INTERNAL_H
+
+#include "base/closing.h"
+#include "base/trouble.h"
+#include "block/io_queue.h"
+#include "link/estimate.h"
+#include "remote/pace.h"
+#include "remote/parallel.h"
+#include "remote/remote.h"
+
+/* One range at a time, on one request of the client's: what that keeps (a connection,
+ * what a server asked for) is used again. */
+struct remote_worker {
+    struct link link; /* in remote->idle or remote->active */
+    struct remote *remote;
+    struct remote_request *request; /* made at first use */
+    struct io *io;                  /* two workers may have the same */
+    uint64_t started;               /* loop time, ms */
+    uint64_t counted;               /* bytes of it that the link's estimate knows of */
+    struct pace pace;
+};
+
+struct remote_probe {
+    struct remote *remote;
+    struct remote_request *request; /* made at first use */
+    bool running;
+    uint64_t started; /* loop time, ms */
+};
+
+struct remote {
+    struct source source;
+    struct source_ops ops; /* the same for all but the name */
+    struct remote_client *client;
+    uint64_t io_timeout_ms;
+
+    struct remote_probe probes[REMOTE_PROBES];
+    uv_timer_t knock;          /* the next probe */
+    unsigned rounds;           /* probes that failed since a range succeeded: how long the pauses are */
+    uint64_t opening;          /* when opening began */
+    int open_status;           /* of the last probe that failed then; 0: none did */
+    struct remote_image image; /* from opened on */
+
+    struct remote_worker *workers;
+    unsigned worker_count, active_count;
+    struct link idle; /* the last used first: its connection is warm */
+    struct link active;
+    struct io_queue queue;
+    struct parallel parallel;
+    uv_timer_t hold; /* while it is active no range is started */
+
+    bool down;         /* ranges wait until a probe succeeds */
+    bool latched;      /* and fail at once meanwhile */
+    unsigned refusals; /* ranges refused in a row */
+    uint64_t success;  /* when a range succeeded last; loop time, ms */
+    struct trouble away, wrong;
+    uv_timer_t deadline; /* the first deadline */
+    uv_timer_t watch;    /* ticks while ranges are in flight */
+    struct link_estimate link;
+    struct closing closing;
+};
+
+static inline uint64_t remote_now(const struct remote *remote)
+{
+    return uv_now(remote->source.loop);
+}
+
+/* remote.c */
+void remote_say(struct remote *remote, const char *text);
+uint64_t remote_received(const struct remote_worker *worker); /* bytes of the range in flight */
+void remote_learn_link(struct remote *remote, uint64_t round_trip_us); /* 0: none was measured */
+struct remote_request *remote_request_new(struct remote *remote, void *owner, void (*done)(struct remote_request *));
+void remote_pump(struct remote *remote);
+void remote_start(struct remote *remote, struct io *io); /* a worker is idle */
+/* Its request ended, or is cancelled here; the io is the caller's. */
+void remote_release(struct remote_worker *worker);
+void remote_give_up(struct remote_worker *worker);
+/* Another worker that has the same io; NULL: there is none. */
+struct remote_worker *remote_twin(const struct remote_worker *worker);
+
+/* probe.c */
+void remote_open_begin(struct remote *remote);
+/* The server is away: what is speculative fails, the rest waits. `retry_after_ms`: as in the request that showed it. */
+void remote_go_down(struct remote *remote, uint64_t retry_after_ms);
+void remote_probes_cancel(struct remote *remote);
+bool remote_may_pass(const struct remote_request *request); /* of an image that was readable */
+
+/* watch.c */
+uint64_t remote_deadline_of(const struct remote *remote, const struct io *io); /* loop time, ms */
+void remote_watch_io(struct remote *remote, const struct io *io);              /* demand, as it comes or becomes it */
+void remote_watch_begin(struct remote *remote);                                /* a range is in flight */
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * How many requests a server bears at a time. Pure policy: additive increase, multiplicative or sharper
+ * decrease. Whoever is refused (429, 503, no connection) while others are served was one too many, so no more are
+ * started than were left; from then on one more is tried after PARALLEL_RAISE_MS, and after twice as
+ * long each time that it is refused again. Refusals of a server that serves nobody say nothing of that: what
+ * they did is undone by parallel_down().
+ */
+#ifndef REMOTE_PARALLEL_H
+#define REMOTE_PARALLEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PARALLEL_RAISE_MS     5000
+#define PARALLEL_RAISE_MAX_MS 80000
+
+struct parallel {
+    unsigned most, limit;
+    unsigned before;   /* the limit before the refusals that no success has followed yet; 0: there are none */
+    uint64_t raise_ms; /* from a refusal, or the last raise, to the next raise */
+    uint64_t raise_at;
+    bool raised;       /* since the last refusal */
+};
+
+void parallel_init(struct parallel *parallel, unsigned most);
+/* `others`: requests in flight without the one that was refused. False: it is the only one, so this is
+ * the server's trouble, not ours. */
+bool parallel_refused(struct parallel *parallel, unsigned others, uint64_t now_ms);
+void parallel_succeeded(struct parallel *parallel, uint64_t now_ms);
+void parallel_down(struct parallel *parallel);
+
+#endif
