@@ -77,7 +77,7 @@ static void stored_submit(struct source *source, struct io *io)
 
 static void stored_close(struct source *source)
 {
-    source_report_closed_later(source);
+    source_report_closed(source);
 }
 
 static void stored_free(struct source *source)
