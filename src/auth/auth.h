@@ -7,8 +7,12 @@
  * 2. A password that was verified a few minutes ago is right (auth/verified.h).
  * 3. The same name and password from the same address that is being verified for
  *    another request: one answer serves both.
- * 4. crypt(3) or PAM on a work thread, `parallel` at a time; behind them at most
- *    AUTH_QUEUE_MAX wait.
+ * 4. crypt(3) on a work thread, `parallel` at a time; behind them at most
+ *    AUTH_QUEUE_MAX wait. Accounts of PAM's have a queue of their own: one is asked for
+ *    on a thread that is no worker (auth/pam.h), AUTH_PAM_QUEUE_MAX wait, others are -EBUSY.
+ *    When PAM has not answered for `pam_patience_ms` all who ask for it are told -EBUSY until
+ *    it has, so that a module that hangs is in nobody's way whose hash is here. Its late answer
+ *    counts, as any: a right password is remembered as of 2.
  *
  * A name that does not exist, or is disabled, costs the hash of an account that
  * does (always the same one for the same name), so that time tells nothing. An
@@ -27,6 +31,7 @@
 #include "auth/users.h"
 
 #define AUTH_QUEUE_MAX   32 /* passwords that wait for a thread */
+#define AUTH_PAM_QUEUE_MAX 4 /* that wait for PAM: with the one asked for fewer than LOCKOUT_ADDRESS_PENDING */
 #define AUTH_DELAYED_MAX 64 /* wrong ones whose answer is held back; then the oldest is answered */
 
 struct auth_options {
@@ -39,6 +44,7 @@ struct auth_options {
     bool (*has_session)(void *arg, const char *name, const char *peer);
     void *has_session_arg;
     const char *pam_folder;     /* NULL: /etc/pam.d; must outlive it */
+    uint64_t pam_patience_ms;   /* 0: 30 s */
     uint64_t (*now)(void *arg); /* milliseconds that only grow; NULL: the system's */
     void *now_arg;
 };
@@ -56,7 +62,7 @@ struct auth_check {
     void (*done)(struct auth_check *check);
 
     /* The answer. 0; -EACCES: no such name and password; -EAGAIN: locked, for
-     * `retry_ms`; -EBUSY: too much to do, try again; -ECANCELED. */
+     * `retry_ms`; -EBUSY: too much to do, try again in `retry_ms`; -ECANCELED. */
     int status;
     uint64_t retry_ms;
     char user[USER_NAME_MAX + 1]; /* with status 0: the account, and its role now */

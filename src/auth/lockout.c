@@ -224,6 +224,12 @@ static void drop_pending(struct lockout *lockout, uint64_t now, const unsigned c
         entry->pending--;
 }
 
+static void drop_both(struct lockout *lockout, uint64_t now, const struct keys *keys)
+{
+    drop_pending(lockout, now, keys->pair);
+    drop_pending(lockout, now, keys->address);
+}
+
 /* Counts a failure; the length of the lock that it brings. */
 static uint64_t count_failure(struct lockout *lockout, uint64_t now, const unsigned char key[KEY_BYTES], unsigned limit)
 {
@@ -285,9 +291,15 @@ struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const c
         count_both(lockout, now, &keys, allowed, &result);
         count_failure(lockout, now, keys.account, UINT32_MAX); /* it is guarded, never locked */
     }
-    drop_pending(lockout, now, keys.pair);
-    drop_pending(lockout, now, keys.address);
+    drop_both(lockout, now, &keys);
     return result;
+}
+
+void lockout_abandon(struct lockout *lockout, uint64_t now, const char *name, const char *peer)
+{
+    struct keys keys;
+    make_keys(lockout, name, peer, &keys);
+    drop_both(lockout, now, &keys);
 }
 
 void lockout_clear(struct lockout *lockout, uint64_t now, const char *name, const char *peer)

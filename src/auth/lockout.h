@@ -63,6 +63,8 @@ struct lockout_result {
 void lockout_begin(struct lockout *lockout, uint64_t now, const char *name, const char *peer);
 struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const char *name, const char *peer,
                                   bool matched);
+/* A try that began was not made in the end: as if it never had. */
+void lockout_abandon(struct lockout *lockout, uint64_t now, const char *name, const char *peer);
 /* A right password that needed no try: the same as a try that matched. */
 void lockout_clear(struct lockout *lockout, uint64_t now, const char *name, const char *peer);
 /* Whether two peers count as one address. */

@@ -9,10 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/defer.h"
 #include "base/log.h"
 #include "base/text.h"
 
+struct pam_ask {
+    pthread_mutex_t lock;
+    unsigned holders; /* the thread, and the loop with its handle: the last one frees it */
+    bool left;        /* the handle is being closed: nothing more is sent on it */
+    bool matched;
+    uv_async_t ended;
+    struct defer defer;
+    void (*done)(void *arg, bool matched);
+    void *arg;
+    char *folder, *name, *password, *peer;
+};
+
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
+/* --- the conversation --- */
 
 /* The module frees the answers with free(3). */
 static bool reply(const struct pam_message *message, const char *password, struct pam_response *response)
@@ -65,15 +80,15 @@ static int run(pam_handle_t *handle, const char *peer)
     return status == PAM_SUCCESS ? pam_acct_mgmt(handle, PAM_SILENT) : status;
 }
 
-bool pam_check(const char *folder, const char *name, const char *password, const char *peer)
+static bool check(const struct pam_ask *ask)
 {
-    char *copy = mem_strdup(password);
+    char *copy = mem_strdup(ask->password);
     const struct pam_conv conversation = {.conv = converse, .appdata_ptr = copy};
     pam_handle_t *handle = NULL;
     pthread_mutex_lock(&one_at_a_time);
-    int status = pam_start_confdir(PAM_SERVICE_NAME, name, &conversation, folder, &handle);
+    int status = pam_start_confdir(PAM_SERVICE_NAME, ask->name, &conversation, ask->folder, &handle);
     if (status == PAM_SUCCESS)
-        status = run(handle, peer);
+        status = run(handle, ask->peer);
     else
         log_error("pam", "service " PAM_SERVICE_NAME ": it can't be started");
     if (handle)
@@ -83,15 +98,121 @@ bool pam_check(const char *folder, const char *name, const char *password, const
     return status == PAM_SUCCESS;
 }
 
+/* --- its thread --- */
+
+static void ask_free(struct pam_ask *ask)
+{
+    pthread_mutex_destroy(&ask->lock);
+    mem_free(ask->folder);
+    mem_free(ask->name);
+    mem_free_secret(ask->password);
+    mem_free(ask->peer);
+    mem_free(ask);
+}
+
+static void ask_drop(struct pam_ask *ask)
+{
+    pthread_mutex_lock(&ask->lock);
+    bool last = --ask->holders == 0;
+    pthread_mutex_unlock(&ask->lock);
+    if (last)
+        ask_free(ask);
+}
+
+static void *on_thread(void *arg)
+{
+    struct pam_ask *ask = arg;
+    bool matched = check(ask);
+    pthread_mutex_lock(&ask->lock);
+    ask->matched = matched;
+    if (!ask->left)
+        uv_async_send(&ask->ended);
+    pthread_mutex_unlock(&ask->lock);
+    ask_drop(ask);
+    return NULL;
+}
+
+static bool start_thread(struct pam_ask *ask)
+{
+    pthread_attr_t detached;
+    pthread_t thread;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    bool started = pthread_create(&thread, &detached, on_thread, ask) == 0;
+    pthread_attr_destroy(&detached);
+    return started;
+}
+
+/* --- on the loop --- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    ask_drop(handle->data);
+}
+
+void pam_leave(struct pam_ask *ask)
+{
+    pthread_mutex_lock(&ask->lock);
+    ask->left = true;
+    pthread_mutex_unlock(&ask->lock);
+    defer_cancel(&ask->defer);
+    uv_close((uv_handle_t *)&ask->ended, on_closed);
+}
+
+static void on_deferred(struct defer *defer)
+{
+    struct pam_ask *ask = container_of(defer, struct pam_ask, defer);
+    void (*done)(void *arg, bool matched) = ask->done;
+    void *arg = ask->arg;
+    bool matched = ask->matched; /* the thread wrote it before it sent, and no more since */
+    pam_leave(ask);
+    done(arg, matched);
+}
+
+static void on_ended(uv_async_t *handle)
+{
+    struct pam_ask *ask = handle->data;
+    defer_schedule(handle->loop, &ask->defer);
+}
+
+struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)
+{
+    struct pam_ask *ask = mem_alloc(sizeof *ask);
+    if (uv_async_init(loop, &ask->ended, on_ended) != 0) {
+        mem_free(ask);
+        return NULL;
+    }
+    pthread_mutex_init(&ask->lock, NULL);
+    defer_setup(&ask->defer, on_deferred);
+    ask->ended.data = ask;
+    ask->done = done;
+    ask->arg = arg;
+    ask->folder = question->folder ? mem_strdup(question->folder) : NULL;
+    ask->name = mem_strdup(question->name);
+    ask->password = mem_strdup(question->password);
+    ask->peer = mem_strdup(question->peer);
+    ask->holders = 2;
+    if (start_thread(ask))
+        return ask;
+    ask->holders = 1;
+    pam_leave(ask);
+    return NULL;
+}
+
 #else
 
-bool pam_check(const char *folder, const char *name, const char *password, const char *peer)
+struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)
 {
-    (void)folder;
-    (void)name;
-    (void)password;
-    (void)peer;
-    return false;
+    (void)loop;
+    (void)question;
+    (void)done;
+    (void)arg;
+    return NULL;
+}
+
+void pam_leave(struct pam_ask *ask)
+{
+    (void)ask;
 }
 
 #endif

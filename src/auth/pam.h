@@ -2,18 +2,31 @@
  * The system's own accounts, by PAM (service "nbd-proxy"), for users whose hash is
  * "pam"; their role and state are the users file's. Only in a build --with-pam,
  * and off by default: a PAM module may start processes and wait for a network.
- * pam_check() blocks, so it runs on a work thread; calls run one after the other,
- * since not every module may run twice at once.
+ *
+ * Each conversation has a thread of its own, none of base/work's: one that hangs
+ * takes nothing from anybody else, and does not keep the process from ending.
+ * Conversations run one after the other, since not every module may run twice at
+ * once; how many may wait so is for the caller to bound (auth/auth.h).
  */
 #ifndef AUTH_PAM_H
 #define AUTH_PAM_H
 
 #include <stdbool.h>
+#include <uv.h>
 
 #define PAM_SERVICE_NAME "nbd-proxy"
 
-/* `folder`: where the service's file is, NULL: /etc/pam.d. False also in a build
- * without PAM. */
-bool pam_check(const char *folder, const char *name, const char *password, const char *peer);
+struct pam_question {
+    const char *folder; /* where the service's file is, NULL: /etc/pam.d */
+    const char *name, *password, *peer;
+};
+
+struct pam_ask;
+
+/* `done` comes later, from the loop, and then it is gone; the question is copied. NULL: there is
+ * no thread for it, or no PAM in this build. */
+struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg);
+/* Nobody wants to know any more: `done` does not come, the thread ends when PAM lets it. */
+void pam_leave(struct pam_ask *ask);
 
 #endif

@@ -81,15 +81,16 @@ static void unauthorized(struct redfish_call *call, const char *words)
 void redfish_login_failed(struct redfish_call *call, int status, uint64_t retry_ms, const char *words)
 {
     char seconds[24];
+    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)(retry_ms > 0 ? (retry_ms + 999) / 1000 : 1));
     if (status == -EACCES) {
         unauthorized(call, words);
     } else if (status == -EPERM) {
         redfish_fail(call, 403, redfish_message("PageOfAnotherSite", NULL, NULL));
     } else if (status == -EAGAIN) {
-        snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)((retry_ms + 999) / 1000));
         redfish_fail_later(call, 429, retry_ms, redfish_message("TooManyWrongPasswords", NULL, seconds, NULL));
     } else {
-        redfish_fail_later(call, 503, 1000, redfish_message("ServiceTemporarilyUnavailable", NULL, "1", NULL));
+        redfish_fail_later(call, 503, retry_ms > 0 ? retry_ms : 1000,
+                           redfish_message("ServiceTemporarilyUnavailable", NULL, seconds, NULL));
     }
 }
 

@@ -106,9 +106,9 @@ static const char wrong_password[] = "Wrong user or password.";
 static const char foreign_page[] = "The request comes from a page of another site.";
 
 /* For -EAGAIN and -EBUSY; `seconds` gets its value. */
-static void add_retry_after(struct http_request *request, int status, uint64_t retry_ms, char seconds[24])
+static void add_retry_after(struct http_request *request, uint64_t retry_ms, char seconds[24])
 {
-    uint64_t wait = status == -EAGAIN ? (retry_ms + 999) / 1000 : 1;
+    uint64_t wait = retry_ms > 0 ? (retry_ms + 999) / 1000 : 1;
     snprintf(seconds, 24, "%llu", (unsigned long long)wait);
     http_add_field(request, "Retry-After", seconds);
 }
@@ -125,11 +125,11 @@ void access_refuse_page(struct web *web, struct http_request *request, int statu
         api_reply_error(request, 403, "%s", words);
         return;
     }
-    add_retry_after(request, status, retry_ms, seconds);
+    add_retry_after(request, retry_ms, seconds);
     if (status == -EAGAIN)
         api_reply_error(request, 429, "Too many wrong passwords: try again in %s s.", seconds);
     else
-        api_reply_error(request, 503, "Too many logins at a time: try again.");
+        api_reply_error(request, 503, "Too many logins at a time: try again in %s s.", seconds);
 }
 
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms)

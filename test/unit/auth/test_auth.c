@@ -487,38 +487,169 @@ static void so_many_are_held_back(void **state)
 }
 
 #ifdef HAVE_PAM
-/* A service of pam_exec: the password is right when the script says so. */
+/* Of the service's file, and of the script of pam_exec that is in it. */
+static struct place service;
+
+static void pam_write(const char *file, const char *text, unsigned mode)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", service.folder, file);
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+    chmod(path, mode);
+}
+
+/* The password comes to the script's `p`; it is right when the script says so. */
+static void pam_begin(const char *script, const char *users, struct auth_options options)
+{
+    char text[256];
+    teardown(NULL);
+    f = NULL;
+    place_make(&service);
+    snprintf(text, sizeof text, "#!/bin/sh\ncd %s\nread -r p || true\n%s\n", service.folder, script);
+    pam_write("script", text, 0700);
+    snprintf(text, sizeof text, "auth required pam_exec.so quiet expose_authtok %s/script\naccount required pam_permit.so\n",
+             service.folder);
+    pam_write(PAM_SERVICE_NAME, text, 0600);
+    options.pam_folder = service.folder;
+    start_with(users, options);
+}
+
+static void pam_end_service(void)
+{
+    place_remove(&service);
+}
+
 static void a_pam_account_is_asked_of_pam(void **state)
 {
     (void)state;
-    char name[128], text[256];
-    teardown(NULL);
-    f = NULL;
-    struct auth_options options = {.remember_ms = 60000};
-    struct place place;
-    place_make(&place);
-    snprintf(name, sizeof name, "%s/script", place.folder);
-    FILE *script = fopen(name, "w");
-    fputs("#!/bin/sh\nread -r p || true\ntest \"$PAM_USER:$p:$PAM_RHOST:$PAM_SERVICE\" = "
-          "'admin:of the system:192.0.2.1:nbd-proxy'\n",
-          script);
-    fclose(script);
-    chmod(name, 0700);
-    snprintf(text, sizeof text, "auth required pam_exec.so quiet expose_authtok %s\naccount required pam_permit.so\n",
-             name);
-    snprintf(name, sizeof name, "%s/" PAM_SERVICE_NAME, place.folder);
-    FILE *service = fopen(name, "w");
-    fputs(text, service);
-    fclose(service);
-    options.pam_folder = place.folder;
-    start_with("admin:pam:Administrator:enabled\n", options);
+    pam_begin("test \"$PAM_USER:$p:$PAM_RHOST:$PAM_SERVICE\" = 'admin:of the system:192.0.2.1:nbd-proxy'",
+              "admin:pam:Administrator:enabled\n", (struct auth_options){.remember_ms = 60000});
     assert_int_equal(verify("admin", "of the system"), 0);
     assert_int_equal(verify("admin", "of the system"), 0);
     assert_int_equal(auth_hashes(f->auth), 1);
     assert_int_equal(verify("admin", "wrong"), -EACCES);
     assert_int_equal(verify("admin", ""), -EACCES);
     assert_int_equal(verify_from("admin", "of the system", "192.0.2.2"), 0); /* remembered */
-    place_remove(&place);
+    pam_end_service();
+}
+
+#define PAM_PATIENCE 1000 /* enough for who does not wait for it */
+#define PAM_ASKED    (1 + AUTH_PAM_QUEUE_MAX)
+
+static const char *pam_and_local_users(void)
+{
+    static char text[1024];
+    *text = '\0';
+    for (char name = 'a'; name < 'a' + PAM_ASKED + 2; name++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%c:pam:Operator:enabled\n", name);
+    strcat(text, account("bob", "battery staple", "Operator", "enabled"));
+    return text;
+}
+
+static void ask_of_pam(struct asked *asked, unsigned which)
+{
+    char name[] = {(char)('a' + which), '\0'};
+    ask(asked, name, "of the system", "192.0.2.1");
+}
+
+/* Files wake no loop. */
+static void await_file(struct place *place, const char *file)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", service.folder, file);
+    for (unsigned i = 0; access(path, F_OK) != 0; i++) {
+        assert_true(i < 2000);
+        place_run_for(place, 10);
+    }
+}
+
+static void assert_bob_comes_in(const char *peer)
+{
+    assert_int_equal(verify_from("bob", "wrong", peer), -EACCES);
+    assert_int_equal(verify_from("bob", "battery staple", peer), 0);
+}
+
+/* The script waits for the file "go". */
+#define HANGING "touch begun; while [ ! -e go ]; do sleep 0.02; done; touch ended; test \"$p\" = 'of the system'"
+
+static void pam_that_hangs_is_in_nobodys_way(void **state)
+{
+    (void)state;
+    struct asked asked[PAM_ASKED], more;
+    pam_begin(HANGING, pam_and_local_users(), (struct auth_options){.remember_ms = 60000, .pam_patience_ms = PAM_PATIENCE});
+    log_capture();
+    for (unsigned i = 0; i < PAM_ASKED; i++)
+        ask_of_pam(&asked[i], i);
+    ask_of_pam(&more, PAM_ASKED); /* the queue is full */
+    place_run_until(&f->place, is_true, &more.done);
+    assert_int_equal(more.check.status, -EBUSY);
+    assert_int_equal(more.check.retry_ms, 10000);
+    await_file(&f->place, "begun");
+    assert_bob_comes_in("192.0.2.1"); /* from where they ask, too */
+    assert_int_equal(auth_hashes(f->auth), 3);
+    for (unsigned i = 0; i < PAM_ASKED; i++) { /* they are told, at last */
+        place_run_until(&f->place, is_true, &asked[i].done);
+        assert_int_equal(asked[i].check.status, -EBUSY);
+        assert_int_equal(asked[i].check.retry_ms, 10000);
+    }
+    ask_of_pam(&more, 0); /* at once, though it is what PAM was asked */
+    place_run_until(&f->place, is_true, &more.done);
+    assert_int_equal(more.check.status, -EBUSY);
+    assert_bob_comes_in("192.0.2.77");
+    pam_write("go", "", 0600);
+    do { /* what was asked for is answered now, and remembered */
+        ask_of_pam(&more, 0);
+        place_run_until(&f->place, is_true, &more.done);
+    } while (more.check.status == -EBUSY);
+    assert_int_equal(more.check.status, 0);
+    assert_int_equal(auth_hashes(f->auth), 4); /* one of PAM, and bob's */
+    ask_of_pam(&more, 1); /* no failure was counted, and PAM is asked again */
+    place_run_until(&f->place, is_true, &more.done);
+    assert_int_equal(more.check.status, 0);
+    char *log = log_captured();
+    assert_non_null(strstr(log, "PAM has not answered for 1 s: logins by it are refused until it does"));
+    assert_non_null(strstr(log, "PAM answers again"));
+    free(log);
+    pam_end_service();
+}
+
+static void closing_does_not_wait_for_pam(void **state)
+{
+    (void)state;
+    struct asked asked[2];
+    pam_begin(HANGING, pam_and_local_users(), (struct auth_options){0});
+    for (unsigned i = 0; i < 2; i++)
+        ask_of_pam(&asked[i], i);
+    await_file(&f->place, "begun");
+    auth_close(f->auth, mark_closed, &f->auth_closed);
+    place_run_until(&f->place, is_true, &f->auth_closed);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(asked[i].done && asked[i].check.status == -ECANCELED);
+    pam_write("go", "", 0600);
+    await_file(&service, "ended");
+    pam_end_service();
+}
+
+static void a_pam_check_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct asked asked[2];
+    pam_begin(HANGING, pam_and_local_users(), (struct auth_options){.remember_ms = 60000});
+    ask_of_pam(&asked[0], 0);
+    ask_of_pam(&asked[1], 1);
+    await_file(&f->place, "begun");
+    auth_cancel(&asked[0].check);
+    auth_cancel(&asked[1].check);
+    place_run_until(&f->place, is_true, &asked[1].done);
+    assert_true(asked[0].done && asked[0].check.status == -ECANCELED && asked[1].check.status == -ECANCELED);
+    pam_write("go", "", 0600);
+    ask_of_pam(&asked[0], 1); /* comes behind both, or joins the second */
+    place_run_until(&f->place, is_true, &asked[0].done);
+    assert_int_equal(asked[0].check.status, 0);
+    pam_end_service();
 }
 #endif
 
@@ -546,6 +677,9 @@ int main(void)
         TEST(so_many_are_held_back),
 #ifdef HAVE_PAM
         TEST(a_pam_account_is_asked_of_pam),
+        TEST(pam_that_hangs_is_in_nobodys_way),
+        TEST(a_pam_check_can_be_cancelled),
+        TEST(closing_does_not_wait_for_pam),
 #endif
     };
     log_set_level(LOG_LEVEL_NOTICE);
