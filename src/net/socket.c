@@ -20,7 +20,7 @@ struct socket_stream {
     struct closing closing;
     struct defer defer; /* an error to tell, or everything sent */
     int error;
-    bool error_told;
+    bool end_told, error_told;
     struct slices unsent; /* in the hands of `req` */
     uint64_t in_flight;   /* bytes of it that were not sent before */
     struct slices queued; /* behind it */
@@ -52,9 +52,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void tell_end(struct socket_stream *s, int status)
 {
-    if (s->error_told)
+    bool *told = status == 0 ? &s->end_told : &s->error_told;
+    if (*told || s->error_told)
         return;
-    s->error_told = true;
+    *told = true;
     uv_read_stop((uv_stream_t *)&s->pipe);
     s->stream.on_end(&s->stream, status);
 }
@@ -73,7 +74,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 static void socket_read(struct stream *stream, bool on)
 {
     struct socket_stream *s = socket_of(stream);
-    if (on && !s->error_told)
+    if (on && !s->end_told && !s->error_told)
         uv_read_start((uv_stream_t *)&s->pipe, on_alloc, on_read);
     else
         uv_read_stop((uv_stream_t *)&s->pipe);

@@ -1,4 +1,5 @@
 """The control socket, the configuration and the daemon's life."""
+import fcntl
 import grp
 import os
 import pwd
@@ -7,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 
@@ -135,6 +137,28 @@ def test_watch_shows_progress_until_a_line(daemon):
         assert lines[0] == "ok\n" and lines[3] == "ok\n"
 
 
+def answers(d):
+    """None while there is no place for one more client."""
+    try:
+        return d.ask("status")[-1:] == ["ok"]
+    except (ConnectionResetError, BrokenPipeError):
+        return None
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("reads", (True, False))
+def test_who_watched_and_went_leaves_a_free_place(daemon, reads):
+    d = daemon("daemon.control-connections=2")
+    for _ in range(3):
+        with d.connect() as s:
+            s.sendall(b"watch 0\n")
+            if reads:  # else it goes with a reset
+                assert s.recv(1000).startswith(b"slot0: empty")
+            else:
+                wait_for(lambda: fcntl.ioctl(s, termios.FIONREAD, bytes(4)) != bytes(4), "the first line")
+        wait_for(lambda: answers(d), "a free place")
+
+
 def test_watch_shows_what_is_read(daemon):
     server = Liar(bytes(6_000_000))
     server.behaviour = lambda r: (time.sleep(0.1), r.partial(server.image))
@@ -155,13 +179,8 @@ def test_watch_shows_what_is_read(daemon):
         assert 0 < float(shown[-1][2]) <= 100
         assert float(shown[-1][3]) >= 10  # on a busy machine libcurl takes the time a little after the request has gone
 
-    def asked():  # the one that was closed frees its place
-        try:
-            return d.ask("stats 0", "cache")
-        except ConnectionResetError:
-            return None
-
-    told = wait_for(asked, "a free place")
+    wait_for(lambda: answers(d), "a free place")  # the one that was closed leaves it
+    told = d.ask("stats 0", "cache")
     assert "read-bytes: 2000000" in told and any(line.startswith("live: ") for line in told)
     server.stop()
 

@@ -154,10 +154,13 @@ static void on_timer_closed(uv_handle_t *handle)
     client_free_when_done(client);
 }
 
+/* A watch has no other end than its client's. */
 static void client_close(struct control_client *client)
 {
     if (client->stream->closing)
         return;
+    if (client->watching)
+        client->watching = client->busy = false;
     stream_close(client->stream);
     uv_close((uv_handle_t *)&client->timer, on_timer_closed);
 }
@@ -470,13 +473,7 @@ void control_close(struct control *control, void (*closed)(void *arg), void *arg
     control->closed = closed;
     control->closed_arg = arg;
     listener_close(control->listener);
-    list_for_each (l, &control->clients) {
-        struct control_client *client = container_of(l, struct control_client, link);
-        if (client->watching) {
-            client->watching = client->busy = false;
-            uv_timer_stop(&client->timer);
-        }
-        client_close(client);
-    }
+    list_for_each (l, &control->clients)
+        client_close(container_of(l, struct control_client, link));
     control_free_when_done(control);
 }

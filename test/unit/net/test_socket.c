@@ -217,6 +217,31 @@ static void a_failed_write_is_told_later_and_once(void **state)
     finish(&end);
 }
 
+static void a_write_that_fails_after_the_peers_end_is_told(void **state)
+{
+    (void)state;
+    struct end end;
+    begin(&end);
+    stream_read(end.stream, true);
+    shutdown(end.peer, SHUT_WR);
+    turns(&end, 3);
+    assert_int_equal(end.ends, 1);
+    assert_int_equal(end.end_status, 0);
+    write_pattern(&end, 0, 3000000, 100000); /* more than fits */
+    turns(&end, 3);
+    assert_int_equal(end.ends, 1);
+    close(end.peer);
+    end.peer = -1;
+    turns(&end, 3);
+    assert_int_equal(end.ends, 2);
+    assert_int_equal(end.end_status, -EPIPE);
+    write_pattern(&end, 0, 10, 10);
+    stream_read(end.stream, true);
+    turns(&end, 3);
+    assert_int_equal(end.ends, 2);
+    finish(&end);
+}
+
 static void the_peer_going_fails_what_is_unsent(void **state)
 {
     (void)state;
@@ -426,6 +451,7 @@ int main(void)
         cmocka_unit_test(closing_drops_what_is_unsent),
         cmocka_unit_test(reading_goes_on_and_off_at_once),
         cmocka_unit_test(a_failed_write_is_told_later_and_once),
+        cmocka_unit_test(a_write_that_fails_after_the_peers_end_is_told),
         cmocka_unit_test(the_peer_going_fails_what_is_unsent),
         cmocka_unit_test(the_peer_is_known),
         cmocka_unit_test(a_listener_has_its_mode_and_takes_its_file_along),
