@@ -6,11 +6,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 void work_pool_size(unsigned threads)
 {
     char text[16];
     snprintf(text, sizeof text, "%u", threads);
-    setenv("UV_THREADPOOL_SIZE", text, 1);
+    if (setenv("UV_THREADPOOL_SIZE", text, 1) != 0)
+        mem_exhausted();
 }
 
 /* libuv calls abort() where it can't make a thread or a pipe; that is on this thread, inside the calls below. */
