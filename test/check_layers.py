@@ -15,7 +15,7 @@ MAY = {
     "link": {"base"},
     "block": {"base"},
     "nbd": {"base", "block", "link", "net"},
-    "remote": {"base", "block", "link", "net", "remote/http"},
+    "remote": {"base", "block", "link", "net"},
     "remote/http": PROTOCOL | {"http"},
     "remote/ftp": PROTOCOL,
     "remote/sftp": PROTOCOL,
@@ -26,7 +26,8 @@ MAY = {
     "kernel": {"base"},
     "config": {"base", "net", "remote"},
     "host": {"base", "dbus"},
-    "slot": {"base", "net", "block", "nbd", "kernel", "remote", "remote/http", "remote/nfs", "remote/smb", "source", "config"},
+    "slot": {"base", "net", "block", "nbd", "kernel", "remote", "source", "config"} |
+            {"remote/" + protocol for protocol in ("ftp", "http", "nfs", "sftp", "smb")},
     "api": {"auth", "base", "dbus", "host", "net", "http", "config", "slot", "store"},
     "api/control": {"api", "auth", "base", "host", "net", "config", "slot"},
     "api/web": {"api", "auth", "base", "host", "net", "http", "config", "slot", "store"},

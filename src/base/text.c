@@ -281,6 +281,11 @@ char *mem_strdup(const char *text)
     return memcpy(mem_alloc(size), text, size);
 }
 
+char *mem_strdup_nonempty(const char *text)
+{
+    return text && *text ? mem_strdup(text) : NULL;
+}
+
 void mem_free(void *memory)
 {
     free(memory);

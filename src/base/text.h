@@ -49,6 +49,7 @@ _Noreturn void mem_exhausted(void);
 void *mem_alloc(size_t size); /* zeroed */
 void *mem_realloc(void *old, size_t size);
 char *mem_strdup(const char *text); /* NULL gives NULL */
+char *mem_strdup_nonempty(const char *text); /* NULL and "" give NULL */
 void mem_free(void *memory);
 /* Overwrites a secret before it is freed. */
 void mem_free_secret(char *secret);

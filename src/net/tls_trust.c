@@ -1,5 +1,6 @@
 #include "net/tls_trust.h"
 
+#include <curl/curl.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,20 +33,8 @@ static const char *system_file(void)
 
 void trust_init(struct trust *trust, const char *file, const char *pem)
 {
-    trust->file = file && *file ? mem_strdup(file) : NULL;
+    trust->file = mem_strdup_nonempty(file);
     trust->text = pem && *pem ? with_file(trust->file ? trust->file : system_file(), pem) : NULL;
-}
-
-void trust_apply(const struct trust *trust, CURL *easy)
-{
-    if (trust->file) { /* in place of the system's, of which libcurl has a folder too */
-        curl_easy_setopt(easy, CURLOPT_CAINFO, trust->file);
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    }
-    if (trust->text) {
-        struct curl_blob blob = {trust->text, strlen(trust->text), CURL_BLOB_NOCOPY};
-        curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-    }
 }
 
 void trust_clear(struct trust *trust)

@@ -1,11 +1,10 @@
 /*
- * Whom a transfer of libcurl trusts: the system's certificate authorities, or those of a
+ * Whom a connection by TLS trusts: the system's certificate authorities, or those of a
  * file in their place, and certificates in memory beside them.
  */
 #ifndef NET_TLS_TRUST_H
 #define NET_TLS_TRUST_H
 
-#include <curl/curl.h>
 #include <stdbool.h>
 
 #define TRUST_WORDS_MAX 200
@@ -19,8 +18,6 @@ struct trust {
 /* Either may be NULL or "". With certificates in `pem` the file is read here, once: libcurl trusts
  * a text or a file, and not both. A file that can't be read adds none then. */
 void trust_init(struct trust *trust, const char *file, const char *pem);
-/* The trust must outlive the handle's transfers. */
-void trust_apply(const struct trust *trust, CURL *easy);
 void trust_clear(struct trust *trust);
 
 /* Was a certificate refused for its dates? `result`: X509_V_... Then `words` say so, and by which clock: a

@@ -1,86 +1,131 @@
 /*
- * What FTP and SFTP have in common: a few connections (lines) for all fetches of a source,
+ * What the clients of FTP and SFTP (remote/remote.h) have in common: a few connections (lines) for all ranges of a source,
  * which are kept from range to range, since making one costs many round trips.
  *
- * Each line has a queue of fetches; the first is `current`, the one it works on. FTP reads from an
+ * Each line has a queue of jobs, probes and ranges; the first is `current`, the one it works on. FTP reads from an
  * offset to the end of the file: there a range that begins where another one ends queues up
  * behind it, and is read from the same data connection.
  *
  * These protocols can't say of which version of a file a range is. What tells versions apart is
  * the size and the time; a line asks for them when it opens the file, and again
- * before a range once FETCH_CHECK_MS have passed since (times have the resolution of a second), and
+ * before a range once LINES_CHECK_MS have passed since (times have the resolution of a second), and
  * each probe does. A file that is written to in place, within that time or without its
  * time changing, can't be seen to be another one.
  *
  * A server may take fewer connections than we like: a line that it does not let in while it has
- * others gives its fetches to those.
+ * others gives its jobs to those.
  *
- * Bounds: FETCH_LINES_MAX lines; the fetches are as many as the source has workers.
+ * Bounds: LINES_MAX lines; the jobs are as many as the source has requests.
  */
 #ifndef REMOTE_LINES_H
 #define REMOTE_LINES_H
 
 #include "base/defer.h"
-#include "remote/fetch_internal.h"
+#include "base/list.h"
+#include "net/address.h"
+#include "remote/remote.h"
 
-#define FETCH_LINES_MAX 4
-#define FETCH_CHECK_MS  1000
-#define FETCH_IDLE_MS   60000 /* a line that nobody uses is closed */
+#define LINES_MAX           4
+#define LINES_CHECK_MS      1000
+#define LINES_IDLE_MS       60000 /* a line that nobody uses is closed */
+#define LINES_PROBE_BYTES   1     /* the file's last one */
+#define LINES_MODIFIED_MAX  256
 
-struct fetch_line;
+struct line;
+struct lines;
 
-struct fetch_line_ops {
-    bool streams; /* a range costs nothing where the one before ended */
-    struct fetch_line *(*make)(struct fetch_lines *lines);
-    /* `current` is new. Nothing may be reported from inside. */
-    void (*begin)(struct fetch_line *line);
-    /* `current` is gone before its end: nothing of it is known any more. What was begun for it is given up. */
-    void (*abandon)(struct fetch_line *line);
-    void (*close)(struct fetch_line *line); /* frees itself, now or later */
+/* What both protocols are told. Strings may be NULL or "" for none; they are copied. */
+struct lines_options {
+    const char *url; /* that place_check() passed */
+    const char *user, *password;
+    bool proxied; /* the slot has a proxy, which these protocols can't go by: they are refused */
+    enum address_local local;
+    uint64_t connect_timeout_ms, stall_timeout_ms;
+    uint64_t io_timeout_ms;
 };
 
-struct fetch_line {
-    const struct fetch_line_ops *ops;
-    struct fetch_lines *lines;
+struct line_ops {
+    bool streams; /* a range costs nothing where the one before ended */
+    struct line *(*make)(struct lines *lines);
+    /* `current` is new. Nothing may be reported from inside. */
+    void (*begin)(struct line *line);
+    /* Gives up what was begun: nothing of the connection is left, and the line may be used again. */
+    void (*reset)(struct line *line);
+    void (*close)(struct line *line);  /* frees itself, now or later */
+    void (*free)(struct lines *lines); /* what embeds it, once all lines are closing */
+};
+
+/* What tells a file from another one of its name. */
+struct line_file {
+    uint64_t size;
+    char modified[LINES_MODIFIED_MAX]; /* FTP's MDTM, SFTP's mtime in seconds; "": the server does not tell */
+};
+
+/* A probe or a range. */
+struct line_job {
+    struct remote_request request;
+    const struct line_file *expect; /* NULL: a probe */
+    uint64_t offset;
+    uint32_t length, filled;
+    struct line_file found; /* a probe: what was learnt */
+
+    /* Internal. */
+    struct lines *lines;
+    struct line *line; /* that it is or waits on */
+    struct link link;  /* in the line's queue, or to be told the end */
+};
+
+struct line {
+    const struct line_ops *ops;
+    struct lines *lines;
     struct link link;
-    struct link queue; /* of fetches, behind the current one */
-    struct fetch *current;
+    struct link queue; /* of jobs, behind the current one */
+    struct line_job *current;
     bool established; /* logged in: the server has taken it */
     bool barred;      /* the server has not taken it beside others: unused until the next probe */
     bool streaming;   /* what comes next is the file's, from `position` on, with no request */
     uint64_t position;
 };
 
-/* Of a setup: all its fetches are of one URL. */
-struct fetch_lines {
-    const struct fetch_line_ops *ops;
-    struct fetch_setup *setup;
-    uv_loop_t *loop;
-    char *url;
+/* A client of the source; a protocol's embeds it. */
+struct lines {
+    struct remote_client client;
+    const struct line_ops *ops;
+    const char *who;
+    char *user, *password; /* NULL: none */
+    bool proxied;
+    enum address_local local;
+    uint64_t connect_timeout_ms, stall_timeout_ms;
+    struct line_file file; /* what was adopted last */
+    bool adopted;
     struct link lines;
     unsigned count;
-    struct link finished; /* fetches whose `done` is due */
+    struct link finished; /* jobs whose `done` is due */
     struct defer tell;
 };
 
-void fetch_lines_start(struct fetch *fetch, const struct fetch_line_ops *ops, const char *url);
-void fetch_lines_cancel(struct fetch *fetch);
-void fetch_lines_free(struct fetch_lines *lines); /* no fetch runs; NULL is allowed */
+/* Fills the zeroed base of a client, and gives the source that owns it. `requests`: at a time. */
+struct source *lines_source_new(struct lines *lines, const struct line_ops *ops, uv_loop_t *loop, const char *who,
+                                const struct lines_options *options, unsigned requests);
+
+static inline bool line_job_is_probe(const struct line_job *job)
+{
+    return !job->expect;
+}
 
 /* --- for a line --- */
 
-void fetch_line_init(struct fetch_line *line, const struct fetch_line_ops *ops, struct fetch_lines *lines);
-/* Bytes of the current fetch, which are no more than it still wants. */
-void fetch_line_take(struct fetch_line *line, const void *data, size_t length);
-/* The current fetch has all it wants, or is refused alone: its verdict is set. The next is begun. */
-void fetch_line_finished(struct fetch_line *line);
-/* The line has given up what it was doing: all of its fetches end so. */
-__attribute__((format(printf, 4, 5))) void fetch_line_failed(struct fetch_line *line, enum fetch_verdict verdict,
-                                                             int reason, const char *format, ...);
-/* The same for a line that was not established: others that are get its fetches. False: there are none. */
-bool fetch_line_yield(struct fetch_line *line);
-/* Is what the server says now what the current fetch expects? `modified` "": it does not say. A probe
+void line_init(struct line *line, const struct line_ops *ops, struct lines *lines);
+/* Bytes of the current job, which are no more than it still wants. */
+void line_take(struct line *line, const void *data, size_t length);
+/* The current job has all it wants, or is refused alone: its verdict is set. The next is begun. */
+void line_finished(struct line *line);
+/* The line can't go on: it is reset, and all of its jobs end so. Had the server not taken it yet, other lines that it
+ * has taken get them, if there are any. */
+__attribute__((format(printf, 4, 5))) void line_fail(struct line *line, enum remote_verdict verdict, int reason,
+                                                     const char *format, ...);
+/* Is what the server says now what the current job expects? `modified` "": it does not say. A probe
  * takes it for what the image is. If not, its verdict says so. */
-bool fetch_line_check(struct fetch_line *line, uint64_t size, const char *modified);
+bool line_check(struct line *line, uint64_t size, const char *modified);
 
 #endif

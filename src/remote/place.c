@@ -1,11 +1,11 @@
-/* Where URLs of FTP and SFTP lead to: see fetch_check_path() in remote/fetch.h. */
+#include "remote/place.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/text.h"
-#include "remote/fetch_internal.h"
 
 static bool is_scheme(const char *url, const char *scheme)
 {
@@ -65,7 +65,7 @@ static const char *url_problem(CURLU *url, const char *text)
     return problem;
 }
 
-bool fetch_check_path(const char *text, char *error, size_t size)
+bool place_check(const char *text, char *error, size_t size)
 {
     const char *problem = "this is not a valid URL";
     CURLU *url = curl_url();
@@ -79,7 +79,7 @@ bool fetch_check_path(const char *text, char *error, size_t size)
 
 /* --- where a URL leads to --- */
 
-char *fetch_url_host(CURLU *url)
+char *place_host(CURLU *url)
 {
     char *host = NULL, *zone = NULL, *joined = NULL;
     if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
@@ -95,7 +95,7 @@ char *fetch_url_host(CURLU *url)
     return joined;
 }
 
-bool fetch_place_read(struct fetch_place *place, const char *text)
+bool place_read(struct place *place, const char *text)
 {
     const char *problem = NULL;
     char *port = NULL;
@@ -105,7 +105,7 @@ bool fetch_place_read(struct fetch_place *place, const char *text)
     if (good) {
         bool sftp = is_scheme(text, "sftp");
         long standard = sftp ? 22 : is_scheme(text, "ftps") ? 990 : 21;
-        place->host = fetch_url_host(url);
+        place->host = place_host(url);
         place->path = read_path(url, !sftp, &problem);
         place->port =
             (uint16_t)(curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK ? strtol(port, NULL, 10) : standard);
@@ -116,7 +116,7 @@ bool fetch_place_read(struct fetch_place *place, const char *text)
     return good;
 }
 
-void fetch_place_clear(struct fetch_place *place)
+void place_clear(struct place *place)
 {
     mem_free(place->host);
     mem_free(place->path);

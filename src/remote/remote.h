@@ -112,6 +112,17 @@ struct remote_client {
     void (*closed)(struct remote_client *client);
 };
 
+/* --- for clients --- */
+
+/* A new start: no byte has come, nothing is judged (REMOTE_TRANSIENT, without words), and `data` has room for
+ * `length` bytes. */
+void remote_request_begin(struct remote_request *request, uint32_t length);
+/* The verdict and its words; reason, busy and retry_after_ms are 0 then. */
+__attribute__((format(printf, 3, 4))) void remote_judge(struct remote_request *request, enum remote_verdict verdict,
+                                                        const char *format, ...);
+/* It is over: `data` is there only of what is OK, and `done` is called. */
+void remote_request_end(struct remote_request *request);
+
 /* The source owns the client from now on. `requests`: ranges at a time, 1..REMOTE_REQUESTS_MAX. */
 struct source *remote_source_new(struct remote_client *client, const char *who, unsigned requests,
                                  uint64_t io_timeout_ms);

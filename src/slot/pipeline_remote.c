@@ -7,9 +7,12 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "remote/fetch_client.h"
+#include "remote/ftp/ftp.h"
+#include "remote/http/http.h"
 #include "remote/nfs/address.h"
 #include "remote/nfs/nfs.h"
+#include "remote/place.h"
+#include "remote/sftp/sftp.h"
 #include "remote/smb/smb.h"
 
 /* --- what each protocol is told --- */
@@ -31,56 +34,109 @@ static enum address_local local_policy(const struct config_http *http)
     return locals[http->local];
 }
 
-static struct fetch_options fetch_options(const struct config_http *http, const struct slot_insert_options *options,
-                                          const struct slot_login *who)
+static const char *ca_file_of(const struct config_http *http, const struct slot_insert_options *options)
 {
-    static const enum fetch_http versions[] = {
-        [HTTP_VERSION_AUTO] = FETCH_HTTP_AUTO, [HTTP_VERSION_1_1] = FETCH_HTTP_1_1, [HTTP_VERSION_2] = FETCH_HTTP_2};
-    static const enum fetch_auth auths[] = {
-        [HTTP_AUTH_ANY] = FETCH_AUTH_ANY, [HTTP_AUTH_BASIC] = FETCH_AUTH_BASIC, [HTTP_AUTH_DIGEST] = FETCH_AUTH_DIGEST};
-    static const enum fetch_tls tls[] = {
-        [FTP_TLS_NO] = FETCH_TLS_NO, [FTP_TLS_TRY] = FETCH_TLS_TRY, [FTP_TLS_REQUIRED] = FETCH_TLS_REQUIRED};
-    return (struct fetch_options){
-        .http = versions[http->version],
+    return options->ca_file ? options->ca_file : http->ca_file;
+}
+
+static struct source *http_reader(const struct pipeline_context *context, const struct config_slot *config,
+                                  const char *url, const struct slot_insert_options *options,
+                                  char problem[LOCATION_ERROR_MAX])
+{
+    static const enum http_use versions[] = {
+        [HTTP_VERSION_AUTO] = HTTP_USE_ANY, [HTTP_VERSION_1_1] = HTTP_USE_1_1, [HTTP_VERSION_2] = HTTP_USE_2};
+    static const enum http_scheme schemes[] = {
+        [HTTP_AUTH_ANY] = HTTP_SCHEME_ANY, [HTTP_AUTH_BASIC] = HTTP_SCHEME_BASIC, [HTTP_AUTH_DIGEST] = HTTP_SCHEME_DIGEST};
+    const struct config_http *http = &config->http;
+    struct slot_login who = choose(context, config, url, options);
+    (void)problem;
+    struct http_options own = {
+        .url = url,
+        .version = versions[http->version],
         .allow_plain = config_allows_protocol(http, "http"),
         .redirects = (unsigned)http->redirects,
         .verify = pipeline_option(options->verify, http->verify),
-        .ca_file = options->ca_file ? options->ca_file : http->ca_file,
+        .ca_file = ca_file_of(http, options),
         .ca_pem = options->ca_pem,
-        .client_cert = who->client_cert,
-        .client_key = who->client_key,
-        .user = who->user,
-        .password = who->password,
-        .bearer_token = who->bearer_token,
-        .key_origin = who->key_origin,
-        .login_origin = who->login_origin,
-        .auth = auths[http->auth],
+        .client_cert = who.client_cert,
+        .client_key = who.client_key,
+        .user = who.user,
+        .password = who.password,
+        .bearer_token = who.bearer_token,
+        .key_origin = who.key_origin,
+        .login_origin = who.login_origin,
+        .scheme = schemes[http->auth],
         .by_time = http->validator == VALIDATOR_LAST_MODIFIED,
         .proxy = http->proxy,
-        .ftp_tls = tls[http->ftp_tls],
-        .ssh_known_hosts = http->ssh_known_hosts,
-        .ssh_host_key = http->ssh_host_key,
-        .ssh_key = who->ssh_key,
         .local = local_policy(http),
         .connect_timeout_ms = http->connect_timeout_ms,
         .stall_timeout_ms = http->stall_timeout_ms,
+        .connections = (unsigned)http->connections,
+        .io_timeout_ms = http->io_timeout_ms,
+    };
+    return http_source_new(context->curl, config->name, &own);
+}
+
+static struct lines_options lines_options(const struct config_http *http, const char *url, const struct slot_login *who)
+{
+    return (struct lines_options){
+        .url = url,
+        .user = who->user,
+        .password = who->password,
+        .proxied = http->proxy && *http->proxy,
+        .local = local_policy(http),
+        .connect_timeout_ms = http->connect_timeout_ms,
+        .stall_timeout_ms = http->stall_timeout_ms,
+        .io_timeout_ms = http->io_timeout_ms,
     };
 }
 
-static struct source *fetch_reader(const struct pipeline_context *context, const struct config_slot *config,
-                                     const char *url, const struct slot_insert_options *options,
-                                     char problem[LOCATION_ERROR_MAX])
+static struct source *ftp_reader(const struct pipeline_context *context, const struct config_slot *config,
+                                 const char *url, const struct slot_insert_options *options,
+                                 char problem[LOCATION_ERROR_MAX])
 {
+    static const enum ftp_security securities[] = {[FTP_TLS_NO] = FTP_SECURITY_NONE,
+                                                   [FTP_TLS_TRY] = FTP_SECURITY_TRIED,
+                                                   [FTP_TLS_REQUIRED] = FTP_SECURITY_REQUIRED};
+    const struct config_http *http = &config->http;
     struct slot_login who = choose(context, config, url, options);
-    (void)problem;
-    struct fetch_source_options http = {
-        .url = url,
-        .fetch = fetch_options(&config->http, options, &who),
-        .connections = fetch_connections(url, (unsigned)config->http.connections),
-        .io_timeout_ms = config->http.io_timeout_ms,
+    if (!place_check(url, problem, LOCATION_ERROR_MAX))
+        return NULL;
+    struct ftp_options ftp = {
+        .lines = lines_options(http, url, &who),
+        .security = securities[http->ftp_tls],
+        .verify = pipeline_option(options->verify, http->verify),
+        .ca_file = ca_file_of(http, options),
+        .ca_pem = options->ca_pem,
+        .client_cert = who.client_cert,
+        .client_key = who.client_key,
+        .connections = (unsigned)http->connections,
     };
-    return fetch_source_new(context->curl, config->name, &http);
+    return ftp_source_new(context->loop, config->name, &ftp);
 }
+
+#ifdef HAVE_LIBSSH2
+static struct source *sftp_reader(const struct pipeline_context *context, const struct config_slot *config,
+                                  const char *url, const struct slot_insert_options *options,
+                                  char problem[LOCATION_ERROR_MAX])
+{
+    const struct config_http *http = &config->http;
+    struct slot_login who = choose(context, config, url, options);
+    if (!place_check(url, problem, LOCATION_ERROR_MAX))
+        return NULL;
+    struct sftp_options sftp = {
+        .lines = lines_options(http, url, &who),
+        .verify = pipeline_option(options->verify, http->verify),
+        .known_hosts = http->ssh_known_hosts,
+        .host_key = http->ssh_host_key,
+        .key = who.ssh_key,
+        .connections = (unsigned)http->connections,
+    };
+    return sftp_source_new(context->loop, config->name, &sftp);
+}
+#else
+#define sftp_reader NULL
+#endif
 
 static struct source *nfs_reader(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
@@ -139,14 +195,15 @@ typedef struct source *remote_reader_new(const struct pipeline_context *context,
                                            const char *url, const struct slot_insert_options *options,
                                            char problem[LOCATION_ERROR_MAX]);
 
-/* NULL: this build does not speak that protocol. */
+/* NULL: it is none on another machine, or this build does not speak that protocol. */
 static remote_reader_new *remote_reader_of(enum location_kind kind)
 {
-    if (kind == LOCATION_NFS)
-        return nfs_reader;
-    if (kind == LOCATION_SMB)
-        return smb_reader;
-    return fetch_speaks(location_name(kind)) ? fetch_reader : NULL;
+    static remote_reader_new *const readers[] = {
+        [LOCATION_HTTPS] = http_reader, [LOCATION_HTTP] = http_reader, [LOCATION_FTPS] = ftp_reader,
+        [LOCATION_FTP] = ftp_reader,    [LOCATION_SFTP] = sftp_reader, [LOCATION_NFS] = nfs_reader,
+        [LOCATION_SMB] = smb_reader,
+    };
+    return (size_t)kind < sizeof readers / sizeof *readers ? readers[kind] : NULL;
 }
 
 bool pipeline_has(enum location_kind kind)
@@ -187,8 +244,6 @@ static bool may_be_read(const struct config_slot *config, enum location_kind kin
         snprintf(
             problem, LOCATION_ERROR_MAX,
             "an image on another machine can't be written to (leave out writable=yes, or give the slot an overlay)");
-    else if (kind == LOCATION_FTP || kind == LOCATION_FTPS || kind == LOCATION_SFTP)
-        fetch_check_path(url, problem, LOCATION_ERROR_MAX);
     return !*problem;
 }
 

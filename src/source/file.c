@@ -444,7 +444,7 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
     struct file_source *file = mem_alloc(sizeof *file);
     source_init(&file->source, &ops, loop, who);
     file->path = mem_strdup(options->path);
-    file->directory = options->directory && *options->directory ? mem_strdup(options->directory) : NULL;
+    file->directory = mem_strdup_nonempty(options->directory);
     file->writable = options->writable;
     file->create_size = options->writable ? options->create_size : 0;
     file->remove_made = options->remove_at_close;

@@ -40,24 +40,11 @@ void ftp_reset(struct ftp_line *ftp)
     ftp->checked_at = 0;
 }
 
-void ftp_fail(struct ftp_line *ftp, enum fetch_verdict verdict, int reason, const char *format, ...)
-{
-    char words[FETCH_ERROR_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(words, sizeof words, format, args); /* they may be of what the reset frees */
-    va_end(args);
-    bool established = ftp->line.established;
-    ftp_reset(ftp);
-    if (established || !fetch_line_yield(&ftp->line))
-        fetch_line_failed(&ftp->line, verdict, reason, "%s", words);
-}
-
 void ftp_fail_reply(struct ftp_line *ftp, const char *what)
 {
-    bool ranges = ftp->line.current && !ftp->line.current->probe; /* it was good; a probe says whether it is */
+    bool ranges = ftp->line.current && !line_job_is_probe(ftp->line.current); /* it was good; a probe says whether it is */
     bool passing = ftp->reply.code / 100 == 4 || ranges;
-    ftp_fail(ftp, passing ? FETCH_TRANSIENT : FETCH_REFUSED, 0, "the FTP server answered %s with %u %.160s", what,
+    line_fail(&ftp->line, passing ? REMOTE_TRANSIENT : REMOTE_REFUSED, 0, "the FTP server answered %s with %u %.160s", what,
              ftp->reply.code, ftp->reply.text);
 }
 
@@ -66,13 +53,13 @@ void ftp_fail_stream(struct ftp_line *ftp, struct stream *stream, int status, co
     char refusal[TRUST_WORDS_MAX];
     const char *words = ftp->secure ? tls_stream_error(stream) : "";
     if (ftp->secure && status == -EPROTO && tls_client_refusal(stream, refusal))
-        ftp_fail(ftp, FETCH_REFUSED, -EKEYREJECTED, "%s", refusal);
+        line_fail(&ftp->line, REMOTE_REFUSED, -EKEYREJECTED, "%s", refusal);
     else if (ftp->secure && tls_client_is_plain(stream))
-        ftp_fail(ftp, FETCH_REFUSED, 0, "the server speaks no TLS there (use ftp://, or the port of its FTPS)");
+        line_fail(&ftp->line, REMOTE_REFUSED, 0, "the server speaks no TLS there (use ftp://, or the port of its FTPS)");
     else if (status == 0)
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the FTP server closed the %s connection", which);
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server closed the %s connection", which);
     else
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the %s connection to the FTP server failed: %s", which,
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the %s connection to the FTP server failed: %s", which,
                  *words ? words : strerror(-status));
 }
 
@@ -82,14 +69,14 @@ static void on_timer(uv_timer_t *timer)
 {
     struct ftp_line *ftp = container_of(timer, struct ftp_line, timer);
     if (ftp->line.current || (ftp->step != FTP_READY && ftp->step != FTP_STREAM))
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the FTP server sent nothing within stall-timeout");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server sent nothing within stall-timeout");
     else
         ftp_idle_over(ftp);
 }
 
 void ftp_watch(struct ftp_line *ftp)
 {
-    uv_timer_start(&ftp->timer, on_timer, ftp->line.lines->setup->stall_timeout_ms, 0);
+    uv_timer_start(&ftp->timer, on_timer, ftp->line.lines->stall_timeout_ms, 0);
 }
 
 void ftp_rest(struct ftp_line *ftp, uint64_t ms)
@@ -121,15 +108,15 @@ void ftp_command(struct ftp_line *ftp, enum ftp_step step, const char *format, .
 
 static const char *user_of(const struct ftp_line *ftp)
 {
-    const char *user = ftp->line.lines->setup->user;
+    const char *user = ftp->line.lines->user;
     return user ? user : "anonymous";
 }
 
 /* RFC 1635: an anonymous user's password is a mail address. */
 static const char *password_of(const struct ftp_line *ftp)
 {
-    const struct fetch_setup *setup = ftp->line.lines->setup;
-    return setup->password ? setup->password : setup->user ? "" : "anonymous@";
+    const struct lines *lines = ftp->line.lines;
+    return lines->password ? lines->password : lines->user ? "" : "anonymous@";
 }
 
 static bool is_line(const char *text)
@@ -142,7 +129,7 @@ static void send_user(struct ftp_line *ftp)
     if (is_line(user_of(ftp)) && is_line(password_of(ftp)))
         ftp_command(ftp, FTP_USER, "USER %s", user_of(ftp));
     else
-        ftp_fail(ftp, FETCH_REFUSED, -EACCES, "a user and a password for FTP can't have the end of a line in them");
+        line_fail(&ftp->line, REMOTE_REFUSED, -EACCES, "a user and a password for FTP can't have the end of a line in them");
 }
 
 static void logged_in(struct ftp_line *ftp)
@@ -158,7 +145,7 @@ static void login_refused(struct ftp_line *ftp)
     if (ftp->reply.code / 100 == 4)
         ftp_fail_reply(ftp, "the login");
     else
-        ftp_fail(ftp, FETCH_REFUSED, -EACCES, "the FTP server refused the login: %u %.160s (check user and password)",
+        line_fail(&ftp->line, REMOTE_REFUSED, -EACCES, "the FTP server refused the login: %u %.160s (check user and password)",
                  ftp->reply.code, ftp->reply.text);
 }
 
@@ -167,32 +154,32 @@ static void set_control(struct ftp_line *ftp, struct stream *control);
 /* Made once, at its first use. False: the line has failed. */
 static bool make_tls(struct ftp_line *ftp)
 {
-    struct fetch_setup *setup = ftp->line.lines->setup;
+    struct ftp_image *image = ftp_image_of(ftp);
     char error[256];
     struct tls_client_options options = {
-        .verify = setup->verify,
-        .trust = &setup->trust,
-        .certificate = setup->client_cert,
-        .key = setup->client_key,
-        .handshake_timeout_ms = setup->connect_timeout_ms,
+        .verify = image->verify,
+        .trust = &image->trust,
+        .certificate = image->client_cert,
+        .key = image->client_key,
+        .handshake_timeout_ms = image->lines.connect_timeout_ms,
     };
-    if (!setup->tls)
-        setup->tls = tls_client_new(&options, error, sizeof error);
-    if (!setup->tls)
-        ftp_fail(ftp, FETCH_REFUSED, 0, "%s (check ca-file, client-certificate and client-key)", error);
-    return setup->tls;
+    if (!image->tls)
+        image->tls = tls_client_new(&options, error, sizeof error);
+    if (!image->tls)
+        line_fail(&ftp->line, REMOTE_REFUSED, 0, "%s (check ca-file, client-certificate and client-key)", error);
+    return image->tls;
 }
 
 static struct stream *secured(struct ftp_line *ftp, struct stream *like, struct stream *below)
 {
-    return tls_client_stream_new(ftp->line.lines->setup->tls, ftp->place.host, like, below);
+    return tls_client_stream_new(ftp_image_of(ftp)->tls, ftp->place.host, like, below);
 }
 
 /* What stood behind the reply would count as if it had been encrypted. */
 static void start_tls(struct ftp_line *ftp, bool more)
 {
     if (more) {
-        ftp_fail(ftp, FETCH_REFUSED, 0, "the FTP server sent something before TLS began");
+        line_fail(&ftp->line, REMOTE_REFUSED, 0, "the FTP server sent something before TLS began");
         return;
     }
     if (!make_tls(ftp))
@@ -206,8 +193,8 @@ static void start_tls(struct ftp_line *ftp, bool more)
 
 static void no_tls(struct ftp_line *ftp)
 {
-    if (ftp->line.lines->setup->ftp_tls == FETCH_TLS_REQUIRED)
-        ftp_fail(ftp, FETCH_REFUSED, -EPERM, "the FTP server has no TLS, which is required here (see ftp-tls)");
+    if (ftp_image_of(ftp)->security == FTP_SECURITY_REQUIRED)
+        line_fail(&ftp->line, REMOTE_REFUSED, -EPERM, "the FTP server has no TLS, which is required here (see ftp-tls)");
     else
         send_user(ftp);
 }
@@ -218,7 +205,7 @@ static void greeted(struct ftp_line *ftp)
         return; /* it will be ready, and says 220 then */
     if (ftp->reply.code != 220)
         ftp_fail_reply(ftp, "the connection");
-    else if (ftp->implicit || ftp->line.lines->setup->ftp_tls == FETCH_TLS_NO)
+    else if (ftp->implicit || ftp_image_of(ftp)->security == FTP_SECURITY_NONE)
         send_user(ftp);
     else
         ftp_command(ftp, FTP_AUTH, "AUTH TLS");
@@ -262,7 +249,7 @@ static void take_reply(struct ftp_line *ftp, bool more)
     else if (ftp->step > FTP_READY)
         ftp_transfer_reply(ftp);
     else
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the FTP server replied to nothing");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server replied to nothing");
 }
 
 static void on_control_data(struct stream *control, const uint8_t *data, size_t length)
@@ -274,7 +261,7 @@ static void on_control_data(struct stream *control, const uint8_t *data, size_t 
         data += taken;
         length -= taken;
         if (fed == FTP_GARBAGE)
-            ftp_fail(ftp, FETCH_REFUSED, 0, "the server does not speak FTP");
+            line_fail(&ftp->line, REMOTE_REFUSED, 0, "the server does not speak FTP");
         else if (fed == FTP_REPLY)
             take_reply(ftp, length > 0);
     }
@@ -302,14 +289,14 @@ static void on_dialled(void *arg, const struct dial_result *result)
     int status = 0;
     ftp->dial = NULL;
     if (result->fd < 0) {
-        ftp_fail(ftp, result->fd == -EPERM ? FETCH_REFUSED : FETCH_TRANSIENT, result->fd, "%s", result->error);
+        line_fail(&ftp->line, result->fd == -EPERM ? REMOTE_REFUSED : REMOTE_TRANSIENT, result->fd, "%s", result->error);
         return;
     }
     bool known = getpeername(result->fd, (struct sockaddr *)&ftp->peer, &length) == 0;
-    struct stream *control = socket_stream_connected(ftp->line.lines->loop, result->fd, &status);
+    struct stream *control = socket_stream_connected(ftp->line.lines->client.loop, result->fd, &status);
     if (!control || !known) {
         ftp_stream_drop(&control);
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the connection to the FTP server was lost");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the connection to the FTP server was lost");
         return;
     }
     if (ftp->implicit && !make_tls(ftp)) {
@@ -326,8 +313,8 @@ void ftp_connect(struct ftp_line *ftp)
 {
     ftp->step = FTP_DIAL;
     uv_timer_stop(&ftp->timer);
-    ftp->dial = dial_new(ftp->line.lines->loop, ftp->place.host, ftp->place.port, ftp->line.lines->setup->local,
-                         ftp->line.lines->setup->connect_timeout_ms, on_dialled, ftp);
+    ftp->dial = dial_new(ftp->line.lines->client.loop, ftp->place.host, ftp->place.port, ftp->line.lines->local,
+                         ftp->line.lines->connect_timeout_ms, on_dialled, ftp);
 }
 
 static void set_data(struct ftp_line *ftp, struct stream *data)
@@ -341,7 +328,7 @@ static void set_data(struct ftp_line *ftp, struct stream *data)
 bool ftp_data_open(struct ftp_line *ftp, int fd)
 {
     int status = 0;
-    struct stream *data = socket_stream_connected(ftp->line.lines->loop, fd, &status);
+    struct stream *data = socket_stream_connected(ftp->line.lines->client.loop, fd, &status);
     if (data)
         set_data(ftp, data);
     return data;

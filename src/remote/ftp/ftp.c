@@ -1,5 +1,5 @@
 /*
- * FTP's part of remote/fetch.h: probes and ranges on lines, each a control connection with its
+ * Probes and ranges on FTP's lines, each a control connection with its
  * transfers (remote/ftp/internal.h).
  *
  * A probe asks for size and time, and gets the file's last byte: the transfer must begin at the
@@ -32,17 +32,17 @@ static void transfer_over(struct ftp_line *ftp)
 /* The transfer's last byte must have come, and the server must say that this was all. */
 static void probe_over(struct ftp_line *ftp)
 {
-    struct fetch *fetch = ftp->line.current;
+    struct line_job *job = ftp->line.current;
     if (ftp->reply.code / 100 != 2) {
         ftp_fail_reply(ftp, "RETR");
         return;
     }
-    if (fetch->filled == 1)
-        fetch->verdict = FETCH_OK;
+    if (job->filled == 1)
+        job->request.verdict = REMOTE_OK;
     else
-        fetch_judge(fetch, FETCH_REFUSED, "the FTP server sent less of the image than its size, %" PRIu64, ftp->size);
+        remote_judge(&job->request, REMOTE_REFUSED, "the FTP server sent less of the image than its size, %" PRIu64, ftp->size);
     ftp->step = FTP_READY;
-    fetch_line_finished(&ftp->line); /* begins the next, if there is one */
+    line_finished(&ftp->line); /* begins the next, if there is one */
     if (!ftp->line.current)
         ftp_ready(ftp);
 }
@@ -50,7 +50,7 @@ static void probe_over(struct ftp_line *ftp)
 /* Its data connection is closed, and its last reply is here. */
 static void ended(struct ftp_line *ftp)
 {
-    if (ftp->line.current && ftp->line.current->probe && ftp->probing)
+    if (ftp->line.current && line_job_is_probe(ftp->line.current) && ftp->probing)
         probe_over(ftp);
     else
         transfer_over(ftp);
@@ -74,7 +74,7 @@ static void cut(struct ftp_line *ftp)
 static void note_first_byte(struct ftp_line *ftp)
 {
     if (ftp->asked_us && ftp->line.current)
-        ftp->line.current->first_byte_us = now_us() - ftp->asked_us;
+        ftp->line.current->request.first_byte_us = now_us() - ftp->asked_us;
     ftp->asked_us = 0;
 }
 
@@ -83,22 +83,22 @@ static void too_long(struct ftp_line *ftp)
 {
     ftp->checked_at = 0;
     if (ftp->line.current)
-        ftp_fail(ftp, FETCH_REFUSED, -EREMOTEIO, "the FTP server sent more of the image than its size, %" PRIu64,
+        line_fail(&ftp->line, REMOTE_REFUSED, -EREMOTEIO, "the FTP server sent more of the image than its size, %" PRIu64,
                  ftp->size);
     else
         cut(ftp);
 }
 
-/* How much of it goes to the current fetch. */
+/* How much of it goes to the current job. */
 static size_t use(struct ftp_line *ftp, const uint8_t *bytes, size_t length)
 {
-    struct fetch *fetch = ftp->line.current;
-    size_t part = fetch->length - fetch->filled < length ? fetch->length - fetch->filled : length;
-    fetch_line_take(&ftp->line, bytes, part);
+    struct line_job *job = ftp->line.current;
+    size_t part = job->length - job->filled < length ? job->length - job->filled : length;
+    line_take(&ftp->line, bytes, part);
     ftp->line.position += part;
-    if (fetch->filled == fetch->length && !fetch->probe) {
-        fetch->verdict = FETCH_OK;
-        fetch_line_finished(&ftp->line);
+    if (job->filled == job->length && !line_job_is_probe(job)) {
+        job->request.verdict = REMOTE_OK;
+        line_finished(&ftp->line);
     }
     return part;
 }
@@ -143,14 +143,14 @@ static void use_ahead(struct ftp_line *ftp)
 void on_ftp_data_end(struct stream *data, int status)
 {
     struct ftp_line *ftp = data->owner;
-    struct fetch *fetch = ftp->line.current;
+    struct line_job *job = ftp->line.current;
     if (ftp->step < FTP_STREAM && ftp->secure && status == -EPROTO)
         ftp_fail_stream(ftp, data, status, "data");
     else if (ftp->step < FTP_STREAM)
         ftp_stream_drop(&ftp->data); /* the reply to RETR says why */
-    else if (fetch && !fetch->probe)
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the FTP server ended the transfer after %" PRIu32 " of %" PRIu32 " bytes",
-                 fetch->filled, fetch->length);
+    else if (job && !line_job_is_probe(job))
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server ended the transfer after %" PRIu32 " of %" PRIu32 " bytes",
+                 job->filled, job->length);
     else
         cut(ftp);
 }
@@ -178,32 +178,32 @@ static void passive(struct ftp_line *ftp)
 
 static void checked(struct ftp_line *ftp, const char *modified)
 {
-    struct fetch *fetch = ftp->line.current;
-    if (!fetch_line_check(&ftp->line, ftp->size, modified)) {
+    struct line_job *job = ftp->line.current;
+    if (!line_check(&ftp->line, ftp->size, modified)) {
         ftp->step = FTP_READY;
-        fetch_line_finished(&ftp->line); /* begins the next */
+        line_finished(&ftp->line); /* begins the next */
         if (!ftp->line.current)
             ftp_ready(ftp);
         return;
     }
-    ftp->checked_at = uv_now(ftp->line.lines->loop);
-    ftp->start = fetch->probe ? ftp->size - 1 : fetch->offset;
-    ftp->probing = fetch->probe;
+    ftp->checked_at = uv_now(ftp->line.lines->client.loop);
+    ftp->start = line_job_is_probe(job) ? ftp->size - 1 : job->offset;
+    ftp->probing = line_job_is_probe(job);
     passive(ftp);
 }
 
 static void sized(struct ftp_line *ftp)
 {
-    const struct fetch *fetch = ftp->line.current;
+    const struct line_job *job = ftp->line.current;
     if (ftp->reply.code == 550)
-        ftp_fail(ftp, FETCH_REFUSED, -ENOENT,
+        line_fail(&ftp->line, REMOTE_REFUSED, -ENOENT,
                  "the FTP server has no such file, or does not let it be read (550; check the path of the URL)");
     else if (ftp->reply.code / 100 == 5)
-        ftp_fail(ftp, FETCH_REFUSED, -EREMOTEIO,
+        line_fail(&ftp->line, REMOTE_REFUSED, -EREMOTEIO,
                  "the FTP server does not tell the size of files (SIZE; use another server)");
     else if (ftp->reply.code != 213 || !ftp_parse_size(ftp->reply.text, &ftp->size))
         ftp_fail_reply(ftp, "SIZE");
-    else if (!fetch->probe && !*fetch->expect->modified)
+    else if (!line_job_is_probe(job) && !*job->expect->modified)
         checked(ftp, "");
     else
         ftp_command(ftp, FTP_MDTM, "MDTM %s", ftp->place.path);
@@ -211,10 +211,10 @@ static void sized(struct ftp_line *ftp)
 
 static void timed(struct ftp_line *ftp)
 {
-    char modified[FETCH_VALIDATOR_MAX];
+    char modified[LINES_MODIFIED_MAX];
     if (ftp->reply.code == 213 && ftp_parse_time(ftp->reply.text, modified, sizeof modified))
         checked(ftp, modified);
-    else if (ftp->reply.code / 100 == 5 && ftp->line.current->probe)
+    else if (ftp->reply.code / 100 == 5 && line_job_is_probe(ftp->line.current))
         checked(ftp, ""); /* it does not tell */
     else
         ftp_fail_reply(ftp, "MDTM");
@@ -250,10 +250,10 @@ static void on_data_dialled(void *arg, const struct dial_result *result)
     struct ftp_line *ftp = arg;
     ftp->dial = NULL;
     if (result->fd < 0)
-        ftp_fail(ftp, result->fd == -EPERM ? FETCH_REFUSED : FETCH_TRANSIENT, result->fd, "the data connection: %s",
+        line_fail(&ftp->line, result->fd == -EPERM ? REMOTE_REFUSED : REMOTE_TRANSIENT, result->fd, "the data connection: %s",
                  result->error);
     else if (!ftp_data_open(ftp, result->fd))
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the data connection to the FTP server was lost");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the data connection to the FTP server was lost");
     else
         ask_for_file(ftp);
 }
@@ -264,8 +264,8 @@ static void dial_data(struct ftp_line *ftp, uint16_t port)
     set_port(&address, port);
     ftp->step = FTP_DATA_DIAL;
     uv_timer_stop(&ftp->timer);
-    ftp->dial = dial_address_new(ftp->line.lines->loop, (const struct sockaddr *)&address, ftp->line.lines->setup->local,
-                                 ftp->line.lines->setup->connect_timeout_ms, on_data_dialled, ftp);
+    ftp->dial = dial_address_new(ftp->line.lines->client.loop, (const struct sockaddr *)&address, ftp->line.lines->local,
+                                 ftp->line.lines->connect_timeout_ms, on_data_dialled, ftp);
 }
 
 static void passive_reply(struct ftp_line *ftp)
@@ -288,7 +288,7 @@ static void restarted(struct ftp_line *ftp)
     if (ftp->reply.code == 350)
         retrieve(ftp);
     else if (ftp->reply.code / 100 == 5)
-        ftp_fail(ftp, FETCH_REFUSED, -EREMOTEIO,
+        line_fail(&ftp->line, REMOTE_REFUSED, -EREMOTEIO,
                  "the FTP server can't begin in the middle of a file (REST; use another server)");
     else
         ftp_fail_reply(ftp, "REST");
@@ -298,16 +298,16 @@ static void opened(struct ftp_line *ftp)
 {
     unsigned code = ftp->reply.code;
     if (code == 550)
-        ftp_fail(ftp, FETCH_REFUSED, ftp->line.current->probe ? -EACCES : -ENOENT,
+        line_fail(&ftp->line, REMOTE_REFUSED, line_job_is_probe(ftp->line.current) ? -EACCES : -ENOENT,
                  "the FTP server does not let the file be read (550; check the server's permissions)");
     else if (code / 100 != 1)
         ftp_fail_reply(ftp, "RETR");
     else if (!ftp->data)
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the data connection to the FTP server was lost");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the data connection to the FTP server was lost");
     else {
         ftp->line.streaming = true;
         ftp->line.position = ftp->start;
-        ftp->opened_at = uv_now(ftp->line.lines->loop);
+        ftp->opened_at = uv_now(ftp->line.lines->client.loop);
         stream_on(ftp);
     }
 }
@@ -346,17 +346,17 @@ void ftp_transfer_reply(struct ftp_line *ftp)
         transferred(ftp);
         return;
     default:
-        ftp_fail(ftp, FETCH_TRANSIENT, 0, "the FTP server replied to nothing");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server replied to nothing");
     }
 }
 
 static void transfer_begin(struct ftp_line *ftp)
 {
-    const struct fetch *fetch = ftp->line.current;
-    uint64_t now = uv_now(ftp->line.lines->loop);
+    const struct line_job *job = ftp->line.current;
+    uint64_t now = uv_now(ftp->line.lines->client.loop);
     ftp->replied = ftp->probing = false;
-    ftp->start = fetch->offset;
-    if (fetch->probe || ftp->checked_at == 0 || now - ftp->checked_at >= FETCH_CHECK_MS)
+    ftp->start = job->offset;
+    if (line_job_is_probe(job) || ftp->checked_at == 0 || now - ftp->checked_at >= LINES_CHECK_MS)
         ftp_command(ftp, FTP_SIZE, "SIZE %s", ftp->place.path);
     else
         passive(ftp);
@@ -371,7 +371,7 @@ void ftp_ready(struct ftp_line *ftp)
     if (ftp->line.current)
         transfer_begin(ftp);
     else
-        ftp_rest(ftp, FETCH_IDLE_MS);
+        ftp_rest(ftp, LINES_IDLE_MS);
 }
 
 void ftp_idle_over(struct ftp_line *ftp)
@@ -384,12 +384,12 @@ void ftp_idle_over(struct ftp_line *ftp)
 
 static bool can_go_on(const struct ftp_line *ftp)
 {
-    const struct fetch *fetch = ftp->line.current;
-    uint64_t age = uv_now(ftp->line.lines->loop) - ftp->opened_at;
-    return !fetch->probe && ftp->line.position == fetch->offset && age < FTP_STREAM_MAX_MS;
+    const struct line_job *job = ftp->line.current;
+    uint64_t age = uv_now(ftp->line.lines->client.loop) - ftp->opened_at;
+    return !line_job_is_probe(job) && ftp->line.position == job->offset && age < FTP_STREAM_MAX_MS;
 }
 
-static void ftp_begin(struct fetch_line *line)
+static void ftp_begin(struct line *line)
 {
     struct ftp_line *ftp = ftp_of(line);
     if (ftp->step == FTP_CLOSED)
@@ -402,7 +402,7 @@ static void ftp_begin(struct fetch_line *line)
         cut(ftp);
 }
 
-static void ftp_abandon(struct fetch_line *line)
+static void ftp_line_reset(struct line *line)
 {
     ftp_reset(ftp_of(line));
 }
@@ -413,40 +413,58 @@ static void on_timer_closed(uv_handle_t *handle)
     mem_free(ftp);
 }
 
-static void ftp_close(struct fetch_line *line)
+static void ftp_close(struct line *line)
 {
     struct ftp_line *ftp = ftp_of(line);
     ftp_reset(ftp);
-    fetch_place_clear(&ftp->place);
+    place_clear(&ftp->place);
     uv_close((uv_handle_t *)&ftp->timer, on_timer_closed);
 }
 
-static struct fetch_line *ftp_make(struct fetch_lines *lines);
+static struct line *ftp_make(struct lines *lines);
 
-static const struct fetch_line_ops ops = {true, ftp_make, ftp_begin, ftp_abandon, ftp_close};
+static void ftp_free(struct lines *lines);
 
-static struct fetch_line *ftp_make(struct fetch_lines *lines)
+static const struct line_ops ftp_line_ops = {
+    .streams = true,
+    .make = ftp_make,
+    .begin = ftp_begin,
+    .reset = ftp_line_reset,
+    .close = ftp_close,
+    .free = ftp_free,
+};
+
+static struct line *ftp_make(struct lines *lines)
 {
     struct ftp_line *ftp = mem_alloc(sizeof *ftp);
-    fetch_line_init(&ftp->line, &ops, lines);
-    fetch_place_read(&ftp->place, lines->url); /* fetch_check_path() passed it */
-    ftp->implicit = strncasecmp(lines->url, "ftps:", 5) == 0;
+    line_init(&ftp->line, &ftp_line_ops, lines);
+    place_read(&ftp->place, lines->client.url); /* place_check() passed it */
+    ftp->implicit = strncasecmp(lines->client.url, "ftps:", 5) == 0;
     slices_init(&ftp->ahead);
-    uv_timer_init(lines->loop, &ftp->timer);
+    uv_timer_init(lines->client.loop, &ftp->timer);
     return &ftp->line;
 }
 
-static void ftp_start(struct fetch *fetch, const char *url)
+/* --- the image --- */
+
+static void ftp_free(struct lines *lines)
 {
-    fetch_lines_start(fetch, &ops, url);
+    struct ftp_image *image = container_of(lines, struct ftp_image, lines);
+    tls_client_free(image->tls);
+    trust_clear(&image->trust);
+    mem_free(image->client_cert);
+    mem_free(image->client_key);
+    mem_free(image);
 }
 
-static void no_state(struct fetch *fetch)
+struct source *ftp_source_new(uv_loop_t *loop, const char *who, const struct ftp_options *options)
 {
-    (void)fetch;
+    unsigned requests = options->connections < FTP_REQUESTS_MAX ? options->connections : FTP_REQUESTS_MAX;
+    struct ftp_image *image = mem_alloc(sizeof *image);
+    image->security = options->security;
+    image->verify = options->verify;
+    trust_init(&image->trust, options->ca_file, options->ca_pem);
+    image->client_cert = mem_strdup_nonempty(options->client_cert);
+    image->client_key = mem_strdup_nonempty(options->client_key);
+    return lines_source_new(&image->lines, &ftp_line_ops, loop, who, &options->lines, requests);
 }
-
-static const char *const schemes[] = {"ftp", "ftps", NULL};
-
-const struct fetch_protocol fetch_ftp = {schemes, 2 * FETCH_LINES_MAX, 1, no_state,
-                                         ftp_start, fetch_lines_cancel,  no_state};

@@ -13,12 +13,16 @@
 
 #include "net/dial.h"
 #include "net/tls_client.h"
+#include "net/tls_trust.h"
+#include "remote/ftp/ftp.h"
 #include "remote/ftp/reply.h"
+#include "remote/image_location.h"
 #include "remote/lines.h"
+#include "remote/place.h"
 
 #define FTP_STREAM_IDLE_MS 3000  /* a data connection that nobody reads from is cut */
 #define FTP_STREAM_MAX_MS  30000 /* then it is cut at the end of a range, and size and time are asked for */
-#define FTP_COMMAND_MAX    (FETCH_URL_MAX + 16)
+#define FTP_COMMAND_MAX    (LOCATION_URL_MAX + 16)
 
 enum ftp_step {
     FTP_CLOSED,
@@ -42,9 +46,19 @@ enum ftp_step {
     FTP_END,    /* the data connection is closed; the transfer's reply is due */
 };
 
+/* An image on an FTP server. */
+struct ftp_image {
+    struct lines lines;
+    enum ftp_security security;
+    bool verify;
+    struct trust trust;
+    char *client_cert, *client_key;
+    struct tls_client *tls; /* NULL: none was made */
+};
+
 struct ftp_line {
-    struct fetch_line line;
-    struct fetch_place place;
+    struct line line;
+    struct place place;
     bool implicit; /* ftps:// */
     enum ftp_step step;
     struct dial *dial;
@@ -64,22 +78,24 @@ struct ftp_line {
     uv_timer_t timer;    /* a reply or a byte is due, or the line is idle */
 };
 
-static inline struct ftp_line *ftp_of(struct fetch_line *line)
+static inline struct ftp_line *ftp_of(struct line *line)
 {
     return container_of(line, struct ftp_line, line);
+}
+
+static inline struct ftp_image *ftp_image_of(const struct ftp_line *ftp)
+{
+    return container_of(ftp->line.lines, struct ftp_image, lines);
 }
 
 /* --- control.c --- */
 
 void ftp_connect(struct ftp_line *ftp);
-/* Nothing of the connections is left; the line may be used again. */
+/* As of struct line_ops. */
 void ftp_reset(struct ftp_line *ftp);
 __attribute__((format(printf, 3, 4))) void ftp_command(struct ftp_line *ftp, enum ftp_step step, const char *format,
                                                        ...);
-/* The line can't go on: all its fetches end so, and it is reset. */
-__attribute__((format(printf, 4, 5))) void ftp_fail(struct ftp_line *ftp, enum fetch_verdict verdict, int reason,
-                                                    const char *format, ...);
-/* The same for a reply that was none of those that `what` may have. */
+/* The line has failed: the reply was none of those that `what` may have. */
 void ftp_fail_reply(struct ftp_line *ftp, const char *what);
 void ftp_fail_stream(struct ftp_line *ftp, struct stream *stream, int status, const char *which);
 void ftp_stream_drop(struct stream **stream);     /* closes and frees it, later */

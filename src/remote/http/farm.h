@@ -6,25 +6,29 @@
 #ifndef REMOTE_HTTP_FARM_H
 #define REMOTE_HTTP_FARM_H
 
-#include "remote/fetch.h"
+#include <stdbool.h>
 
-#define FETCH_FARM_PARTS 2
-#define FETCH_FARM_LEAST (1u << 20) /* an image smaller than that is read in one piece or two */
+struct http_fetch;
+struct http_image;
+struct http_resource;
 
-struct fetch_farm {
+#define HTTP_FARM_PARTS 2
+#define HTTP_FARM_LEAST (1u << 20) /* an image smaller than that is read in one piece or two */
+
+struct http_farm {
     bool differs; /* valid in `done`: a part is of another version. A part that could not be had says nothing. */
-    void (*done)(struct fetch_farm *farm); /* once, from the loop */
+    void (*done)(struct http_farm *farm); /* once, from the loop */
 
     /* Internal. */
-    struct fetch *parts[FETCH_FARM_PARTS];
+    struct http_fetch *parts[HTTP_FARM_PARTS];
     unsigned started, under_way, at_a_time;
-    const struct fetch_resource *resource;
+    const struct http_resource *resource;
 };
 
 /* False: there is nothing to compare, and `done` does not come. `resource` is what a probe found, and must live until
  * `done`. The farm is zeroed but for `done`; `at_a_time`: connections that may be used. */
-bool fetch_farm_start(struct fetch_farm *farm, struct curl_loop *curl, struct fetch_setup *setup,
-                      const struct fetch_resource *resource, unsigned at_a_time);
-void fetch_farm_cancel(struct fetch_farm *farm); /* `done` does not come; legal when idle */
+bool http_farm_start(struct http_farm *farm, struct http_image *image,
+                     const struct http_resource *resource, unsigned at_a_time);
+void http_farm_cancel(struct http_farm *farm); /* `done` does not come; legal when idle */
 
 #endif

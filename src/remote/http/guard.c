@@ -6,7 +6,7 @@
 /* --- addresses --- */
 
 /* True: it may be spoken to. False, without a refusal: that can't be told now. */
-static bool guard_admits(struct fetch_guard *guard, const struct sockaddr *address)
+static bool guard_admits(struct http_guard *guard, const struct sockaddr *address)
 {
     static const struct address_list none;
     const struct address_list *own = guard->local == ADDRESS_LOCAL_ALL ? &none : curl_loop_own_addresses(guard->curl);
@@ -18,7 +18,7 @@ static bool guard_admits(struct fetch_guard *guard, const struct sockaddr *addre
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct fetch_guard *guard = arg;
+    struct http_guard *guard = arg;
     (void)purpose;
     if (!guard_admits(guard, &address->addr) || !guard->opening(guard))
         return CURL_SOCKET_BAD;
@@ -30,7 +30,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 
 static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
-    struct fetch_guard *guard = arg;
+    struct http_guard *guard = arg;
     bool connected = fd == guard->given;
     (void)purpose;
     guard->given = -1;
@@ -43,13 +43,13 @@ static int on_request(void *arg, char *primary_ip, char *local_ip, int primary_p
     (void)local_ip;
     (void)primary_port;
     (void)local_port;
-    struct fetch_guard *guard = arg;
+    struct http_guard *guard = arg;
     bool good = address_parse(primary_ip, &address) && guard_admits(guard, (const struct sockaddr *)&address);
     guard->asking(guard);
     return good ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
-void fetch_guard_addresses(struct fetch_guard *guard, CURL *easy)
+void http_guard_addresses(struct http_guard *guard, CURL *easy)
 {
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, guard);
@@ -59,7 +59,7 @@ void fetch_guard_addresses(struct fetch_guard *guard, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, guard);
 }
 
-const char *fetch_guard_refusal(const struct fetch_guard *guard, CURLcode code)
+const char *http_guard_refusal(const struct http_guard *guard, CURLcode code)
 {
     bool ended = code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK;
     return ended && *guard->refusal ? guard->refusal : NULL;
@@ -95,12 +95,12 @@ static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
     return CURLE_OK;
 }
 
-void fetch_guard_names(CURL *easy)
+void http_guard_names(CURL *easy)
 {
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
 }
 
-bool fetch_guard_nameless(CURL *easy)
+bool http_guard_nameless(CURL *easy)
 {
     long result = X509_V_OK;
     curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &result);

@@ -18,7 +18,7 @@
 #include "net/address.h"
 #include "remote/http/curl_loop.h"
 
-struct fetch_guard {
+struct http_guard {
     enum address_local local;
     struct curl_loop *curl;
     char refusal[ADDRESS_REFUSAL_MAX]; /* why the last address was refused; "": it was not */
@@ -26,16 +26,16 @@ struct fetch_guard {
     int given;                         /* that it took */
     bool opened;                       /* a connection was opened, or taken */
     /* Both inside libcurl: may a connection be opened? And: the request is about to be sent. */
-    bool (*opening)(struct fetch_guard *guard);
-    void (*asking)(struct fetch_guard *guard);
+    bool (*opening)(struct http_guard *guard);
+    void (*asking)(struct http_guard *guard);
 };
 
 /* The guard must outlive the handle. */
-void fetch_guard_addresses(struct fetch_guard *guard, CURL *easy);
-void fetch_guard_names(CURL *easy);
+void http_guard_addresses(struct http_guard *guard, CURL *easy);
+void http_guard_names(CURL *easy);
 /* Why a transfer ended so, when the guard ended it; NULL: it did not. */
-const char *fetch_guard_refusal(const struct fetch_guard *guard, CURLcode code);
+const char *http_guard_refusal(const struct http_guard *guard, CURLcode code);
 /* The certificate of a transfer that ended has no name. */
-bool fetch_guard_nameless(CURL *easy);
+bool http_guard_nameless(CURL *easy);
 
 #endif

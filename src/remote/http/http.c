@@ -1,280 +1,142 @@
-/*
- * HTTP's part of remote/fetch.h: the way of a request. It goes by the source's route (remote/http/route.h); when that turns
- * out dead before a byte of the answer came, the route is left and the request goes out once more, on a fresh connection.
- */
-#include <errno.h>
+/* The client: what the image is, and its probes and ranges. See remote/http/internal.h. */
+#include "remote/http/http.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/list.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "remote/http/internal.h"
 
-#define PROBE_BYTES 512u /* busybox httpd takes a range of one byte for none */
-#define PIECES_MAX 64 /* requests for one range of a server that sends less than is asked for */
-
-static void http_ask(struct fetch *fetch);
-
-/* --- libcurl's callbacks: they only take note --- */
-
-static size_t on_header(char *data, size_t size, size_t count, void *arg)
+static struct http_image *http_image_of(struct remote_client *client)
 {
-    (void)data;
-    http_watch_byte(arg);
-    return size * count;
+    return container_of(client, struct http_image, client);
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *arg)
+static struct http_fetch *http_fetch_of(struct remote_request *request)
 {
-    struct fetch *fetch = arg;
-    size_t length = size * count;
-    http_watch_byte(fetch);
-    if (!http_of(fetch)->checked)
-        http_check_answer(fetch);
-    fetch->received += length;
-    if (fetch->verdict != FETCH_OK) {
-        http_of(fetch)->discarded += (uint32_t)length;
-        return http_of(fetch)->discarded <= FETCH_DISCARD_MAX ? length : 0;
-    }
-    if (length > http_of(fetch)->due - fetch->filled) {
-        fetch_judge(fetch, FETCH_REFUSED, "the server sent more bytes than were asked for");
-        return 0;
-    }
-    slices_copy_in(&fetch->data, fetch->filled, data, length);
-    fetch->filled += (uint32_t)length;
-    return length;
+    return container_of(request, struct http_fetch, request);
 }
 
-/* When a request that was sent gets no answer, libcurl would try once more by itself, at the same address. */
-static bool on_opening(struct fetch_guard *guard)
-{
-    struct http_fetch *http = container_of(guard, struct http_fetch, guard);
-    http->forgotten = http->phase == HTTP_WAITING && !http->heard && http->tries == 0;
-    if (!http->forgotten)
-        http_watch_connecting(http->fetch);
-    return !http->forgotten;
-}
+/* --- what an image is --- */
 
-static void on_asking(struct fetch_guard *guard)
+/* A strong ETag names the bytes; a weak one, or a time of a second's
+ * resolution, does not, and such images share no blocks with other slots. */
+static void http_identify(struct remote_image *image, const struct http_resource *found)
 {
-    http_watch_sent(container_of(guard, struct http_fetch, guard)->fetch);
-}
-
-/* --- the end of a transfer --- */
-
-static void measure(struct fetch *fetch)
-{
-    curl_off_t sent = 0, first = 0;
-    curl_easy_getinfo(http_easy(fetch), CURLINFO_PRETRANSFER_TIME_T, &sent);
-    curl_easy_getinfo(http_easy(fetch), CURLINFO_STARTTRANSFER_TIME_T, &first);
-    fetch->first_byte_us = first > sent && fetch->received > 0 ? (uint64_t)(first - sent) : 0;
-}
-
-/* The verdict of the transfer, once it is over. */
-static void http_judge(struct fetch *fetch, CURLcode code)
-{
-    struct http_fetch *http = http_of(fetch);
-    if (code == CURLE_OK && !http->checked)
-        http_check_answer(fetch); /* an answer with no body */
-    if (code != CURLE_OK && !(http->checked && fetch->verdict != FETCH_OK))
-        http_judge_code(fetch, code);
-    else if (fetch->verdict == FETCH_OK && fetch->filled != http->due)
-        fetch_judge(fetch, FETCH_TRANSIENT, "the server sent %" PRIu32 " of %" PRIu32 " bytes", fetch->filled, http->due);
-}
-
-/* A probe is sent on: the next origin is sent what was given for it only. */
-static bool http_follow(struct fetch *fetch)
-{
-    struct http_fetch *http = http_of(fetch);
-    if (!fetch->probe || !http->checked || !http_is_redirect(http_status(fetch)) || !http_redirect(fetch, http->url))
-        return false;
-    http->hops++;
-    http_ask(fetch);
-    return true;
-}
-
-/* The server sent the beginning of what it was asked for. */
-static bool http_complete(struct fetch *fetch)
-{
-    struct http_fetch *http = http_of(fetch);
-    if (fetch->probe || fetch->verdict != FETCH_OK || fetch->filled == fetch->length)
-        return false;
-    if (++http->pieces >= PIECES_MAX) {
-        fetch_judge(fetch, FETCH_REFUSED, "the server sends too little of what it is asked for");
-        return false;
-    }
-    http_ask(fetch);
-    return true;
-}
-
-static void http_end(struct fetch *fetch)
-{
-    if (fetch->verdict == FETCH_OK && fetch->probe) {
-        snprintf(fetch->found.url, sizeof fetch->found.url, "%s", http_of(fetch)->url);
-        http_learn(fetch);
-    }
-    fetch_finish(fetch);
-}
-
-/* The transfer is over, in whatever way. */
-static void http_release(struct http_fetch *http)
-{
-    curl_pool_cancel(&http->transfer);
-    if (http->guard.fd >= 0)
-        close(http->guard.fd); /* libcurl has not come to take it */
-    http->guard.fd = -1;
-    http_watch_end(http->fetch);
-    fetch_route_leave(&http->user);
-}
-
-/* The connection, and those like it, are of no use: once more, by a new route? */
-static bool http_try_again(struct fetch *fetch)
-{
-    struct http_fetch *http = http_of(fetch);
-    fetch_route_leave_all(http->user.route);
-    if (http->tries > 0 || http->heard)
-        return false;
-    http->tries++;
-    http_release(http);
-    http_ask(fetch);
-    return true;
-}
-
-static bool is_connection_trouble(CURLcode code)
-{
-    return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_HTTP2 ||
-           code == CURLE_HTTP2_STREAM;
-}
-
-static bool http_address_is_gone(const struct http_fetch *http)
-{
-    return http->user.route->proven && !*http->guard.refusal && http_route_is_silent(http);
-}
-
-/* Did the server, or what is between, forget the connection while it was idle? Or the address all of them? */
-static bool is_forgotten(const struct http_fetch *http, CURLcode code)
-{
-    if (code == CURLE_COULDNT_CONNECT)
-        return http->forgotten || http_address_is_gone(http);
-    return is_connection_trouble(code) && !http->guard.opened && !http->heard;
-}
-
-static void on_done(struct curl_transfer *transfer, CURLcode code)
-{
-    struct http_fetch *http = container_of(transfer, struct http_fetch, transfer);
-    struct fetch *fetch = http->fetch;
-    if (is_forgotten(http, code) && http_try_again(fetch))
+    image->size = found->size;
+    *image->version = *image->identity = '\0';
+    if (*found->etag || *found->modified)
+        snprintf(image->version, sizeof image->version, "%s\n%s", found->etag, found->modified);
+    if (*found->etag != '"')
         return;
-    measure(fetch);
-    http_judge(fetch, code);
-    http_release(http);
-    if (!http_follow(fetch) && !http_complete(fetch))
-        http_end(fetch);
+    int n =
+        snprintf(image->identity, sizeof image->identity, "%s %" PRIu64 " %s", found->etag, found->size, found->url);
+    if (n < 0 || (size_t)n >= sizeof image->identity)
+        *image->identity = '\0';
 }
 
-void http_expired(struct fetch *fetch, bool early)
+static void http_adopt(struct remote_request *probe)
 {
-    struct http_fetch *http = http_of(fetch);
-    if ((early || !http->guard.opened) && http_try_again(fetch))
-        return;
-    fetch_route_leave_all(http->user.route);
-    http_judge_silence(fetch);
-    http_release(http);
-    http_end(fetch);
+    struct http_image *image = http_image_of(probe->client);
+    unsigned version = image->resource.version + 1;
+    image->resource = http_fetch_of(probe)->found;
+    image->resource.version = version;
+    if (version == 1 && !*image->resource.etag && !*image->resource.modified)
+        log_warning(image->who, "the image's server tells neither a version nor a time: a change of the image shows only "
+                                "if its size changes");
 }
 
-/* --- starting --- */
+/* --- the end of a request --- */
 
-static void http_send(struct fetch *fetch)
+static void on_compared(struct http_farm *farm)
 {
-    struct http_fetch *http = http_of(fetch);
-    http->guard.fd = fetch_route_take(http->user.route);
-    http->guard.given = -1;
-    http->guard.opened = http->checked = http->heard = http->forgotten = false;
-    http->discarded = 0;
-    http->due = fetch->length;
-    *http->curl_error = *http->guard.refusal = '\0';
-    http_set_request(fetch);
-    if (curl_pool_start(http->user.route->pool, &http->transfer) != 0)
-        mem_exhausted(); /* the only reason that is left */
-    http_watch_begin(fetch);
+    struct http_fetch *http = container_of(farm, struct http_fetch, farm);
+    bool by_time = http->image->by_time;
+    if (farm->differs)
+        remote_judge(&http->request, REMOTE_REFUSED,
+                     "the server tells another %s for other parts of the image, as a farm of servers or a cache may do (%s)",
+                     by_time ? "Last-Modified" : "ETag",
+                     by_time ? "give the URL of one server, or a local copy"
+                             : "give the URL of one server, or set validator = last-modified");
+    remote_request_end(&http->request);
 }
 
-static void on_ready(struct fetch_route_user *user)
+/* The first probe of a source is over only when it is known that the ranges can be read as well. */
+static bool http_compare(struct http_fetch *http)
 {
-    struct http_fetch *http = container_of(user, struct http_fetch, user);
-    struct fetch *fetch = http->fetch;
-    const struct fetch_route *route = user->route;
-    if (route->status == 0) {
-        http_send(fetch);
-        return;
-    }
-    fetch_judge(fetch, route->status == -EPERM ? FETCH_REFUSED : FETCH_TRANSIENT, "%s", route->error);
-    fetch->reason = route->status;
-    http_release(http);
-    http_end(fetch);
+    struct http_image *image = http->image;
+    http->farm.done = on_compared;
+    return http->probe && http->request.verdict == REMOTE_OK && image->resource.version == 0 &&
+           http_farm_start(&http->farm, image, &http->found, image->connections);
 }
 
-static void on_no_route(uv_timer_t *timer)
+void http_fetch_over(struct http_fetch *http)
 {
-    struct fetch *fetch = container_of(timer, struct http_fetch, watch)->fetch;
-    fetch_judge(fetch, FETCH_REFUSED, "this is not a valid URL");
-    http_end(fetch);
+    if (http->probe && http->request.verdict == REMOTE_OK)
+        http_identify(&http->request.found, &http->found);
+    if (!http_compare(http))
+        remote_request_end(&http->request);
 }
 
-/* For what is not there yet. */
-static void http_ask(struct fetch *fetch)
-{
-    struct http_fetch *http = http_of(fetch);
-    const char *url = fetch->probe ? http->url : fetch->expect->url;
-    if (fetch_route_enter(&http->user, fetch->setup, fetch->curl, url))
-        http_send(fetch);
-    else if (!http->user.route)
-        uv_timer_start(&http->watch, on_no_route, 0, 0);
-}
+/* --- requests --- */
 
-static void http_start(struct fetch *fetch, const char *url)
-{
-    struct http_fetch *http = http_of(fetch);
-    http->hops = http->pieces = http->tries = 0;
-    if (fetch->probe) {
-        snprintf(http->url, sizeof http->url, "%s", url);
-        fetch_route_forget(fetch->setup); /* it asks whether the server is there, so nothing old will do */
-    }
-    http_ask(fetch);
-}
-
-/* --- life --- */
-
-static void http_init(struct fetch *fetch)
+struct http_fetch *http_fetch_new(struct http_image *image)
 {
     struct http_fetch *http = mem_alloc(sizeof *http);
-    http->fetch = fetch;
-    http->guard = (struct fetch_guard){.local = fetch->setup->proxy ? ADDRESS_LOCAL_ALL : fetch->setup->local,
-                                       .curl = fetch->curl, .fd = -1, .opening = on_opening, .asking = on_asking};
-    http->user.ready = on_ready;
-    http->transfer.easy = curl_easy_init();
-    http->transfer.done = on_done;
-    if (!http->transfer.easy)
-        mem_exhausted();
-    uv_timer_init(curl_loop_uv(fetch->curl), &http->watch);
-    fetch->state = http;
-    http_set_fixed(fetch);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_HEADERDATA, fetch);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(http->transfer.easy, CURLOPT_WRITEDATA, fetch);
+    http->image = image;
+    http->request.client = &image->client;
+    slices_init(&http->request.data);
+    http_way_init(http);
+    return http;
 }
 
-/* Whoever gives up on a server that is silent does not want to ask the same connections again. */
-static void http_cancel(struct fetch *fetch)
+static void http_fetch_start(struct http_fetch *http, const struct http_resource *expect, uint64_t offset, uint32_t length)
 {
-    struct http_fetch *http = http_of(fetch);
-    if (http->transfer.pool && !http->heard && http_route_is_silent(http))
-        fetch_route_leave_all(http->user.route);
-    http_release(http);
+    remote_request_begin(&http->request, length);
+    http->probe = !expect;
+    http->expect = expect;
+    http->offset = offset;
+    http->length = length;
+    http->filled = 0;
+    http_way_start(http);
+}
+
+void http_fetch_range(struct http_fetch *http, const struct http_resource *resource, uint64_t offset, uint32_t length)
+{
+    http_fetch_start(http, resource, offset, length);
+}
+
+static struct remote_request *http_request_new(struct remote_client *client)
+{
+    return &http_fetch_new(http_image_of(client))->request;
+}
+
+static void http_probe(struct remote_request *request)
+{
+    struct http_fetch *http = http_fetch_of(request);
+    memset(&http->found, 0, sizeof http->found);
+    http_fetch_start(http, NULL, 0, HTTP_PROBE_BYTES);
+}
+
+static void http_range(struct remote_request *request, uint64_t offset, uint32_t length)
+{
+    struct http_fetch *http = http_fetch_of(request);
+    http_fetch_start(http, &http->image->resource, offset, length);
+}
+
+static void http_cancel(struct remote_request *request)
+{
+    struct http_fetch *http = http_fetch_of(request);
+    http_way_cancel(http);
+    http_farm_cancel(&http->farm);
+    slices_clear(&request->data);
+}
+
+static uint64_t http_received(const struct remote_request *request)
+{
+    return request->received;
 }
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -282,14 +144,90 @@ static void on_watch_closed(uv_handle_t *handle)
     mem_free(container_of((uv_timer_t *)handle, struct http_fetch, watch));
 }
 
-static void http_free(struct fetch *fetch)
+void http_fetch_free(struct http_fetch *http)
 {
-    struct http_fetch *http = http_of(fetch);
+    if (!http)
+        return;
+    http_cancel(&http->request);
     curl_easy_cleanup(http->transfer.easy);
     curl_slist_free_all(http->headers);
     uv_close((uv_handle_t *)&http->watch, on_watch_closed);
 }
 
-static const char *const schemes[] = {"https", "http", NULL};
+static void http_request_free(struct remote_request *request)
+{
+    http_fetch_free(http_fetch_of(request));
+}
 
-const struct fetch_protocol fetch_http = {schemes, UINT32_MAX, PROBE_BYTES, http_init, http_start, http_cancel, http_free};
+/* --- life --- */
+
+static void http_free(struct remote_client *client)
+{
+    struct http_image *image = http_image_of(client);
+    http_route_forget(image);
+    trust_clear(&image->trust);
+    origin_clear(&image->key_origin);
+    origin_clear(&image->login_origin);
+    mem_free(image->client_cert);
+    mem_free(image->client_key);
+    mem_free_secret(image->user);
+    mem_free_secret(image->password);
+    mem_free_secret(image->bearer_token);
+    mem_free_secret(image->proxy); /* may carry a password */
+    mem_free(client->url);
+    mem_free(image);
+}
+
+static const struct remote_client_ops http_ops = {
+    .request_new = http_request_new,
+    .probe = http_probe,
+    .range = http_range,
+    .cancel = http_cancel,
+    .received = http_received,
+    .request_free = http_request_free,
+    .adopt = http_adopt,
+    .free = http_free,
+};
+
+/* What has no origin of its own is for the server that the requests begin at. */
+static void set_origin(struct origin *origin, const char *text, const char *url)
+{
+    if (text && *text)
+        origin_read(origin, text);
+    else
+        origin_read_server(origin, url);
+}
+
+/* What is sent of secrets, and to whom. */
+static void set_logins(struct http_image *image, const struct http_options *options)
+{
+    image->client_cert = mem_strdup_nonempty(options->client_cert);
+    image->client_key = mem_strdup_nonempty(options->client_key);
+    image->user = mem_strdup_nonempty(options->user);
+    image->password = mem_strdup_nonempty(options->password);
+    image->bearer_token = mem_strdup_nonempty(options->bearer_token);
+    image->scheme = options->scheme;
+    set_origin(&image->key_origin, options->key_origin, options->url);
+    set_origin(&image->login_origin, options->login_origin, options->url);
+}
+
+struct source *http_source_new(struct curl_loop *curl, const char *who, const struct http_options *options)
+{
+    struct http_image *image = mem_alloc(sizeof *image);
+    image->client = (struct remote_client){.ops = &http_ops, .loop = curl_loop_uv(curl), .url = mem_strdup(options->url)};
+    image->who = who;
+    image->curl = curl;
+    image->version = options->version;
+    image->allow_plain = options->allow_plain;
+    image->verify = options->verify;
+    image->by_time = options->by_time;
+    image->redirects = options->redirects;
+    image->connections = options->connections;
+    trust_init(&image->trust, options->ca_file, options->ca_pem);
+    set_logins(image, options);
+    image->proxy = mem_strdup_nonempty(options->proxy);
+    image->local = options->local;
+    image->connect_timeout_ms = options->connect_timeout_ms;
+    image->stall_timeout_ms = options->stall_timeout_ms;
+    return remote_source_new(&image->client, who, options->connections, options->io_timeout_ms);
+}

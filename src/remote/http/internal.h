@@ -1,14 +1,20 @@
 /*
- * HTTP's part of remote/fetch.h: the request (request.c), its way (http.c), how long that may
- * take (watch.c), what the answer must be (answer.c), and what is said of a fetch
- * that failed (words.c). Private to them.
+ * HTTP's client: what the image is (http.c), the way of a request (way.c), what it says (request.c), how long it may
+ * take (watch.c), what the answer must be (answer.c), and what is said of one that failed (words.c). Private to
+ * remote/http/.
  */
 #ifndef REMOTE_HTTP_INTERNAL_H
 #define REMOTE_HTTP_INTERNAL_H
 
 #include "base/list.h"
-#include "remote/fetch_internal.h"
+#include "net/tls_trust.h"
+#include "remote/http/farm.h"
+#include "remote/http/guard.h"
+#include "remote/http/http.h"
 #include "remote/http/route.h"
+#include "remote/image_location.h"
+#include "remote/origin.h"
+#include "remote/remote.h"
 
 enum http_phase {
     HTTP_CONNECTING, /* or waiting for a connection of HTTP/2; TLS included */
@@ -23,11 +29,56 @@ enum http_login {
     HTTP_LOGIN_TOKEN,
 };
 
+#define HTTP_VALIDATOR_MAX 256
+#define HTTP_DISCARD_MAX   (64u << 10) /* bytes of an error page that are read to keep the connection */
+#define HTTP_PROBE_BYTES   512u        /* busybox httpd takes a range of one byte for none */
+
+/* What a resource is. Empty validators: the server gave none. */
+struct http_resource {
+    char url[LOCATION_URL_MAX];        /* that answers, redirects resolved */
+    uint64_t size;
+    char etag[HTTP_VALIDATOR_MAX];     /* as sent, quotes and W/ included */
+    char modified[HTTP_VALIDATOR_MAX]; /* Last-Modified */
+    unsigned long auth;                /* CURLAUTH_ bits that it wants; 0: none */
+    unsigned version;                  /* counts up when the rest changes */
+};
+
+/* An image on an HTTP server. */
+struct http_image {
+    struct remote_client client;
+    const char *who;
+    struct curl_loop *curl;
+    enum http_use version;
+    bool allow_plain, verify, by_time;
+    unsigned redirects, connections;
+    struct trust trust;
+    char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
+    struct origin key_origin, login_origin; /* what they are for */
+    enum http_scheme scheme;
+    enum address_local local;
+    uint64_t connect_timeout_ms, stall_timeout_ms;
+
+    struct http_resource resource; /* what was adopted last */
+    struct http_route *route;      /* NULL: none was made, or it is left */
+    uint64_t first_byte_ms;        /* how long it takes, smoothed; 0: not known */
+    uint64_t patience_ms;          /* the least that is waited for it, since less was in vain */
+};
+
+/* A probe or a range. One easy handle each: libcurl keeps its settings and, for Digest, its nonce. */
 struct http_fetch {
-    struct fetch *fetch;
-    struct fetch_route_user user;
+    struct remote_request request;
+    struct http_image *image;
+    bool probe;
+    const struct http_resource *expect; /* NULL: a probe */
+    uint64_t offset;
+    uint32_t length, filled;
+    struct http_resource found; /* a probe: what was learnt */
+    struct http_farm farm;      /* of the first probe */
+    bool alone;                 /* HTTP/1.1: by a new connection, whatever there is */
+
+    struct http_route_user user;
     struct curl_transfer transfer;
-    struct fetch_guard guard;
+    struct http_guard guard;
     uv_timer_t watch;
     enum http_phase phase;
     uint64_t since_ms; /* when it began, or the last byte came */
@@ -38,71 +89,74 @@ struct http_fetch {
     struct curl_slist *headers;
     long buffer; /* of libcurl, for a large range */
     uint32_t discarded;
-    uint32_t due;  /* how far the answer fills the range */
-    bool checked;  /* the answer's head was judged */
+    uint32_t due;          /* how far the answer fills the range */
+    bool checked;          /* the answer's head was judged */
     enum http_login login; /* what is sent */
     unsigned hops, pieces; /* a probe: redirects that were followed; a range: requests that it took */
-    char url[FETCH_URL_MAX]; /* a probe: who is asked now */
-    const struct fetch_resource *set_for; /* what the handle is set up for, and which version of it */
+    char url[LOCATION_URL_MAX];          /* a probe: who is asked now */
+    const struct http_resource *set_for; /* what the handle is set up for, and which version of it */
     unsigned set_version;
     char curl_error[CURL_ERROR_SIZE];
 };
 
-static inline struct http_fetch *http_of(const struct fetch *fetch)
-{
-    return fetch->state;
-}
-
-static inline CURL *http_easy(const struct fetch *fetch)
-{
-    return http_of(fetch)->transfer.easy;
-}
-
 /* --- http.c --- */
 
+/* Not by the engine's: of the farm. */
+struct http_fetch *http_fetch_new(struct http_image *image);
+void http_fetch_free(struct http_fetch *http);
+void http_fetch_range(struct http_fetch *http, const struct http_resource *resource, uint64_t offset, uint32_t length);
+/* It is over: what a probe found is told, and `done` is called, or before that the farm is asked. */
+void http_fetch_over(struct http_fetch *http);
+
+/* --- way.c --- */
+
+void http_way_init(struct http_fetch *http);
+/* For what is in the fetch. */
+void http_way_start(struct http_fetch *http);
+void http_way_cancel(struct http_fetch *http); /* legal when idle */
 /* The fetch has had its time; `early`: for a route that is alive. */
-void http_expired(struct fetch *fetch, bool early);
+void http_expired(struct http_fetch *http, bool early);
 
 /* --- request.c --- */
 
-void http_set_fixed(struct fetch *fetch);
+void http_set_fixed(struct http_fetch *http);
 /* For what is not there yet, by the route. */
-void http_set_request(struct fetch *fetch);
+void http_set_request(struct http_fetch *http);
 
 /* --- watch.c --- */
 
 /* A try begins; a connection is made, the request was sent, a byte came (inside libcurl, these); the try is over. Until
  * that http_expired() may come. */
-void http_watch_begin(struct fetch *fetch);
-void http_watch_connecting(struct fetch *fetch);
-void http_watch_sent(struct fetch *fetch);
-void http_watch_byte(struct fetch *fetch);
-void http_watch_end(struct fetch *fetch);
+void http_watch_begin(struct http_fetch *http);
+void http_watch_connecting(struct http_fetch *http);
+void http_watch_sent(struct http_fetch *http);
+void http_watch_byte(struct http_fetch *http);
+void http_watch_end(struct http_fetch *http);
 /* No fetch of the route has heard anything for longer than a first byte takes. */
 bool http_route_is_silent(const struct http_fetch *http);
 
 /* --- answer.c --- */
 
-/* Once for each answer, at its first byte or its end: the verdict, FETCH_OK until the body says otherwise. */
-void http_check_answer(struct fetch *fetch);
+/* Once for each answer, at its first byte or its end: the verdict, REMOTE_OK until the body says otherwise. */
+void http_check_answer(struct http_fetch *http);
 /* A probe that went well: what it found. */
-void http_learn(struct fetch *fetch);
+void http_learn(struct http_fetch *http);
 /* Can it be asked for by If-Range (RFC 9110, 13.1.5)? */
 bool http_etag_is_strong(const char *etag);
 /* The answer sends elsewhere, and that may be followed. */
 bool http_is_redirect(long status);
-long http_status(const struct fetch *fetch);
+long http_status(const struct http_fetch *http);
 /* Where the answer sends a probe: into `url`, or the verdict says why not. A chain that has been at https never
  * leaves it. */
-bool http_redirect(struct fetch *fetch, char url[FETCH_URL_MAX]);
+bool http_redirect(struct http_fetch *http, char url[LOCATION_URL_MAX]);
 
 /* --- words.c --- */
 
 /* The verdict of a transfer that libcurl, or a callback of ours in it, ended. */
-void http_judge_code(struct fetch *fetch, CURLcode code);
+void http_judge_code(struct http_fetch *http, CURLcode code);
 /* The verdict of a fetch that has had its time. */
-void http_judge_silence(struct fetch *fetch);
+void http_judge_silence(struct http_fetch *http);
 /* The verdict of an answer with a status that has no use for us. */
-void http_judge_status(struct fetch *fetch, long status);
+void http_judge_status(struct http_fetch *http, long status);
 
 #endif

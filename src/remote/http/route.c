@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "remote/http/internal.h"
+#include "remote/place.h"
 
 #define PROXY_PORT 1080 /* libcurl's, where the proxy's URL has none */
 
@@ -31,12 +33,12 @@ static uint16_t port_of(CURLU *url, bool is_proxy)
 }
 
 /* Host and port of a URL, or of a proxy, which libcurl takes without a scheme too. */
-static bool read_place(struct fetch_route *route, const char *text, bool is_proxy)
+static bool read_place(struct http_route *route, const char *text, bool is_proxy)
 {
     CURLU *url = curl_url();
     bool good = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | (is_proxy ? CURLU_GUESS_SCHEME : 0)) == CURLUE_OK;
     if (good) {
-        route->host = fetch_url_host(url);
+        route->host = place_host(url);
         route->port = port_of(url, is_proxy);
     }
     curl_url_cleanup(url);
@@ -60,7 +62,7 @@ static void on_idle_closed(uv_handle_t *handle)
     mem_free(handle->data);
 }
 
-static void route_free(struct fetch_route *route)
+static void route_free(struct http_route *route)
 {
     dial_cancel(route->dial);
     if (route->fd >= 0)
@@ -75,40 +77,40 @@ static void route_free(struct fetch_route *route)
 
 static void on_idle(uv_timer_t *timer)
 {
-    fetch_route_leave_all(timer->data);
+    http_route_leave_all(timer->data);
 }
 
 /* After each change of who uses it. */
-static void route_settle(struct fetch_route *route)
+static void route_settle(struct http_route *route)
 {
     bool used = !list_empty(&route->users);
     if (!used && route->left)
         route_free(route);
     else if (!used)
-        uv_timer_start(&route->idle, on_idle, FETCH_ROUTE_IDLE_MS, 0);
+        uv_timer_start(&route->idle, on_idle, HTTP_ROUTE_IDLE_MS, 0);
     else
         uv_timer_stop(&route->idle);
 }
 
-void fetch_route_leave_all(struct fetch_route *route)
+void http_route_leave_all(struct http_route *route)
 {
     if (route->left)
         return;
     route->left = true;
-    route->setup->route = NULL;
+    route->image->route = NULL;
     route_settle(route);
 }
 
-void fetch_route_forget(struct fetch_setup *setup)
+void http_route_forget(struct http_image *image)
 {
-    if (setup->route)
-        fetch_route_leave_all(setup->route);
+    if (image->route)
+        http_route_leave_all(image->route);
 }
 
 /* --- the dial --- */
 
 /* libcurl is told the address that won, under the name that it will ask for. */
-static struct curl_slist *pin_new(const struct fetch_route *route, const struct sockaddr_storage *address)
+static struct curl_slist *pin_new(const struct http_route *route, const struct sockaddr_storage *address)
 {
     struct sockaddr_storage number;
     char text[ADDRESS_TEXT_MAX], line[RESOLVE_HOST_MAX + ADDRESS_TEXT_MAX + 16];
@@ -121,8 +123,8 @@ static struct curl_slist *pin_new(const struct fetch_route *route, const struct 
 
 static void on_dialled(void *arg, const struct dial_result *result)
 {
-    struct fetch_route *route = arg;
-    struct fetch_route_user self = {.route = route}; /* keeps it while users come and go */
+    struct http_route *route = arg;
+    struct http_route_user self = {.route = route}; /* keeps it while users come and go */
     struct link waiting;
     list_init(&waiting);
     list_move_all(&waiting, &route->users);
@@ -131,53 +133,53 @@ static void on_dialled(void *arg, const struct dial_result *result)
     route->dial = NULL;
     route->fd = result->fd >= 0 ? result->fd : -1;
     route->status = result->fd >= 0 ? 0 : result->fd;
-    snprintf(route->error, sizeof route->error, "%s%s", route->setup->proxy ? "the proxy: " : "", result->error);
+    snprintf(route->error, sizeof route->error, "%s%s", route->image->proxy ? "the proxy: " : "", result->error);
     if (result->address) {
         address_text((const struct sockaddr *)result->address, route->address);
         route->pin = pin_new(route, result->address);
     } else {
-        fetch_route_leave_all(route);
+        http_route_leave_all(route);
     }
     for (struct link *l = list_pop(&waiting); l; l = list_pop(&waiting)) {
-        struct fetch_route_user *user = container_of(l, struct fetch_route_user, link);
+        struct http_route_user *user = container_of(l, struct http_route_user, link);
         list_append(&route->users, l);
         user->ready(user);
     }
-    fetch_route_leave(&self);
+    http_route_leave(&self);
 }
 
-static struct fetch_route *route_new(struct fetch_setup *setup, struct curl_loop *curl, const char *url)
+static struct http_route *route_new(struct http_image *image, const char *url)
 {
-    uv_loop_t *loop = curl_loop_uv(curl);
-    struct fetch_route *route = mem_alloc(sizeof *route);
-    route->setup = setup;
+    uv_loop_t *loop = curl_loop_uv(image->curl);
+    struct http_route *route = mem_alloc(sizeof *route);
+    route->image = image;
     route->fd = -1;
     list_init(&route->users);
     route->origin = origin_of(url);
     uv_timer_init(loop, &route->idle);
     route->idle.data = route;
-    if (!read_place(route, setup->proxy ? setup->proxy : url, setup->proxy)) {
+    if (!read_place(route, image->proxy ? image->proxy : url, image->proxy)) {
         route_free(route);
         return NULL;
     }
     route->pool = curl_pool_new(loop);
-    route->dial = dial_new(loop, route->host, route->port, setup->proxy ? ADDRESS_LOCAL_ALL : setup->local,
-                           setup->connect_timeout_ms, on_dialled, route);
+    route->dial = dial_new(loop, route->host, route->port, image->proxy ? ADDRESS_LOCAL_ALL : image->local,
+                           image->connect_timeout_ms, on_dialled, route);
     return route;
 }
 
 /* --- users --- */
 
-bool fetch_route_enter(struct fetch_route_user *user, struct fetch_setup *setup, struct curl_loop *curl, const char *url)
+bool http_route_enter(struct http_route_user *user, struct http_image *image, const char *url)
 {
     char *origin = origin_of(url);
     assert(!user->route);
-    if (setup->route && strcmp(setup->route->origin, origin) != 0)
-        fetch_route_forget(setup);
+    if (image->route && strcmp(image->route->origin, origin) != 0)
+        http_route_forget(image);
     mem_free_secret(origin);
-    if (!setup->route)
-        setup->route = route_new(setup, curl, url);
-    user->route = setup->route;
+    if (!image->route)
+        image->route = route_new(image, url);
+    user->route = image->route;
     if (!user->route)
         return false;
     list_init(&user->link);
@@ -186,9 +188,9 @@ bool fetch_route_enter(struct fetch_route_user *user, struct fetch_setup *setup,
     return !user->route->dial;
 }
 
-void fetch_route_leave(struct fetch_route_user *user)
+void http_route_leave(struct http_route_user *user)
 {
-    struct fetch_route *route = user->route;
+    struct http_route *route = user->route;
     if (!route)
         return;
     user->route = NULL;
@@ -196,7 +198,7 @@ void fetch_route_leave(struct fetch_route_user *user)
     route_settle(route);
 }
 
-int fetch_route_take(struct fetch_route *route)
+int http_route_take(struct http_route *route)
 {
     int fd = route->fd;
     route->fd = -1;

@@ -23,22 +23,22 @@ static uint64_t most(uint64_t a, uint64_t b)
 
 /* --- the first byte --- */
 
-static uint64_t patience(const struct fetch_setup *setup)
+static uint64_t patience(const struct http_image *image)
 {
-    uint64_t ms = least(most(PATIENCE_FIRST_BYTES * setup->first_byte_ms, PATIENCE_MIN_MS), PATIENCE_MAX_MS);
-    return most(ms, setup->patience_ms);
+    uint64_t ms = least(most(PATIENCE_FIRST_BYTES * image->first_byte_ms, PATIENCE_MIN_MS), PATIENCE_MAX_MS);
+    return most(ms, image->patience_ms);
 }
 
 /* A server that answers late on a fresh connection too was not dead: it is waited for twice that long from now on, and
  * less again when it is quicker. */
-static void learn_patience(struct fetch *fetch, uint64_t took_ms)
+static void learn_patience(struct http_fetch *http, uint64_t took_ms)
 {
-    struct fetch_setup *setup = fetch->setup;
-    if (http_of(fetch)->tries > 0 && took_ms >= patience(setup) / 2)
-        setup->patience_ms = 2 * took_ms;
+    struct http_image *image = http->image;
+    if (http->tries > 0 && took_ms >= patience(image) / 2)
+        image->patience_ms = 2 * took_ms;
     else if (took_ms < PATIENCE_MIN_MS)
-        setup->patience_ms /= 2;
-    setup->first_byte_ms = setup->first_byte_ms ? (7 * setup->first_byte_ms + took_ms) / 8 : most(took_ms, 1);
+        image->patience_ms /= 2;
+    image->first_byte_ms = image->first_byte_ms ? (7 * image->first_byte_ms + took_ms) / 8 : most(took_ms, 1);
 }
 
 /* --- what is due --- */
@@ -47,19 +47,19 @@ static void learn_patience(struct fetch *fetch, uint64_t took_ms)
  * route the link is only busy. UINT64_MAX: it is not. */
 static uint64_t early_due(const struct http_fetch *http)
 {
-    const struct fetch_route *route = http->user.route;
+    const struct http_route *route = http->user.route;
     uint64_t from = most(http->since_ms, route->heard_ms);
     if (http->tries > 0 || !route->proven || http->handed)
         return UINT64_MAX;
     if (http->phase == HTTP_CONNECTING)
         return from + RECONNECT_MS;
-    return http->phase == HTTP_WAITING && !http->guard.opened ? from + patience(http->fetch->setup) : UINT64_MAX;
+    return http->phase == HTTP_WAITING && !http->guard.opened ? from + patience(http->image) : UINT64_MAX;
 }
 
 static uint64_t last_due(const struct http_fetch *http)
 {
-    const struct fetch_setup *setup = http->fetch->setup;
-    return http->since_ms + (http->phase == HTTP_CONNECTING ? setup->connect_timeout_ms : setup->stall_timeout_ms);
+    const struct http_image *image = http->image;
+    return http->since_ms + (http->phase == HTTP_CONNECTING ? image->connect_timeout_ms : image->stall_timeout_ms);
 }
 
 static void on_watch(uv_timer_t *timer);
@@ -75,9 +75,9 @@ static void on_watch(uv_timer_t *timer)
     struct http_fetch *http = container_of(timer, struct http_fetch, watch);
     uint64_t now = now_of(http);
     if (last_due(http) <= now)
-        http_expired(http->fetch, false);
+        http_expired(http, false);
     else if (early_due(http) <= now)
-        http_expired(http->fetch, true);
+        http_expired(http, true);
     else
         watch_set(http); /* bytes came meanwhile */
 }
@@ -85,7 +85,7 @@ static void on_watch(uv_timer_t *timer)
 bool http_route_is_silent(const struct http_fetch *http)
 {
     uint64_t from = most(http->since_ms, http->user.route->heard_ms);
-    return now_of(http) - from >= patience(http->fetch->setup);
+    return now_of(http) - from >= patience(http->image);
 }
 
 /* --- what happens --- */
@@ -97,34 +97,33 @@ static void watch_phase(struct http_fetch *http, enum http_phase phase)
     watch_set(http);
 }
 
-void http_watch_begin(struct fetch *fetch)
+void http_watch_begin(struct http_fetch *http)
 {
-    http_of(fetch)->handed = http_of(fetch)->guard.fd >= 0;
-    watch_phase(http_of(fetch), HTTP_CONNECTING);
+    http->handed = http->guard.fd >= 0;
+    watch_phase(http, HTTP_CONNECTING);
 }
 
-void http_watch_connecting(struct fetch *fetch)
+void http_watch_connecting(struct http_fetch *http)
 {
-    watch_phase(http_of(fetch), HTTP_CONNECTING);
+    watch_phase(http, HTTP_CONNECTING);
 }
 
-void http_watch_sent(struct fetch *fetch)
+void http_watch_sent(struct http_fetch *http)
 {
-    watch_phase(http_of(fetch), HTTP_WAITING);
+    watch_phase(http, HTTP_WAITING);
 }
 
-void http_watch_byte(struct fetch *fetch)
+void http_watch_byte(struct http_fetch *http)
 {
-    struct http_fetch *http = http_of(fetch);
     uint64_t now = now_of(http);
     if (http->phase == HTTP_WAITING && !http->heard)
-        learn_patience(fetch, now - http->since_ms);
+        learn_patience(http, now - http->since_ms);
     http->phase = HTTP_READING;
     http->since_ms = http->user.route->heard_ms = now;
     http->heard = http->user.route->proven = true;
 }
 
-void http_watch_end(struct fetch *fetch)
+void http_watch_end(struct http_fetch *http)
 {
-    uv_timer_stop(&http_of(fetch)->watch);
+    uv_timer_stop(&http->watch);
 }

@@ -14,7 +14,9 @@
 
 #include "net/dial.h"
 #include "remote/lines.h"
+#include "remote/place.h"
 #include "remote/sftp/memory.h"
+#include "remote/sftp/sftp.h"
 
 #define SFTP_READ_MAX (256u << 10) /* a buffer's size: four of them are asked for */
 
@@ -33,6 +35,14 @@ enum sftp_step {
     SFTP_READY,
 };
 
+/* An image on an SFTP server. */
+struct sftp_image {
+    struct lines lines;
+    bool verify;
+    char *known_hosts; /* a file's path; read by each connection that is made */
+    char *host_key, *key;
+};
+
 /* It ends after the line's connection does. */
 struct sftp_watch {
     uv_poll_t poll;
@@ -40,8 +50,8 @@ struct sftp_watch {
 };
 
 struct sftp_line {
-    struct fetch_line line;
-    struct fetch_place place;
+    struct line line;
+    struct place place;
     enum sftp_step step;
     struct dial *dial;
     int fd;
@@ -58,25 +68,22 @@ struct sftp_line {
     struct defer defer;    /* goes on with what libssh2 has already */
 };
 
-static inline struct sftp_line *sftp_of(struct fetch_line *line)
+static inline struct sftp_line *sftp_of(struct line *line)
 {
     return container_of(line, struct sftp_line, line);
 }
 
-static inline const struct fetch_setup *sftp_setup(const struct sftp_line *sftp)
+static inline const struct sftp_image *sftp_image_of(const struct sftp_line *sftp)
 {
-    return sftp->line.lines->setup;
+    return container_of(sftp->line.lines, struct sftp_image, lines);
 }
 
 /* --- login.c --- */
 
 void sftp_connect(struct sftp_line *sftp);
-/* Nothing of the connection is left; the line may be used again. */
+/* As of struct line_ops. */
 void sftp_reset(struct sftp_line *sftp);
-/* The line can't go on: all its fetches end so, and it is reset. */
-__attribute__((format(printf, 4, 5))) void sftp_fail(struct sftp_line *sftp, enum fetch_verdict verdict, int reason,
-                                                     const char *format, ...);
-void sftp_fail_ssh(struct sftp_line *sftp, const char *what); /* with libssh2's words */
+void sftp_fail_ssh(struct sftp_line *sftp, const char *what); /* the line has failed, with libssh2's words */
 void sftp_due(struct sftp_line *sftp, uint64_t ms);           /* a byte is, or the line is idle, and ends after that */
 /* A step up to SFTP_INIT, as far as it goes. False: it waits for the socket, or the line has failed. */
 bool sftp_login_step(struct sftp_line *sftp);

@@ -59,19 +59,6 @@ void sftp_reset(struct sftp_line *sftp)
     sftp->step = SFTP_CLOSED;
 }
 
-void sftp_fail(struct sftp_line *sftp, enum fetch_verdict verdict, int reason, const char *format, ...)
-{
-    char words[FETCH_ERROR_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(words, sizeof words, format, args); /* they may be of what the reset frees */
-    va_end(args);
-    bool established = sftp->line.established;
-    sftp_reset(sftp);
-    if (established || !fetch_line_yield(&sftp->line))
-        fetch_line_failed(&sftp->line, verdict, reason, "%s", words);
-}
-
 static const char *ssh_words(struct sftp_line *sftp)
 {
     char *words = NULL;
@@ -81,7 +68,7 @@ static const char *ssh_words(struct sftp_line *sftp)
 
 void sftp_fail_ssh(struct sftp_line *sftp, const char *what)
 {
-    sftp_fail(sftp, FETCH_TRANSIENT, 0, "%s: %.160s", what, ssh_words(sftp));
+    line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "%s: %.160s", what, ssh_words(sftp));
 }
 
 /* --- time --- */
@@ -90,7 +77,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct sftp_line *sftp = container_of(timer, struct sftp_line, timer);
     if (sftp->line.current)
-        sftp_fail(sftp, FETCH_TRANSIENT, 0, "the SFTP server sent nothing within stall-timeout");
+        line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the SFTP server sent nothing within stall-timeout");
     else
         sftp_reset(sftp);
 }
@@ -105,12 +92,12 @@ void sftp_due(struct sftp_line *sftp, uint64_t ms)
 /* The file is read each time: it may have been replaced. */
 static int try_key(struct sftp_line *sftp)
 {
-    const struct fetch_setup *setup = sftp_setup(sftp);
+    const struct sftp_image *image = sftp_image_of(sftp);
     size_t length = 0;
-    char *key = ssh_read_file(setup->ssh_key, KEY_FILE_MAX, &length);
+    char *key = ssh_read_file(image->key, KEY_FILE_MAX, &length);
     if (!key)
         return LIBSSH2_ERROR_FILE;
-    int status = libssh2_userauth_publickey_frommemory(sftp->session, setup->user, strlen(setup->user), NULL, 0, key,
+    int status = libssh2_userauth_publickey_frommemory(sftp->session, image->lines.user, strlen(image->lines.user), NULL, 0, key,
                                                        length, NULL);
     explicit_bzero(key, length);
     mem_free(key);
@@ -122,7 +109,7 @@ static void on_questions(const char *name, int name_length, const char *instruct
                          void **abstract)
 {
     struct sftp_line *sftp = container_of((struct ssh_memory *)*abstract, struct sftp_line, memory);
-    const char *password = sftp_setup(sftp)->password;
+    const char *password = sftp->line.lines->password;
     (void)name, (void)name_length, (void)instruction, (void)instruction_length, (void)prompts;
     if (count != 1)
         return; /* not only a password: none is given away */
@@ -141,23 +128,23 @@ static bool server_takes(const struct sftp_line *sftp, const char *method)
 
 static void login_refused(struct sftp_line *sftp)
 {
-    const struct fetch_setup *setup = sftp_setup(sftp);
-    if (!setup->ssh_key && !setup->password)
-        sftp_fail(sftp, FETCH_REFUSED, -EACCES, "the SSH server wants a login (give password=, or set ssh-key)");
+    const struct sftp_image *image = sftp_image_of(sftp);
+    if (!image->key && !image->lines.password)
+        line_fail(&sftp->line, REMOTE_REFUSED, -EACCES, "the SSH server wants a login (give password=, or set ssh-key)");
     else
-        sftp_fail(sftp, FETCH_REFUSED, -EACCES,
+        line_fail(&sftp->line, REMOTE_REFUSED, -EACCES,
                   "the SSH server refused the login (check user and password or ssh-key; it takes %s)", sftp->methods);
 }
 
 /* The next way to log in, after `step`. */
 static void next_method(struct sftp_line *sftp)
 {
-    const struct fetch_setup *setup = sftp_setup(sftp);
-    if (sftp->step < SFTP_KEY && setup->ssh_key && server_takes(sftp, "publickey"))
+    const struct sftp_image *image = sftp_image_of(sftp);
+    if (sftp->step < SFTP_KEY && image->key && server_takes(sftp, "publickey"))
         sftp->step = SFTP_KEY;
-    else if (sftp->step < SFTP_PASSWORD && setup->password && server_takes(sftp, "password"))
+    else if (sftp->step < SFTP_PASSWORD && image->lines.password && server_takes(sftp, "password"))
         sftp->step = SFTP_PASSWORD;
-    else if (sftp->step < SFTP_QUESTIONS && setup->password && server_takes(sftp, "keyboard-interactive"))
+    else if (sftp->step < SFTP_QUESTIONS && image->lines.password && server_takes(sftp, "keyboard-interactive"))
         sftp->step = SFTP_QUESTIONS;
     else
         login_refused(sftp);
@@ -171,9 +158,9 @@ static void logged_in(struct sftp_line *sftp)
 
 static bool do_handshake(struct sftp_line *sftp)
 {
-    const struct fetch_setup *setup = sftp_setup(sftp);
-    char error[FETCH_ERROR_MAX - 64];
-    struct ssh_hosts hosts = {setup->ssh_host_key, setup->ssh_known_hosts, sftp->place.host, sftp->place.port};
+    const struct sftp_image *image = sftp_image_of(sftp);
+    char error[REMOTE_ERROR_MAX - 64];
+    struct ssh_hosts hosts = {image->host_key, image->known_hosts, sftp->place.host, sftp->place.port};
     int status = libssh2_session_handshake(sftp->session, sftp->fd);
     if (status == LIBSSH2_ERROR_EAGAIN)
         return false;
@@ -181,8 +168,8 @@ static bool do_handshake(struct sftp_line *sftp)
         sftp_fail_ssh(sftp, "the server does not speak SSH as it is known here");
         return false;
     }
-    if (setup->verify && !ssh_hosts_check(&hosts, sftp->session, error, sizeof error)) {
-        sftp_fail(sftp, FETCH_REFUSED, -EKEYREJECTED, "%s", error);
+    if (image->verify && !ssh_hosts_check(&hosts, sftp->session, error, sizeof error)) {
+        line_fail(&sftp->line, REMOTE_REFUSED, -EKEYREJECTED, "%s", error);
         return false;
     }
     sftp->step = SFTP_METHODS;
@@ -191,9 +178,9 @@ static bool do_handshake(struct sftp_line *sftp)
 
 static bool do_methods(struct sftp_line *sftp)
 {
-    const char *user = sftp_setup(sftp)->user;
+    const char *user = sftp->line.lines->user;
     if (!user) {
-        sftp_fail(sftp, FETCH_REFUSED, -EACCES, "SFTP needs a user (give user=, or set user)");
+        line_fail(&sftp->line, REMOTE_REFUSED, -EACCES, "SFTP needs a user (give user=, or set user)");
         return false;
     }
     const char *methods = libssh2_userauth_list(sftp->session, user, (unsigned)strlen(user));
@@ -213,17 +200,17 @@ static bool do_methods(struct sftp_line *sftp)
 
 static bool do_login(struct sftp_line *sftp)
 {
-    const struct fetch_setup *setup = sftp_setup(sftp);
-    unsigned user = (unsigned)strlen(setup->user);
+    const struct sftp_image *image = sftp_image_of(sftp);
+    unsigned user = (unsigned)strlen(image->lines.user);
     int status = sftp->step == SFTP_KEY ? try_key(sftp)
                  : sftp->step == SFTP_PASSWORD
-                     ? libssh2_userauth_password_ex(sftp->session, setup->user, user, setup->password,
-                                                    (unsigned)strlen(setup->password), NULL)
-                     : libssh2_userauth_keyboard_interactive_ex(sftp->session, setup->user, user, on_questions);
+                     ? libssh2_userauth_password_ex(sftp->session, image->lines.user, user, image->lines.password,
+                                                    (unsigned)strlen(image->lines.password), NULL)
+                     : libssh2_userauth_keyboard_interactive_ex(sftp->session, image->lines.user, user, on_questions);
     if (status == LIBSSH2_ERROR_EAGAIN)
         return false;
     if (status == LIBSSH2_ERROR_FILE)
-        sftp_fail(sftp, FETCH_REFUSED, -EACCES, "ssh-key can't be read, or is no private key without a pass phrase");
+        line_fail(&sftp->line, REMOTE_REFUSED, -EACCES, "ssh-key can't be read, or is no private key without a pass phrase");
     else if (status == LIBSSH2_ERROR_SOCKET_DISCONNECT || status == LIBSSH2_ERROR_SOCKET_RECV ||
              status == LIBSSH2_ERROR_SOCKET_SEND)
         sftp_fail_ssh(sftp, "the SSH server hung up at the login");
@@ -262,8 +249,8 @@ bool sftp_login_step(struct sftp_line *sftp)
 
 static LIBSSH2_SESSION *session_new(struct sftp_line *sftp)
 {
-    const struct fetch_setup *setup = sftp_setup(sftp);
-    struct ssh_hosts hosts = {setup->ssh_host_key, setup->ssh_known_hosts, sftp->place.host, sftp->place.port};
+    const struct sftp_image *image = sftp_image_of(sftp);
+    struct ssh_hosts hosts = {image->host_key, image->known_hosts, sftp->place.host, sftp->place.port};
     LIBSSH2_SESSION *session = ssh_memory_session(&sftp->memory);
     libssh2_session_set_blocking(session, 0);
     ssh_hosts_prefer(&hosts, session);
@@ -275,14 +262,14 @@ static void on_dialled(void *arg, const struct dial_result *result)
     struct sftp_line *sftp = arg;
     sftp->dial = NULL;
     if (result->fd < 0) {
-        sftp_fail(sftp, result->fd == -EPERM ? FETCH_REFUSED : FETCH_TRANSIENT, result->fd, "%s", result->error);
+        line_fail(&sftp->line, result->fd == -EPERM ? REMOTE_REFUSED : REMOTE_TRANSIENT, result->fd, "%s", result->error);
         return;
     }
     struct sftp_watch *watch = mem_alloc(sizeof *watch);
-    if (uv_poll_init(sftp->line.lines->loop, &watch->poll, result->fd) != 0) {
+    if (uv_poll_init(sftp->line.lines->client.loop, &watch->poll, result->fd) != 0) {
         mem_free(watch);
         close(result->fd);
-        sftp_fail(sftp, FETCH_TRANSIENT, 0, "the connection to the SSH server was lost");
+        line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the connection to the SSH server was lost");
         return;
     }
     watch->sftp = sftp;
@@ -291,7 +278,7 @@ static void on_dialled(void *arg, const struct dial_result *result)
     sftp->session = session_new(sftp);
     sftp->buffer = mem_alloc(SFTP_READ_MAX);
     sftp->step = SFTP_HANDSHAKE;
-    sftp_due(sftp, sftp_setup(sftp)->stall_timeout_ms);
+    sftp_due(sftp, sftp->line.lines->stall_timeout_ms);
     sftp_advance(sftp);
 }
 
@@ -299,6 +286,6 @@ void sftp_connect(struct sftp_line *sftp)
 {
     sftp->step = SFTP_DIAL;
     uv_timer_stop(&sftp->timer);
-    sftp->dial = dial_new(sftp->line.lines->loop, sftp->place.host, sftp->place.port, sftp->line.lines->setup->local,
-                          sftp_setup(sftp)->connect_timeout_ms, on_dialled, sftp);
+    sftp->dial = dial_new(sftp->line.lines->client.loop, sftp->place.host, sftp->place.port, sftp->line.lines->local,
+                          sftp->line.lines->connect_timeout_ms, on_dialled, sftp);
 }

@@ -1,13 +1,7 @@
 /*
- * SFTP's part of remote/fetch.h, by libssh2: probes and ranges on lines, each an SSH connection with
- * the file open (remote/sftp/internal.h). Its reads are pipelined by libssh2, which asks for up
- * to four times the buffer that it is given: that is a fourth of what a range still wants.
- *
- * Who the server is, is checked before anything is told it (remote/sftp/hosts.h). We log in with a key
- * from a file or a password: no agent is asked, and nothing is read from a home folder.
- *
- * A file that is open stays what it is when another takes its name; one that is written to in
- * place shows by its size and time (remote/lines.h).
+ * Probes and ranges on SFTP's lines, each an SSH connection with the file open (remote/sftp/internal.h). Reads are
+ * pipelined by libssh2, which asks for up to four times the buffer that it is given: that is a fourth of what a range
+ * still wants.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,12 +19,12 @@ static void fail_sftp(struct sftp_line *sftp, const char *what)
     unsigned long code = sftp->channel ? libssh2_sftp_last_error(sftp->channel) : LIBSSH2_FX_OK;
     bool protocol = libssh2_session_last_errno(sftp->session) == LIBSSH2_ERROR_SFTP_PROTOCOL;
     if (protocol && (code == LIBSSH2_FX_NO_SUCH_FILE || code == LIBSSH2_FX_NO_SUCH_PATH))
-        sftp_fail(sftp, FETCH_REFUSED, -ENOENT, "the SFTP server has no such file (check the path of the URL)");
+        line_fail(&sftp->line, REMOTE_REFUSED, -ENOENT, "the SFTP server has no such file (check the path of the URL)");
     else if (protocol && code == LIBSSH2_FX_PERMISSION_DENIED)
-        sftp_fail(sftp, FETCH_REFUSED, -EACCES,
+        line_fail(&sftp->line, REMOTE_REFUSED, -EACCES,
                   "the SFTP server does not let the file be read (check its permissions)");
     else if (protocol && code != LIBSSH2_FX_OK)
-        sftp_fail(sftp, FETCH_TRANSIENT, 0, "the SFTP server answered %s with error %lu", what, code);
+        line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the SFTP server answered %s with error %lu", what, code);
     else
         sftp_fail_ssh(sftp, what);
 }
@@ -49,18 +43,18 @@ static bool do_open(struct sftp_line *sftp)
 
 static void range_begin(struct sftp_line *sftp)
 {
-    const struct fetch *fetch = sftp->line.current;
+    const struct line_job *job = sftp->line.current;
     sftp->step = SFTP_READ;
     sftp->asked_us = uv_hrtime() / 1000;
-    libssh2_sftp_seek64(sftp->file, fetch->probe ? fetch->found.size - 1 : fetch->offset);
+    libssh2_sftp_seek64(sftp->file, line_job_is_probe(job) ? job->found.size - 1 : job->offset);
 }
 
 static void next_range(struct sftp_line *sftp)
 {
     sftp->step = SFTP_READY;
-    fetch_line_finished(&sftp->line); /* begins the next, if there is one */
+    line_finished(&sftp->line); /* begins the next, if there is one */
     if (!sftp->line.current)
-        sftp_due(sftp, FETCH_IDLE_MS);
+        sftp_due(sftp, LINES_IDLE_MS);
 }
 
 /* A file's size and time; what else can be opened has none that count. */
@@ -83,13 +77,13 @@ static bool do_stat(struct sftp_line *sftp)
         return false;
     }
     if (!is_file(&a)) {
-        sftp_fail(sftp, FETCH_REFUSED, -EISDIR, "this is not a file with a size (check the path of the URL)");
+        line_fail(&sftp->line, REMOTE_REFUSED, -EISDIR, "this is not a file with a size (check the path of the URL)");
         return false;
     }
     if (a.flags & LIBSSH2_SFTP_ATTR_ACMODTIME)
         snprintf(modified, sizeof modified, "%lu", a.mtime);
-    sftp->checked_at = uv_now(sftp->line.lines->loop);
-    if (!fetch_line_check(&sftp->line, a.filesize, modified)) {
+    sftp->checked_at = uv_now(sftp->line.lines->client.loop);
+    if (!line_check(&sftp->line, a.filesize, modified)) {
         sftp->checked_at = 0;
         next_range(sftp);
         return sftp->step != SFTP_READY;
@@ -99,17 +93,17 @@ static bool do_stat(struct sftp_line *sftp)
 }
 
 /* Where its bytes go, at most: less of them is asked for than the range still wants. */
-static size_t buffer_for(const struct fetch *fetch)
+static size_t buffer_for(const struct line_job *job)
 {
-    size_t wants = fetch->length - fetch->filled, part = wants / 4;
+    size_t wants = job->length - job->filled, part = wants / 4;
     return part > SFTP_READ_MAX ? SFTP_READ_MAX : part > 0 ? part : 1;
 }
 
 static bool do_read(struct sftp_line *sftp)
 {
-    struct fetch *fetch = sftp->line.current;
+    struct line_job *job = sftp->line.current;
     for (unsigned reads = 0; reads < READS_MAX; reads++) {
-        ssize_t n = libssh2_sftp_read(sftp->file, (char *)sftp->buffer, buffer_for(fetch));
+        ssize_t n = libssh2_sftp_read(sftp->file, (char *)sftp->buffer, buffer_for(job));
         if (n == LIBSSH2_ERROR_EAGAIN)
             return false;
         if (n < 0) {
@@ -117,21 +111,21 @@ static bool do_read(struct sftp_line *sftp)
             return false;
         }
         if (n == 0) {
-            sftp_fail(sftp, FETCH_TRANSIENT, 0, "the SFTP server's file ended after %u of %u bytes", fetch->filled,
-                      fetch->length);
+            line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the SFTP server's file ended after %u of %u bytes", job->filled,
+                      job->length);
             return false;
         }
         if (sftp->asked_us)
-            fetch->first_byte_us = uv_hrtime() / 1000 - sftp->asked_us;
+            job->request.first_byte_us = uv_hrtime() / 1000 - sftp->asked_us;
         sftp->asked_us = 0;
-        fetch_line_take(&sftp->line, sftp->buffer, (size_t)n);
-        if (fetch->filled == fetch->length) {
-            fetch->verdict = FETCH_OK;
+        line_take(&sftp->line, sftp->buffer, (size_t)n);
+        if (job->filled == job->length) {
+            job->request.verdict = REMOTE_OK;
             next_range(sftp);
             return sftp->step != SFTP_READY;
         }
     }
-    defer_schedule(sftp->line.lines->loop, &sftp->defer); /* others have their turn */
+    defer_schedule(sftp->line.lines->client.loop, &sftp->defer); /* others have their turn */
     return false;
 }
 
@@ -183,10 +177,10 @@ static void on_ready_socket(uv_poll_t *poll, int status, int events)
     struct sftp_line *sftp = container_of(poll, struct sftp_watch, poll)->sftp;
     (void)events;
     if (status < 0) {
-        sftp_fail(sftp, FETCH_TRANSIENT, 0, "the connection to the SFTP server was lost");
+        line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the connection to the SFTP server was lost");
         return;
     }
-    sftp_due(sftp, sftp_setup(sftp)->stall_timeout_ms);
+    sftp_due(sftp, sftp->line.lines->stall_timeout_ms);
     sftp_advance(sftp);
 }
 
@@ -199,28 +193,28 @@ static void on_deferred(struct defer *defer)
 
 /* --- the line --- */
 
-static void sftp_begin(struct fetch_line *line)
+static void sftp_begin(struct line *line)
 {
     struct sftp_line *sftp = sftp_of(line);
     if (sftp->step == SFTP_CLOSED) {
         sftp_connect(sftp);
         return;
     }
-    if (line->current->probe) {
+    if (line_job_is_probe(line->current)) {
         /* The name may be another file's by now: it is opened anew. */
         sftp_reset(sftp);
         sftp_connect(sftp);
         return;
     }
-    if (uv_now(sftp->line.lines->loop) - sftp->checked_at < FETCH_CHECK_MS)
+    if (uv_now(sftp->line.lines->client.loop) - sftp->checked_at < LINES_CHECK_MS)
         range_begin(sftp);
     else
         sftp->step = SFTP_STAT;
-    sftp_due(sftp, sftp_setup(sftp)->stall_timeout_ms);
-    defer_schedule(line->lines->loop, &sftp->defer);
+    sftp_due(sftp, sftp->line.lines->stall_timeout_ms);
+    defer_schedule(line->lines->client.loop, &sftp->defer);
 }
 
-static void sftp_abandon(struct fetch_line *line)
+static void sftp_line_reset(struct line *line)
 {
     sftp_reset(sftp_of(line)); /* libssh2 must not be left in the midst of a call */
 }
@@ -230,42 +224,58 @@ static void on_timer_closed(uv_handle_t *handle)
     mem_free(container_of((uv_timer_t *)handle, struct sftp_line, timer));
 }
 
-static void sftp_close(struct fetch_line *line)
+static void sftp_close(struct line *line)
 {
     struct sftp_line *sftp = sftp_of(line);
     sftp_reset(sftp);
-    fetch_place_clear(&sftp->place);
+    place_clear(&sftp->place);
     uv_close((uv_handle_t *)&sftp->timer, on_timer_closed);
 }
 
-static struct fetch_line *sftp_make(struct fetch_lines *lines);
+static struct line *sftp_make(struct lines *lines);
 
-static const struct fetch_line_ops ops = {false, sftp_make, sftp_begin, sftp_abandon, sftp_close};
+static void sftp_free(struct lines *lines);
 
-static struct fetch_line *sftp_make(struct fetch_lines *lines)
+static const struct line_ops sftp_line_ops = {
+    .make = sftp_make,
+    .begin = sftp_begin,
+    .reset = sftp_line_reset,
+    .close = sftp_close,
+    .free = sftp_free,
+};
+
+static struct line *sftp_make(struct lines *lines)
 {
     static bool initialised;
     struct sftp_line *sftp = mem_alloc(sizeof *sftp);
     if (!initialised && libssh2_init(0) != 0)
         mem_exhausted();
     initialised = true;
-    fetch_line_init(&sftp->line, &ops, lines);
-    fetch_place_read(&sftp->place, lines->url); /* fetch_check_path() passed it */
+    line_init(&sftp->line, &sftp_line_ops, lines);
+    place_read(&sftp->place, lines->client.url); /* place_check() passed it */
     defer_setup(&sftp->defer, on_deferred);
-    uv_timer_init(lines->loop, &sftp->timer);
+    uv_timer_init(lines->client.loop, &sftp->timer);
     return &sftp->line;
 }
 
-static void sftp_start(struct fetch *fetch, const char *url)
+/* --- the image --- */
+
+static void sftp_free(struct lines *lines)
 {
-    fetch_lines_start(fetch, &ops, url);
+    struct sftp_image *image = container_of(lines, struct sftp_image, lines);
+    mem_free(image->known_hosts);
+    mem_free(image->host_key);
+    mem_free(image->key);
+    mem_free(image);
 }
 
-static void no_state(struct fetch *fetch)
+struct source *sftp_source_new(uv_loop_t *loop, const char *who, const struct sftp_options *options)
 {
-    (void)fetch;
+    unsigned requests = options->connections < LINES_MAX ? options->connections : LINES_MAX;
+    struct sftp_image *image = mem_alloc(sizeof *image);
+    image->verify = options->verify;
+    image->known_hosts = mem_strdup_nonempty(options->known_hosts);
+    image->host_key = mem_strdup_nonempty(options->host_key);
+    image->key = mem_strdup_nonempty(options->key);
+    return lines_source_new(&image->lines, &sftp_line_ops, loop, who, &options->lines, requests);
 }
-
-static const char *const schemes[] = {"sftp", NULL};
-
-const struct fetch_protocol fetch_sftp = {schemes, FETCH_LINES_MAX, 1, no_state, sftp_start, fetch_lines_cancel, no_state};

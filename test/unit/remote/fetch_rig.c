@@ -11,7 +11,8 @@
 #include "../block/contract.h"
 #include "../cmocka_all.h"
 #include "block/cache.h"
-#include "remote/fetch_client.h"
+#include "remote/ftp/ftp.h"
+#include "remote/http/http.h"
 
 unsigned char rig_content[RIG_SIZE];
 atomic_uint rig_trouble_every;
@@ -109,22 +110,40 @@ static void end(void *arg, void *unused)
     curl_loop_close(context->curl, on_curl_closed, context);
 }
 
-static struct source *make(uv_loop_t *loop, void *arg, void *cached)
+static struct source *http_make(struct context *context)
 {
-    (void)loop;
-    struct context *context = arg;
-    struct fetch_source_options options = {
+    struct http_options options = {
         .url = url,
-        .fetch = {.allow_plain = true,
-                  .redirects = 5,
-                  .verify = true,
-                  .connect_timeout_ms = 5000,
-                  .stall_timeout_ms = 5000,
-                  .local = ADDRESS_LOCAL_ALL},
-        .connections = fetch_connections(url, 6),
+        .allow_plain = true,
+        .redirects = 5,
+        .verify = true,
+        .connect_timeout_ms = 5000,
+        .stall_timeout_ms = 5000,
+        .local = ADDRESS_LOCAL_ALL,
+        .connections = 6,
         .io_timeout_ms = 20000,
     };
-    struct source *source = fetch_source_new(context->curl, "test", &options);
+    return http_source_new(context->curl, "test", &options);
+}
+
+static struct source *ftp_make(uv_loop_t *loop)
+{
+    struct ftp_options options = {
+        .lines = {.url = url,
+                  .local = ADDRESS_LOCAL_ALL,
+                  .connect_timeout_ms = 5000,
+                  .stall_timeout_ms = 5000,
+                  .io_timeout_ms = 20000},
+        .verify = true,
+        .connections = 6,
+    };
+    return ftp_source_new(loop, "test", &options);
+}
+
+static struct source *make(uv_loop_t *loop, void *arg, void *cached)
+{
+    struct context *context = arg;
+    struct source *source = strncmp(url, "ftp", 3) == 0 ? ftp_make(loop) : http_make(context);
     return *(bool *)cached ? cache_source_new(context->cache, source, true) : source;
 }
 

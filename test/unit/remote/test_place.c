@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "../cmocka_all.h"
-#include "remote/fetch_internal.h"
+#include "remote/place.h"
 
-static char error[FETCH_ERROR_MAX];
+static char error[256];
 
 static void paths_are_one_line_that_names_a_file(void **state)
 {
@@ -14,7 +14,7 @@ static void paths_are_one_line_that_names_a_file(void **state)
         "ftp://h/100%25", "ftp://h/B%C3%BCcher.iso",      "sftp://h/x;type=a", "sftp://h/~/x",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_true(fetch_check_path(good[i], error, sizeof error));
+        assert_true(place_check(good[i], error, sizeof error));
     static const char *const bad[] = {
         "ftp://h",
         "ftp://h/",
@@ -39,7 +39,7 @@ static void paths_are_one_line_that_names_a_file(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         *error = '\0';
-        assert_false(fetch_check_path(bad[i], error, sizeof error));
+        assert_false(place_check(bad[i], error, sizeof error));
         assert_true(strlen(error) > 10);
     }
 }
@@ -61,12 +61,12 @@ static void where_urls_lead_to(void **state)
         {"sftp://h/~b", "h", "/~b", 22},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct fetch_place place;
-        assert_true(fetch_place_read(&place, rows[i].url));
+        struct place place;
+        assert_true(place_read(&place, rows[i].url));
         assert_string_equal(place.host, rows[i].host);
         assert_string_equal(place.path, rows[i].path);
         assert_int_equal(place.port, rows[i].port);
-        fetch_place_clear(&place);
+        place_clear(&place);
     }
 }
 
