@@ -5,10 +5,10 @@
 #include <strings.h>
 
 #include "base/text.h"
-#include "remote/fetch_internal.h"
 #include "remote/image_location.h"
 #include "remote/nfs/address.h"
 #include "remote/origin.h"
+#include "remote/place.h"
 #include "remote/smb/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,16 +27,16 @@ static void check_host(const char *host)
 static void check_place(const char *url)
 {
     char error[LOCATION_ERROR_MAX] = "";
-    struct fetch_place place;
-    if (!fetch_check_path(url, error, sizeof error)) {
+    struct place place;
+    if (!place_check(url, error, sizeof error)) {
         must(*error);
         return;
     }
-    if (fetch_place_read(&place, url)) {
+    if (place_read(&place, url)) {
         check_host(place.host);
         must(!strpbrk(place.path, "\r\n"));
     }
-    fetch_place_clear(&place);
+    place_clear(&place);
 }
 
 static void check_share(const char *url)

@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct state state = {.found = NULL};
     json_error_t error;
+    log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR - 1);
     json_t *root = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, &error);
     if (root)
         state_take(&state, root);
