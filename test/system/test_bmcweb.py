@@ -135,7 +135,7 @@ def test_what_is_refused_has_no_completion(served, www):
     assert mount_error(client, signature="sbv", third=NOBODY) == ("AccessDenied", "Operation not permitted in active state")
     assert client.error(PROXY, PREFIX + "Proxy", "Mount") == ("EBUSY", "Resource is busy")
     assert unmount_error(client, PROXY)[0] == "AccessDenied"
-    time.sleep(0.3)
+    time.sleep(0.3)  # nothing comes
     assert client.completions(LEGACY) == [0] and client.completions(PROXY) == []
 
 
@@ -201,7 +201,7 @@ def test_credentials_may_come_in_pieces(served, nginx, ca):
     def write():
         for byte in b"alice\0CANARY-PASSWORD\0":
             os.write(into, bytes([byte]))
-            time.sleep(0.01)
+            time.sleep(0.01)  # each is a piece
 
     thread = threading.Thread(target=write)
     thread.start()

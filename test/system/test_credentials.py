@@ -160,7 +160,7 @@ def test_a_client_certificate_stays_too(daemon, nginx, ca, certificates, tmp_pat
 
 def test_who_reads_from_an_nfs_server_is_for_administrators(own):
     url = "nfs://127.0.0.1:1/srv/image.iso?uid=0"
-    d, words = own(), "only an administrator may say"
+    d, words = own("http.io-timeout=1s"), "only an administrator may say"
     for door in DOORS[:3]:
         outcome = insert(d, door, url)
         assert not outcome.good and outcome.status == 400 and words in outcome.words, outcome
@@ -168,5 +168,5 @@ def test_who_reads_from_an_nfs_server_is_for_administrators(own):
     answer = Client(d, "admin").post(INSERT, {"Image": url})
     assert answer.status == 400 and words not in answer.messages[0]["Message"]
     assert words not in d.error(f"insert 0 {url}")
-    e = own("http.nfs-ids=yes")
+    e = own("http.nfs-ids=yes", "http.io-timeout=1s")
     assert words not in insert(e, "page", url).words

@@ -120,7 +120,7 @@ LIES_AT_PROBE = {
 
 @pytest.mark.parametrize("lie", LIES_AT_PROBE)
 def test_a_lie_at_the_probe_is_refused(daemon, liar, lie):
-    d = daemon("http.stall-timeout=2s", "http.connect-timeout=2s")
+    d = daemon("http.stall-timeout=2s", "http.connect-timeout=2s", "http.io-timeout=5s")
     say, words = LIES_AT_PROBE[lie]
     liar.say.update(say)
     error = d.error(f"insert 0 {liar.url()}")

@@ -218,7 +218,7 @@ def test_a_wrong_answer_to_go_is_refused(site, lie):
     web = site.web("admin")
     browser = AnswersGo(web, IMAGE, lie=REPLIES[lie]())
     if "length" in lie:  # it may be skipped for as long as the handshake may take
-        time.sleep(0.2)
+        time.sleep(0.2)  # nothing happens
         browser.cut()
     else:
         assert browser.wait_end() in (1002, 1008, 1011) and browser.reason

@@ -103,7 +103,7 @@ LIES_AT_PROBE = {
 
 @pytest.mark.parametrize("lie", LIES_AT_PROBE)
 def test_a_lie_at_the_probe_is_refused(daemon, liar, lie):
-    d = daemon()
+    d = daemon("http.io-timeout=3s")
     liar.behaviour = LIES_AT_PROBE[lie]
     d.error(f"insert 0 {liar.url()}")
     assert d.slot()["state"] == "empty"

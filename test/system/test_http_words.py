@@ -66,7 +66,7 @@ def test_https_to_a_port_without_tls_is_for_good(own, nginx):
 
 
 def test_nor_do_ftps_and_sftp_pretend(daemon):
-    d = daemon("http.verify-certificate=no")
+    d = daemon("http.verify-certificate=no", "http.io-timeout=4s")
     server = FtpLiar(IMAGE)
     try:
         assert "speaks no TLS there" in d.error(f"insert 0 ftps://127.0.0.1:{server.port}/image.iso")
@@ -88,7 +88,7 @@ def test_silence_is_called_silence(daemon, liar):
         assert "did not answer within stall-timeout" in d.error(f"insert 0 http://127.0.0.1:{port}/image.iso")
     d.ok(f"insert 0 {liar.url()}")
     h = handle(d.uri())
-    liar.behaviour = lambda r: time.sleep(30)
+    liar.behaviour = lambda r: time.sleep(30)  # as long as nobody waits
     with pytest.raises(nbd.Error):
         h.pread(4096, 500_000)
     assert "did not answer within stall-timeout" in d.log() and "SSL" not in d.log()
@@ -100,10 +100,10 @@ def test_silence_is_called_silence(daemon, liar):
 def test_a_proxy_that_is_down_is_called_one(daemon, liar):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        d = daemon(f"http.proxy=http://127.0.0.1:{s.getsockname()[1]}")
+        d = daemon(f"http.proxy=http://127.0.0.1:{s.getsockname()[1]}", "http.io-timeout=1s")
         for url in (liar.url(), "https://image.example/image.iso"):
             assert "the proxy: could not connect" in d.error(f"insert 0 {url}")
-    e = daemon("http.proxy=no-such-proxy.invalid:3128")
+    e = daemon("http.proxy=no-such-proxy.invalid:3128", "http.io-timeout=1s")
     assert "the proxy: could not resolve host: no-such-proxy.invalid" in e.error(f"insert 0 {liar.url()}")
 
 
@@ -111,7 +111,7 @@ def test_a_proxy_that_is_down_is_called_one(daemon, liar):
                                           ("502 Bad", "does not reach the server")])
 def test_so_is_one_that_refuses(daemon, status, words):
     with Say(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode(), at_once=False) as proxy:
-        d = daemon(f"http.proxy=http://127.0.0.1:{proxy.port}")
+        d = daemon(f"http.proxy=http://127.0.0.1:{proxy.port}", "http.io-timeout=2s")
         error = d.error("insert 0 https://image.example/image.iso")
         assert f"the proxy answered {status[:3]} to CONNECT" in error and words in error, error
 

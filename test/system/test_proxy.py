@@ -126,7 +126,7 @@ def test_strangers_do_not_use_up_the_connections(own, folder):  # noqa: F811
         s = Door(at.place, f"127.0.0.{2 + i % 5}").connect()
         s.sendall(said[i % 3])
         strangers.append(s)
-        time.sleep(0.01)
+        time.sleep(0.01)  # they come one after the other
     begun = time.monotonic()
     assert Door(at.place, "127.0.0.9").ask("admin", PASSWORDS["admin"], path="/api/slots") == 200
     assert time.monotonic() - begun < 2

@@ -221,8 +221,9 @@ def test_a_failure_is_shown_until_the_next_insert(admin, nginx):
     assert admin.slot()["Status"]["Health"] == "OK"
 
 
-def test_each_reason_has_its_message(admin, nginx):
+def test_each_reason_has_its_message(own, nginx):
     """400: the client can mend it; 503: it may pass."""
+    admin = Client(own("http.io-timeout=4s"), "admin")
     for url, status, wanted in ((nginx.url("nothing.iso"), 400, "ImageNotFound"),
                                 (nginx.url("auth/image.iso"), 400, "ImageAccessDenied"),
                                 (nginx.url("image.iso", "self"), 400, "ImageServerNotTrusted"),

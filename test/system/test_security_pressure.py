@@ -132,7 +132,7 @@ def test_without_descriptors_it_is_refused_and_passes(own, server):
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, hard))
     wires = connect_all(d, 20)
     before = cpu(pid)
-    time.sleep(1)
+    time.sleep(1)  # what it takes meanwhile
     assert cpu(pid) - before < 0.5  # it does not spin
     assert kept.ask("GET", SLOT) == 200
     assert kept.ask("POST", INSERT, '{"Image": "%s"}' % server.url()) in (204, 400, 503)

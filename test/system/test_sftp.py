@@ -229,7 +229,7 @@ def test_refusals_have_reasons(daemon, sshd, image, liar):
 
 
 def test_what_is_not_ssh(daemon, nginx):
-    d = daemon("http.user=x", "http.password=y", "http.stall-timeout=2s")
+    d = daemon("http.user=x", "http.password=y", "http.stall-timeout=2s", "http.io-timeout=2s")
     assert "does not speak SSH" in d.error(f"insert 0 sftp://127.0.0.1:{nginx.port['http']}/x")
 
 
@@ -238,7 +238,7 @@ def test_what_is_not_ssh(daemon, nginx):
 
 def test_a_file_that_is_shorter_than_it_says(daemon, liar):
     liar.size += 1
-    d = daemon(*liar.options())
+    d = daemon(*liar.options(), "http.io-timeout=4s")
     assert "ended" in d.error(f"insert 0 {liar.url()}")
     liar.size, liar.mode = len(IMAGE), stat.S_IFDIR | 0o755
     assert "not a file" in d.error(f"insert 0 {liar.url()}")
@@ -250,7 +250,7 @@ def test_a_lie_at_a_read_is_eio_and_passes(daemon, liar, lie):
     d.ok(f"insert 0 {liar.url()}")
     h = handle(d.uri())
     assert h.pread(1000, 500) == IMAGE[500:1500]
-    time.sleep(1.1)
+    time.sleep(1.1)  # what was said of the file is asked for again
     if lie == "size":
         liar.size += 512
     elif lie == "time":
@@ -348,7 +348,7 @@ def test_the_file_that_is_open_stays_what_it_was(daemon, sshd, image):
     other = make_image(image.parent / "new", SIZE, seed=5)
     os.utime(other, (1_600_000_000, 1_600_000_000))
     other.rename(image)
-    time.sleep(1.1)
+    time.sleep(1.1)  # what was said of the file is asked for again
     for at in (1_000_000, 2_000_000):
         try:
             assert h.pread(4096, at) == content[at : at + 4096]
@@ -366,7 +366,7 @@ def test_an_image_written_to_in_place_is_found_out(daemon, sshd, image):
     d.ok(f"insert 0 {url_of(server, image)}")
     h = handle(d.uri())
     assert len(h.pread(4096, 0)) == 4096
-    time.sleep(1.1)
+    time.sleep(1.1)  # what was said of the file is asked for again
     with open(image, "r+b") as f:
         f.seek(3_000_000)
         f.write(b"other bytes")

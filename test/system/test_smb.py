@@ -255,7 +255,7 @@ def test_a_server_of_smb1_only_says_so(daemon, files, samba):
     place.chmod(0o755)
     server = Samba(place, files, "server max protocol = NT1", "server min protocol = NT1")
     try:
-        assert "SMB2 or SMB3" in daemon().error(insert(server.url()))
+        assert "SMB2 or SMB3" in daemon("http.io-timeout=2s").error(insert(server.url()))
     finally:
         server.stop()
         shutil.rmtree(place)
@@ -275,7 +275,7 @@ def test_a_server_that_is_restarted_under_reads(daemon, samba, files, folder):
     for _ in range(300):
         offset = chance.randrange(len(image) - 65536)
         assert h.pread(65536, offset) == image[offset:offset + 65536]
-        time.sleep(0.01)
+        time.sleep(0.01)  # the reads last longer than the server is away
     relay_free.join()
     d.ok("eject 0")
 

@@ -259,7 +259,7 @@ pageTest('eject: at once when the host is quiet, with a question when it reads',
     await card(page).getByRole('button', { name: 'Eject slot0' }).click();
     await page.getByRole('dialog').getByText('The host is reading').waitFor();
     await page.keyboard.press('Escape');
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 200)); // nothing is asked of the daemon
     assert.equal(daemon.slot('slot0').public.state, 'ready');
     await card(page).getByRole('button', { name: 'Eject slot0' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Eject' }).click();
