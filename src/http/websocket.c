@@ -199,10 +199,11 @@ static bool begin_data_frame(struct websocket *w)
 
 static bool begin_frame(struct websocket *w)
 {
+    size_t size = w->header_have;
     w->header_have = 0;
     w->at = 0;
     w->in_frame = true;
-    if (!websocket_frame_decode(w->header, &w->frame)) {
+    if (!websocket_frame_decode(w->header, size, &w->frame)) {
         fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a frame that breaks the rules");
         return false;
     }

@@ -15,8 +15,8 @@
  * with 1001. Then the peer has WEBSOCKET_LINGER_MS for its own close, and
  * on_closed may come that late.
  *
- * The frames are taken apart here and not by a library: wslay unmasks byte by
- * byte, which costs several times as much as the TLS below it.
+ * The frames' headers are wslay's, their payloads are unmasked here: see
+ * http/websocket_frame.h.
  */
 #ifndef HTTP_WEBSOCKET_H
 #define HTTP_WEBSOCKET_H

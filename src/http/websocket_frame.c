@@ -1,10 +1,10 @@
 #include "http/websocket_frame.h"
 
 #include <string.h>
+#include <wslay/wslay.h>
 
-#define FIN       0x80
-#define RESERVED  0x70
-#define OPCODE    0x0f
+#include "base/text.h"
+
 #define MASKED    0x80
 #define LENGTH    0x7f
 #define LENGTH_16 126
@@ -12,8 +12,19 @@
 
 bool websocket_is_control(uint8_t opcode)
 {
-    return opcode >= 8;
+    return wslay_is_ctrl_frame(opcode);
 }
+
+/* For one header: wslay would go on with the payload, which does not pass through it here. */
+static wslay_frame_context_ptr context_new(const struct wslay_frame_callbacks *callbacks, void *arg)
+{
+    wslay_frame_context_ptr context;
+    if (wslay_frame_context_init(&context, callbacks, arg) != 0)
+        mem_exhausted();
+    return context;
+}
+
+/* --- reading --- */
 
 size_t websocket_header_size(const uint8_t *header, size_t have)
 {
@@ -23,45 +34,46 @@ size_t websocket_header_size(const uint8_t *header, size_t have)
     return 2u + (length == LENGTH_64 ? 8u : length == LENGTH_16 ? 2u : 0u) + (header[1] & MASKED ? 4u : 0u);
 }
 
-static uint64_t big_endian(const uint8_t *bytes, unsigned count)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < count; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 static bool is_known(uint8_t opcode)
 {
     return opcode <= WEBSOCKET_BINARY || (opcode >= WEBSOCKET_CLOSE && opcode <= WEBSOCKET_PONG);
 }
 
-bool websocket_frame_decode(const uint8_t *header, struct websocket_frame *frame)
+struct header_input {
+    const uint8_t *header;
+    size_t left;
+};
+
+/* The header, and then zeroes for a payload: unmasked, they are the masking key, which wslay tells in no other way. */
+static ssize_t on_wanted(uint8_t *to, size_t room, int flags, void *arg)
 {
-    uint8_t length = header[1] & LENGTH;
-    unsigned extra = length == LENGTH_64 ? 8 : length == LENGTH_16 ? 2 : 0;
-    frame->fin = header[0] & FIN;
-    frame->opcode = header[0] & OPCODE;
-    frame->length = extra ? big_endian(header + 2, extra) : length;
-    if ((header[0] & RESERVED) || !(header[1] & MASKED) || !is_known(frame->opcode))
-        return false;
-    if (websocket_is_control(frame->opcode) && (!frame->fin || frame->length > WEBSOCKET_CONTROL_PAYLOAD_MAX))
-        return false;
-    if ((extra == 2 && frame->length < LENGTH_16) || (extra == 8 && frame->length <= UINT16_MAX) ||
-        frame->length > INT64_MAX)
-        return false;
-    memcpy(frame->mask, header + 2 + extra, sizeof frame->mask);
-    return true;
+    struct header_input *in = arg;
+    size_t length = in->left ? in->left : sizeof((struct websocket_frame *)NULL)->mask;
+    (void)flags;
+    if (length > room)
+        return -1;
+    if (in->left)
+        memcpy(to, in->header, length);
+    else
+        memset(to, 0, length);
+    in->left = 0;
+    return (ssize_t)length;
 }
 
-size_t websocket_frame_encode(uint8_t header[WEBSOCKET_HEADER_MAX], uint8_t opcode, uint64_t length)
+bool websocket_frame_decode(const uint8_t *header, size_t size, struct websocket_frame *frame)
 {
-    unsigned extra = length < LENGTH_16 ? 0 : length <= UINT16_MAX ? 2 : 8;
-    header[0] = FIN | opcode;
-    header[1] = (uint8_t)(extra == 0 ? length : extra == 2 ? LENGTH_16 : LENGTH_64);
-    for (unsigned i = 0; i < extra; i++)
-        header[2 + i] = (uint8_t)(length >> (8 * (extra - 1 - i)));
-    return 2 + extra;
+    static const struct wslay_frame_callbacks callbacks = {.recv_callback = on_wanted};
+    struct header_input in = {header, size};
+    struct wslay_frame_iocb found;
+    wslay_frame_context_ptr context = context_new(&callbacks, &in);
+    ssize_t length = wslay_frame_recv(context, &found);
+    bool good = length >= 0 && found.rsv == WSLAY_RSV_NONE && found.mask && is_known(found.opcode);
+    if (good) {
+        *frame = (struct websocket_frame){found.fin, found.opcode, found.payload_length, {0}};
+        memcpy(frame->mask, found.data, (size_t)length); /* of a shorter payload, as much as it needs */
+    }
+    wslay_frame_context_free(context);
+    return good;
 }
 
 void websocket_unmask(uint8_t *to, const uint8_t *from, size_t length, const uint8_t mask[4], uint64_t at)
@@ -80,6 +92,37 @@ void websocket_unmask(uint8_t *to, const uint8_t *from, size_t length, const uin
     for (; i < length; i++)
         to[i] = from[i] ^ turned[i % sizeof turned];
 }
+
+/* --- writing --- */
+
+struct header_output {
+    uint8_t *header;
+    size_t used;
+};
+
+static ssize_t on_written(const uint8_t *data, size_t length, int flags, void *arg)
+{
+    struct header_output *out = arg;
+    (void)flags;
+    if (length > WEBSOCKET_HEADER_MAX - out->used)
+        return -1;
+    memcpy(out->header + out->used, data, length);
+    out->used += length;
+    return (ssize_t)length;
+}
+
+size_t websocket_frame_encode(uint8_t header[WEBSOCKET_HEADER_MAX], uint8_t opcode, uint64_t length)
+{
+    static const struct wslay_frame_callbacks callbacks = {.send_callback = on_written};
+    struct header_output out = {header, 0};
+    struct wslay_frame_iocb frame = {.fin = 1, .opcode = opcode, .payload_length = length};
+    wslay_frame_context_ptr context = context_new(&callbacks, &out);
+    wslay_frame_send(context, &frame);
+    wslay_frame_context_free(context);
+    return out.used;
+}
+
+/* --- what a close says --- */
 
 bool websocket_is_sendable_code(unsigned code)
 {
