@@ -1,7 +1,6 @@
 /*
- * The body of a request: taken apart by llhttp, counted, and given to the
- * handler. llhttp also reads the head, once more and by its own rules: a request
- * that the two readers understand differently is refused.
+ * The body of a request: taken apart by llhttp, which goes on behind the head, counted, and given to the
+ * handler.
  */
 #include <string.h>
 
@@ -55,8 +54,6 @@ static int on_chunk_text(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_exchange *e = connection_of(parser)->exchange;
     (void)data;
-    if (!(parser->flags & F_CHUNKED) || e->head.state != HEAD_COMPLETE)
-        return 0;
     e->chunk_lines += length < HTTP_CHUNK_LINES_MAX ? (uint32_t)length : HTTP_CHUNK_LINES_MAX;
     return e->chunk_lines > HTTP_CHUNK_LINES_MAX ? HPE_USER : 0;
 }
@@ -118,18 +115,10 @@ static size_t feed(struct http_connection *c, const uint8_t *data, size_t length
     return done;
 }
 
-unsigned http_body_begin(struct http_connection *c)
+void http_body_begin(struct http_connection *c)
 {
-    struct http_exchange *e = c->exchange;
-    unsigned status;
-    enum http_head_state state = e->head.state;
-    e->head.state = HEAD_LINE; /* its fields are not trailers */
-    llhttp_init(&c->parser, HTTP_REQUEST, settings());
-    size_t done = feed(c, (const uint8_t *)e->head.text, e->head.used, &status);
-    e->head.state = state;
-    if (status)
-        return status;
-    return done == e->head.used ? 0 : 400;
+    c->parser.settings = (void *)(uintptr_t)settings();
+    llhttp_resume(&c->parser);
 }
 
 bool http_body_wants_input(const struct http_connection *c)

@@ -198,12 +198,13 @@ static void begin_exchange(struct http_connection *c)
     c->exchange = e;
     c->phase = HTTP_PHASE_BUSY;
     c->close_after = false;
-    unsigned library = http_body_begin(c), own = http_head_parse(&e->head), status = own ? own : library;
+    unsigned status = http_head_judge(&e->head);
     if (status) {
         e->answered = true; /* nobody has heard of it */
         http_connection_refuse(c, status);
         return;
     }
+    http_body_begin(c);
     fill_request(c, e);
     e->complete = !e->head.chunked && e->head.length == 0;
     c->close_after = !e->head.keep_alive;
@@ -218,10 +219,10 @@ static size_t head_input(struct http_connection *c, const uint8_t *data, size_t 
         c->phase = HTTP_PHASE_HEAD;
         http_connection_watch(c);
     }
-    size_t done = http_head_input(&c->head, data, length, &status);
+    size_t done = http_head_input(&c->head, &c->parser, data, length, &status);
     if (status)
         http_connection_refuse(c, status);
-    else if (c->head.state == HEAD_COMPLETE)
+    else if (c->head.complete)
         begin_exchange(c);
     return done;
 }

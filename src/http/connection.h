@@ -14,8 +14,6 @@
 #ifndef HTTP_CONNECTION_H
 #define HTTP_CONNECTION_H
 
-#include <llhttp.h>
-
 #include "base/defer.h"
 #include "base/list.h"
 #include "http/head.h"
@@ -67,7 +65,7 @@ struct http_connection {
     struct http_head head;          /* of the next request */
     struct http_exchange *exchange; /* the request in work */
     bool dispatch_due;              /* its handler is to be called */
-    llhttp_t parser;
+    llhttp_t parser;                /* of the head, then of the body */
     struct slices pending; /* input that waits */
     struct slices out;     /* answers not given to the stream yet */
     bool drain_due;
@@ -109,7 +107,7 @@ void http_connection_refuse(struct http_connection *c, unsigned status);
 void http_connection_watch(struct http_connection *c); /* sets the timer for the phase */
 
 /* body.c */
-unsigned http_body_begin(struct http_connection *c); /* after the head: a status */
+void http_body_begin(struct http_connection *c); /* behind the head */
 bool http_body_wants_input(const struct http_connection *c);
 size_t http_body_input(struct http_connection *c, const uint8_t *data, size_t length);
 void http_body_tell_end(struct http_connection *c);

@@ -8,6 +8,118 @@
 
 #include "base/text.h"
 
+#define UINT64_DIGITS 20
+
+/* --- characters --- */
+
+static bool is_control(unsigned char c)
+{
+    return (c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+static bool is_token_char(unsigned char c)
+{
+    return isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_token(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!is_token_char((unsigned char)text[i]))
+            return false;
+    return length > 0;
+}
+
+bool http_is_token(const char *text)
+{
+    return is_token(text, strlen(text));
+}
+
+bool http_is_value(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (is_control(*p))
+            return false;
+    return true;
+}
+
+/* --- what llhttp finds --- */
+
+static struct http_head *head_of(llhttp_t *parser)
+{
+    return parser->data;
+}
+
+/* Pieces of one part follow each other in the text; one that does not is a folded line's, and fails is_as_parsed(). */
+static int extend(const struct http_head *head, struct http_head_part *part, const char *data, size_t length)
+{
+    size_t at = (size_t)(data - head->text);
+    if (part->length == 0)
+        part->at = (uint16_t)at;
+    if (at == (size_t)part->at + part->length)
+        part->length = (uint16_t)(part->length + length);
+    return 0;
+}
+
+static int on_method(llhttp_t *parser, const char *data, size_t length)
+{
+    return extend(head_of(parser), &head_of(parser)->parts.method, data, length);
+}
+
+static int on_url(llhttp_t *parser, const char *data, size_t length)
+{
+    return extend(head_of(parser), &head_of(parser)->parts.target, data, length);
+}
+
+static int on_version(llhttp_t *parser, const char *data, size_t length)
+{
+    return extend(head_of(parser), &head_of(parser)->parts.version, data, length);
+}
+
+static int on_name(llhttp_t *parser, const char *data, size_t length)
+{
+    struct http_head *head = head_of(parser);
+    return head->field_count < HTTP_FIELDS_MAX ? extend(head, &head->parts.names[head->field_count], data, length) : 0;
+}
+
+static int on_name_complete(llhttp_t *parser)
+{
+    struct http_head *head = head_of(parser);
+    return head->field_count++ < HTTP_FIELDS_MAX ? 0 : -1;
+}
+
+static int on_value(llhttp_t *parser, const char *data, size_t length)
+{
+    struct http_head *head = head_of(parser);
+    return extend(head, &head->parts.values[head->field_count - 1], data, length);
+}
+
+static int on_complete(llhttp_t *parser)
+{
+    struct http_head *head = head_of(parser);
+    head->complete = true;
+    head->chunked = parser->flags & F_CHUNKED;
+    head->has_length = parser->flags & F_CONTENT_LENGTH;
+    head->length = head->has_length ? parser->content_length : 0;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t *settings(void)
+{
+    static llhttp_settings_t s;
+    if (!s.on_headers_complete) {
+        llhttp_settings_init(&s);
+        s.on_method = on_method;
+        s.on_url = on_url;
+        s.on_version = on_version;
+        s.on_header_field = on_name;
+        s.on_header_field_complete = on_name_complete;
+        s.on_header_value = on_value;
+        s.on_headers_complete = on_complete;
+    }
+    return &s;
+}
+
 /* --- gathering --- */
 
 void http_head_clear(struct http_head *head)
@@ -16,72 +128,122 @@ void http_head_clear(struct http_head *head)
     *head = (struct http_head){.text = NULL};
 }
 
-static bool is_control(unsigned char c)
-{
-    return (c < 0x20 && c != '\t') || c == 0x7f;
-}
-
 static unsigned too_long(const struct http_head *head)
 {
     return head->lines == 0 ? 414 : 431;
 }
 
-/* One byte; returns a status. */
-static unsigned head_byte(struct http_head *head, unsigned char c)
+static bool is_our_version(const struct http_head *head)
 {
-    switch (head->state) {
-    case HEAD_LINE_START:
-        if (c == '\r') {
-            head->state = HEAD_LAST_CR;
-            return 0;
-        }
-        if (c == ' ' || c == '\t')
-            return 400;
-        head->line = head->used;
-        head->state = HEAD_LINE;
-        /* fall through */
-    case HEAD_LINE:
-        if (c == '\r')
-            head->state = HEAD_CR;
-        else if (is_control(c))
-            return 400;
-        return 0;
-    case HEAD_CR:
-        head->state = HEAD_LINE_START;
-        head->lines++;
-        return c != '\n' ? 400 : head->lines > HTTP_FIELDS_MAX + 1 ? 431 : 0;
-    case HEAD_LAST_CR:
-        head->state = HEAD_COMPLETE;
-        return c == '\n' ? 0 : 400;
-    case HEAD_COMPLETE:
-        break;
-    }
-    return 400;
+    const char *version = head->text + head->parts.version.at;
+    return head->parts.version.length == 3 && (memcmp(version, "1.0", 3) == 0 || memcmp(version, "1.1", 3) == 0);
 }
 
-size_t http_head_input(struct http_head *head, const uint8_t *data, size_t length, unsigned *status)
+/* A length that llhttp can't count; anything else that is no length ends earlier. */
+static bool ends_in_digits(const struct http_head *head, unsigned count)
+{
+    unsigned found = 0;
+    while (found < count && found < head->used && isdigit((unsigned char)head->text[head->used - 1 - found]))
+        found++;
+    return found == count;
+}
+
+/* The text ends where llhttp stopped. */
+static unsigned status_of(struct http_head *head, llhttp_errno_t error)
+{
+    switch (error) {
+    case HPE_OK:
+    case HPE_PAUSED:
+        return 0;
+    case HPE_INVALID_METHOD:
+        head->bad_method = true;
+        return 0;
+    case HPE_INVALID_VERSION: /* one that it does not know, or no version */
+        return head->parts.version.length == 3 && !is_our_version(head) ? 505 : 400;
+    case HPE_PAUSED_H2_UPGRADE:
+        return 505;
+    case HPE_CB_HEADER_FIELD_COMPLETE:
+        return 431;
+    case HPE_INVALID_CONTENT_LENGTH:
+        return ends_in_digits(head, UINT64_DIGITS) ? 413 : 400;
+    default:
+        return 400;
+    }
+}
+
+/* `length` bytes behind the text; returns how many of them it has now. */
+static size_t parse(struct http_head *head, llhttp_t *parser, size_t length, unsigned *status)
+{
+    const char *from = head->text + head->used;
+    llhttp_errno_t error = llhttp_execute(parser, from, length);
+    size_t done = error == HPE_OK ? length : (size_t)(llhttp_get_error_pos(parser) - from);
+    head->used += (uint32_t)done;
+    *status = status_of(head, error);
+    return done;
+}
+
+/* The rest of a line whose method llhttp does not know, as far as it could be a request's. */
+static size_t pass_over(struct http_head *head, size_t length, unsigned *status)
+{
+    bool in_method = !memchr(head->text, ' ', head->used);
+    size_t done = 0;
+    while (done < length && *status == 0) {
+        unsigned char c = (unsigned char)head->text[head->used];
+        bool ends_line = c == '\r' || c == '\n', ends_method = in_method && head->used > 0 && c == ' ';
+        if (!ends_line && !ends_method && (in_method ? !is_token_char(c) : is_control(c)))
+            *status = 400;
+        in_method = in_method && !ends_method;
+        head->used++;
+        done++;
+    }
+    return done;
+}
+
+/* RFC 9112 2.2: one empty line before a request is ignored. */
+static unsigned skip_empty_line(struct http_head *head)
+{
+    unsigned status = head->skipped_crlf || head->used != 2 ? 400 : 0;
+    head->skipped_crlf = true;
+    head->used = 0;
+    return status;
+}
+
+/* Takes bytes of one line, at most up to its end. */
+static size_t line_input(struct http_head *head, llhttp_t *parser, const uint8_t *data, size_t length, unsigned *status)
+{
+    size_t room = HTTP_HEAD_MAX - head->used, line_room = HTTP_LINE_MAX + 2 - (head->used - head->line);
+    room = room < line_room ? room : line_room;
+    if (room == 0) {
+        *status = too_long(head);
+        return 0;
+    }
+    const uint8_t *end = memchr(data, '\n', length < room ? length : room);
+    size_t part = end ? (size_t)(end - data) + 1 : length < room ? length : room;
+    memcpy(head->text + head->used, data, part);
+    size_t done = head->bad_method ? pass_over(head, part, status) : parse(head, parser, part, status);
+    if (*status || done < part || !end)
+        return done;
+    if (head->bad_method)
+        *status = is_token(head->text, strcspn(head->text, " \r\n")) ? 501 : 400;
+    else if (head->parts.method.length == 0)
+        *status = skip_empty_line(head);
+    else
+        head->lines++;
+    head->line = head->used;
+    return done;
+}
+
+size_t http_head_input(struct http_head *head, llhttp_t *parser, const uint8_t *data, size_t length, unsigned *status)
 {
     size_t done = 0;
     *status = 0;
-    if (!head->text)
+    if (!head->text) {
         head->text = mem_alloc(HTTP_HEAD_MAX + 1);
-    while (done < length && *status == 0 && head->state != HEAD_COMPLETE) {
-        if (head->used == HTTP_HEAD_MAX) {
-            *status = too_long(head);
-            break;
-        }
-        *status = head_byte(head, data[done]);
-        head->text[head->used++] = (char)data[done++];
-        if (*status == 0 && head->state == HEAD_LINE && head->used - head->line > HTTP_LINE_MAX)
-            *status = too_long(head);
-        if (head->state == HEAD_COMPLETE && head->lines == 0 && *status == 0) {
-            /* RFC 9112 2.2: one empty line before a request is ignored. */
-            *status = head->skipped_crlf ? 400 : 0;
-            head->skipped_crlf = true;
-            head->used = 0;
-            head->state = HEAD_LINE_START;
-        }
+        llhttp_init(parser, HTTP_REQUEST, settings());
+        parser->data = head;
     }
+    while (done < length && *status == 0 && !head->complete)
+        done += line_input(head, parser, data + done, length - done, status);
     return done;
 }
 
@@ -103,28 +265,7 @@ void http_head_target(const struct http_head *head, char *target, size_t size)
     target[length] = 0;
 }
 
-/* --- characters --- */
-
-static bool is_token_char(unsigned char c)
-{
-    return isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
-bool http_is_token(const char *text)
-{
-    const char *p = text;
-    while (is_token_char((unsigned char)*p))
-        p++;
-    return p > text && *p == 0;
-}
-
-bool http_is_value(const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        if (is_control(*p))
-            return false;
-    return true;
-}
+/* --- the target --- */
 
 static int hex_digit(char c)
 {
@@ -133,8 +274,6 @@ static int hex_digit(char c)
     c = (char)tolower((unsigned char)c);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
-
-/* --- the target --- */
 
 /* Percent-decodes in place. What would be a separator or a control byte once decoded is refused. */
 static bool percent_decode(char *text)
@@ -218,7 +357,7 @@ static bool is_host(const char *text)
 }
 
 /* origin-form, absolute-form, or "*" for OPTIONS. The authority of an absolute one must be that of Host. */
-static unsigned parse_target(struct http_head *head, char *target)
+static unsigned judge_target(struct http_head *head, char *target)
 {
     if (!is_target(target))
         return 400;
@@ -247,28 +386,6 @@ static unsigned parse_target(struct http_head *head, char *target)
 }
 
 /* --- the fields --- */
-
-static char *cut_line(char **next)
-{
-    char *line = *next, *end = strstr(line, "\r\n");
-    *end = 0;
-    *next = end + 2;
-    return line;
-}
-
-static unsigned parse_field(struct http_head *head, char *line)
-{
-    char *colon = strchr(line, ':');
-    if (!colon || head->field_count == HTTP_FIELDS_MAX)
-        return colon ? 431 : 400;
-    *colon = 0;
-    char *value = colon + 1, *end = value + strlen(value);
-    value += strspn(value, " \t");
-    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-        *--end = 0;
-    head->fields[head->field_count++] = (struct http_head_field){line, value};
-    return http_is_token(line) ? 0 : 400;
-}
 
 const char *http_head_field(const struct http_head *head, const char *name, unsigned nth)
 {
@@ -329,25 +446,21 @@ static bool has_repeats(const struct http_head *head)
     return false;
 }
 
-static unsigned parse_length(struct http_head *head)
+/* What llhttp took the framing for must be what the fields say, with nothing beside it. */
+static unsigned judge_framing(const struct http_head *head)
 {
     const char *length = http_head_field(head, "Content-Length", 0);
     const char *coding = http_head_field(head, "Transfer-Encoding", 0);
-    if (coding) { /* RFC 9112 6.1: with a length too, or from 1.0, it is an attack or a fault */
-        head->chunked = true;
-        return length || head->minor == 0 || strcasecmp(coding, "chunked") != 0 ? 400 : 0;
-    }
-    if (!length)
-        return 0;
-    if (!*length || length[strspn(length, "0123456789")] != 0)
+    if (head->chunked != (coding != NULL) || head->has_length != (length != NULL))
         return 400;
-    head->has_length = true;
-    errno = 0;
-    head->length = strtoull(length, NULL, 10);
-    return errno == ERANGE || head->length > INT64_MAX ? 413 : 0;
+    if (coding) /* RFC 9112 6.1: with a length too, or from 1.0, it is an attack or a fault */
+        return length || head->minor == 0 || strcasecmp(coding, "chunked") != 0 ? 400 : 0;
+    if (length && (!*length || length[strspn(length, "0123456789")] != 0))
+        return 400;
+    return head->length > INT64_MAX ? 413 : 0;
 }
 
-static unsigned parse_meaning(struct http_head *head)
+static unsigned judge_fields(struct http_head *head)
 {
     const char *expect = http_head_field(head, "Expect", 0);
     const char *host = http_head_field(head, "Host", 0);
@@ -365,7 +478,7 @@ static unsigned parse_meaning(struct http_head *head)
     head->keep_alive = !head->close && (head->minor > 0 || http_head_field_has(head, "Connection", "keep-alive"));
     head->upgrade = head->minor > 0 && http_head_field_has(head, "Connection", "upgrade") &&
                     http_head_field(head, "Upgrade", 0) && !http_head_field(head, "Upgrade", 1);
-    return parse_length(head);
+    return judge_framing(head);
 }
 
 /* --- the request line --- */
@@ -379,32 +492,76 @@ static bool is_known_method(const char *method)
     return false;
 }
 
-/* "HTTP/1.0" or "HTTP/1.1"; another version of the same form is 505. */
-static unsigned parse_version(struct http_head *head, const char *version)
+/* --- the whole --- */
+
+/* Behind the bytes, if they stand there. */
+static const char *behind(const char *at, const char *bytes, size_t length)
 {
-    if (strncmp(version, "HTTP/", 5) != 0 || !isdigit((unsigned char)version[5]) || version[6] != '.' ||
-        !isdigit((unsigned char)version[7]) || version[8])
-        return 400;
-    head->minor = version[7] == '0' ? 0 : 1;
-    return version[5] == '1' && version[7] <= '1' ? 0 : 505;
+    return at && strncmp(at, bytes, length) == 0 ? at + length : NULL;
 }
 
-unsigned http_head_parse(struct http_head *head)
+static const char *behind_part(const struct http_head *head, const char *at, const struct http_head_part *part)
+{
+    return part->length == 0 ? at : at == head->text + part->at ? at + part->length : NULL;
+}
+
+static const char *behind_spaces(const char *at)
+{
+    return at ? at + strspn(at, " \t") : NULL;
+}
+
+/* Is the text nothing but the parts that llhttp found, as RFC 9112 writes them? Then it was not lenient. */
+static bool is_as_parsed(const struct http_head *head)
+{
+    const char *at = behind_part(head, head->text, &head->parts.method);
+    at = behind_part(head, behind(at, " ", 1), &head->parts.target);
+    at = behind_part(head, behind(at, " HTTP/", 6), &head->parts.version);
+    at = behind(at, "\r\n", 2);
+    for (unsigned i = 0; i < head->field_count; i++) {
+        at = behind(behind_part(head, at, &head->parts.names[i]), ":", 1);
+        at = behind_spaces(behind_part(head, behind_spaces(at), &head->parts.values[i]));
+        at = behind(at, "\r\n", 2);
+    }
+    return behind(at, "\r\n", 2) == head->text + head->used;
+}
+
+/* Ends a part with a NUL, in the place of what is behind it, without the spaces at its end. */
+static char *cut(struct http_head *head, const struct http_head_part *part)
+{
+    size_t length = part->length;
+    char *start = head->text + part->at;
+    while (length > 0 && (start[length - 1] == ' ' || start[length - 1] == '\t'))
+        length--;
+    start[length] = 0;
+    return start;
+}
+
+static unsigned cut_fields(struct http_head *head)
+{
+    for (unsigned i = 0; i < head->field_count; i++) {
+        bool empty = head->parts.values[i].length == 0; /* it is nowhere */
+        head->fields[i] = (struct http_head_field){cut(head, &head->parts.names[i]),
+                                                   empty ? "" : cut(head, &head->parts.values[i])};
+        if (!http_is_token(head->fields[i].name) || !http_is_value(head->fields[i].value))
+            return 400;
+    }
+    return 0;
+}
+
+unsigned http_head_judge(struct http_head *head)
 {
     head->text[head->used] = 0;
-    char *next = head->text, *line = cut_line(&next), *target = strchr(line, ' ');
-    char *version = target ? strchr(target + 1, ' ') : NULL;
-    if (!version)
+    if (!is_as_parsed(head))
         return 400;
-    *target++ = 0;
-    *version++ = 0;
-    head->method = line;
-    unsigned status = http_is_token(line) && *target ? parse_version(head, version) : 400;
-    if (status == 0 && !is_known_method(line))
-        status = 501;
-    while (status == 0 && *next != '\r')
-        status = parse_field(head, cut_line(&next));
+    if (!is_our_version(head))
+        return 505;
+    head->minor = head->text[head->parts.version.at + 2] == '0' ? 0 : 1;
+    head->method = cut(head, &head->parts.method);
+    char *target = cut(head, &head->parts.target);
+    if (!is_known_method(head->method))
+        return 501;
+    unsigned status = cut_fields(head);
     if (status == 0)
-        status = parse_meaning(head);
-    return status ? status : parse_target(head, target);
+        status = judge_fields(head);
+    return status ? status : judge_target(head, target);
 }

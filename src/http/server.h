@@ -1,6 +1,6 @@
 /*
- * An HTTP/1.1 server (RFC 9110, RFC 9112) on streams, parsed by llhttp and by
- * a strict check of our own before it: what is not exactly right is refused.
+ * An HTTP/1.1 server (RFC 9110, RFC 9112) on streams, parsed by llhttp and then
+ * judged (http/head.h): what is not exactly right is refused.
  *
  * The handler is called once for each request, when its head is complete. Its
  * use of the request ends exactly once, in one of two ways:

@@ -389,11 +389,12 @@ static void client_leaves(void)
 static bool exchange_begin(const uint8_t *data, size_t size)
 {
     unsigned status = 0;
+    llhttp_t parser;
     exchange = calloc(1, sizeof *exchange);
     must(exchange);
     struct http_head *head = &exchange->head;
-    size_t used = http_head_input(head, data, size, &status);
-    if (status || head->state != HEAD_COMPLETE || http_head_parse(head) || strcmp(head->path, "*") == 0) {
+    size_t used = http_head_input(head, &parser, data, size, &status);
+    if (status || !head->complete || http_head_judge(head) || strcmp(head->path, "*") == 0) {
         exchange_free();
         return false;
     }
