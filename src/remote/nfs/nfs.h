@@ -7,6 +7,10 @@
  * carry the attributes that were found, or is followed by a question for them: a changed file
  * gives EIO, never its bytes. A lost connection and a handle that is not known any more lead to a new probe.
  *
+ * The client is our own and not libnfs's, which believes the lengths in an answer: with 4.0.0 (Debian 12) one COMPOUND
+ * reply with a large array count ends the process, and a reply in fragments without end holds the loop for as long as
+ * they come; much of it with 5 too. What reading takes is eleven kinds of questions (remote/nfs/protocol.h).
+ *
  * Nothing is encrypted, and who reads is only claimed (AUTH_SYS): NFS is for networks that are trusted.
  */
 #ifndef REMOTE_NFS_NFS_H
