@@ -91,13 +91,14 @@ void nbd_client_take_back(struct nbd_client *c, struct link *ios)
     }
 }
 
+/* What comes between its death and `died` waits for that, as what came before. */
 void nbd_client_submit(struct nbd_client *c, struct io *io)
 {
     bool prefetch = io->flags & IO_PREFETCH;
     int status = 0;
     if (c->closing)
         status = -ECANCELED;
-    else if (c->phase == CLIENT_DEAD)
+    else if (c->phase == CLIENT_DEAD && c->died_told)
         status = c->status ? c->status : -ECONNRESET;
     else if (io->op == IO_ZERO && io->flags & IO_FAST_ZERO && !c->facts.can_fast_zero)
         status = -ENOTSUP;
@@ -107,7 +108,7 @@ void nbd_client_submit(struct nbd_client *c, struct io *io)
         io_finish_later(c->loop, io, status);
         return;
     }
-    assert(c->phase == CLIENT_REPLIES);
+    assert(c->phase == CLIENT_REPLIES || c->phase == CLIENT_DEAD);
     struct client_call *call = mem_alloc(sizeof *call);
     call->io = io;
     list_append(&c->calls, &call->link);

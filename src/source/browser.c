@@ -69,8 +69,11 @@ void browser_came_back(struct browser_source *browser)
     go_online(browser);
     *browser->source.error = '\0'; /* that it was lost */
     log_notice(browser->source.who, "browser: it is back, with the same image");
-    list_for_each (l, &browser->ios)
-        browser_io_send(container_of(l, struct browser_io, link));
+    list_for_each (l, &browser->ios) {
+        struct browser_io *w = container_of(l, struct browser_io, link);
+        if (!w->sent)
+            browser_io_send(w);
+    }
 }
 
 static void browser_die(struct browser_source *browser)

@@ -55,10 +55,13 @@ void browser_io_give_up(struct browser_io *w, int status)
     io_finish_later(browser->source.loop, upper, status);
 }
 
+/* Not those whose end is on its way already. */
 void browser_fail_ios(struct browser_source *browser, bool prefetch_only, int status)
 {
     list_for_each (l, &browser->ios) {
         struct browser_io *w = container_of(l, struct browser_io, link);
+        if (w->sent)
+            continue;
         if (!prefetch_only || w->upper->flags & IO_PREFETCH)
             browser_io_give_up(w, status);
     }

@@ -164,6 +164,10 @@ static void on_done(struct io *io)
     }
     if (io->status != 0 && io->op == IO_READ)
         assert_int_equal(io->data.length, 0);
+    if (rig->read_when_done) {
+        rig->read_when_done = false;
+        read_at(rig, 0, 100);
+    }
     if (rig->close_when_done)
         nbd_client_close(rig->client);
 }

@@ -30,7 +30,7 @@ struct rig {
     struct link_estimate link;
     int ready, ready_status, died, died_status, closed, hung_up, hung_up_status;
     char error[NBD_CLIENT_ERROR_MAX];
-    bool close_when_ready, close_when_died, close_when_done, take_back;
+    bool close_when_ready, close_when_died, close_when_done, read_when_done, take_back;
     struct link taken;
     struct client_io ios[IOS];
     unsigned used, done;

@@ -251,6 +251,7 @@ static void replies_may_come_byte_by_byte(void **state)
         put_reply(&s, 0, cookie[0], content + 100, 50);
         play(&rig, &s, piece);
         run_until_done(&rig, 2);
+        assert_int_equal(rig.ios[0].io.status, 0);
         slices_copy_out(&rig.ios[0].io.data, 0, got, 50);
         slices_copy_out(&rig.ios[1].io.data, 0, got + 50, 1);
         assert_memory_equal(got, content + 100, 50);
@@ -456,6 +457,36 @@ static void a_server_that_answers_nothing_is_given_up(void **state)
     rig_end(&rig);
 }
 
+/* The server's answer and what breaks the protocol come at once: what the answer lets follow is submitted to a client that is
+ * dead and has not said so. */
+static void an_io_between_death_and_died_is_as_those_before(void **state)
+{
+    (void)state;
+    for (int take_back = 0; take_back < 2; take_back++) {
+        struct rig rig;
+        struct script script = {.length = 0};
+        uint64_t cookie[IOS];
+        by_hand_ready(&rig, &usual);
+        rig.take_back = take_back;
+        rig.read_when_done = true;
+        read_at(&rig, 0, 100);
+        turns(&rig, 3);
+        assert_int_equal(cookies(&rig, cookie), 1);
+        put_reply(&script, 0, cookie[0], content, 100);
+        put(&script, content, 16);
+        play(&rig, &script, script.length);
+        run_until(&rig, &rig.died);
+        turns(&rig, 3);
+        assert_int_equal(rig.ios[0].io.status, 0);
+        assert_int_equal(rig.used, 2);
+        assert_int_equal(rig.ios[1].done, !take_back);
+        assert_int_equal(list_empty(&rig.taken), !take_back);
+        if (!take_back)
+            assert_int_equal(rig.ios[1].io.status, rig.died_status);
+        rig_end(&rig);
+    }
+}
+
 static void ios_are_taken_back_in_their_order(void **state)
 {
     (void)state;
@@ -590,6 +621,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_counts_until_it_is_answered),
         cmocka_unit_test(a_cancel_inside_the_payload_drops_the_rest),
         cmocka_unit_test(a_server_that_answers_nothing_is_given_up),
+        cmocka_unit_test(an_io_between_death_and_died_is_as_those_before),
         cmocka_unit_test(ios_are_taken_back_in_their_order),
         cmocka_unit_test(close_is_legal_in_every_state),
         cmocka_unit_test(close_is_legal_in_every_callback),
