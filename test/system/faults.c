@@ -1,12 +1,17 @@
 /* Loaded before the C library (LD_PRELOAD): one call fails, once. A place is a call and the address that it is made from.
- * FAULT_AT=n lets the n-th place that the program comes to fail, FAULT_CALL=name the first of that call; the first time that
- * it is come to, or the FAULT_USE-th. What failed is said on stderr as "FAULT name module+offset", how many places there
- * were at the end as "PLACES n". glibc only, no sanitizers. */
+ * FAULT_AT=n lets the n-th place that the program comes to fail, FAULT_CALL=name the first of that call, and with FAULT_FROM
+ * that which is made from there, "module+offset"; the first time that it is come to, or the FAULT_USE-th. What failed is said
+ * on stderr as "FAULT name module+offset", how many places there were at the end as "PLACES n"; with FAULT_LIST=file they are
+ * written there, a line each: call, module+offset, how often it was used. With FAULT_CRASH a signal that ends it says
+ * "CRASH module+offset ..." first: where it was, and who called. glibc only, no sanitizers. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -33,17 +38,97 @@ static struct {
 } places[PLACES_MAX];
 static atomic_int count;
 static long at = -2, use;
-static const char *wanted;
+static const char *wanted, *wanted_from;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What is loaded at the start: the loader can't be asked inside a call, it might be making it. */
+static struct {
+    uintptr_t base, end;
+    char name[80];
+} modules[64];
+static int module_count;
+
+static int add_module(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    uintptr_t end = info->dlpi_addr;
+    const char *path = *info->dlpi_name ? info->dlpi_name : program_invocation_name, *slash = strrchr(path, '/');
+    (void)size, (void)arg;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz > end)
+            end = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+    modules[module_count].base = info->dlpi_addr;
+    modules[module_count].end = end;
+    snprintf(modules[module_count].name, sizeof modules->name, "%s", slash ? slash + 1 : path);
+    return ++module_count == sizeof modules / sizeof *modules;
+}
+
+#define NAME_MAX_HERE 128
+
+static void name_of(void *from, char name[NAME_MAX_HERE])
+{
+    uintptr_t address = (uintptr_t)from;
+    for (int i = 0; i < module_count; i++)
+        if (address >= modules[i].base && address < modules[i].end) {
+            snprintf(name, NAME_MAX_HERE, "%s+%#lx", modules[i].name, (unsigned long)(address - modules[i].base));
+            return;
+        }
+    snprintf(name, NAME_MAX_HERE, "?+%#lx", (unsigned long)address);
+}
+
+static void on_crash(int number)
+{
+    void *stack[24];
+    char name[NAME_MAX_HERE];
+    int depth = backtrace(stack, sizeof stack / sizeof *stack);
+    (void)!syscall(SYS_write, 2, "CRASH", 5);
+    for (int i = 1; i < depth; i++) {
+        name_of((char *)stack[i] - 1, name); /* in the call, not behind it */
+        (void)!syscall(SYS_write, 2, " ", 1);
+        (void)!syscall(SYS_write, 2, name, strlen(name));
+    }
+    (void)!syscall(SYS_write, 2, "\n", 1);
+    raise(number); /* the default is back */
+}
+
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+
+static int is_crash(int number)
+{
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        if (crashes[i] == number)
+            return getenv("FAULT_CRASH") != NULL;
+    return 0;
+}
+
+/* cmocka would take some of them, and not say where it was. */
+sighandler_t signal(int number, sighandler_t handler)
+{
+    static sighandler_t (*real)(int, sighandler_t);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "signal");
+    return is_crash(number) ? SIG_DFL : real(number, handler);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    void *stack[1];
+    unsetenv("LD_PRELOAD"); /* what it starts is another program */
+    dl_iterate_phdr(add_module, NULL);
+    if (getenv("FAULT_CRASH"))
+        backtrace(stack, 1); /* loads what it needs */
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        if (is_crash(crashes[i]))
+            sigaction(crashes[i], &action, NULL);
+}
 
 static void say(const char *call, void *from)
 {
     Dl_info info = {0};
-    char text[300];
+    char text[300], name[NAME_MAX_HERE];
     dladdr(from, &info);
-    const char *slash = info.dli_fname ? strrchr(info.dli_fname, '/') : NULL;
-    int n = snprintf(text, sizeof text, "FAULT %s %s+%#lx %s\n", call, slash ? slash + 1 : "?",
-                     (unsigned long)((char *)from - (char *)info.dli_fbase), info.dli_sname ? info.dli_sname : "");
+    name_of(from, name);
+    int n = snprintf(text, sizeof text, "FAULT %s %s %s\n", call, name, info.dli_sname ? info.dli_sname : "");
     (void)!syscall(SYS_write, 2, text, n);
 }
 
@@ -64,8 +149,20 @@ static void settings(void)
 {
     const char *given = getenv("FAULT_AT"), *nth = getenv("FAULT_USE");
     wanted = getenv("FAULT_CALL");
+    wanted_from = getenv("FAULT_FROM");
     at = given ? atol(given) : -1;
     use = nth ? atol(nth) : 1;
+}
+
+static int is_wanted(const char *call, void *from)
+{
+    char name[NAME_MAX_HERE];
+    if (!wanted || strcmp(call, wanted) != 0)
+        return 0;
+    if (!wanted_from)
+        return 1;
+    name_of(from, name);
+    return strcmp(name, wanted_from) == 0;
 }
 
 static int fails(const char *call, void *from)
@@ -74,9 +171,9 @@ static int fails(const char *call, void *from)
     if (at == -2)
         settings();
     int i = place_of(call, from);
-    if (at < 0 && wanted && strcmp(call, wanted) == 0)
+    if (at < 0 && is_wanted(call, from))
         at = i;
-    int now = i == at && ++places[i].used == use;
+    int now = ++places[i].used == use && i == at;
     pthread_mutex_unlock(&lock);
     if (now)
         say(call, from);
@@ -211,9 +308,23 @@ FAULT(FILE *, fopen, NULL, EMFILE, (const char *path, const char *mode), (path, 
 FAULT(FILE *, fopen64, NULL, EMFILE, (const char *path, const char *mode), (path, mode))
 FAULT(pid_t, fork, -1, EAGAIN, (void), ())
 
+static void list(const char *path)
+{
+    char text[NAME_MAX_HERE + 64], name[NAME_MAX_HERE];
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    for (int i = 0; i < count; i++) {
+        name_of(places[i].from, name);
+        int n = snprintf(text, sizeof text, "%s %s %ld\n", places[i].call, name, places[i].used);
+        (void)!syscall(SYS_write, fd, text, n);
+    }
+    syscall(SYS_close, fd);
+}
+
 __attribute__((destructor)) static void end(void)
 {
     char text[64];
     int n = snprintf(text, sizeof text, "PLACES %d\n", count);
     (void)!syscall(SYS_write, 2, text, n);
+    if (getenv("FAULT_LIST"))
+        list(getenv("FAULT_LIST"));
 }

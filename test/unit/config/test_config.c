@@ -20,8 +20,10 @@ static void defaults_are_valid_and_read_back(void **state)
     assert_int_equal(config.slots[1].media, MEDIA_DISK);
     assert_int_equal(config.slots[0].http.io_timeout_ms, 25000);
     FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
     config_dump(&config, out);
-    fclose(out);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(text); /* what could not be written is not there */
     assert_int_equal(config_parse(&again, "dump", text, error), 0);
     for (unsigned i = 0; i < 2; i++)
         assert_true(config_slot_equal(&config.slots[i], &again.slots[i]));
@@ -38,8 +40,10 @@ static void the_sample_is_the_default(void **state)
     size_t size;
     config_default(&config);
     FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
     config_sample(out);
-    fclose(out);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(text); /* what could not be written is not there */
     assert_int_equal(config_parse(&sample, "sample", text, error), 0);
     for (unsigned i = 0; i < 2; i++)
         assert_true(config_slot_equal(&config.slots[i], &sample.slots[i]));
@@ -158,8 +162,10 @@ static void secrets_are_not_shown(void **state)
                                   error),
                      0);
     FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
     config_dump(&config, out);
-    fclose(out);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(text); /* what could not be written is not there */
     assert_null(strstr(text, "CANARY"));
     free(text);
     config_free(&config);
@@ -237,8 +243,10 @@ static void credentials_are_set_copied_and_read_back(void **state)
     config_copy(&copy, &config);
     config_free(&config);
     FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
     config_dump(&copy, out);
-    fclose(out);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(text); /* what could not be written is not there */
     assert_int_equal(config_parse(&again, "dump", text, error), 0);
     assert_int_equal(again.credentials_count, 2);
     assert_string_equal(again.credentials[0].origin, "https://h/prod/");

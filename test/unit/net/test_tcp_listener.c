@@ -521,6 +521,7 @@ static void curl_gets_a_page_by_https(void **state)
     assert_true(tls_make_self_signed(names, certificate, key, error, sizeof error));
     struct tls_options tls = {.certificate = certificate, .key = key};
     context = tls_context_new(&tls, error, sizeof error);
+    assert_non_null(context);
     http = http_server_new(&server.loop, &http_options);
     struct tcp_listener *listener =
         tcp_listener_new(&server.loop, &options, on_https_accept, NULL, &status, error, sizeof error);

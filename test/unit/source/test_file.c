@@ -216,6 +216,7 @@ static bool remove_opened, replace_opened;
 static void on_opened_to_remove(struct source *source, int status)
 {
     on_opened(source, status);
+    assert_int_equal(status, 0);
     file_source_remove_at_close(source, remove_opened);
     if (replace_opened) {
         char other[160];
