@@ -97,14 +97,17 @@ daemonTest('a file is read back whole by the host, and the page tells how much o
 });
 
 /** Of a file that is larger than memory may be. */
-async function fileHash(path) {
+async function fileHash(path, { from = 0, to = Infinity } = {}) {
     const hash = createHash('sha256');
-    for await (const part of createReadStream(path, { highWaterMark: MIB }))
+    for await (const part of createReadStream(path, { highWaterMark: MIB, start: from, end: to - 1 }))
         hash.update(part);
     return hash.digest('hex');
 }
 
-daemonTest('a sparse file of 5 GiB is read back whole', async (page, daemon) => {
+/** In order, across the border of 32 bits; WEB_WHOLE=1: all of it, which takes minutes. */
+const LARGE = process.env.WEB_WHOLE ? {} : { from: 2 ** 32 - 64 * MIB, to: 2 ** 32 + 64 * MIB };
+
+daemonTest('a sparse file of 5 GiB is read back', async (page, daemon) => {
     const path = join(folder, 'large.img');
     const size = 5 * 1024 * MIB + 512;
     const pieces = [0, 65_536 * 3, 2 ** 32 - 4096, 2 ** 32 + 123_456, size - 70_000].map((at) => [at, randomBytes(70_000)]);
@@ -121,12 +124,13 @@ daemonTest('a sparse file of 5 GiB is read back whole', async (page, daemon) => 
     const many = await Promise.all(Array.from({ length: 64 }, (_, i) => host.read(2 ** 32 + (64 - i) * 500_000, 4096)));
     assert.ok(many.every((bytes) => bytes.every((byte) => byte === 0)));
     await card(page, 'slot1').getByText('5.0 GiB · read-only').waitFor();
-    const [found, wanted] = await Promise.all([host.hash({ piece: MIB, ahead: 8 }), fileHash(path)]);
+    const [found, wanted] = await Promise.all([host.hash({ ...LARGE, piece: MIB, ahead: 8 }), fileHash(path, LARGE)]);
     assert.equal(found, wanted);
-    await card(page, 'slot1').getByRole('img', { name: /read from 100 %/ }).waitFor();
+    if (process.env.WEB_WHOLE)
+        await card(page, 'slot1').getByRole('img', { name: /read from 100 %/ }).waitFor();
     host.close();
     rmSync(path);
-}, { timeout: 900_000 }); // two minutes where nothing else runs
+}, { timeout: 900_000 });
 
 daemonTest('a reload in the middle of reading: the host waits for the same file, and goes on', async (page, daemon) => {
     const { path, hash } = makeImage('reload.iso', 48 * MIB);
@@ -267,6 +271,8 @@ daemonTest('an account that is disabled loses what its browser serves, and is to
     await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
     daemon.account('operator', '', '--enable');
     await until(async () => {
+        if (await page.locator('#login').isHidden())
+            return true;
         await page.locator('#login').getByLabel('Password').fill(PASSWORD);
         await page.keyboard.press('Enter');
         await settle(500);

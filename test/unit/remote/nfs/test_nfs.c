@@ -217,7 +217,7 @@ static void answers_that_can_not_be_right_are_errors(void **state)
     static const enum nfs_trouble troubles[] = {NFS_LONG,      NFS_NOTHING, NFS_EARLY_END, NFS_BEYOND, NFS_NEGATIVE,
                                                 NFS_CUT,       NFS_BARE,    NFS_STRANGER,  NFS_SILENT, NFS_HUGE,
                                                 NFS_PIECEMEAL, NFS_NOISE,   NFS_CHANGED,   NFS_DENIED};
-    io_timeout_ms = 1000;
+    io_timeout_ms = 400;
     for (size_t i = 0; i < 2 * sizeof troubles / sizeof *troubles; i++) {
         nfs_server_trouble = NFS_RIGHT;
         assert_int_equal(open_path("/exports/image", versions[i % 2]), 0);
@@ -241,7 +241,7 @@ static void an_insert_from_such_a_server_fails(void **state)
     static const enum nfs_trouble troubles[] = {
         NFS_LONG, NFS_NOTHING,  NFS_EARLY_END, NFS_BEYOND, NFS_NEGATIVE,  NFS_HANDLE_LONG, NFS_CUT,
         NFS_BARE, NFS_STRANGER, NFS_SILENT,    NFS_HUGE,   NFS_PIECEMEAL, NFS_NOISE,       NFS_DENIED};
-    io_timeout_ms = 500; /* some may pass, and are waited for so long */
+    io_timeout_ms = 250; /* some may pass, and are waited for so long */
     for (size_t i = 0; i < 2 * sizeof troubles / sizeof *troubles; i++) {
         nfs_server_trouble = troubles[i / 2];
         int status = open_path("/exports/image", versions[i % 2]);
