@@ -421,7 +421,7 @@ def test_a_patch_does_it_too(started, hook, nginx):
     assert client.patch(SLOT, {"Oem": {"NbdProxy": {"BootOnce": 1}}}).ids == ["PropertyValueTypeError"]
     mixed = client.patch(SLOT, {"Image": url, "Oem": {"Contoso": {"Colour": 1}}})
     notes = [m["MessageId"].rpartition(".")[2] for m in mixed.json["@Message.ExtendedInfo"]]
-    assert mixed.status == 200 and notes == ["PropertyUnknown"] and hook.calls() == []
+    assert mixed.status == 200 and "PropertyUnknown" in notes and hook.calls() == []
 
 
 def test_steps_that_can_not_be_taken(started, hook, nginx):
