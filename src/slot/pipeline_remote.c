@@ -251,7 +251,7 @@ struct source *pipeline_remote_new(const struct pipeline_context *context, const
                                    const char *text, const struct slot_insert_options *options,
                                    struct pipeline_refusal *refusal)
 {
-    char problem[LOCATION_ERROR_MAX], shown[256];
+    char problem[LOCATION_ERROR_MAX], shown[SLOT_ERROR_MAX - LOCATION_ERROR_MAX - 2]; /* both fit */
     enum location_kind kind = location_kind(text);
     struct source *source = NULL;
     char *url = location_url(text, problem);
