@@ -1,11 +1,11 @@
 #include "host/hook.h"
 
 #include <errno.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/closing.h"
@@ -15,13 +15,13 @@
 #define WHO        "host"
 #define WORDS_MAX  128 /* of a request */
 #define CHUNK      1024
-#define PARAMETERS 3
 
 struct hook {
     struct host_backend backend;
     uv_loop_t *loop;
     char *path;
     uint64_t timeout_ms;
+    host_hook_start *start;
     struct hook_run *run; /* NULL: nothing runs */
     struct defer closed;
 };
@@ -38,7 +38,8 @@ struct hook_pipe {
 /* A process, from before its start until all is closed. */
 struct hook_run {
     struct hook *hook;
-    uv_process_t process;
+    uv_poll_t call; /* the socket of who started the process */
+    int call_fd;    /* -1: none */
     uv_timer_t timer;
     struct hook_pipe out, err;
     enum host_verb verb;
@@ -49,10 +50,9 @@ struct hook_run {
     size_t line_used;
     char last_line[HOOK_LINE_MAX];
     unsigned lines;
-    bool spawned; /* the handle of the process is in use */
+    bool polled; /* the handle of the call is in use */
     bool exited;
-    int64_t code;     /* its exit code */
-    int killed_by;    /* a signal; 0 */
+    struct hook_end end;
     unsigned signals; /* sent to end it */
     bool closing;
     int status; /* why it is ended before its time; 0 */
@@ -62,24 +62,25 @@ struct hook_run {
 
 /* --- the end --- */
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
 static void on_run_closed(struct closing *closing)
 {
     struct hook_run *run = container_of(closing, struct hook_run, handles);
     struct hook *hook = run->hook;
     struct host_state state;
+    close_fd(&run->call_fd);
     memset(&state, 0, sizeof state);
     if (run->status == 0 && run->verb == HOST_GET && !hook_answer_parse(run->answer, &state, run->error))
         run->status = -EPROTO;
     hook->run = NULL;
     hook->backend.done(&hook->backend, run->status, run->error, &state);
     mem_free(run);
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
 }
 
 __attribute__((format(printf, 3, 4))) static void fail(struct hook_run *run, int status, const char *format, ...)
@@ -93,7 +94,13 @@ __attribute__((format(printf, 3, 4))) static void fail(struct hook_run *run, int
     va_end(args);
 }
 
-static int status_of(int64_t code)
+static void fail_start(struct hook_run *run, int status)
+{
+    const char *why = *run->end.error ? run->end.error : uv_strerror(status);
+    fail(run, -EIO, "the hook %.200s can't be started: %s", run->hook->path, why);
+}
+
+static int status_of(int code)
 {
     return code == HOOK_NOT_SUPPORTED ? -ENOTSUP : code == HOOK_NOT_NOW ? -EAGAIN : -EIO;
 }
@@ -101,11 +108,11 @@ static int status_of(int64_t code)
 static void judge(struct hook_run *run)
 {
     const char *said = *run->last_line ? ": " : "";
-    if (run->killed_by != 0)
-        fail(run, -EIO, "the hook's \"%s\" was killed by signal %d%s%s", run->words, run->killed_by, said,
+    if (run->end.killed_by != 0)
+        fail(run, -EIO, "the hook's \"%s\" was killed by signal %d%s%s", run->words, run->end.killed_by, said,
              run->last_line);
-    else if (run->code != 0)
-        fail(run, status_of(run->code), "the hook's \"%s\" ended with %d%s%s", run->words, (int)run->code, said,
+    else if (run->end.code != 0)
+        fail(run, status_of(run->end.code), "the hook's \"%s\" ended with %d%s%s", run->words, run->end.code, said,
              run->last_line);
 }
 
@@ -118,18 +125,17 @@ static void finish(struct hook_run *run)
     close_fd(&run->out.fd);
     close_fd(&run->err.fd);
     closing_begin(&run->handles, run->hook->loop, on_run_closed);
-    if (run->spawned)
-        closing_add(&run->handles, (uv_handle_t *)&run->process);
+    if (run->polled)
+        closing_add(&run->handles, (uv_handle_t *)&run->call);
     closing_add(&run->handles, (uv_handle_t *)&run->timer);
     closing_add(&run->handles, (uv_handle_t *)&run->out.pipe);
     closing_add(&run->handles, (uv_handle_t *)&run->err.pipe);
     closing_end(&run->handles);
 }
 
-static void signal_group(struct hook_run *run, int number)
+static void signal_group(struct hook_run *run, uint32_t number)
 {
-    if (run->process.pid > 0)
-        kill(-run->process.pid, number);
+    send(run->call_fd, &number, sizeof number, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void on_patience_ended(uv_timer_t *timer);
@@ -143,7 +149,7 @@ static void end_process(struct hook_run *run)
         signal_group(run, run->signals++ == 0 ? SIGTERM : SIGKILL);
         uv_timer_start(&run->timer, on_patience_ended, HOOK_KILL_MS, 0);
     } else {
-        log_error(WHO, "the hook's process %d does not die; it is left alone", run->process.pid);
+        log_error(WHO, "the hook's process does not die; it is left alone");
         finish(run);
     }
 }
@@ -257,14 +263,20 @@ static void on_stderr(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffe
     }
 }
 
-static void on_process_exit(uv_process_t *process, int64_t code, int number)
+static void on_call(uv_poll_t *poll, int status, int events)
 {
-    struct hook_run *run = container_of(process, struct hook_run, process);
+    struct hook_run *run = container_of(poll, struct hook_run, call);
+    (void)status, (void)events;
+    ssize_t n = recv(run->call_fd, &run->end, sizeof run->end, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    uv_poll_stop(poll);
     run->exited = true;
-    run->code = code;
-    run->killed_by = number;
-    if (run->signals > 0)
-        signal_group(run, SIGKILL); /* what it started goes with it */
+    run->end.error[sizeof run->end.error - 1] = '\0';
+    if (n != sizeof run->end)
+        fail(run, -EIO, "who runs the hook has ended");
+    else if (run->end.status != 0)
+        fail_start(run, run->end.status);
     finish_when_read(run);
 }
 
@@ -289,45 +301,27 @@ static int open_pipe(uv_loop_t *loop, struct hook_pipe *pipe)
 
 static int spawn(struct hook_run *run, const struct host_request *request)
 {
-    static char *environment[] = {"PATH=" HOOK_PATH, "LC_ALL=C", NULL};
     struct hook *hook = run->hook;
-    char words[WORDS_MAX], *rest;
-    char *arguments[PARAMETERS + 3] = {hook->path};
-    unsigned count = 1;
-    host_request_text(request, words, sizeof words);
-    for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        arguments[count++] = word;
-    uv_stdio_container_t stdio[] = {{.flags = UV_IGNORE},
-                                    {.flags = UV_INHERIT_FD, .data.fd = run->out.other},
-                                    {.flags = UV_INHERIT_FD, .data.fd = run->err.other}};
-    uv_process_options_t options = {
-        .exit_cb = on_process_exit,
-        .file = hook->path,
-        .args = arguments,
-        .env = environment,
-        .cwd = "/",
-        .flags = UV_PROCESS_DETACHED, /* a group of its own, to be ended with all that it starts */
-        .stdio_count = 3,
-        .stdio = stdio,
-    };
-    /* Libraries open sockets, and who started us may have left some, that a process would inherit. */
-    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-    return uv_spawn(hook->loop, &run->process, &options);
+    run->call_fd = hook->start(hook->path, request, run->out.other, run->err.other);
+    if (run->call_fd < 0)
+        return run->call_fd;
+    int status = uv_poll_init(hook->loop, &run->call, run->call_fd);
+    run->polled = status == 0;
+    return status == 0 ? uv_poll_start(&run->call, UV_READABLE, on_call) : status;
 }
 
-static void start(struct hook_run *run, const struct host_request *request)
+static void begin(struct hook_run *run, const struct host_request *request)
 {
     struct hook *hook = run->hook;
     int out = open_pipe(hook->loop, &run->out), err = open_pipe(hook->loop, &run->err);
     uv_timer_init(hook->loop, &run->timer);
     int status = out != 0 ? out : err;
-    run->spawned = status == 0; /* the handle has to be closed then, also when that fails */
-    if (run->spawned)
+    if (status == 0)
         status = spawn(run, request);
     close_fd(&run->out.other);
     close_fd(&run->err.other);
     if (status != 0) {
-        fail(run, -EIO, "the hook %.200s can't be started: %s", hook->path, uv_strerror(status));
+        fail_start(run, status);
         finish(run);
         return;
     }
@@ -341,10 +335,11 @@ static void hook_run(struct host_backend *backend, const struct host_request *re
     struct hook *hook = container_of(backend, struct hook, backend);
     struct hook_run *run = mem_alloc(sizeof *run);
     run->hook = hook;
+    run->call_fd = -1;
     run->verb = request->verb;
     host_request_text(request, run->words, sizeof run->words);
     hook->run = run;
-    start(run, request);
+    begin(run, request);
 }
 
 static void hook_cancel(struct host_backend *backend)
@@ -374,7 +369,7 @@ static void hook_close(struct host_backend *backend)
     defer_schedule(hook->loop, &hook->closed);
 }
 
-struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeout_ms)
+struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeout_ms, host_hook_start *start)
 {
     static const struct host_backend_ops ops = {hook_run, hook_cancel, hook_close};
     struct hook *hook = mem_alloc(sizeof *hook);
@@ -382,6 +377,7 @@ struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeou
     hook->loop = loop;
     hook->path = mem_strdup(path);
     hook->timeout_ms = timeout_ms;
+    hook->start = start ? start : hook_start_here;
     defer_setup(&hook->closed, on_closed);
     return &hook->backend;
 }

@@ -30,7 +30,22 @@
 #define HOOK_NOT_SUPPORTED 64 /* EX_USAGE: the platform has no such thing */
 #define HOOK_NOT_NOW       75 /* EX_TEMPFAIL: it may work later */
 
-struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeout_ms);
+/* `start` is of the options, NULL: the process is our own child. */
+struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeout_ms, host_hook_start *start);
+
+/* --- hook_process.c --- */
+
+/* What comes on the socket of host_hook_start, once. */
+struct hook_end {
+    int32_t status;          /* 0: it ran; else it could not be started, a negative errno */
+    int32_t code, killed_by; /* its exit code, or the signal */
+    char error[HOST_ERROR_MAX]; /* what to do about that; "" */
+};
+
+/* The other side of that socket: starts the hook, waits for its end and tells it. Blocks; closes the fds. */
+void hook_serve(const char *path, const struct host_request *request, int out, int err, int call);
+/* A host_hook_start with a thread for hook_serve(). */
+int hook_start_here(const char *path, const struct host_request *request, int out, int err);
 
 /* --- hook_file.c --- */
 

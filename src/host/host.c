@@ -179,7 +179,7 @@ static void on_backend_closed(struct host_backend *backend)
 static struct host_backend *new_backend(const struct host *host)
 {
     if (*host->options.hook)
-        return hook_new(host->loop, host->options.hook, host->options.timeout_ms);
+        return hook_new(host->loop, host->options.hook, host->options.timeout_ms, host->options.start);
 #ifdef HAVE_DBUS
     char error[HOST_ERROR_MAX];
     struct host_backend *backend =
@@ -365,7 +365,10 @@ static void set_options(struct host *host, const struct host_options *options)
     mem_free((char *)(uintptr_t)host->options.hook);
     mem_free((char *)(uintptr_t)host->options.dbus);
     host->options = (struct host_options){
-        .hook = mem_strdup(options->hook), .dbus = mem_strdup(options->dbus), .timeout_ms = options->timeout_ms};
+        .hook = mem_strdup(options->hook),
+        .dbus = mem_strdup(options->dbus),
+        .timeout_ms = options->timeout_ms,
+        .start = options->start};
 }
 
 struct host *host_new(uv_loop_t *loop, const struct host_options *options)

@@ -106,10 +106,16 @@ struct host_request {
     struct link link; /* private */
 };
 
+/* Starts the hook for somebody who may do less than it has to, with these ends of pipes as stdout and stderr, which stay
+ * the caller's. Does not block. A SOCK_SEQPACKET socket, or a negative errno: SIGTERM and SIGKILL sent to it as
+ * uint32_t are for the hook's process group; struct hook_end (hook.h) comes once. */
+typedef int host_hook_start(const char *path, const struct host_request *request, int out, int err);
+
 struct host_options {
     const char *hook; /* copied; "": none */
     const char *dbus; /* "system", "session" or an address of OpenBMC's bus; copied; "": none */
     uint64_t timeout_ms;
+    host_hook_start *start; /* NULL: the hook runs as we do */
 };
 
 struct host;

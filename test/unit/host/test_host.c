@@ -242,10 +242,10 @@ static void options_that_are_wrong_are_told(void **state)
     static const struct {
         struct host_options options;
         const char *words;
-    } bad[] = {{{"/bin/sh", "system", 1000}, "exclude each other"},
-               {{"hook", "", 1000}, "hook: hook is not an absolute path"},
-               {{"", "tcp:host=x", 1000}, "dbus:"},
-               {{"", "unix:path=/x;unix:path=/y", 1000}, "dbus:"}};
+    } bad[] = {{{"/bin/sh", "system", 1000, NULL}, "exclude each other"},
+               {{"hook", "", 1000, NULL}, "hook: hook is not an absolute path"},
+               {{"", "tcp:host=x", 1000, NULL}, "dbus:"},
+               {{"", "unix:path=/x;unix:path=/y", 1000, NULL}, "dbus:"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char error[HOST_ERROR_MAX] = "";
         assert_false(host_check(&bad[i].options, error));
