@@ -2,6 +2,7 @@
 #include <build-config.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "api/bmcweb/dbus.h"
 #include "api/control/control.h"
 #include "api/web/web.h"
+#include "auth/pam.h"
 #include "auth/passwd.h"
 #include "base/bytes.h"
 #include "base/closing.h"
@@ -27,8 +29,11 @@
 #include "base/wipe.h"
 #include "base/work.h"
 #include "config/config.h"
+#include "helper/helper.h"
+#include "helper/rights.h"
 #include "host/host.h"
 #include "net/group.h"
+#include "net/low_port.h"
 #include "net/tcp_listener.h"
 #include "slot/pipeline.h"
 #include "slot/slot.h"
@@ -49,6 +54,7 @@ struct daemon {
     const struct arguments *arguments;
     uv_loop_t loop;
     struct config config;
+    struct rights_user user; /* who serves */
     struct host *host;
     struct slots *slots;
     struct control *control;
@@ -66,7 +72,11 @@ struct daemon {
 static struct host_options host_options(const struct config *config)
 {
     return (struct host_options){
-        .hook = config->host.hook, .dbus = config->host.dbus, .timeout_ms = config->host.timeout_ms};
+        .hook = config->host.hook,
+        .dbus = config->host.dbus,
+        .timeout_ms = config->host.timeout_ms,
+        .start = helper_start_hook,
+    };
 }
 
 static bool check_host(const struct config *config, char error[CONFIG_ERROR_MAX])
@@ -97,8 +107,8 @@ failed:
 
 static int reload_into(struct daemon *d, const struct config *config, char error[CONFIG_ERROR_MAX])
 {
-    if (strcmp(config->runtime_dir, d->config.runtime_dir) != 0) {
-        snprintf(error, CONFIG_ERROR_MAX, "runtime-dir can't change while the daemon runs (restart it)");
+    if (strcmp(config->runtime_dir, d->config.runtime_dir) != 0 || strcmp(config->user, d->config.user) != 0) {
+        snprintf(error, CONFIG_ERROR_MAX, "runtime-dir and user can't change while the daemon runs (restart it)");
         return -1;
     }
     /* Each part is all or nothing. What fails behind the first undoes those before it. */
@@ -140,6 +150,7 @@ static int reload(void *arg, char error[CONFIG_ERROR_MAX])
         return -1;
     }
     struct host_options options = host_options(&config);
+    helper_reload();
     host_reload(d->host, &options);
     log_setup((enum log_target)config.log_target, (enum log_level)config.log_level);
     config_free(&d->config);
@@ -169,6 +180,7 @@ static void on_part_closed(void *arg)
     struct daemon *d = arg;
     if (--d->closing > 0)
         return;
+    helper_unwatch();
     closing_begin(&d->signals_closing, &d->loop, on_signals_closed);
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_term);
     closing_add(&d->signals_closing, (uv_handle_t *)&d->on_int);
@@ -332,7 +344,7 @@ static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     struct host_options options = host_options(&d->config);
     int fds = activation_fds();
     d->host = host_new(&d->loop, &options);
-    d->slots = slots_new(&d->loop, &d->config, &kernel_real, error);
+    d->slots = slots_new(&d->loop, &d->config, &helper_kernel, error);
     d->control = d->slots ? control_new(&d->loop, &d->config, d->slots, d->host, &hooks, error) : NULL;
     bool on_bus = d->control && dbus_is_wanted(&d->config);
     d->dbus = on_bus ? dbus_new(&d->loop, &d->config, d->slots, error) : NULL;
@@ -351,11 +363,97 @@ static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     return false;
 }
 
+/* --- rights: helper/helper.h --- */
+
+static void fill_settings(const struct config *config, struct helper_settings *settings)
+{
+    snprintf(settings->hook, sizeof settings->hook, "%s", config->host.hook);
+    dbus_proxy_folder(config, settings->bmcweb_folder, sizeof settings->bmcweb_folder);
+}
+
+/* In the helper: what the daemon's user could have written is not believed. */
+static bool read_settings(struct helper_settings *settings, void *arg)
+{
+    struct daemon *d = arg;
+    struct config config;
+    struct stat st;
+    char error[CONFIG_ERROR_MAX];
+    const char *file = d->arguments->file;
+    if (file && (stat(file, &st) != 0 || (st.st_uid != 0 && st.st_uid != geteuid()) || st.st_mode & S_IWOTH)) {
+        log_error("helper", "%s may be written by others than root: what it says of hook holds after a restart", file);
+        return false;
+    }
+    if (configure(d->arguments, &config, error) != 0) {
+        log_error("helper", "%s", error);
+        return false;
+    }
+    fill_settings(&config, settings);
+    config_free(&config);
+    return true;
+}
+
+static void give_folders(const struct rights_user *user, const struct config *config)
+{
+    char state[] = PASSWD_FILE;
+    rights_give_folder(user, config->runtime_dir);
+    rights_give_folder(user, dirname(state));
+    if (*config->web.upload_directory)
+        rights_give_folder(user, config->web.upload_directory);
+    if (*config->web.users_file)
+        rights_give_file(user, config->web.users_file);
+}
+
+/* Before any thread is there: the helper has our rights from here on, and we less. */
+static bool part(struct daemon *d)
+{
+    struct helper_options helper = {.read = read_settings, .arg = d};
+    char error[RIGHTS_ERROR_MAX];
+    fill_settings(&d->config, &helper.settings);
+    int status = rights_find(d->config.user, &d->user, error);
+    if (status == 0 && (status = helper_begin(&helper)) != 0)
+        snprintf(error, sizeof error, "the helper can't be started: %s", strerror(-status));
+    if (status == 0) {
+        give_folders(&d->user, &d->config);
+        status = rights_become(&d->user, error);
+    }
+    if (status != 0)
+        fprintf(stderr, "nbd-proxy: %s\n", error);
+    return status == 0;
+}
+
+/* The kernel keeps the host's reads until a next daemon, with a helper of its own, gives its devices new connections. */
+static void on_helper_lost(void *arg)
+{
+    (void)arg;
+    log_error("nbd-proxy", "the helper has ended, so nothing can be inserted or ejected: this process ends too, and the "
+                           "media stay in for the next start");
+    _exit(EXIT_FAILURE);
+}
+
+static void use_helper(struct daemon *d)
+{
+    helper_watch(&d->loop, on_helper_lost, d);
+    low_port_ask_by(helper_low_port);
+    pam_check_by(helper_check_password);
+    dbus_connect_by(helper_connect_bmcweb);
+}
+
+/* All that a start opens is open. */
+static void give_up_rights(const struct daemon *d)
+{
+    const char *file = d->arguments->file;
+    rights_drop(&d->user);
+    if (file && access(file, R_OK) != 0)
+        log_warning("nbd-proxy", "%s can't be read any more, so a reload will fail (chgrp it to the daemon's group, chmod 640)", file);
+}
+
 static int serve(struct daemon *d)
 {
     char error[CONFIG_ERROR_MAX];
     work_begin(&d->loop, CONFIG_SLOTS_MAX + POOL_SPARE);
+    work_each(&d->loop, rights_drop_thread);
     defer_init(&d->loop);
+    use_helper(d);
     defer_setup(&d->stop, on_stop);
     watch_signals(d);
     if (!start(d, error)) {
@@ -366,6 +464,7 @@ static int serve(struct daemon *d)
         return EXIT_FAILURE;
     }
     group_settle();
+    give_up_rights(d);
     notify_ready(&d->loop);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);
@@ -513,7 +612,8 @@ int main(int argc, char **argv)
         config_dump(&d.config, stdout);
     } else if (!arguments.check) {
         log_setup((enum log_target)d.config.log_target, (enum log_level)d.config.log_level);
-        code = serve(&d);
+        code = part(&d) ? serve(&d) : EXIT_FAILURE;
+        helper_end();
     }
     if (arguments.dump || arguments.check)
         config_free(&d.config);

@@ -26,6 +26,7 @@ MAY = {
     "kernel": {"base"},
     "config": {"base", "net", "remote"},
     "host": {"base", "dbus"},
+    "helper": {"auth", "base", "host", "kernel", "net"},
     "slot": {"base", "net", "block", "nbd", "kernel", "remote", "source", "config"} |
             {"remote/" + protocol for protocol in ("ftp", "http", "nfs", "sftp", "smb")},
     "api": {"auth", "base", "dbus", "host", "net", "http", "config", "slot", "store"},
@@ -34,10 +35,13 @@ MAY = {
     "api/redfish": {"api", "api/web", "auth", "base", "host", "net", "http", "config", "slot"},
     "api/bmcweb": {"api", "auth", "base", "dbus", "net", "config", "slot"},
 }
+# Who runs with rights knows no parser of what comes from a network.
 # nbd knows streams, ios and the speed of a link, not how they are made; an origin is a matter of what is written.
 ONLY = {
     ("nbd", "block"): {"io.h", "source.h"},
     ("nbd", "net"): {"stream.h"},
+    ("helper", "net"): {"low_port.h"},
+    ("helper", "auth"): {"pam.h", "password.h", "users_file.h"},
     ("config", "remote"): {"origin.h", "image_location.h"},
     ("remote/http", "http"): {"content_range.h"},
 }

@@ -80,15 +80,15 @@ static int run(pam_handle_t *handle, const char *peer)
     return status == PAM_SUCCESS ? pam_acct_mgmt(handle, PAM_SILENT) : status;
 }
 
-static bool check(const struct pam_ask *ask)
+bool pam_check(const struct pam_question *question)
 {
-    char *copy = mem_strdup(ask->password);
+    char *copy = mem_strdup(question->password);
     const struct pam_conv conversation = {.conv = converse, .appdata_ptr = copy};
     pam_handle_t *handle = NULL;
     pthread_mutex_lock(&one_at_a_time);
-    int status = pam_start_confdir(PAM_SERVICE_NAME, ask->name, &conversation, ask->folder, &handle);
+    int status = pam_start_confdir(PAM_SERVICE_NAME, question->name, &conversation, question->folder, &handle);
     if (status == PAM_SUCCESS)
-        status = run(handle, ask->peer);
+        status = run(handle, question->peer);
     else
         log_error("pam", "service " PAM_SERVICE_NAME ": it can't be started");
     if (handle)
@@ -96,6 +96,19 @@ static bool check(const struct pam_ask *ask)
     pthread_mutex_unlock(&one_at_a_time);
     mem_free_secret(copy);
     return status == PAM_SUCCESS;
+}
+
+static bool (*check_by)(const char *name, const char *password, const char *peer);
+
+void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer))
+{
+    check_by = check;
+}
+
+static bool check(const struct pam_ask *ask)
+{
+    const struct pam_question question = {ask->folder, ask->name, ask->password, ask->peer};
+    return check_by && !ask->folder ? check_by(ask->name, ask->password, ask->peer) : pam_check(&question);
 }
 
 /* --- its thread --- */
@@ -200,6 +213,17 @@ struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, vo
 }
 
 #else
+
+bool pam_check(const struct pam_question *question)
+{
+    (void)question;
+    return false;
+}
+
+void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer))
+{
+    (void)check;
+}
 
 struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)
 {

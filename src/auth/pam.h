@@ -29,4 +29,12 @@ struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, vo
 /* Nobody wants to know any more: `done` does not come, the thread ends when PAM lets it. */
 void pam_leave(struct pam_ask *ask);
 
+/* What such a thread does: one conversation, which blocks. False also in a build without PAM. */
+bool pam_check(const struct pam_question *question);
+/* Somebody else has it, who may do more, when the question has no folder. Once, before the loop runs. */
+void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer));
+
+/* Somebody else checks, who may do more; then a `folder` of NULL is theirs. Once, before the loop runs. */
+void pam_ask_by(bool (*ask)(const char *name, const char *password, const char *peer));
+
 #endif

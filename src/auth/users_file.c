@@ -25,11 +25,26 @@ static int fail(char error[USERS_ERROR_MAX], int number, const char *path, const
 
 /* --- reading --- */
 
-static const char *stat_problem(const struct stat *st)
+static bool folder_status(const char *path, struct stat *st)
+{
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", path);
+    return stat(dirname(copy), st) == 0;
+}
+
+/* The daemon has a user of its own, whose file root may change, in a folder that is that user's too. */
+static bool is_trusted(const char *path, const struct stat *st)
+{
+    struct stat folder;
+    return st->st_uid == 0 || st->st_uid == geteuid() ||
+           (geteuid() == 0 && folder_status(path, &folder) && folder.st_uid == st->st_uid);
+}
+
+static const char *stat_problem(const char *path, const struct stat *st)
 {
     if (!S_ISREG(st->st_mode))
         return "it is not a regular file";
-    if (st->st_uid != 0 && st->st_uid != geteuid())
+    if (!is_trusted(path, st))
         return "it belongs to another user";
     if (st->st_mode & 077)
         return "it is open to others (chmod 600 it)";
@@ -60,7 +75,7 @@ static int load(const char *path, struct users_table *table, struct stat *owner,
     users_table_init(table);
     if (fd < 0)
         return fail(error, errno, path, errno == ELOOP ? "it is a symbolic link" : NULL);
-    const char *problem = fstat(fd, owner) == 0 ? stat_problem(owner) : strerror(errno);
+    const char *problem = fstat(fd, owner) == 0 ? stat_problem(path, owner) : strerror(errno);
     if (problem) {
         close(fd);
         return fail(error, EPERM, path, problem);
@@ -131,13 +146,14 @@ static int write_all(int fd, const char *text, size_t size)
     return 0;
 }
 
-/* The new file belongs to whom the old one did, so that the daemon can read what
- * root has written. */
-static int fill(int fd, const struct users_table *table, const struct stat *old)
+/* The new file belongs to whom the old one did, and the first one to whom the folder does when that is root's to say,
+ * so that the daemon can read what root has written. */
+static int fill(int fd, const struct users_table *table, const struct stat *owner)
 {
     if (ftruncate(fd, 0) != 0 || fchmod(fd, 0600) != 0)
         return -1;
-    if (old && (old->st_uid != geteuid() || old->st_gid != getegid()) && fchown(fd, old->st_uid, old->st_gid) != 0)
+    if (owner && (owner->st_uid != geteuid() || owner->st_gid != getegid()) &&
+        fchown(fd, owner->st_uid, owner->st_gid) != 0)
         return -1;
     return write_all(fd, table->text, table->size) != 0 ? -1 : fsync(fd);
 }
@@ -157,12 +173,13 @@ static int replace(const char *path, const char *new_path, int fd, const struct 
     struct stat old;
     int status = load(path, &table, &old, error);
     bool missing = status == -ENOENT;
+    bool owned = !missing || (geteuid() == 0 && folder_status(path, &old));
     if (status == 0 || missing)
         status = users_apply(&table, edit, changed, error);
     users_table_free(&table);
     if (status != 0)
         return status;
-    if (fill(fd, changed, missing ? NULL : &old) != 0 || rename(new_path, path) != 0) {
+    if (fill(fd, changed, owned ? &old : NULL) != 0 || rename(new_path, path) != 0) {
         status = fail(error, errno, path, NULL);
         users_table_free(changed);
         return status;

@@ -1,5 +1,6 @@
 #include "base/work.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +37,11 @@ static void on_nothing(uv_work_t *req, int status)
     (void)req, (void)status;
 }
 
+static unsigned pool_threads;
+
 void work_begin(uv_loop_t *loop, unsigned threads)
 {
+    pool_threads = threads;
     static uv_work_t first;
     struct sigaction speak = {.sa_handler = on_abort}, before;
     sigaction(SIGABRT, &speak, &before);
@@ -46,6 +50,38 @@ void work_begin(uv_loop_t *loop, unsigned threads)
         abort();
     uv_queue_work(loop, &first, work_nothing, on_nothing); /* the pool is made at its first job */
     sigaction(SIGABRT, &before, NULL);
+}
+
+/* No thread takes a second one before each has one. */
+struct each {
+    pthread_barrier_t all;
+    void (*run)(void);
+};
+
+static void on_each(uv_work_t *req)
+{
+    struct each *each = req->data;
+    each->run();
+    pthread_barrier_wait(&each->all);
+}
+
+static void on_each_done(uv_work_t *req, int status)
+{
+    (void)status;
+    mem_free(req);
+}
+
+void work_each(uv_loop_t *loop, void (*run)(void))
+{
+    static struct each each;
+    each.run = run;
+    pthread_barrier_init(&each.all, NULL, pool_threads + 1);
+    for (unsigned i = 0; i < pool_threads; i++) {
+        uv_work_t *req = mem_alloc(sizeof *req);
+        req->data = &each;
+        uv_queue_work(loop, req, on_each, on_each_done);
+    }
+    pthread_barrier_wait(&each.all);
 }
 
 static void on_run(uv_work_t *req)

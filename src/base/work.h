@@ -23,6 +23,8 @@ struct work {
 void work_pool_size(unsigned threads);
 /* Initialises the loop and starts the pool's threads. Once, on the main thread. */
 void work_begin(uv_loop_t *loop, unsigned threads);
+/* Runs it once on each of these threads, and waits for that. At the start, while nothing else is queued. */
+void work_each(uv_loop_t *loop, void (*run)(void));
 /* Starts the job; `done` is called exactly once, through the queue of base/defer.h. */
 void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), void (*done)(struct work *));
 

@@ -169,6 +169,7 @@ struct config {
     /* [daemon] */
     int log_level;                 /* log-level = error|warning|notice|info|debug (info), syslog's numbers */
     int log_target;                /* log-target = stderr | syslog, enum log_target */
+    char *user;                    /* user = "": nbd-proxy if there is one, else root */
     char *runtime_dir;             /* runtime-dir = /run/nbd-proxy */
     char *control_socket;          /* control-socket = "" -> RUNTIME-DIR/control.sock */
     uint64_t control_mode;         /* control-mode = 0600 */

@@ -40,6 +40,9 @@ const struct key config_keys[] = {
            "How much is logged: that level and everything graver."),
     DAEMON("log-target", log_target, KEY_ENUM, LOG_TO_STDERR, 0, target_names, "stderr",
            "Where the log goes. On stderr lines carry the journal's priorities when systemd reads them."),
+    DAEMON("user", user, KEY_STRING, 0, 63, NULL, "",
+           "Who the daemon is once it has started, when it was started as root; root: it stays so, without root's "
+           "capabilities. What needs rights is done by a process beside it. Empty: nbd-proxy, if there is such a user, else root."),
     DAEMON("runtime-dir", runtime_dir, KEY_STRING, 1, 90, NULL, "/run/nbd-proxy",
            "The folder of the sockets. It must exist; nobody else should be able to write to it."),
     DAEMON("control-socket", control_socket, KEY_STRING, 0, 107, NULL, "",

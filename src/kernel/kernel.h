@@ -73,14 +73,20 @@ struct kernel_ops {
      * it is taken by force. */
     int (*gadget_eject)(const struct kernel_gadget *gadget, unsigned patience_ms, char error[KERNEL_ERROR_MAX]);
     int (*gadget_remove)(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX]);
+
+    /* Can a medium be shown at all? 0, or why not. Quick, does not block: on any thread. The device kind needs the
+     * nbd module, the gadget kind configfs and a UDC too. */
+    int (*check_nbd)(char error[KERNEL_ERROR_MAX]);
+    int (*check_gadget)(char error[KERNEL_ERROR_MAX]);
 };
 
 extern const struct kernel_ops kernel_real;
 
-/* Can this machine, and this process, show a medium? 0, or why not. Quick, does not
- * block. The device kind needs the nbd module, the gadget kind configfs and a UDC too. */
-int kernel_check_nbd(char error[KERNEL_ERROR_MAX]);
-int kernel_check_gadget(char error[KERNEL_ERROR_MAX]);
+/* The two halves of those checks: has this machine what it takes, and has this process the rights? */
+int kernel_has_nbd(char error[KERNEL_ERROR_MAX]);
+int kernel_has_gadget(char error[KERNEL_ERROR_MAX]);
+int kernel_may_nbd(char error[KERNEL_ERROR_MAX]);
+int kernel_may_gadget(char error[KERNEL_ERROR_MAX]); /* 0 when there is no configfs yet */
 
 /* In CD-ROM mode stock kernels show 256 * 60 * 75 - 1 sectors at most, and want a
  * track of 300 (drivers/usb/gadget/function/storage_common.c, fsg_lun_open()). */

@@ -88,7 +88,8 @@ static int bind_socket(const struct listener_options *options, const struct sock
     if (bound != 0) {
         failed(failure, -error, "%s: %s%s", options->path, strerror(error), error == ENOENT ? " (make the folder)" : "");
     } else if ((gid != (gid_t)-1 && chown(options->path, (uid_t)-1, gid) != 0) || chmod(options->path, options->mode) != 0) {
-        failed(failure, -errno, "%s: mode and group can't be set: %s", options->path, strerror(errno));
+        failed(failure, -errno, "%s: mode and group can't be set: %s%s", options->path, strerror(errno),
+               errno == EPERM ? " (restart it, or make its user a member of the group)" : "");
         unlink(options->path);
     } else {
         return fd;

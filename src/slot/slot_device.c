@@ -19,14 +19,14 @@
 
 /* --- what the configuration says --- */
 
-static enum config_attach resolve_attach(enum config_attach wanted)
+static enum config_attach resolve_attach(const struct kernel_ops *kernel, enum config_attach wanted)
 {
     char why[KERNEL_ERROR_MAX];
     if (wanted != ATTACH_AUTO)
         return wanted;
-    if (kernel_check_nbd(why) != 0)
+    if (kernel->check_nbd(why) != 0)
         return ATTACH_SOCKET;
-    return kernel_check_gadget(why) == 0 ? ATTACH_USB : ATTACH_NBD;
+    return kernel->check_gadget(why) == 0 ? ATTACH_USB : ATTACH_NBD;
 }
 
 static unsigned device_index(const struct slot *slot)
@@ -78,7 +78,7 @@ void slot_device_setup(struct slot *slot)
     const struct config_slot *config = &slot->config;
     uint64_t timeout = config->http.io_timeout_ms + TIMEOUT_SPARE_MS;
     device->kernel = slot->set->kernel;
-    device->attach = resolve_attach(config->attach);
+    device->attach = resolve_attach(device->kernel, config->attach);
     device->eject_patience_ms = (unsigned)config->usb.eject_patience_ms;
     device->swept = device->unsweepable = false;
     device->nbd = (struct kernel_nbd){

@@ -270,8 +270,10 @@ def test_nobody_waits_for_a_name_service(daemon, folder, names):
     d.config.write_text(text.format("no-such-group", f"control-socket = {d.folder}/other.sock\n"))
     assert 'no group "no-such-group" in /etc/group' in d.error("reload")
     d.config.write_text(text.format(grp.getgrgid(1).gr_name, f"control-socket = {d.folder}/other.sock\n"))
+    assert "a member of the group" in d.error("reload")  # which it gives a socket at its start only
+    d.config.write_text(text.format(grp.getgrgid(0).gr_name, f"control-socket = {d.folder}/other.sock\n"))
     d.ok("reload")
-    assert os.stat(d.folder / "other.sock").st_gid == 1
+    assert os.stat(d.folder / "other.sock").st_gid == 0
 
 
 def test_what_changes_something_is_in_the_audit_log(daemon, folder):

@@ -13,7 +13,7 @@
 
 /* --- the folder --- */
 
-static void proxy_directory(const struct config *config, char *path, size_t size)
+void bmcweb_folder(const struct config *config, char *path, size_t size)
 {
     if (*config->dbus.proxy_directory)
         snprintf(path, size, "%s", config->dbus.proxy_directory);
@@ -38,7 +38,7 @@ static bool make_directory(const char *path, bool ours, mode_t mode)
 int bmcweb_prepare(const struct config *config, char error[CONFIG_ERROR_MAX])
 {
     char path[100];
-    proxy_directory(config, path, sizeof path);
+    bmcweb_folder(config, path, sizeof path);
     if (make_directory(path, !*config->dbus.proxy_directory, (mode_t)config->dbus.proxy_mode))
         return 0;
     snprintf(error, CONFIG_ERROR_MAX, "dbus: proxy-directory %s: %s", path, strerror(errno));
@@ -72,7 +72,7 @@ static void set_facts(struct bmcweb *bmcweb, struct bmcweb_facts *facts, const s
     set_device(facts, &config->slots[index], slots_get(bmcweb->slots, index));
     if (kind != BMCWEB_PROXY)
         return;
-    proxy_directory(config, directory, sizeof directory);
+    bmcweb_folder(config, directory, sizeof directory);
     snprintf(facts->endpoint, sizeof facts->endpoint, "/nbd/%u", index);
     snprintf(facts->socket, sizeof facts->socket, "%s/Slot_%u.sock", directory, index);
 }

@@ -32,6 +32,10 @@
 
 struct bmcweb;
 
+/* Where the proxies' sockets are. */
+void bmcweb_folder(const struct config *config, char *path, size_t size);
+/* See dbus_connect_by(). */
+void bmcweb_connect_by(int (*connect)(unsigned slot));
 /* Makes the folder of the proxies' sockets if it is not there; 0, or -1 with what is wrong. */
 int bmcweb_prepare(const struct config *config, char error[CONFIG_ERROR_MAX]);
 struct bmcweb *bmcweb_new(uv_loop_t *loop, struct bus *bus, const struct config *config, struct slots *slots);

@@ -24,6 +24,18 @@ struct dbus {
     void *closed_arg;
 };
 
+void dbus_proxy_folder(const struct config *config, char *path, size_t size)
+{
+    *path = '\0';
+    if (dbus_is_wanted(config))
+        bmcweb_folder(config, path, size);
+}
+
+void dbus_connect_by(int (*connect)(unsigned slot))
+{
+    bmcweb_connect_by(connect);
+}
+
 struct dbus *dbus_new(uv_loop_t *loop, const struct config *config, struct slots *slots, char error[CONFIG_ERROR_MAX])
 {
     struct bus_options options = {.bus = config->dbus.bus, .name = config->dbus.name};
@@ -84,6 +96,17 @@ void dbus_close(struct dbus *dbus, void (*closed)(void *arg), void *arg)
 }
 
 #else
+
+void dbus_proxy_folder(const struct config *config, char *path, size_t size)
+{
+    (void)config, (void)size;
+    *path = '\0';
+}
+
+void dbus_connect_by(int (*connect)(unsigned slot))
+{
+    (void)connect;
+}
 
 struct dbus *dbus_new(uv_loop_t *loop, const struct config *config, struct slots *slots, char error[CONFIG_ERROR_MAX])
 {

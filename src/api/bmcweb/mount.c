@@ -10,6 +10,7 @@
 #include "auth/audit.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/work.h"
 #include "net/socket.h"
 
 /* The words that clients of these interfaces know. */
@@ -32,9 +33,25 @@ struct bmcweb_op {
     /* Until it is begun. */
     sd_bus_message *call;
     struct credentials_reader *reader;
+    struct proxy_ask *ask;
     char *url;
     int writable;
 };
+
+/* Somebody is asked to connect, see dbus_connect_by(). */
+struct proxy_ask {
+    struct work work;
+    struct bmcweb_op *op; /* NULL: it is no more */
+    unsigned number;
+    int fd; /* or a negative errno */
+};
+
+static int (*connect_by)(unsigned slot);
+
+void bmcweb_connect_by(int (*connect)(unsigned slot))
+{
+    connect_by = connect;
+}
 
 static struct bmcweb_op *op_new(struct bmcweb_object *object, bool mounts, sd_bus_message *call)
 {
@@ -58,6 +75,8 @@ static void op_free(struct bmcweb_op *op)
         *(op->mounts ? &op->object->mount : &op->object->unmount) = NULL;
     if (op->reader)
         credentials_cancel(op->reader);
+    if (op->ask)
+        op->ask->op = NULL;
     list_remove(&op->link);
     sd_bus_message_unref(op->call);
     mem_free_secret(op->url);
@@ -241,16 +260,6 @@ static int connect_socket(const char *path)
     return status;
 }
 
-static struct stream *open_proxy(const struct bmcweb_object *object, sd_bus_error *error)
-{
-    int status, fd = connect_socket(object->socket);
-    struct stream *stream = fd >= 0 ? socket_stream_new(object->bmcweb->loop, fd, &status) : NULL;
-    if (!stream)
-        sd_bus_error_set_errnof(error, fd < 0 ? -fd : -status, "Nobody serves a file on %s: %s", object->socket,
-                                strerror(fd < 0 ? -fd : -status));
-    return stream;
-}
-
 /* Why not, and then the Unmount that bmcweb sends behind it is refused too. */
 static int refuse_proxy(struct bmcweb_object *object, sd_bus_message *call, const sd_bus_error *error)
 {
@@ -260,27 +269,103 @@ static int refuse_proxy(struct bmcweb_object *object, sd_bus_message *call, cons
     return -sd_bus_error_get_errno(error);
 }
 
+static void proxy_words(const struct bmcweb_object *object, int status, sd_bus_error *error)
+{
+    sd_bus_error_set_errnof(error, -status, "Nobody serves a file on %s: %s", object->socket, strerror(-status));
+}
+
+/* `fd` becomes the slot's. 0, or a negative errno and the op is still there. */
+static int begin_proxy(struct bmcweb_op *op, int fd)
+{
+    struct bmcweb_object *object = op->object;
+    int status;
+    struct stream *stream = socket_stream_new(op->bmcweb->loop, fd, &status);
+    if (!stream)
+        return status;
+    struct browser_connection connection = {.stream = stream, .request_max = BMCWEB_REQUEST_MAX, .claim = ""};
+    object->refused_until = 0;
+    audit(object, AUDIT_INSERT, op->call, "a browser's file");
+    op_begin(op);
+    slot_connect_browser(slot_of(object), "", &connection, on_ended, op);
+    bmcweb_object_refresh(object);
+    return 0;
+}
+
+static int proxy_problem(struct bmcweb_object *object, sd_bus_error *error)
+{
+    char reason[SLOT_ERROR_MAX];
+    if (slot_browser_problem(slot_of(object), "", reason) == 0)
+        return 0;
+    return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY ": %s", reason);
+}
+
+/* --- by somebody who may connect --- */
+
+static void on_ask(struct work *work)
+{
+    struct proxy_ask *ask = container_of(work, struct proxy_ask, work);
+    ask->fd = connect_by(ask->number);
+}
+
+/* Another door may have been faster. */
+static void end_ask(struct bmcweb_op *op, int fd)
+{
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    int status = fd < 0 ? fd : 0;
+    if (fd < 0)
+        proxy_words(op->object, fd, &error);
+    else if (proxy_problem(op->object, &error) < 0)
+        close(fd);
+    else if ((status = begin_proxy(op, fd)) < 0)
+        proxy_words(op->object, status, &error);
+    if (sd_bus_error_is_set(&error)) {
+        refuse_proxy(op->object, op->call, &error);
+        op_refuse(op, sd_bus_error_get_errno(&error), error.message);
+    }
+    sd_bus_error_free(&error);
+}
+
+static void on_asked(struct work *work)
+{
+    struct proxy_ask *ask = container_of(work, struct proxy_ask, work);
+    struct bmcweb_op *op = ask->op;
+    int fd = ask->fd;
+    mem_free(ask);
+    if (op) {
+        op->ask = NULL;
+        end_ask(op, fd);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static void ask_proxy(struct bmcweb_op *op)
+{
+    op->ask = mem_alloc(sizeof *op->ask);
+    op->ask->op = op;
+    op->ask->number = op->object->facts.number;
+    work_start(op->bmcweb->loop, &op->ask->work, on_ask, on_asked);
+}
+
 int bmcweb_mount_proxy(sd_bus_message *call, void *arg, sd_bus_error *error)
 {
     struct bmcweb_object *object = arg;
-    char reason[SLOT_ERROR_MAX];
-    struct slot *slot = slot_of(object);
-    if (mount_problem(object, error) < 0)
+    if (mount_problem(object, error) < 0 || proxy_problem(object, error) < 0)
         return refuse_proxy(object, call, error);
-    if (slot_browser_problem(slot, "", reason) != 0) {
-        sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY ": %s", reason);
+    int status, fd = connect_socket(object->socket);
+    if (fd < 0 && !(fd == -EACCES && connect_by)) {
+        proxy_words(object, fd, error);
         return refuse_proxy(object, call, error);
     }
-    struct stream *stream = open_proxy(object, error);
-    if (!stream)
-        return refuse_proxy(object, call, error);
-    struct browser_connection connection = {.stream = stream, .request_max = BMCWEB_REQUEST_MAX, .claim = ""};
     struct bmcweb_op *op = op_new(object, true, call);
-    object->refused_until = 0;
-    audit(object, AUDIT_INSERT, call, "a browser's file");
-    op_begin(op);
-    slot_connect_browser(slot, "", &connection, on_ended, op);
-    bmcweb_object_refresh(object);
+    if (fd < 0) {
+        ask_proxy(op);
+    } else if ((status = begin_proxy(op, fd)) < 0) {
+        proxy_words(object, status, error);
+        op->call = sd_bus_message_unref(op->call); /* its answer is ours */
+        op_free(op);
+        return refuse_proxy(object, call, error);
+    }
     return 1;
 }
 

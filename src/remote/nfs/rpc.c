@@ -11,13 +11,12 @@
 #include "base/closing.h"
 #include "base/jitter.h"
 #include "base/text.h"
+#include "base/work.h"
 #include "net/address.h"
+#include "net/low_port.h"
 
 #define MACHINE       "nbd-proxy" /* the machine's name in AUTH_SYS; servers only log it */
 #define VERIFIER_MAX  400
-#define PORT_FIRST    600 /* of those that only root has: below are services */
-#define PORT_COUNT    423
-#define PORT_TRIES    32
 #define LAST_FRAGMENT 0x80000000u
 
 struct nfs_rpc {
@@ -26,7 +25,10 @@ struct nfs_rpc {
     uint32_t uid, gid, xid;
     char place[ADDRESS_TEXT_MAX + 16];
     uint64_t stall_timeout_ms;
+    struct sockaddr_storage to;
     int fd;
+    struct work asking_work;
+    bool asking; /* somebody for a port, see net/low_port.h: the socket must stay */
     uv_poll_t poll;
     uv_timer_t timer; /* until it is connected: that time; then while calls wait: the stall's */
     bool polled;      /* the handle is there */
@@ -272,42 +274,75 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* --- making and closing --- */
 
-/* Servers may believe only those who have such a port; who may not have one goes without. */
-static void bind_low(int fd, int family)
+static int rpc_connect(struct nfs_rpc *rpc)
 {
-    for (int i = 0, start = (int)jitter_below(PORT_COUNT); i < PORT_TRIES; i++) {
-        uint16_t port = htons((uint16_t)(PORT_FIRST + (start + i) % PORT_COUNT));
-        struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = port};
-        struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = port};
-        int status = family == AF_INET ? bind(fd, (struct sockaddr *)&four, sizeof four)
-                                       : bind(fd, (struct sockaddr *)&six, sizeof six);
-        if (status == 0 || errno != EADDRINUSE)
-            return;
-    }
-}
-
-static int rpc_connect(struct nfs_rpc *rpc, const struct sockaddr *address, uint16_t port)
-{
-    struct sockaddr_storage to = {0};
-    socklen_t length = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    memcpy(&to, address, length);
-    if (address->sa_family == AF_INET)
-        ((struct sockaddr_in *)&to)->sin_port = htons(port);
-    else
-        ((struct sockaddr_in6 *)&to)->sin6_port = htons(port);
-    rpc->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
-    if (rpc->fd < 0)
-        return errno;
-    int on = 1; /* questions are small, and several are under way */
-    setsockopt(rpc->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    bind_low(rpc->fd, address->sa_family);
-    if (connect(rpc->fd, (struct sockaddr *)&to, length) != 0 && errno != EINPROGRESS)
+    socklen_t length = rpc->to.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (connect(rpc->fd, (struct sockaddr *)&rpc->to, length) != 0 && errno != EINPROGRESS)
         return errno;
     if (uv_poll_init(rpc->loop, &rpc->poll, rpc->fd) != 0)
         return ENOMEM;
     rpc->poll.data = rpc;
     rpc->polled = true;
     return 0;
+}
+
+static void rpc_begin(struct nfs_rpc *rpc)
+{
+    int error = rpc_connect(rpc);
+    if (error)
+        die_of(rpc, error);
+    arm(rpc);
+}
+
+static void close_handles(struct nfs_rpc *rpc);
+
+static void on_ask(struct work *work)
+{
+    low_port_ask(container_of(work, struct nfs_rpc, asking_work)->fd);
+}
+
+/* Who may not have such a port goes without. */
+static void on_asked(struct work *work)
+{
+    struct nfs_rpc *rpc = container_of(work, struct nfs_rpc, asking_work);
+    rpc->asking = false;
+    if (rpc->closing)
+        close_handles(rpc);
+    else if (!rpc->dead)
+        rpc_begin(rpc);
+}
+
+/* Servers may believe only those who have a port that only root can have. */
+static void rpc_bind(struct nfs_rpc *rpc)
+{
+    if (low_port_bind(rpc->fd) == -EACCES && low_port_can_ask()) {
+        rpc->asking = true;
+        work_start(rpc->loop, &rpc->asking_work, on_ask, on_asked);
+    } else {
+        rpc_begin(rpc);
+    }
+}
+
+static void set_address(struct nfs_rpc *rpc, const struct sockaddr *address, uint16_t port)
+{
+    bool four = address->sa_family == AF_INET;
+    memcpy(&rpc->to, address, four ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    if (four)
+        ((struct sockaddr_in *)&rpc->to)->sin_port = htons(port);
+    else
+        ((struct sockaddr_in6 *)&rpc->to)->sin6_port = htons(port);
+}
+
+static void rpc_open(struct nfs_rpc *rpc)
+{
+    int on = 1; /* questions are small, and several are under way */
+    rpc->fd = socket(rpc->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    if (rpc->fd < 0) {
+        die_of(rpc, errno);
+        return;
+    }
+    setsockopt(rpc->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    rpc_bind(rpc);
 }
 
 struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct sockaddr *address, uint16_t port)
@@ -329,12 +364,9 @@ struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct 
     rpc->timer.data = rpc;
     address_text(address, number);
     snprintf(rpc->place, sizeof rpc->place, "%s port %u", number, port);
-    int error = rpc_connect(rpc, address, port);
-    if (error)
-        die_of(rpc, error);
-    else
-        uv_timer_start(&rpc->timer, on_stall, options->connect_timeout_ms, 0);
-    arm(rpc);
+    set_address(rpc, address, port);
+    uv_timer_start(&rpc->timer, on_stall, options->connect_timeout_ms, 0);
+    rpc_open(rpc);
     return rpc;
 }
 
@@ -354,6 +386,15 @@ static void on_closed(struct closing *closing)
         pool->empty(pool);
 }
 
+static void close_handles(struct nfs_rpc *rpc)
+{
+    closing_begin(&rpc->closer, rpc->loop, on_closed);
+    if (rpc->polled)
+        closing_add(&rpc->closer, (uv_handle_t *)&rpc->poll);
+    closing_add(&rpc->closer, (uv_handle_t *)&rpc->timer);
+    closing_end(&rpc->closer);
+}
+
 void nfs_rpc_close(struct nfs_rpc *rpc)
 {
     if (!rpc || rpc->closing)
@@ -362,11 +403,8 @@ void nfs_rpc_close(struct nfs_rpc *rpc)
     rpc_die(rpc, -ECANCELED, "closed");
     list_for_each (l, &rpc->failed)
         container_of(l, struct nfs_call, link)->done = NULL;
-    closing_begin(&rpc->closer, rpc->loop, on_closed);
-    if (rpc->polled)
-        closing_add(&rpc->closer, (uv_handle_t *)&rpc->poll);
-    closing_add(&rpc->closer, (uv_handle_t *)&rpc->timer);
-    closing_end(&rpc->closer);
+    if (!rpc->asking)
+        close_handles(rpc);
 }
 
 bool nfs_rpc_connected(const struct nfs_rpc *rpc)

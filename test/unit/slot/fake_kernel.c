@@ -266,6 +266,12 @@ static int fake_remove(const struct kernel_gadget *gadget, char error[KERNEL_ERR
     return leave(status);
 }
 
+static int fake_check(char error[KERNEL_ERROR_MAX])
+{
+    *error = '\0';
+    return 0;
+}
+
 const struct kernel_ops fake_kernel = {
     .nbd_connect = fake_connect,
     .nbd_reconnect = fake_reconnect,
@@ -274,4 +280,6 @@ const struct kernel_ops fake_kernel = {
     .gadget_insert = fake_insert,
     .gadget_eject = fake_eject,
     .gadget_remove = fake_remove,
+    .check_nbd = fake_check,
+    .check_gadget = fake_check,
 };

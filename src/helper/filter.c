@@ -1,0 +1,103 @@
+#include "helper/filter.h"
+
+#include <build-config.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define WHO "nbd-proxy"
+
+#ifdef HAVE_SECCOMP
+#include <seccomp.h>
+
+/* By name: an architecture has its own selection, and its own names of the same. */
+static const char *const allowed[] = {
+    /* files */
+    "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "open", "openat",
+    "openat2", "close", "close_range", "creat", "lseek", "_llseek", "stat", "stat64", "fstat", "fstat64", "lstat", "lstat64",
+    "newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "rename",
+    "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat", "chmod", "fchmod", "fchmodat",
+    "fchmodat2", "chown", "chown32", "fchown", "fchown32", "fchownat", "lchown", "lchown32", "umask", "truncate", "truncate64",
+    "ftruncate", "ftruncate64", "fallocate", "fsync", "fdatasync", "sync_file_range", "sync_file_range2", "fadvise64",
+    "fadvise64_64", "arm_fadvise64_64", "readahead", "flock", "fcntl", "fcntl64", "ioctl", "dup", "dup2", "dup3", "pipe",
+    "pipe2", "getdents", "getdents64", "statfs", "statfs64", "fstatfs", "fstatfs64", "sendfile", "sendfile64",
+    "copy_file_range", "splice", "tee", "utimensat", "utimensat_time64", "memfd_create", "inotify_init1", "inotify_add_watch",
+    "inotify_rm_watch",
+    /* sockets */
+    "socket", "socketpair", "bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt",
+    "setsockopt", "send", "sendto", "sendmsg", "sendmmsg", "recv", "recvfrom", "recvmsg", "recvmmsg", "recvmmsg_time64",
+    "shutdown", "socketcall",
+    /* waiting */
+    "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6", "pselect6_time64", "epoll_create", "epoll_create1",
+    "epoll_ctl", "epoll_ctl_old", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2", "timerfd_create",
+    "timerfd_settime", "timerfd_settime64", "timerfd_gettime", "timerfd_gettime64", "signalfd", "signalfd4", "nanosleep",
+    "clock_nanosleep", "clock_nanosleep_time64", "pause", "wait4", "waitid",
+    /* memory */
+    "mmap", "mmap2", "munmap", "mremap", "mprotect", "madvise", "brk", "msync", "mincore", "mlock", "mlock2", "munlock",
+    "membarrier", "pkey_alloc", "pkey_free", "pkey_mprotect", "map_shadow_stack", "cacheflush", "riscv_flush_icache",
+    /* threads; clone below */
+    "futex", "futex_time64", "futex_waitv", "set_robust_list", "get_robust_list", "set_tid_address", "rseq", "sched_yield",
+    "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min", "getcpu",
+    "getpriority", "exit", "exit_group", "gettid", "set_tls", "set_thread_area", "get_tls", "arch_prctl",
+    /* signals */
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn", "rt_sigpending", "rt_sigtimedwait", "rt_sigtimedwait_time64",
+    "rt_sigsuspend", "sigaltstack", "restart_syscall", "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+    /* time, and who and where we are */
+    "clock_gettime", "clock_gettime64", "clock_getres", "clock_getres_time64", "gettimeofday", "time", "times", "getrandom",
+    "uname", "sysinfo", "getrlimit", "ugetrlimit", "setrlimit", "prlimit64", "getrusage", "getpid", "getppid", "getpgrp",
+    "getpgid", "getsid", "getuid", "getuid32", "geteuid", "geteuid32", "getgid", "getgid32", "getegid", "getegid32",
+    "getresuid", "getresuid32", "getresgid", "getresgid32", "getgroups", "getgroups32", "capget", "capset", "prctl",
+#ifdef SANITIZED
+    "ptrace", "clone", "clone3", "fork", "vfork", "execve", "process_vm_readv", "personality", "sched_getattr", "setpriority",
+#endif
+};
+
+static void allow(scmp_filter_ctx filter, const char *name)
+{
+    int number = seccomp_syscall_resolve_name(name);
+    if (number != __NR_SCMP_ERROR)
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+}
+
+/* A thread of this process, and no process. s390 has the flags in the second place. */
+static int allow_threads(scmp_filter_ctx filter)
+{
+#if defined __s390__ || defined __s390x__
+    struct scmp_arg_cmp thread = SCMP_A1(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
+#else
+    struct scmp_arg_cmp thread = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
+#endif
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, &thread);
+}
+
+/* 0 or a negative errno. */
+static int load(scmp_filter_ctx filter)
+{
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
+        allow(filter, allowed[i]);
+    int status = allow_threads(filter);
+    if (status == 0)
+        status = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    return status == 0 ? seccomp_load(filter) : status;
+}
+
+void filter_install(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    int status = filter ? load(filter) : -ENOMEM;
+    if (status != 0)
+        log_warning(WHO, "its system calls are not limited: %s", strerror(-status));
+    seccomp_release(filter);
+}
+
+#else
+
+void filter_install(void)
+{
+}
+
+#endif

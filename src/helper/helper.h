@@ -1,0 +1,68 @@
+/*
+ * Two processes. The daemon has the sockets, and all that parses what comes through them: it gives up every right
+ * before it serves (rights.h, filter.h). The helper keeps the rights that the daemon was started with, and does for
+ * it what needs them: the calls of kernel_ops, the host's hook, a port below 1024, PAM, and a connection to a socket
+ * of bmcweb's. It is forked before the loop, a thread or a socket is there, has no descriptor but the pair's end and
+ * stderr, and takes requests of one fixed size (message.h); it parses nothing that comes from anywhere else than the
+ * administrator's own configuration file.
+ *
+ * Each call has a socket of its own, which goes with the request, so answers need no order and a caller has nothing
+ * to keep. Each runs on a thread; HELPER_CALLS_MAX at a time, more are refused with -EBUSY. The callers are work
+ * threads (base/work.h), which block; helper_start_hook() and helper_reload() send without waiting, and are the
+ * loop's.
+ *
+ * The helper ignores the signals that end a daemon: it ends when the daemon's end of the pair is closed, at once, as
+ * the daemon's own threads would. So a daemon that is killed leaves devices and gadgets to the next one. When it is
+ * the helper that ends, `lost` is called, and all that waits for it fails with -EPIPE.
+ *
+ * The hook is a program of the administrator's and may need any right (lines of GPIO, a device of IPMI), but the
+ * daemon's filter would be inherited by it and by all that it starts; so it is the helper's child. The daemon says
+ * only which of the verbs it wants: the path is the configuration's, which the helper has from its fork and reads
+ * again by itself, and it is checked before each run (host/hook.h).
+ */
+#ifndef HELPER_HELPER_H
+#define HELPER_HELPER_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "host/host.h"
+#include "kernel/kernel.h"
+
+#define HELPER_CALLS_MAX 64
+#define HELPER_FOLDER_MAX 100
+
+/* What the configuration says of what the helper does. */
+struct helper_settings {
+    char hook[4096];
+    char bmcweb_folder[HELPER_FOLDER_MAX]; /* "": none */
+};
+
+struct helper_options {
+    struct helper_settings settings;
+    bool (*read)(struct helper_settings *settings, void *arg); /* reads them anew; in the helper's process */
+    void *arg;
+};
+
+/* Forks it. 0 or a negative errno. Once, before any thread is there. */
+int helper_begin(const struct helper_options *options);
+/* Its end is watched from here on; `lost` comes once, from the loop. */
+void helper_watch(uv_loop_t *loop, void (*lost)(void *arg), void *arg);
+/* Closes our end and waits until the helper has gone. After the loop. */
+void helper_end(void);
+/* helper_watch()'s handle, for the loop's end. */
+void helper_unwatch(void);
+
+/* kernel_ops by the helper. */
+extern const struct kernel_ops helper_kernel;
+int helper_low_port(int fd);            /* of net/low_port.h */
+int helper_connect_bmcweb(unsigned slot); /* a connected socket, or a negative errno */
+bool helper_check_password(const char *name, const char *password, const char *peer);
+/* On the loop. */
+int helper_start_hook(const char *path, const struct host_request *request, int out, int err); /* host_hook_start */
+void helper_reload(void);
+
+/* server.c: the helper's process; does not return. Private to helper/. */
+__attribute__((noreturn)) void helper_serve(int channel, const struct helper_options *options);
+
+#endif
