@@ -47,7 +47,8 @@ struct arguments {
     const char *file; /* NULL: no file */
     const char *sets[SETS_MAX];
     unsigned set_count;
-    bool check, dump;
+    const char *helper; /* the socket of one that is there; NULL: it is forked */
+    bool check, dump, serve_helper;
 };
 
 struct daemon {
@@ -410,8 +411,9 @@ static bool part(struct daemon *d)
     char error[RIGHTS_ERROR_MAX];
     fill_settings(&d->config, &helper.settings);
     int status = rights_find(d->config.user, &d->user, error);
-    if (status == 0 && (status = helper_begin(&helper)) != 0)
-        snprintf(error, sizeof error, "the helper can't be started: %s", strerror(-status));
+    if (status == 0 && (status = helper_begin(&helper, d->arguments->helper)) != 0)
+        snprintf(error, sizeof error, "the helper can't be %s: %s", d->arguments->helper ? "reached (see --helper)" : "started",
+                 strerror(-status));
     if (status == 0) {
         give_folders(&d->user, &d->config);
         status = rights_become(&d->user, error);
@@ -428,6 +430,15 @@ static void on_helper_lost(void *arg)
     log_error("nbd-proxy", "the helper has ended, so nothing can be inserted or ejected: this process ends too, and the "
                            "media stay in for the next start");
     _exit(EXIT_FAILURE);
+}
+
+/* As a process of its own. */
+__attribute__((noreturn)) static void serve_helper(struct daemon *d)
+{
+    static struct helper_options helper = {.read = read_settings};
+    helper.arg = d;
+    fill_settings(&d->config, &helper.settings);
+    helper_serve(STDIN_FILENO, &helper);
 }
 
 static void use_helper(struct daemon *d)
@@ -480,7 +491,7 @@ static int serve(struct daemon *d)
 
 /* --- arguments --- */
 
-enum long_option { OPT_NO_CONFIG = 256, OPT_SET, OPT_CHECK, OPT_DUMP, OPT_SAMPLE };
+enum long_option { OPT_NO_CONFIG = 256, OPT_SET, OPT_CHECK, OPT_DUMP, OPT_SAMPLE, OPT_HELPER, OPT_SERVE_HELPER };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -489,6 +500,8 @@ static const struct option options[] = {
     {"check-config", no_argument, NULL, OPT_CHECK},
     {"dump-config", no_argument, NULL, OPT_DUMP},
     {"sample-config", no_argument, NULL, OPT_SAMPLE},
+    {"helper", required_argument, NULL, OPT_HELPER},
+    {"serve-helper", no_argument, NULL, OPT_SERVE_HELPER},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -516,6 +529,8 @@ static void print_help(void)
          "      --check-config            checks the configuration and exits\n"
          "      --dump-config             prints the configuration in force and exits\n"
          "      --sample-config           prints a commented sample and exits\n"
+         "      --helper=SOCKET           what needs rights is done by who listens there\n"
+         "      --serve-helper            is that; the daemon's connection is stdin\n"
          "  -V, --version                 prints the version and exits\n"
          "  -h, --help                    prints this and exits\n\n"
          "See nbd-proxy(8), nbd-proxy.conf(5) and nbd-proxy-control(7).");
@@ -551,6 +566,12 @@ static int parse_option(struct arguments *a, int letter)
     case OPT_SAMPLE:
         config_sample(stdout);
         return EXIT_SUCCESS;
+    case OPT_HELPER:
+        a->helper = optarg;
+        return -1;
+    case OPT_SERVE_HELPER:
+        a->serve_helper = true;
+        return -1;
     case 'V':
         print_version();
         return EXIT_SUCCESS;
@@ -612,6 +633,8 @@ int main(int argc, char **argv)
         config_dump(&d.config, stdout);
     } else if (!arguments.check) {
         log_setup((enum log_target)d.config.log_target, (enum log_level)d.config.log_level);
+        if (arguments.serve_helper)
+            serve_helper(&d);
         code = part(&d) ? serve(&d) : EXIT_FAILURE;
         helper_end();
     }

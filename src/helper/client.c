@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "helper/helper.h"
 #include "helper/message.h"
+
+#define HELLO_TIMEOUT_S 20
 
 static struct {
     int channel;
@@ -18,17 +22,14 @@ static struct {
     bool watched;
     void (*lost)(void *arg);
     void *arg;
-    int may_nbd, may_gadget; /* what the helper may do does not change, and is what we might before */
-    char nbd_error[KERNEL_ERROR_MAX], gadget_error[KERNEL_ERROR_MAX];
+    struct helper_hello hello;
 } helper = {.channel = -1};
 
 /* --- its life --- */
 
-int helper_begin(const struct helper_options *options)
+static int fork_it(const struct helper_options *options)
 {
     int pair[2];
-    helper.may_nbd = kernel_may_nbd(helper.nbd_error);
-    helper.may_gadget = kernel_may_gadget(helper.gadget_error);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return -errno;
     helper.pid = fork();
@@ -42,7 +43,32 @@ int helper_begin(const struct helper_options *options)
     return status;
 }
 
-/* It never says anything by itself: what makes the socket readable is its end. */
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= (int)sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    helper.channel = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    return helper.channel >= 0 && connect(helper.channel, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+}
+
+static int hear_hello(void)
+{
+    struct timeval limit = {.tv_sec = HELLO_TIMEOUT_S}, none = {0};
+    setsockopt(helper.channel, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ssize_t n = recv(helper.channel, &helper.hello, sizeof helper.hello, 0);
+    setsockopt(helper.channel, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none);
+    helper.hello.nbd_error[KERNEL_ERROR_MAX - 1] = helper.hello.gadget_error[KERNEL_ERROR_MAX - 1] = '\0';
+    return n == sizeof helper.hello ? 0 : n < 0 ? -errno : -EPIPE;
+}
+
+int helper_begin(const struct helper_options *options, const char *path)
+{
+    int status = path ? connect_to(path) : fork_it(options);
+    return status == 0 ? hear_hello() : status;
+}
+
+/* It says nothing more by itself: what makes the socket readable is its end. */
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
     char byte;
@@ -77,7 +103,7 @@ void helper_end(void)
         return;
     close(helper.channel);
     helper.channel = -1;
-    while (waitpid(helper.pid, NULL, 0) < 0 && errno == EINTR)
+    while (helper.pid > 0 && waitpid(helper.pid, NULL, 0) < 0 && errno == EINTR)
         ;
 }
 
@@ -246,17 +272,17 @@ static int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_E
 static int check_nbd(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_nbd(error);
-    if (status == 0 && helper.may_nbd != 0)
-        memcpy(error, helper.nbd_error, KERNEL_ERROR_MAX);
-    return status == 0 ? helper.may_nbd : status;
+    if (status == 0 && helper.hello.may_nbd != 0)
+        memcpy(error, helper.hello.nbd_error, KERNEL_ERROR_MAX);
+    return status == 0 ? helper.hello.may_nbd : status;
 }
 
 static int check_gadget(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_gadget(error);
-    if (status == 0 && helper.may_gadget != 0)
-        memcpy(error, helper.gadget_error, KERNEL_ERROR_MAX);
-    return status == 0 ? helper.may_gadget : status;
+    if (status == 0 && helper.hello.may_gadget != 0)
+        memcpy(error, helper.hello.gadget_error, KERNEL_ERROR_MAX);
+    return status == 0 ? helper.hello.may_gadget : status;
 }
 
 const struct kernel_ops helper_kernel = {

@@ -11,6 +11,10 @@
  * threads (base/work.h), which block; helper_start_hook() and helper_reload() send without waiting, and are the
  * loop's.
  *
+ * A service manager may start it instead, with rights and limits of its own (packaging/): then the daemon never has
+ * any. It accepts the daemon's connection to a SOCK_SEQPACKET socket, which only the daemon's user may open, and gives
+ * it to `nbd-proxy --serve-helper` as stdin.
+ *
  * The helper ignores the signals that end a daemon: it ends when the daemon's end of the pair is closed, at once, as
  * the daemon's own threads would. So a daemon that is killed leaves devices and gadgets to the next one. When it is
  * the helper that ends, `lost` is called, and all that waits for it fails with -EPIPE.
@@ -44,8 +48,9 @@ struct helper_options {
     void *arg;
 };
 
-/* Forks it. 0 or a negative errno. Once, before any thread is there. */
-int helper_begin(const struct helper_options *options);
+/* Forks it, or connects to the one that serves on the socket at `path` (not NULL: of a service manager's), and hears
+ * what it may do. 0 or a negative errno. Blocks; once, before any thread is there. */
+int helper_begin(const struct helper_options *options, const char *path);
 /* Its end is watched from here on; `lost` comes once, from the loop. */
 void helper_watch(uv_loop_t *loop, void (*lost)(void *arg), void *arg);
 /* Closes our end and waits until the helper has gone. After the loop. */
@@ -62,7 +67,7 @@ bool helper_check_password(const char *name, const char *password, const char *p
 int helper_start_hook(const char *path, const struct host_request *request, int out, int err); /* host_hook_start */
 void helper_reload(void);
 
-/* server.c: the helper's process; does not return. Private to helper/. */
+/* server.c: the helper's process, with its end of the pair, or the connection that a service manager accepted. */
 __attribute__((noreturn)) void helper_serve(int channel, const struct helper_options *options);
 
 #endif

@@ -79,6 +79,12 @@ struct helper_reply {
     char error[KERNEL_ERROR_MAX];
 };
 
+/* What the helper says first, once, on the pair itself: what it may do. */
+struct helper_hello {
+    int32_t may_nbd, may_gadget; /* as of kernel_may_nbd() and kernel_may_gadget(), with words */
+    char nbd_error[KERNEL_ERROR_MAX], gadget_error[KERNEL_ERROR_MAX];
+};
+
 /* Pure. `size` bytes with `fds` sockets beside the call's own came: are they a request? */
 bool helper_request_check(const void *data, size_t size, unsigned fds);
 

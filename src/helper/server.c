@@ -343,16 +343,25 @@ static void ignore_signals(void)
 /* stdin and stdout become /dev/null; stderr stays, for the log; nothing else is open. */
 static int keep_only(int channel)
 {
+    closelog(); /* its socket is one of those that are not kept */
+    if (channel != 3)
+        channel = dup3(channel, 3, O_CLOEXEC);
+    close_range(4, ~0u, 0);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);
+        close(null);
     }
-    closelog(); /* its socket is one of those */
-    channel = dup3(channel, 3, O_CLOEXEC) == 3 ? 3 : channel;
-    if (channel == 3)
-        close_range(4, ~0u, 0);
     return channel;
+}
+
+static void say_hello(int channel)
+{
+    struct helper_hello hello = {0};
+    hello.may_nbd = kernel_may_nbd(hello.nbd_error);
+    hello.may_gadget = kernel_may_gadget(hello.gadget_error);
+    send(channel, &hello, sizeof hello, MSG_NOSIGNAL);
 }
 
 void helper_serve(int channel, const struct helper_options *its)
@@ -362,6 +371,7 @@ void helper_serve(int channel, const struct helper_options *its)
     prctl(PR_SET_NAME, "nbd-proxy-root");
     ignore_signals();
     channel = keep_only(channel);
+    say_hello(channel);
     while (receive(channel))
         ;
     _exit(0); /* what is under way ends with us, as with a daemon that is killed */
