@@ -393,13 +393,13 @@ static bool read_settings(struct helper_settings *settings, void *arg)
     return true;
 }
 
-static void give_folders(const struct rights_user *user, const struct config *config)
+static void give_folders(const struct rights_user *user, const struct config *config, const char *file)
 {
     char state[] = PASSWD_FILE;
-    rights_give_folder(user, config->runtime_dir);
-    rights_give_folder(user, dirname(state));
+    rights_give_folder(user, config->runtime_dir, file);
+    rights_give_folder(user, dirname(state), file);
     if (*config->web.upload_directory)
-        rights_give_folder(user, config->web.upload_directory);
+        rights_give_folder(user, config->web.upload_directory, file);
     if (*config->web.users_file)
         rights_give_file(user, config->web.users_file);
 }
@@ -415,7 +415,7 @@ static bool part(struct daemon *d)
         snprintf(error, sizeof error, "the helper can't be %s: %s", d->arguments->helper ? "reached (see --helper)" : "started",
                  strerror(-status));
     if (status == 0) {
-        give_folders(&d->user, &d->config);
+        give_folders(&d->user, &d->config, d->arguments->file);
         status = rights_become(&d->user, error);
     }
     if (status != 0)

@@ -64,27 +64,33 @@ static bool is_roots_alone(const struct stat *st)
     return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
-static void give_file(const struct rights_user *user, int folder, const char *name)
+static bool is_same(const struct stat *st, const char *path)
+{
+    struct stat other;
+    return path && stat(path, &other) == 0 && other.st_dev == st->st_dev && other.st_ino == st->st_ino;
+}
+
+static void give_file(const struct rights_user *user, int folder, const char *name, const char *kept)
 {
     struct stat st;
     if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == 0 && st.st_nlink == 1 &&
-        (S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)))
+        (S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) && !is_same(&st, kept))
         (void)!fchownat(folder, name, user->uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW);
 }
 
-static void give_files(const struct rights_user *user, DIR *folder)
+static void give_files(const struct rights_user *user, DIR *folder, const char *kept)
 {
     for (const struct dirent *entry = readdir(folder); entry; entry = readdir(folder))
-        give_file(user, dirfd(folder), entry->d_name);
+        give_file(user, dirfd(folder), entry->d_name, kept);
 }
 
-void rights_give_folder(const struct rights_user *user, const char *path)
+void rights_give_folder(const struct rights_user *user, const char *path, const char *kept)
 {
     struct stat st;
     int fd = user->other ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
     DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
     if (folder && fstat(fd, &st) == 0 && is_roots_alone(&st)) {
-        give_files(user, folder);
+        give_files(user, folder, kept);
         if (fchown(fd, user->uid, user->gid) == 0)
             log_notice(WHO, "%s is the user %s's now", path, user->name);
     }
@@ -97,7 +103,7 @@ void rights_give_folder(const struct rights_user *user, const char *path)
 void rights_give_file(const struct rights_user *user, const char *path)
 {
     if (user->other)
-        give_file(user, AT_FDCWD, path);
+        give_file(user, AT_FDCWD, path, NULL);
 }
 
 /* --- capabilities: capabilities(7); two words, all in one number here --- */

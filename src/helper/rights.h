@@ -32,8 +32,9 @@ struct rights_user {
 /* Who is to serve: `name`, "": RIGHTS_USER if there is one. 0; or -1, what is wrong. Only root can become another. */
 int rights_find(const char *name, struct rights_user *user, char error[RIGHTS_ERROR_MAX]);
 /* A folder of ours that is root's, and which nobody else may write to, becomes the user's, with the files and sockets
- * in it: one that was made by hand, or by a daemon that ran as root. Others stay as they are. */
-void rights_give_folder(const struct rights_user *user, const char *path);
+ * in it: one that was made by hand, or by a daemon that ran as root. Others stay as they are, and the file `kept` (NULL:
+ * none), which is the configuration. */
+void rights_give_folder(const struct rights_user *user, const char *path, const char *kept);
 /* The same for a file. */
 void rights_give_file(const struct rights_user *user, const char *path);
 /* 0; or -1, what is wrong. */

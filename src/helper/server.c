@@ -319,8 +319,8 @@ static bool receive(int channel)
     int fds[HELPER_FDS_MAX + 1];
     struct call *call = mem_alloc(sizeof *call);
     struct iovec part = {&call->request, sizeof call->request};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes};
+    message.msg_controllen = CMSG_LEN(sizeof fds); /* CMSG_SPACE() may have room for one more */
     ssize_t n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
     if (n > 0) {
         unsigned count = take_fds(&message, fds);

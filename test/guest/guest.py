@@ -159,8 +159,8 @@ class Guest:
         for program in PROGRAMS:
             found = shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")
             self.put_program(f"/usr/bin/{program}", found)
-        self.put("/etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", 0o644)
-        self.put("/etc/group", b"root:x:0:\n", 0o644)
+        self.put("/etc/passwd", b"root:x:0:0:root:/:/bin/sh\nnbd-proxy:x:990:990::/:/bin/false\n", 0o644)
+        self.put("/etc/group", b"root:x:0:\nnbd-proxy:x:990:\n", 0o644)
         self.put("/etc/machine-id", b"0123456789abcdef0123456789abcdef\n", 0o644)
         for path, source in files:
             self.put(path, pathlib.Path(source).read_bytes(), 0o644)

@@ -38,14 +38,14 @@ class Proxy:
     def __init__(self, guest):
         self.guest = guest
         self.config = None
-        self.prefix = ""
+        self.prefix = self.arguments = ""
 
     def start(self, slots=None, http=HTTP):
         """A daemon with these sections, or with those of before."""
         if slots is not None or self.config is None:
             self.config = f"[daemon]\nlog-level = debug\n{http}" + (slots or CD + STICK)
         self.guest.ok(f"cat >/tmp/conf <<'END'\n{self.config}END\n"
-                      f"{self.prefix} nbd-proxy --config /tmp/conf >>/tmp/log 2>&1 </dev/null & echo $! >/tmp/pid")
+                      f"{self.prefix} nbd-proxy --config /tmp/conf {self.arguments} >>/tmp/log 2>&1 </dev/null & echo $! >/tmp/pid")
         wait_for(lambda: self.guest.run(f"echo slots | socat -t 9 - UNIX-CONNECT:{SOCKET}")[0] == 0, "the daemon in the guest")
         return self
 
@@ -81,6 +81,15 @@ class Proxy:
         if self.alive():
             self.kill("TERM")
             wait_for(lambda: not self.alive(), "the daemon's end", 60)
+
+    def process(self):
+        """What /proc says of the daemon."""
+        lines = self.guest.ok("cat /proc/$(cat /tmp/pid)/status").splitlines()
+        return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+
+    def helper(self):
+        """The number of its helper's process."""
+        return self.guest.ok("cat /proc/$(cat /tmp/pid)/task/*/children").split()[0]
 
 
 @pytest.fixture
@@ -178,7 +187,7 @@ def test_the_host_sees_what_the_configuration_says_of_the_drive(machine, proxy, 
 def test_the_device_is_made_as_the_configuration_says(machine, proxy, nginx, image):
     proxy.start("[slot a]\nattach = nbd\nnbd-device = /dev/nbd2\nnbd-connections = 3\nnbd-readahead = 256K\n"
                 "[slot b]\nattach = nbd\nmedia = disk\nwritable = yes\n")
-    machine.ok("truncate -s 1M /tmp/b.img")
+    machine.ok("truncate -s 1M /tmp/b.img; chown nbd-proxy /tmp/b.img")
     proxy.ok(f"insert a {url(nginx)}")
     proxy.ok("insert b /tmp/b.img")
     assert machine.ok("cd /sys/block/nbd2 && cat size ro backend queue/logical_block_size queue/read_ahead_kb queue/rotational "
@@ -194,12 +203,56 @@ def test_the_device_is_made_as_the_configuration_says(machine, proxy, nginx, ima
     machine.ok("rm /tmp/b.img")
 
 
-def test_the_rights_that_the_unit_leaves_are_enough(machine, proxy, nginx, image):
-    unit = (TOP / "packaging" / "nbd-proxy.service").read_text()
-    rights = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.M)[1].lower().replace("cap_", "+").replace(" ", ",")
-    proxy.prefix = f"/usr/bin/setpriv --no-new-privs --bounding-set=-all,{rights}"
+def assert_no_rights(process):
+    assert process["Uid"] == process["Gid"] == ["990"] * 4
+    assert {process[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")} == {"0" * 16}
+    assert process["NoNewPrivs"] == ["1"] and process["Seccomp"] == ["2"]
+
+
+def test_what_parses_has_no_rights(machine, proxy, nginx, image):
     proxy.start(CD + "socket-group = root\nsocket-mode = 0660\n")
-    assert int(re.search(r"CapEff:\s*(\w+)", machine.ok("cat /proc/$(cat /tmp/pid)/status"))[1], 16).bit_count() == rights.count("+")
+    proxy.ok(f"insert 0 {url(nginx)}")
+    assert_no_rights(proxy.process())
+    assert machine.ok("ls -ln /run/nbd-proxy/cd.sock").split()[2:4] == ["990", "0"]
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    assert digest(machine, name) == sha(image)
+    attached = proxy.slot()["attach"]
+    proxy.ok("reload")  # and what the machine can do is still known
+    assert attached == proxy.slot()["attach"] == "usb" and proxy.slot()["state"] == "ready"
+    assert len(machine.ok(f"ls /proc/{proxy.helper()}/fd").split()) == 4
+
+
+def test_a_helper_that_dies_takes_the_daemon_along_and_the_media_stay(machine, proxy, nginx, image):
+    proxy.start()
+    proxy.ok(f"insert 0 {url(nginx)}")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    wait_for(lambda: "guest.iso" in machine.run("cat /run/nbd-proxy/state.json")[1], "the state file")
+    machine.ok(f"kill -KILL {proxy.helper()}")
+    wait_for(lambda: not proxy.alive(), "the daemon's end")
+    assert "the helper has ended" in proxy.log()
+    drop_caches(machine)
+    proxy.start()
+    assert digest(machine, name) == sha(image)
+    assert proxy.slot()["state"] == "ready"
+
+
+def bounding_set(unit):
+    text = (TOP / "packaging" / unit).read_text()
+    return "-all" + re.search(r"^CapabilityBoundingSet=(.*)$", text, re.M)[1].lower().replace("cap_", ",+").replace(" ", "")
+
+
+def test_the_rights_that_the_units_leave_are_enough(machine, proxy, nginx, image):
+    helper = f"/usr/bin/setpriv --no-new-privs --bounding-set={bounding_set('nbd-proxy-helper@.service')} nbd-proxy --no-config --serve-helper"
+    machine.ok(f"echo 'exec {helper} 2>>/tmp/log' >/tmp/helper; socat UNIX-LISTEN:/run/helper.sock,type=5,mode=600,user=nbd-proxy "
+               "EXEC:'sh /tmp/helper',nofork >/tmp/socat 2>&1 </dev/null &")
+    machine.ok("chown nbd-proxy /run/nbd-proxy; until [ -S /run/helper.sock ]; do sleep 0.1; done")
+    proxy.prefix = (f"/usr/bin/setpriv --no-new-privs --reuid=990 --regid=990 --clear-groups "
+                    f"--bounding-set={bounding_set('nbd-proxy.service')}")
+    proxy.arguments = "--helper=/run/helper.sock"
+    proxy.start(CD)
+    assert_no_rights(proxy.process())
     proxy.ok(f"insert 0 {url(nginx)}")
     name = drive(machine, "sr")
     with_medium(machine, name)
@@ -409,7 +462,7 @@ def test_a_writable_file_is_a_stick_and_a_flush_survives_a_kill(machine, proxy):
     """The host's fsync goes all the way: SYNCHRONIZE CACHE, the device's FLUSH, the file. No `sync` here: the guest is host and
     BMC at once, and that would write out the BMC's side as well."""
     proxy.start(STICK + "writable = yes\n")
-    machine.ok("truncate -s 32M /tmp/stick.img")
+    machine.ok("truncate -s 32M /tmp/stick.img; chown nbd-proxy /tmp/stick.img")
     proxy.ok("insert stick /tmp/stick.img")
     name = drive(machine, "sd")
     with_medium(machine, name, 32 << 20)
@@ -436,7 +489,7 @@ def test_a_writable_file_is_a_stick_and_a_flush_survives_a_kill(machine, proxy):
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_the_host_writes_to_an_overlay_on_an_image_from_the_web(machine, proxy, nginx, www, kind):
-    machine.ok("mkdir -p /tmp/overlays; rm -f /tmp/overlays/*")
+    machine.ok("mkdir -p /tmp/overlays; chown nbd-proxy /tmp/overlays; rm -f /tmp/overlays/*")
     file = www / "stick.img"
     if not file.exists():
         with open(file, "wb") as f:
