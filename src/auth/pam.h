@@ -34,7 +34,4 @@ bool pam_check(const struct pam_question *question);
 /* Somebody else has it, who may do more, when the question has no folder. Once, before the loop runs. */
 void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer));
 
-/* Somebody else checks, who may do more; then a `folder` of NULL is theirs. Once, before the loop runs. */
-void pam_ask_by(bool (*ask)(const char *name, const char *password, const char *peer));
-
 #endif
