@@ -124,7 +124,7 @@ const struct key config_keys[] = {
 
     HOST("hook", hook, KEY_STRING, 0, 4095, NULL, "",
          "An executable of the platform that switches the host's power and sets its boot source; nbd-proxy.conf(5) says "
-         "how it is called. It belongs to root or the daemon's user, and nobody else may write to it."),
+         "how it is called. It belongs to root or to who starts the daemon, and nobody else may write to it."),
     HOST("dbus", dbus, KEY_STRING, 0, 500, NULL, "",
          "In place of a hook, the bus on which OpenBMC's services for that are: system, session, or an address like "
          "unix:path=/run/dbus/system_bus_socket."),

@@ -327,8 +327,9 @@ def test_no_bus_by_default(daemon, bus):
 def test_the_policy_lets_root_call_and_nobody_else():
     tree = ET.parse(TOP / "packaging" / "xyz.openbmc_project.VirtualMedia.conf")
     policies = {(p.get("user") or p.get("context")): p for p in tree.findall("policy")}
-    assert {k for k in policies} == {"root", "default"}
-    assert policies["root"].find("allow[@own]").get("own") == NAME
+    assert {k for k in policies} == {"root", "nbd-proxy", "default"}
+    assert policies["root"].find("allow[@own]").get("own") == policies["nbd-proxy"].find("allow[@own]").get("own") == NAME
+    assert policies["nbd-proxy"].find("allow[@send_destination]") is None
     assert policies["root"].find("allow[@send_destination]").get("send_destination") == NAME
     assert policies["default"].find("deny[@send_destination]").get("send_destination") == NAME
 
