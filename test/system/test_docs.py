@@ -63,15 +63,18 @@ def test_the_manual_says_every_exit_code():
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd")
 def test_systemd_takes_the_units(folder):
-    for name in ("nbd-proxy.service", "nbd-proxy.socket"):
+    names = ("nbd-proxy.service", "nbd-proxy.socket", "nbd-proxy-helper.socket", "nbd-proxy-helper@.service")
+    for name in names:
         text = (TOP / "packaging" / name).read_text()
         (folder / name).write_text(text.replace("ExecStart=/usr/sbin/nbd-proxy", f"ExecStart={binary()}"))
-    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", folder / "nbd-proxy.service", folder / "nbd-proxy.socket"],
-                             capture_output=True, text=True)
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", *(folder / name for name in names)], capture_output=True, text=True)
     assert "nbd-proxy" not in checked.stdout + checked.stderr
 
 
 def test_every_right_of_the_unit_is_explained():
-    unit, text = (TOP / "packaging" / "nbd-proxy.service").read_text(), (TOP / "packaging" / "README.md").read_text()
+    unit, text = (TOP / "packaging" / "nbd-proxy-helper@.service").read_text(), (TOP / "packaging" / "README.md").read_text()
     rights = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.M)[1].split()
-    assert len(rights) == 4 and all(f"`{right}`" in text and unit.count(right) == 2 for right in rights)
+    assert len(rights) == 3 and all(unit.count(right) == 2 for right in rights)
+    assert "`CAP_SYS_ADMIN`" in text and "`CAP_NET_BIND_SERVICE`" in text
+    daemon = (TOP / "packaging" / "nbd-proxy.service").read_text()
+    assert re.search(r"^CapabilityBoundingSet=(.*)$", daemon, re.M)[1] == "" and "\nAmbientCapabilities" not in daemon
