@@ -230,7 +230,8 @@ static char *read_file(const char *file, mode_t *mode, char error[CONFIG_ERROR_M
     struct stat st;
     FILE *in = fopen(file, "re");
     if (!in || fstat(fileno(in), &st) != 0 || (S_ISDIR(st.st_mode) && (errno = EISDIR))) {
-        snprintf(error, CONFIG_ERROR_MAX, "%s: %s", file, strerror(errno));
+        snprintf(error, CONFIG_ERROR_MAX, "%s: %s%s", file, strerror(errno),
+                 errno == EACCES ? " (chgrp it to the daemon's group, chmod 640)" : "");
         if (in)
             fclose(in);
         return NULL;

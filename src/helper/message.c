@@ -69,7 +69,7 @@ static bool check_gadget(const struct helper_gadget *g)
     return is_ours(g->name, sizeof g->name, GADGET_PREFIX) && is_line(g->manufacturer, sizeof g->manufacturer) &&
            is_line(g->product, sizeof g->product) && is_line(g->serial, sizeof g->serial) &&
            is_line(g->inquiry, sizeof g->inquiry) && is_line(g->udc, sizeof g->udc) && !strchr(g->udc, '/') &&
-           g->vendor_id <= UINT16_MAX && g->product_id <= UINT16_MAX && g->max_power_ma <= POWER_MAX &&
+           !g->filler[0] && !g->filler[1] && !g->filler[2] && g->vendor_id <= UINT16_MAX && g->product_id <= UINT16_MAX && g->max_power_ma <= POWER_MAX &&
            is_flag(g->cdrom) && is_flag(g->always_present) && g->device <= INDEX_MAX && is_flag(g->medium_cdrom) &&
            is_flag(g->read_only) && is_flag(g->no_fua) && g->patience_ms <= PATIENCE_MAX;
 }

@@ -47,6 +47,7 @@ struct helper_nbd {
 struct helper_gadget {
     char name[KERNEL_NAME_MAX];
     char manufacturer[64], product[64], serial[64], inquiry[29], udc[128];
+    char filler[3]; /* 0 */
     uint32_t vendor_id, product_id, max_power_ma;
     uint32_t cdrom, always_present;
     uint32_t device, medium_cdrom, read_only, no_fua; /* of an insert */
