@@ -162,6 +162,8 @@ void rights_drop_thread(void)
 {
     if (set_capabilities(0) != 0)
         log_error(WHO, "a thread's capabilities can't be given up: %s", strerror(errno));
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        log_warning(WHO, "no_new_privs: %s", strerror(errno));
 }
 
 void rights_drop(const struct rights_user *user)
@@ -170,7 +172,5 @@ void rights_drop(const struct rights_user *user)
         log_warning(WHO, "it serves as root, without root's capabilities: there is no user " RIGHTS_USER
                          " (useradd --system " RIGHTS_USER ", or set user)");
     rights_drop_thread();
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        log_warning(WHO, "no_new_privs: %s", strerror(errno));
     filter_install();
 }

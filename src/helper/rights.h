@@ -8,7 +8,7 @@
  *                    (no_new_privs, an empty bounding set where we may empty it), and the system calls are those of
  *                    filter.h.
  *
- * capset(2) is for one thread: each of the pool's gives its own up first (rights_drop_thread() by work_each()).
+ * capset(2) and no_new_privs are for one thread: each of the pool's gives its own up first (rights_drop_thread() by work_each()).
  * What a running daemon opens anew, at a reload or an insert, its user must be able to open.
  */
 #ifndef HELPER_RIGHTS_H

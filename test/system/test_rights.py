@@ -12,7 +12,7 @@ import pytest
 
 from conftest import TOP, Daemon, binary, wait_for
 
-pytestmark = pytest.mark.smoke
+pytestmark = pytest.mark.plain
 root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 NOBODY = pwd.getpwnam("nobody")
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
