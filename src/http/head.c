@@ -7,15 +7,11 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "http/target.h"
 
 #define UINT64_DIGITS 20
 
 /* --- characters --- */
-
-static bool is_control(unsigned char c)
-{
-    return (c < 0x20 && c != '\t') || c == 0x7f;
-}
 
 static bool is_token_char(unsigned char c)
 {
@@ -38,7 +34,7 @@ bool http_is_token(const char *text)
 bool http_is_value(const char *text)
 {
     for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        if (is_control(*p))
+        if (http_is_control(*p))
             return false;
     return true;
 }
@@ -190,7 +186,7 @@ static size_t pass_over(struct http_head *head, size_t length, unsigned *status)
     while (done < length && *status == 0) {
         unsigned char c = (unsigned char)head->text[head->used];
         bool ends_line = c == '\r' || c == '\n', ends_method = in_method && head->used > 0 && c == ' ';
-        if (!ends_line && !ends_method && (in_method ? !is_token_char(c) : is_control(c)))
+        if (!ends_line && !ends_method && (in_method ? !is_token_char(c) : http_is_control(c)))
             *status = 400;
         in_method = in_method && !ends_method;
         head->used++;
@@ -263,126 +259,6 @@ void http_head_target(const struct http_head *head, char *target, size_t size)
     for (at++; at < used && length + 1 < size && !ends_word(head->text[at]); at++)
         target[length++] = head->text[at];
     target[length] = 0;
-}
-
-/* --- the target --- */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Percent-decodes in place. What would be a separator or a control byte once decoded is refused. */
-static bool percent_decode(char *text)
-{
-    char *to = text;
-    for (const char *p = text; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c == '%') {
-            int high = hex_digit(p[1]), low = high < 0 ? -1 : hex_digit(p[2]);
-            if (low < 0)
-                return false;
-            c = (unsigned char)(high * 16 + low);
-            p += 2;
-            if (c == '/')
-                return false;
-        }
-        if (c == 0 || c == '\\' || c == '\t' || is_control(c))
-            return false;
-        *to++ = (char)c;
-    }
-    *to = 0;
-    return true;
-}
-
-/* Drops empty and "." segments; ".." is refused. */
-static bool clean_segments(char *path)
-{
-    char *to = path;
-    for (const char *p = path; *p;) {
-        while (*p == '/')
-            p++;
-        size_t length = strcspn(p, "/");
-        if (length == 2 && p[0] == '.' && p[1] == '.')
-            return false;
-        bool dot = length == 1 && *p == '.';
-        if (length == 0 || (dot && !p[1])) { /* the end, as a folder */
-            *to++ = '/';
-            break;
-        }
-        if (!dot) {
-            *to++ = '/';
-            memmove(to, p, length);
-            to += length;
-        }
-        p += length;
-    }
-    *to = 0;
-    return true;
-}
-
-bool http_path_decode(char *path)
-{
-    return path[0] == '/' && percent_decode(path) && clean_segments(path);
-}
-
-static bool is_target(const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        if (*p <= 0x20 || *p >= 0x7f || strchr("\"<>#", *p))
-            return false;
-    return true;
-}
-
-/* uri-host [ ":" port ], RFC 9110 7.2. */
-static bool is_host(const char *text)
-{
-    size_t length;
-    if (*text == '[') {
-        length = 1 + strspn(text + 1, "0123456789abcdefABCDEF:.");
-        if (length == 1 || text[length++] != ']')
-            return false;
-    } else {
-        length = 0;
-        while (isalnum((unsigned char)text[length]) || (text[length] && strchr("-._~!$&'()*+,;=", text[length])))
-            length++;
-    }
-    if (length == 0 || text[length] == 0)
-        return length > 0;
-    const char *port = text + length + 1;
-    return text[length] == ':' && strlen(port) <= 5 && port[strspn(port, "0123456789")] == 0;
-}
-
-/* origin-form, absolute-form, or "*" for OPTIONS. The authority of an absolute one must be that of Host. */
-static unsigned judge_target(struct http_head *head, char *target)
-{
-    if (!is_target(target))
-        return 400;
-    if (strcmp(target, "*") == 0 && strcmp(head->method, "OPTIONS") == 0) {
-        head->path = target;
-        head->query = "";
-        return 0;
-    }
-    if (target[0] != '/') {
-        size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
-        size_t authority = strcspn(target + scheme, "/?");
-        if (scheme == 0 || strlen(head->host) != authority || strncasecmp(head->host, target + scheme, authority) != 0)
-            return 400;
-        target += scheme + authority;
-        if (*target != '/') { /* an empty path; its place is taken from the authority */
-            target--;
-            *target = '/';
-        }
-    }
-    char *query = strchr(target, '?');
-    if (query)
-        *query++ = 0;
-    head->query = query ? query : "";
-    head->path = target;
-    return http_path_decode(target) ? 0 : 400;
 }
 
 /* --- the fields --- */
@@ -464,7 +340,7 @@ static unsigned judge_fields(struct http_head *head)
 {
     const char *expect = http_head_field(head, "Expect", 0);
     const char *host = http_head_field(head, "Host", 0);
-    if (has_repeats(head) || (!host && head->minor > 0) || (host && *host && !is_host(host)))
+    if (has_repeats(head) || (!host && head->minor > 0) || (host && *host && !http_is_host(host)))
         return 400;
     head->host = host ? host : "";
     if (head->minor > 0 && !*head->host)
@@ -563,5 +439,12 @@ unsigned http_head_judge(struct http_head *head)
     unsigned status = cut_fields(head);
     if (status == 0)
         status = judge_fields(head);
-    return status ? status : judge_target(head, target);
+    if (status != 0)
+        return status;
+    struct http_target found;
+    if (!http_target_read(&found, target, head->method, head->host))
+        return 400;
+    head->path = found.path;
+    head->query = found.query;
+    return 0;
 }

@@ -56,8 +56,6 @@ bool http_head_field_has(const struct http_head *head, const char *name, const c
  * is said of one that is refused. "" if there is none yet. */
 void http_head_target(const struct http_head *head, char *target, size_t size);
 
-/* Decodes and cleans the path of a target in place: false if it must be refused. */
-bool http_path_decode(char *path);
 bool http_is_token(const char *text);
 bool http_is_value(const char *text); /* no control byte but the tab */
 
