@@ -28,7 +28,7 @@ static const char *const words[] = {
     [AUDIT_QUIT] = "quit",
 };
 
-void audit_quote(const char *text, char *out, size_t size)
+static void audit_quote(const char *text, char *out, size_t size)
 {
     size_t used = 0;
     const char *end = text + strnlen(text, AUDIT_FIELD_MAX);

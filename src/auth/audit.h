@@ -40,7 +40,4 @@ enum audit_event {
 /* `user`: who acts. Any text may be NULL. */
 void auth_audit(enum audit_event event, const char *user, const char *peer, const char *subject, const char *detail);
 
-/* How a text of a peer is written: for other lines that must carry one. */
-void audit_quote(const char *text, char *out, size_t size);
-
 #endif

@@ -7,11 +7,6 @@ void io_queue_init(struct io_queue *queue)
     queue->prefetches = 0;
 }
 
-bool io_queue_empty(const struct io_queue *queue)
-{
-    return list_empty(&queue->demand) && list_empty(&queue->prefetch);
-}
-
 bool io_queue_push(struct io_queue *queue, struct io *io)
 {
     if (!(io->flags & IO_PREFETCH)) {

@@ -17,7 +17,6 @@ struct io_queue {
 };
 
 void io_queue_init(struct io_queue *queue);
-bool io_queue_empty(const struct io_queue *queue);
 /* False: too many speculative ones wait; the io is still the caller's. */
 bool io_queue_push(struct io_queue *queue, struct io *io);
 /* The next io, taken off; with `demand_only` never a speculative one. NULL: none. */

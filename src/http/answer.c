@@ -99,8 +99,8 @@ static void put(struct http_exchange *e, struct slices *data)
 
 /* --- the head --- */
 
-void http_answer_write_head(struct http_connection *c, unsigned status, const char *fields, size_t fields_length,
-                            const char *framing)
+static void http_answer_write_head(struct http_connection *c, unsigned status, const char *fields, size_t fields_length,
+                                   const char *framing)
 {
     char line[STATUS_LINE_MAX];
     int length = snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\nDate: %s\r\n%s", status, reason_of(status),

@@ -114,8 +114,6 @@ void http_body_tell_end(struct http_connection *c);
 
 /* answer.c */
 void http_answer_pass(struct http_connection *c); /* gives the stream what it takes */
-void http_answer_write_head(struct http_connection *c, unsigned status, const char *fields, size_t fields_length,
-                            const char *framing);
 void http_answer_plain(struct http_connection *c, unsigned status);
 
 static inline struct http_exchange *http_exchange_of(const struct http_request *request)

@@ -95,7 +95,9 @@ static bool is_reading(const struct http_request *request)
     return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
 }
 
-unsigned http_precondition(const struct http_request *request, const char *etag)
+/* What If-Match and If-None-Match demand for content with that strong tag (NULL: there is no
+ * content): 0 to go on, else 304 or 412 to answer. */
+static unsigned http_precondition(const struct http_request *request, const char *etag)
 {
     if (http_field(request, "If-Match") && !any_field_lists(request, "If-Match", etag, false))
         return 412;
@@ -104,8 +106,9 @@ unsigned http_precondition(const struct http_request *request, const char *etag)
     return 0;
 }
 
-enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size, uint64_t *first,
-                                   uint64_t *last)
+/* Range and If-Range of a request: as http_range_parse(). */
+static enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size,
+                                          uint64_t *first, uint64_t *last)
 {
     const char *condition = http_field(request, "If-Range");
     if (strcmp(request->method, "GET") != 0 || (condition && strcmp(condition, etag) != 0))

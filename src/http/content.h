@@ -17,12 +17,6 @@ enum http_range http_range_parse(const char *value, uint64_t size, uint64_t *fir
 /* Is the tag in the list of an If-Match or If-None-Match field ("*" has every one)? Weak tags
  * match only if `weak`. */
 bool http_etag_listed(const char *list, const char *etag, bool weak);
-/* What If-Match and If-None-Match demand for content with that strong tag (NULL: there is no
- * content): 0 to go on, else 304 or 412 to answer. */
-unsigned http_precondition(const struct http_request *request, const char *etag);
-/* Range and If-Range of a request: as http_range_parse(). */
-enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size, uint64_t *first,
-                                   uint64_t *last);
 
 struct http_content {
     struct bytes *bytes;

@@ -3,7 +3,7 @@
 #if defined(__arm__) || defined(__aarch64__)
 #include <sys/auxv.h>
 
-bool ciphers_fast_aes(void)
+static bool ciphers_fast_aes(void)
 {
     /* HWCAP_AES and HWCAP2_AES of <asm/hwcap.h>: getauxval(3). */
 #if defined(__aarch64__)
@@ -13,13 +13,13 @@ bool ciphers_fast_aes(void)
 #endif
 }
 #elif defined(__x86_64__) || defined(__i386__)
-bool ciphers_fast_aes(void)
+static bool ciphers_fast_aes(void)
 {
     __builtin_cpu_init();
     return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
 }
 #else
-bool ciphers_fast_aes(void)
+static bool ciphers_fast_aes(void)
 {
     return false;
 }

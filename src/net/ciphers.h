@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 
-bool ciphers_fast_aes(void);           /* does the processor have AES instructions? */
 const char *ciphers_tls13(void);       /* TLS 1.3 suites, as OpenSSL spells them */
 const char *ciphers_tls12(void);       /* of a server of ours: with forward secrecy only */
 const char *ciphers_tls12_client(void); /* the same first, then whatever else OpenSSL accepts */

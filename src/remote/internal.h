@@ -77,8 +77,7 @@ void remote_learn_link(struct remote *remote, uint64_t round_trip_us); /* 0: non
 struct remote_request *remote_request_new(struct remote *remote, void *owner, void (*done)(struct remote_request *));
 void remote_pump(struct remote *remote);
 void remote_start(struct remote *remote, struct io *io); /* a worker is idle */
-/* Its request ended, or is cancelled here; the io is the caller's. */
-void remote_release(struct remote_worker *worker);
+/* Its request is cancelled; the io is the caller's. */
 void remote_give_up(struct remote_worker *worker);
 /* Another worker that has the same io; NULL: there is none. */
 struct remote_worker *remote_twin(const struct remote_worker *worker);

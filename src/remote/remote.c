@@ -73,7 +73,7 @@ struct remote_request *remote_request_new(struct remote *remote, void *owner, vo
     return request;
 }
 
-void remote_release(struct remote_worker *worker)
+static void remote_release(struct remote_worker *worker)
 {
     struct remote *remote = worker->remote;
     worker->io = NULL;

@@ -171,6 +171,5 @@ void slot_revoke_browser(struct slot *slot, const void *arg);
 const struct heat *slot_heat(struct slot *slot);
 /* `trace`: each io of this slot is logged at info level. */
 void slot_set_trace(struct slot *slot, bool on);
-bool slot_get_trace(const struct slot *slot);
 
 #endif

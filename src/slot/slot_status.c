@@ -57,8 +57,3 @@ const struct heat *slot_heat(struct slot *slot)
 {
     return slot->opened && slot->source ? pipeline_heat(slot->source) : NULL;
 }
-
-bool slot_get_trace(const struct slot *slot)
-{
-    return slot->trace;
-}

@@ -99,6 +99,5 @@ void browser_peer_open(struct browser_peer *peer);
 void browser_peer_drop(struct browser_peer *peer, enum browser_end end, const char *reason);
 /* The same for one without a client, which also outlives the source. */
 void browser_peer_release(struct browser_peer *peer, enum browser_end end, const char *reason);
-void browser_peer_check_timeout(uv_timer_t *timer); /* of browser->check */
 
 #endif

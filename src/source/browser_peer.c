@@ -113,7 +113,7 @@ static void on_check_read(struct io *io)
     }
 }
 
-void browser_peer_check_timeout(uv_timer_t *timer)
+static void browser_peer_check_timeout(uv_timer_t *timer)
 {
     struct browser_source *browser = container_of(timer, struct browser_source, check);
     if (browser->peer)

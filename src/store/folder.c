@@ -176,7 +176,7 @@ static void load_digest(const struct folder *folder, const char *name, const str
     sha256[STORE_SHA256 - 1] = '\0';
 }
 
-void folder_drop_digest(const struct folder *folder, const char *name)
+static void folder_drop_digest(const struct folder *folder, const char *name)
 {
     char file[STORE_FILE_MAX];
     store_digest_file(file, name);

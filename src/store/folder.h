@@ -54,6 +54,5 @@ void folder_sync(const struct folder *folder); /* its entries; a failure is only
 /* The digest is kept for a file with exactly this size and mtime. */
 void folder_save_digest(const struct folder *folder, const char *name, const struct stat *st,
                         const char sha256[STORE_SHA256]);
-void folder_drop_digest(const struct folder *folder, const char *name);
 
 #endif

@@ -423,11 +423,6 @@ static const struct command commands[] = {
     {0},
 };
 
-const char *commands_usage(unsigned index)
-{
-    return index < sizeof commands / sizeof *commands ? commands[index].usage : NULL;
-}
-
 void commands_run(struct control_client *client, char *line)
 {
     char *words[WORDS_MAX];

@@ -11,8 +11,6 @@ struct control_client;
 /* Runs the line (which it cuts up, and wipes when it held secrets). The answer
  * ends with control_ok() or control_error(), at once or later. */
 void commands_run(struct control_client *client, char *line);
-/* "insert SLOT URL ..." and so on, a line each; for the documentation's test. */
-const char *commands_usage(unsigned index); /* NULL: past the last */
 
 /* control.c, for the commands. */
 struct slots *control_client_slots(struct control_client *client);
