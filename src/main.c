@@ -90,7 +90,7 @@ static bool check_host(const struct config *config, char error[CONFIG_ERROR_MAX]
     return good;
 }
 
-static int configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX])
+static int main_configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     if (!arguments->file)
         config_default(config);
@@ -144,7 +144,7 @@ static int reload(void *arg, char error[CONFIG_ERROR_MAX])
         snprintf(error, CONFIG_ERROR_MAX, "the daemon is stopping");
         return -1;
     }
-    if (configure(d->arguments, &config, error) != 0)
+    if (main_configure(d->arguments, &config, error) != 0)
         return -1;
     if (reload_into(d, &config, error) != 0) {
         config_free(&config);
@@ -333,13 +333,13 @@ static void share_memory(void)
         log_warning("nbd-proxy", "OpenSSL keeps its own memory functions");
 }
 
-static void ignore_closed(void *arg)
+static void main_ignore_closed(void *arg)
 {
     (void)arg;
 }
 
 /* The web server last: it may have to be told that there is nobody to serve. */
-static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
+static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
     struct control_hooks hooks = {.reload = on_reload, .quit = stop, .keep = stop_keeping, .arg = d};
     struct host_options options = host_options(&d->config);
@@ -355,12 +355,12 @@ static bool start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     if (ready && (d->web || !wanted))
         return true;
     if (d->dbus)
-        dbus_close(d->dbus, ignore_closed, NULL);
+        dbus_close(d->dbus, main_ignore_closed, NULL);
     if (d->control)
-        control_close(d->control, ignore_closed, NULL);
+        control_close(d->control, main_ignore_closed, NULL);
     if (d->slots)
-        slots_close(d->slots, ignore_closed, NULL);
-    host_close(d->host, ignore_closed, NULL);
+        slots_close(d->slots, main_ignore_closed, NULL);
+    host_close(d->host, main_ignore_closed, NULL);
     return false;
 }
 
@@ -373,7 +373,7 @@ static void fill_settings(const struct config *config, struct helper_settings *s
 }
 
 /* In the helper: what the daemon's user could have written is not believed. */
-static bool read_settings(struct helper_settings *settings, void *arg)
+static bool main_read_settings(struct helper_settings *settings, void *arg)
 {
     struct daemon *d = arg;
     struct config config;
@@ -384,7 +384,7 @@ static bool read_settings(struct helper_settings *settings, void *arg)
         log_error("helper", "%s may be written by others than root: what it says of hook holds after a restart", file);
         return false;
     }
-    if (configure(d->arguments, &config, error) != 0) {
+    if (main_configure(d->arguments, &config, error) != 0) {
         log_error("helper", "%s", error);
         return false;
     }
@@ -407,7 +407,7 @@ static void give_folders(const struct rights_user *user, const struct config *co
 /* Before any thread is there: the helper has our rights from here on, and we less. */
 static bool part(struct daemon *d)
 {
-    struct helper_options helper = {.read = read_settings, .arg = d};
+    struct helper_options helper = {.read = main_read_settings, .arg = d};
     char error[RIGHTS_ERROR_MAX];
     fill_settings(&d->config, &helper.settings);
     int status = rights_find(d->config.user, &d->user, error);
@@ -435,7 +435,7 @@ static void on_helper_lost(void *arg)
 /* As a process of its own. */
 __attribute__((noreturn)) static void serve_helper(struct daemon *d)
 {
-    static struct helper_options helper = {.read = read_settings};
+    static struct helper_options helper = {.read = main_read_settings};
     helper.arg = d;
     fill_settings(&d->config, &helper.settings);
     helper_serve(STDIN_FILENO, &helper);
@@ -458,7 +458,7 @@ static void give_up_rights(const struct daemon *d)
         log_warning("nbd-proxy", "%s can't be read any more, so a reload will fail (chgrp it to the daemon's group, chmod 640)", file);
 }
 
-static int serve(struct daemon *d)
+static int main_serve(struct daemon *d)
 {
     char error[CONFIG_ERROR_MAX];
     work_begin(&d->loop, CONFIG_SLOTS_MAX + POOL_SPARE);
@@ -467,7 +467,7 @@ static int serve(struct daemon *d)
     use_helper(d);
     defer_setup(&d->stop, on_stop);
     watch_signals(d);
-    if (!start(d, error)) {
+    if (!main_start(d, error)) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
         d->stopping = true; /* a signal meanwhile ends it at once */
         uv_run(&d->loop, UV_RUN_DEFAULT);
@@ -516,7 +516,7 @@ static void print_version(void)
     puts("");
 }
 
-static void print_help(void)
+static void main_print_help(void)
 {
     puts("usage: nbd-proxy [OPTION]...\n"
          "       nbd-proxy passwd [OPTION]... NAME\n"
@@ -536,14 +536,14 @@ static void print_help(void)
          "See nbd-proxy(8), nbd-proxy.conf(5) and nbd-proxy-control(7).");
 }
 
-static int usage_error(const char *text)
+static int main_usage_error(const char *text)
 {
     fprintf(stderr, "nbd-proxy: %s (try: nbd-proxy --help)\n", text);
     return EXIT_USAGE;
 }
 
 /* -1: go on; else the exit code. */
-static int parse_option(struct arguments *a, int letter)
+static int main_parse_option(struct arguments *a, int letter)
 {
     switch (letter) {
     case 'c':
@@ -554,7 +554,7 @@ static int parse_option(struct arguments *a, int letter)
         return -1;
     case OPT_SET:
         if (a->set_count == SETS_MAX)
-            return usage_error("there are too many --set");
+            return main_usage_error("there are too many --set");
         a->sets[a->set_count++] = optarg;
         return -1;
     case OPT_CHECK:
@@ -576,23 +576,23 @@ static int parse_option(struct arguments *a, int letter)
         print_version();
         return EXIT_SUCCESS;
     case 'h':
-        print_help();
+        main_print_help();
         return EXIT_SUCCESS;
     default:
-        return usage_error("unknown option");
+        return main_usage_error("unknown option");
     }
 }
 
-static int parse_arguments(struct arguments *a, int argc, char **argv)
+static int main_parse_arguments(struct arguments *a, int argc, char **argv)
 {
     int letter;
     opterr = 0;
     while ((letter = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
-        int code = parse_option(a, letter);
+        int code = main_parse_option(a, letter);
         if (code >= 0)
             return code;
     }
-    return optind < argc ? usage_error("it takes no arguments beside options") : -1;
+    return optind < argc ? main_usage_error("it takes no arguments beside options") : -1;
 }
 
 /* Secrets given with --set should not stay in the process's argument list. */
@@ -617,7 +617,7 @@ int main(int argc, char **argv)
         share_memory();
         return passwd_command(argc - 1, argv + 1);
     }
-    int code = parse_arguments(&arguments, argc, argv);
+    int code = main_parse_arguments(&arguments, argc, argv);
     if (code >= 0)
         return code;
     hide_arguments(&arguments);
@@ -626,7 +626,7 @@ int main(int argc, char **argv)
     bound_memory();
     d.arguments = &arguments;
     code = EXIT_SUCCESS;
-    if (configure(&arguments, &d.config, error) != 0) {
+    if (main_configure(&arguments, &d.config, error) != 0) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
         code = EX_CONFIG;
     } else if (arguments.dump) {
@@ -635,7 +635,7 @@ int main(int argc, char **argv)
         log_setup((enum log_target)d.config.log_target, (enum log_level)d.config.log_level);
         if (arguments.serve_helper)
             serve_helper(&d);
-        code = part(&d) ? serve(&d) : EXIT_FAILURE;
+        code = part(&d) ? main_serve(&d) : EXIT_FAILURE;
         helper_end();
     }
     if (arguments.dump || arguments.check)

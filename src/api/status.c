@@ -124,41 +124,41 @@ char *status_cache(struct slots *slots)
 
 /* --- JSON --- */
 
-static void put(json_t *object, const char *name, uint64_t value)
+static void api_status_put(json_t *object, const char *name, uint64_t value)
 {
     json_object_set_new(object, name, json_integer((json_int_t)value));
 }
 
-static json_t *json_stats(const struct source_stats *s)
+static json_t *api_status_json_stats(const struct source_stats *s)
 {
     json_t *o = json_object();
-    put(o, "requests", s->requests);
-    put(o, "bytes", s->bytes);
-    put(o, "errors", s->errors);
-    put(o, "retries", s->retries);
-    put(o, "rtt_us", s->rtt_us);
-    put(o, "bandwidth", s->bandwidth);
-    put(o, "hits", s->hits);
-    put(o, "misses", s->misses);
-    put(o, "prefetched", s->prefetched);
-    put(o, "wasted", s->wasted);
+    api_status_put(o, "requests", s->requests);
+    api_status_put(o, "bytes", s->bytes);
+    api_status_put(o, "errors", s->errors);
+    api_status_put(o, "retries", s->retries);
+    api_status_put(o, "rtt_us", s->rtt_us);
+    api_status_put(o, "bandwidth", s->bandwidth);
+    api_status_put(o, "hits", s->hits);
+    api_status_put(o, "misses", s->misses);
+    api_status_put(o, "prefetched", s->prefetched);
+    api_status_put(o, "wasted", s->wasted);
     return o;
 }
 
 static json_t *json_clients(const struct nbd_server_stats *s)
 {
     json_t *o = json_object();
-    put(o, "connections", s->connections);
-    put(o, "reads", s->reads);
-    put(o, "read_bytes", s->read_bytes);
-    put(o, "writes", s->writes);
-    put(o, "write_bytes", s->write_bytes);
-    put(o, "others", s->others);
-    put(o, "errors", s->errors);
+    api_status_put(o, "connections", s->connections);
+    api_status_put(o, "reads", s->reads);
+    api_status_put(o, "read_bytes", s->read_bytes);
+    api_status_put(o, "writes", s->writes);
+    api_status_put(o, "write_bytes", s->write_bytes);
+    api_status_put(o, "others", s->others);
+    api_status_put(o, "errors", s->errors);
     return o;
 }
 
-static json_t *json_awaited(const struct slot_status *s)
+static json_t *api_status_json_awaited(const struct slot_status *s)
 {
     if (!*s->awaited)
         return json_null();
@@ -166,18 +166,18 @@ static json_t *json_awaited(const struct slot_status *s)
                      (json_int_t)s->awaited_ms);
 }
 
-static json_t *json_slot(struct slot *slot)
+static json_t *api_status_json_slot(struct slot *slot)
 {
     struct slot_status s;
     json_t *o = json_object();
     slot_get_status(slot, &s);
-    put(o, "index", s.index);
+    api_status_put(o, "index", s.index);
     json_object_set_new(o, "name", api_text(s.name));
     json_object_set_new(o, "media", api_text(media_name(s.media)));
     json_object_set_new(o, "state", api_text(slot_state_name(s.state)));
     json_object_set_new(o, "image", *s.image ? api_text(s.image) : json_null());
     json_object_set_new(o, "image_name", *s.image_name ? api_text(s.image_name) : json_null());
-    put(o, "size", s.size);
+    api_status_put(o, "size", s.size);
     json_object_set_new(o, "writable", json_boolean(s.writable));
     json_object_set_new(o, "socket", api_text(s.socket));
     json_object_set_new(o, "attach", json_string(attach_name(s.attach)));
@@ -185,12 +185,12 @@ static json_t *json_slot(struct slot *slot)
     json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
     json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
     json_object_set_new(o, "warning", *s.warning ? json_string(s.warning) : json_null());
-    json_object_set_new(o, "awaited", json_awaited(&s));
-    json_object_set_new(o, "stats", json_stats(&s.counters.source));
+    json_object_set_new(o, "awaited", api_status_json_awaited(&s));
+    json_object_set_new(o, "stats", api_status_json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));
-    put(o, "cached", s.counters.cached);
-    put(o, "overlay_used", s.counters.overlay_used);
-    put(o, "overlay_bound", s.counters.overlay_bound);
+    api_status_put(o, "cached", s.counters.cached);
+    api_status_put(o, "overlay_used", s.counters.overlay_used);
+    api_status_put(o, "overlay_bound", s.counters.overlay_bound);
     return o;
 }
 
@@ -199,14 +199,14 @@ static json_t *json_cache(struct slots *slots)
     struct cache_stats c;
     json_t *o = json_object();
     cache_get_stats(slots_cache(slots), &c);
-    put(o, "limit", c.limit);
-    put(o, "live", c.live);
-    put(o, "fetching", c.fetching);
-    put(o, "images", c.images);
-    put(o, "hits", c.hits);
-    put(o, "misses", c.misses);
-    put(o, "evictions", c.evictions);
-    put(o, "table", c.table);
+    api_status_put(o, "limit", c.limit);
+    api_status_put(o, "live", c.live);
+    api_status_put(o, "fetching", c.fetching);
+    api_status_put(o, "images", c.images);
+    api_status_put(o, "hits", c.hits);
+    api_status_put(o, "misses", c.misses);
+    api_status_put(o, "evictions", c.evictions);
+    api_status_put(o, "table", c.table);
     return o;
 }
 
@@ -215,7 +215,7 @@ char *status_json(struct slots *slots)
     json_t *root = json_object(), *list = json_array();
     struct text text = {0};
     for (unsigned i = 0; i < slots_count(slots); i++)
-        json_array_append_new(list, json_slot(slots_get(slots, i)));
+        json_array_append_new(list, api_status_json_slot(slots_get(slots, i)));
     json_object_set_new(root, "version", json_string(PACKAGE_VERSION));
     json_object_set_new(root, "slots", list);
     json_object_set_new(root, "cache", json_cache(slots));

@@ -43,7 +43,7 @@ static void audit_quote(const char *text, char *out, size_t size)
     snprintf(out + used, size - used, "%s", *text ? "..." : "");
 }
 
-static void add(char *line, size_t size, const char *name, const char *value)
+static void audit_add(char *line, size_t size, const char *name, const char *value)
 {
     char quoted[QUOTED_MAX];
     size_t used = strlen(line);
@@ -56,9 +56,9 @@ static void add(char *line, size_t size, const char *name, const char *value)
 void auth_audit(enum audit_event event, const char *user, const char *peer, const char *subject, const char *detail)
 {
     char line[4 * (QUOTED_MAX + 16)] = "";
-    add(line, sizeof line, "user", user);
-    add(line, sizeof line, "peer", peer);
-    add(line, sizeof line, "subject", subject);
-    add(line, sizeof line, "detail", detail);
+    audit_add(line, sizeof line, "user", user);
+    audit_add(line, sizeof line, "peer", peer);
+    audit_add(line, sizeof line, "subject", subject);
+    audit_add(line, sizeof line, "detail", detail);
     log_notice("audit", "%s:%s", words[event], line);
 }

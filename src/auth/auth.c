@@ -37,7 +37,7 @@ void auth_answer_all(struct auth *auth, struct link *checks, int status, uint64_
     }
 }
 
-static void on_tell(struct defer *defer)
+static void on_auth_tell(struct defer *defer)
 {
     struct auth *auth = container_of(defer, struct auth, tell);
     struct link batch;
@@ -151,7 +151,7 @@ uint64_t auth_hashes(const struct auth *auth)
 
 /* --- life --- */
 
-static void on_user_changed(struct users_watch *watch, const char *name)
+static void on_auth_user_changed(struct users_watch *watch, const char *name)
 {
     struct auth *auth = container_of(watch, struct auth, watch);
     verified_drop(auth->verified, name);
@@ -165,19 +165,19 @@ struct auth *auth_new(uv_loop_t *loop, struct users *users, const struct auth_op
     auth->options = *options;
     auth->lockout = lockout_new(&options->lockout);
     auth->verified = verified_new(options->remember_ms);
-    auth->watch.changed = on_user_changed;
+    auth->watch.changed = on_auth_user_changed;
     users_watch(users, &auth->watch);
     secret_random(auth->key, sizeof auth->key);
     auth_jobs_init(auth);
     list_init(&auth->answers);
     list_init(&auth->delayed);
-    defer_setup(&auth->tell, on_tell);
+    defer_setup(&auth->tell, on_auth_tell);
     uv_timer_init(loop, &auth->timer);
     auth->timer.data = auth;
     return auth;
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_auth_handles_closed(struct closing *closing)
 {
     struct auth *auth = container_of(closing, struct auth, handles);
     void (*closed)(void *arg) = auth->closed;
@@ -194,7 +194,7 @@ void auth_maybe_closed(struct auth *auth)
 {
     if (!auth->closing || auth->hashing.running_count > 0)
         return;
-    closing_begin(&auth->handles, auth->loop, on_handles_closed);
+    closing_begin(&auth->handles, auth->loop, on_auth_handles_closed);
     closing_add(&auth->handles, (uv_handle_t *)&auth->timer);
     closing_add(&auth->handles, (uv_handle_t *)&auth->pam_timer);
     closing_end(&auth->handles);

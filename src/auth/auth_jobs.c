@@ -16,7 +16,7 @@
 
 /* --- a job --- */
 
-static void job_free(struct auth_job *job)
+static void auth_jobs_job_free(struct auth_job *job)
 {
     mem_free_secret(job->password);
     explicit_bzero(job, sizeof *job);
@@ -28,11 +28,11 @@ static void job_refuse(struct auth *auth, struct auth_job *job, int status)
 {
     lockout_abandon(auth->lockout, auth_now(auth), job->name, job->peer);
     auth_answer_all(auth, &job->checks, status, job->lane->retry_ms);
-    job_free(job);
+    auth_jobs_job_free(job);
 }
 
 /* On a work thread. */
-static void on_job_run(struct work *work)
+static void on_auth_jobs_job_run(struct work *work)
 {
     struct auth_job *job = container_of(work, struct auth_job, work);
     job->matched = password_matches(job->password, job->hash) && job->counts;
@@ -77,9 +77,9 @@ static void job_wrong(struct auth *auth, struct auth_job *job)
         auth_answer_wrong(auth, container_of(l, struct auth_check, link));
 }
 
-static void jobs_start(struct auth *auth, struct lane *lane);
+static void auth_jobs_jobs_start(struct auth *auth, struct lane *lane);
 
-static void job_done(struct auth_job *job)
+static void auth_jobs_job_done(struct auth_job *job)
 {
     struct auth *auth = job->auth;
     struct lane *lane = job->lane;
@@ -90,22 +90,22 @@ static void job_done(struct auth_job *job)
         job_right(auth, job, user);
     else
         job_wrong(auth, job);
-    job_free(job);
-    jobs_start(auth, lane);
+    auth_jobs_job_free(job);
+    auth_jobs_jobs_start(auth, lane);
     auth_maybe_closed(auth);
 }
 
-static void on_job_done(struct work *work)
+static void on_auth_jobs_job_done(struct work *work)
 {
-    job_done(container_of(work, struct auth_job, work));
+    auth_jobs_job_done(container_of(work, struct auth_job, work));
 }
 
 static void hash_start(struct auth_job *job)
 {
-    work_start(job->auth->loop, &job->work, on_job_run, on_job_done);
+    work_start(job->auth->loop, &job->work, on_auth_jobs_job_run, on_auth_jobs_job_done);
 }
 
-static void jobs_start(struct auth *auth, struct lane *lane)
+static void auth_jobs_jobs_start(struct auth *auth, struct lane *lane)
 {
     while (lane->running_count < lane->parallel && !list_empty(&lane->waiting)) {
         struct auth_job *job = container_of(list_pop(&lane->waiting), struct auth_job, link);
@@ -152,7 +152,7 @@ static void on_pam_answered(void *arg, bool matched)
     auth->pam_hangs = false;
     job->pam = NULL;
     job->matched = matched && job->counts;
-    job_done(job);
+    auth_jobs_job_done(job);
 }
 
 static void pam_start(struct auth_job *job)
@@ -218,8 +218,8 @@ static struct auth_job *find_job(struct link *jobs, const unsigned char id[SECRE
     return NULL;
 }
 
-static struct auth_job *job_new(struct auth *auth, const struct auth_check *check, const char *name,
-                                const char *password, bool possible)
+static struct auth_job *auth_jobs_job_new(struct auth *auth, const struct auth_check *check, const char *name,
+                                          const char *password, bool possible)
 {
     struct auth_job *job = mem_alloc(sizeof *job);
     job->auth = auth;
@@ -260,14 +260,14 @@ void auth_jobs_add(struct auth *auth, struct auth_check *check, const char *name
         auth_answer(auth, check, -EBUSY);
         return;
     }
-    job = job_new(auth, check, name, password, possible);
+    job = auth_jobs_job_new(auth, check, name, password, possible);
     job->lane = lane;
     memcpy(job->id, id, sizeof id);
     lockout_begin(auth->lockout, auth_now(auth), job->name, job->peer);
     list_append(&job->checks, &check->link);
     list_append(&lane->waiting, &job->link);
     lane->waiting_count++;
-    jobs_start(auth, lane);
+    auth_jobs_jobs_start(auth, lane);
 }
 
 /* --- life --- */

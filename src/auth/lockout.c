@@ -101,7 +101,7 @@ static void make_keys(const struct lockout *lockout, const char *name, const cha
 
 /* --- entries --- */
 
-static bool is_forgotten(const struct entry *entry, uint64_t now)
+static bool lockout_is_forgotten(const struct entry *entry, uint64_t now)
 {
     return entry->pending == 0 && entry->forget_at <= now;
 }
@@ -111,13 +111,13 @@ static void entry_drop(struct lockout *lockout, struct entry *entry)
     *entry = lockout->entries[--lockout->count];
 }
 
-static struct entry *find(struct lockout *lockout, uint64_t now, const unsigned char key[KEY_BYTES])
+static struct entry *lockout_find(struct lockout *lockout, uint64_t now, const unsigned char key[KEY_BYTES])
 {
     for (unsigned i = 0; i < lockout->count; i++) {
         struct entry *entry = &lockout->entries[i];
         if (memcmp(entry->key, key, KEY_BYTES) != 0)
             continue;
-        if (!is_forgotten(entry, now))
+        if (!lockout_is_forgotten(entry, now))
             return entry;
         entry_drop(lockout, entry);
         return NULL;
@@ -133,7 +133,7 @@ static bool is_before(const struct entry *a, const struct entry *b, uint64_t now
 
 /* Room for one more: see the header. Entries with a try under way are few, far
  * fewer than there is room for. */
-static void make_room(struct lockout *lockout, uint64_t now)
+static void lockout_make_room(struct lockout *lockout, uint64_t now)
 {
     struct entry *oldest = NULL;
     for (unsigned i = 0; i < lockout->count; i++) {
@@ -148,11 +148,11 @@ static void make_room(struct lockout *lockout, uint64_t now)
 /* NULL only when every entry has a try under way. */
 static struct entry *find_or_add(struct lockout *lockout, uint64_t now, const unsigned char key[KEY_BYTES])
 {
-    struct entry *entry = find(lockout, now, key);
+    struct entry *entry = lockout_find(lockout, now, key);
     if (entry)
         return entry;
     if (lockout->count == LOCKOUT_ENTRIES)
-        make_room(lockout, now);
+        lockout_make_room(lockout, now);
     if (lockout->count == LOCKOUT_ENTRIES)
         return NULL;
     entry = &lockout->entries[lockout->count++];
@@ -170,14 +170,14 @@ static uint64_t lock_left(const struct entry *entry, uint64_t now)
 
 static bool is_home(struct lockout *lockout, uint64_t now, const struct keys *keys)
 {
-    const struct entry *pair = find(lockout, now, keys->pair);
+    const struct entry *pair = lockout_find(lockout, now, keys->pair);
     return pair && pair->home_until > now;
 }
 
 /* How many may fail before the account is locked for the address. */
 static unsigned allowance(struct lockout *lockout, uint64_t now, const struct keys *keys, bool at_home)
 {
-    const struct entry *account = find(lockout, now, keys->account);
+    const struct entry *account = lockout_find(lockout, now, keys->account);
     bool guarded = account && account->failures >= lockout->options.account_failures;
     return guarded && !at_home ? 1 : lockout->options.failures;
 }
@@ -189,10 +189,10 @@ int lockout_admit(struct lockout *lockout, uint64_t now, const char *name, const
     make_keys(lockout, name, peer, &keys);
     at_home = at_home || is_home(lockout, now, &keys);
     unsigned allowed = allowance(lockout, now, &keys, at_home);
-    const struct entry *address = find(lockout, now, keys.address);
+    const struct entry *address = lockout_find(lockout, now, keys.address);
     uint64_t address_left = at_home ? 0 : lock_left(address, now);
     bool address_full = !at_home && address && address->pending >= LOCKOUT_ADDRESS_PENDING;
-    const struct entry *pair = find(lockout, now, keys.pair); /* the last find(): it may move entries */
+    const struct entry *pair = lockout_find(lockout, now, keys.pair); /* the last find(): it may move entries */
     uint64_t pair_left = lock_left(pair, now);
     *retry_ms = pair_left > address_left ? pair_left : address_left;
     if (*retry_ms > 0)
@@ -219,7 +219,7 @@ void lockout_begin(struct lockout *lockout, uint64_t now, const char *name, cons
 
 static void drop_pending(struct lockout *lockout, uint64_t now, const unsigned char key[KEY_BYTES])
 {
-    struct entry *entry = find(lockout, now, key);
+    struct entry *entry = lockout_find(lockout, now, key);
     if (entry && entry->pending > 0)
         entry->pending--;
 }
@@ -262,7 +262,7 @@ static void settle(struct lockout *lockout, uint64_t now, const struct keys *key
         pair->locked_until = 0;
         pair->home_until = pair->forget_at = now + lockout->options.home_ms;
     }
-    struct entry *address = find(lockout, now, keys->address);
+    struct entry *address = lockout_find(lockout, now, keys->address);
     if (address)
         address->failures -= share < address->failures ? share : address->failures;
 }
@@ -273,7 +273,7 @@ static void count_both(struct lockout *lockout, uint64_t now, const struct keys 
 {
     result->account_ms = count_failure(lockout, now, keys->pair, allowed);
     result->address_ms = count_failure(lockout, now, keys->address, lockout->options.address_failures);
-    struct entry *pair = find(lockout, now, keys->pair);
+    struct entry *pair = lockout_find(lockout, now, keys->pair);
     if (pair)
         pair->share = result->address_ms > 0 ? 0 : pair->share + 1;
 }

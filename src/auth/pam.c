@@ -30,7 +30,7 @@ static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 /* --- the conversation --- */
 
 /* The module frees the answers with free(3). */
-static bool reply(const struct pam_message *message, const char *password, struct pam_response *response)
+static bool pam_reply(const struct pam_message *message, const char *password, struct pam_response *response)
 {
     switch (message->msg_style) {
     case PAM_PROMPT_ECHO_OFF:
@@ -50,7 +50,7 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
         return PAM_CONV_ERR;
     struct pam_response *answers = mem_alloc((size_t)count * sizeof *answers);
     for (int i = 0; i < count; i++) {
-        if (reply(messages[i], arg, &answers[i]))
+        if (pam_reply(messages[i], arg, &answers[i]))
             continue;
         while (i-- > 0)
             mem_free_secret(answers[i].resp);
@@ -69,7 +69,7 @@ static void no_delay(int status, unsigned microseconds, void *arg)
     (void)arg;
 }
 
-static int run(pam_handle_t *handle, const char *peer)
+static int pam_run(pam_handle_t *handle, const char *peer)
 {
     void (*delay)(int, unsigned, void *) = no_delay;
     const void *item;
@@ -88,7 +88,7 @@ bool pam_check(const struct pam_question *question)
     pthread_mutex_lock(&one_at_a_time);
     int status = pam_start_confdir(PAM_SERVICE_NAME, question->name, &conversation, question->folder, &handle);
     if (status == PAM_SUCCESS)
-        status = run(handle, question->peer);
+        status = pam_run(handle, question->peer);
     else
         log_error("pam", "service " PAM_SERVICE_NAME ": it can't be started");
     if (handle)
@@ -100,12 +100,12 @@ bool pam_check(const struct pam_question *question)
 
 static bool (*check_by)(const char *name, const char *password, const char *peer);
 
-void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer))
+void pam_check_by(bool (*pam_do_check)(const char *name, const char *password, const char *peer))
 {
-    check_by = check;
+    check_by = pam_do_check;
 }
 
-static bool check(const struct pam_ask *ask)
+static bool pam_do_check(const struct pam_ask *ask)
 {
     const struct pam_question question = {ask->folder, ask->name, ask->password, ask->peer};
     return check_by && !ask->folder ? check_by(ask->name, ask->password, ask->peer) : pam_check(&question);
@@ -132,10 +132,10 @@ static void ask_drop(struct pam_ask *ask)
         ask_free(ask);
 }
 
-static void *on_thread(void *arg)
+static void *on_pam_thread(void *arg)
 {
     struct pam_ask *ask = arg;
-    bool matched = check(ask);
+    bool matched = pam_do_check(ask);
     pthread_mutex_lock(&ask->lock);
     ask->matched = matched;
     if (!ask->left)
@@ -145,20 +145,20 @@ static void *on_thread(void *arg)
     return NULL;
 }
 
-static bool start_thread(struct pam_ask *ask)
+static bool pam_start_thread(struct pam_ask *ask)
 {
     pthread_attr_t detached;
     pthread_t thread;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    bool started = pthread_create(&thread, &detached, on_thread, ask) == 0;
+    bool started = pthread_create(&thread, &detached, on_pam_thread, ask) == 0;
     pthread_attr_destroy(&detached);
     return started;
 }
 
 /* --- on the loop --- */
 
-static void on_closed(uv_handle_t *handle)
+static void on_pam_closed(uv_handle_t *handle)
 {
     ask_drop(handle->data);
 }
@@ -169,10 +169,10 @@ void pam_leave(struct pam_ask *ask)
     ask->left = true;
     pthread_mutex_unlock(&ask->lock);
     defer_cancel(&ask->defer);
-    uv_close((uv_handle_t *)&ask->ended, on_closed);
+    uv_close((uv_handle_t *)&ask->ended, on_pam_closed);
 }
 
-static void on_deferred(struct defer *defer)
+static void on_pam_deferred(struct defer *defer)
 {
     struct pam_ask *ask = container_of(defer, struct pam_ask, defer);
     void (*done)(void *arg, bool matched) = ask->done;
@@ -182,7 +182,7 @@ static void on_deferred(struct defer *defer)
     done(arg, matched);
 }
 
-static void on_ended(uv_async_t *handle)
+static void on_pam_ended(uv_async_t *handle)
 {
     struct pam_ask *ask = handle->data;
     defer_schedule(handle->loop, &ask->defer);
@@ -191,12 +191,12 @@ static void on_ended(uv_async_t *handle)
 struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)
 {
     struct pam_ask *ask = mem_alloc(sizeof *ask);
-    if (uv_async_init(loop, &ask->ended, on_ended) != 0) {
+    if (uv_async_init(loop, &ask->ended, on_pam_ended) != 0) {
         mem_free(ask);
         return NULL;
     }
     pthread_mutex_init(&ask->lock, NULL);
-    defer_setup(&ask->defer, on_deferred);
+    defer_setup(&ask->defer, on_pam_deferred);
     ask->ended.data = ask;
     ask->done = done;
     ask->arg = arg;
@@ -205,7 +205,7 @@ struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, vo
     ask->password = mem_strdup(question->password);
     ask->peer = mem_strdup(question->peer);
     ask->holders = 2;
-    if (start_thread(ask))
+    if (pam_start_thread(ask))
         return ask;
     ask->holders = 1;
     pam_leave(ask);
@@ -220,9 +220,9 @@ bool pam_check(const struct pam_question *question)
     return false;
 }
 
-void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer))
+void pam_check_by(bool (*pam_do_check)(const char *name, const char *password, const char *peer))
 {
-    (void)check;
+    (void)pam_do_check;
 }
 
 struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)

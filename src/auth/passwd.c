@@ -41,7 +41,7 @@ static const struct option options[] = {
     {0},
 };
 
-static void print_help(void)
+static void passwd_print_help(void)
 {
     puts("usage: nbd-proxy passwd [OPTION]... NAME\n"
          "Adds an account, or changes the password of one. It is asked for on the\n"
@@ -60,7 +60,7 @@ static void print_help(void)
          "  -h, --help          prints this and exits");
 }
 
-static int usage_error(const char *text)
+static int passwd_usage_error(const char *text)
 {
     fprintf(stderr, "nbd-proxy passwd: %s (try: nbd-proxy passwd --help)\n", text);
     return EXIT_USAGE;
@@ -72,7 +72,7 @@ static int parse_min(struct passwd_arguments *a)
 {
     uint64_t value;
     if (!text_parse_uint(optarg, &value) || value < 1 || value > PASSWORD_MAX)
-        return usage_error("--min-length is a number from 1 to 256");
+        return passwd_usage_error("--min-length is a number from 1 to 256");
     a->min = (unsigned)value;
     return -1;
 }
@@ -81,13 +81,13 @@ static int parse_role(struct passwd_arguments *a)
 {
     enum auth_role role;
     if (!auth_role_parse(optarg, &role))
-        return usage_error("the role is Administrator, Operator or ReadOnly");
+        return passwd_usage_error("the role is Administrator, Operator or ReadOnly");
     a->role = (int)role;
     return -1;
 }
 
 /* -1: go on; else the exit code. */
-static int parse_option(struct passwd_arguments *a, int letter)
+static int passwd_parse_option(struct passwd_arguments *a, int letter)
 {
     switch (letter) {
     case OPT_FILE:
@@ -111,40 +111,40 @@ static int parse_option(struct passwd_arguments *a, int letter)
         a->pam = true;
         return -1;
     case 'h':
-        print_help();
+        passwd_print_help();
         return EXIT_SUCCESS;
     default:
-        return usage_error("unknown option, or one without its value");
+        return passwd_usage_error("unknown option, or one without its value");
     }
 }
 
-static int parse_arguments(struct passwd_arguments *a, int argc, char **argv)
+static int passwd_parse_arguments(struct passwd_arguments *a, int argc, char **argv)
 {
     int letter;
     opterr = 0;
     optind = 1;
     while ((letter = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        int code = parse_option(a, letter);
+        int code = passwd_parse_option(a, letter);
         if (code >= 0)
             return code;
     }
     if (optind + 1 != argc)
-        return usage_error("it takes one name");
+        return passwd_usage_error("it takes one name");
     a->name = argv[optind];
     if (!user_name_valid(a->name))
-        return usage_error("a name is 1 to 64 of A-Z a-z 0-9 . _ - @");
+        return passwd_usage_error("a name is 1 to 64 of A-Z a-z 0-9 . _ - @");
     if (a->remove && (a->random || a->pam || a->role >= 0 || a->enabled >= 0))
-        return usage_error("--delete goes alone");
+        return passwd_usage_error("--delete goes alone");
     if (a->enabled >= 0 && (a->random || a->pam))
-        return usage_error("--enable and --disable ask no password");
+        return passwd_usage_error("--enable and --disable ask no password");
     if (a->random && a->pam)
-        return usage_error("--random and --pam exclude each other");
+        return passwd_usage_error("--random and --pam exclude each other");
     return -1;
 }
 
 /* --- passwords --- */
 
-static bool ask(const struct passwd_arguments *a, char *password, size_t size, const char **why)
+static bool passwd_ask(const struct passwd_arguments *a, char *password, size_t size, const char **why)
 {
     char again[PASSWORD_MAX + 1], prompt[USER_NAME_MAX + 32];
     snprintf(prompt, sizeof prompt, "New password for %s: ", a->name);
@@ -168,7 +168,8 @@ static bool make_hash(const struct passwd_arguments *a, char *shown, char hash[P
     const char *why = NULL;
     if (a->random)
         password_random(password);
-    else if (ask(a, password, sizeof password, &why) && !password_allowed(password, a->min, refused, sizeof refused))
+    else if (passwd_ask(a, password, sizeof password, &why) &&
+             !password_allowed(password, a->min, refused, sizeof refused))
         why = refused;
     if (!why && !password_hash(password, 0, hash))
         why = "the password can't be hashed";
@@ -236,7 +237,7 @@ int passwd_command(int argc, char **argv)
     struct passwd_arguments a = {.file = PASSWD_FILE, .role = -1, .enabled = -1, .min = PASSWORD_MIN};
     char hash[PASSWORD_HASH_MAX] = USERS_PAM, shown[PASSWORD_RANDOM_LENGTH + 1] = "";
     struct users_edit edit;
-    int code = parse_arguments(&a, argc, argv);
+    int code = passwd_parse_arguments(&a, argc, argv);
     if (code >= 0)
         return code;
     if (plan(&a, &edit) != 0)

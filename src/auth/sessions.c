@@ -48,7 +48,7 @@ static void tell_attachments(struct session *session)
     }
 }
 
-static void on_tell(struct defer *defer)
+static void on_sessions_tell(struct defer *defer)
 {
     struct sessions *sessions = container_of(defer, struct sessions, tell);
     for (struct link *l = list_pop(&sessions->over); l; l = list_pop(&sessions->over)) {
@@ -59,7 +59,7 @@ static void on_tell(struct defer *defer)
     }
 }
 
-static void finish(struct session *session, enum audit_event event, const char *by, const char *detail)
+static void sessions_finish(struct session *session, enum audit_event event, const char *by, const char *detail)
 {
     struct sessions *sessions = session->sessions;
     if (session->ended)
@@ -74,7 +74,7 @@ static void finish(struct session *session, enum audit_event event, const char *
 
 void session_end(struct session *session, const char *by)
 {
-    finish(session, AUDIT_LOGOUT, by, NULL);
+    sessions_finish(session, AUDIT_LOGOUT, by, NULL);
 }
 
 /* --- time --- */
@@ -100,11 +100,11 @@ static bool expire(struct session *session, uint64_t now)
     if (now < ends_at(session))
         return false;
     bool old = now >= session->created_at + session->sessions->options.age_ms;
-    finish(session, AUDIT_SESSION_END, NULL, old ? "too old" : "idle");
+    sessions_finish(session, AUDIT_SESSION_END, NULL, old ? "too old" : "idle");
     return true;
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_sessions_timer(uv_timer_t *timer)
 {
     sessions_expire(timer->data);
 }
@@ -122,10 +122,10 @@ void sessions_expire(struct sessions *sessions)
     if (next == UINT64_MAX)
         uv_timer_stop(&sessions->timer);
     else
-        uv_timer_start(&sessions->timer, on_timer, next - now, 0);
+        uv_timer_start(&sessions->timer, on_sessions_timer, next - now, 0);
 }
 
-static void use(struct session *session)
+static void sessions_use(struct session *session)
 {
     session->used_at = sessions_now(session->sessions);
     list_remove(&session->link);
@@ -155,7 +155,7 @@ static unsigned count_of(const struct sessions *sessions, const char *user)
     return count;
 }
 
-static int make_room(struct sessions *sessions, const char *user)
+static int sessions_make_room(struct sessions *sessions, const char *user)
 {
     bool too_many = count_of(sessions, user) >= sessions->options.per_user;
     if (!too_many && sessions->count < sessions->options.total)
@@ -163,7 +163,7 @@ static int make_room(struct sessions *sessions, const char *user)
     struct session *oldest = find_idle(sessions, too_many ? user : NULL);
     if (!oldest)
         return -EBUSY;
-    finish(oldest, AUDIT_SESSION_END, NULL, "made room for another");
+    sessions_finish(oldest, AUDIT_SESSION_END, NULL, "made room for another");
     return 0;
 }
 
@@ -184,7 +184,7 @@ int sessions_open(struct sessions *sessions, enum session_kind kind, const char 
     if (sessions->closing || !account || !account->enabled)
         return -EACCES;
     sessions_expire(sessions);
-    if (make_room(sessions, user) != 0)
+    if (sessions_make_room(sessions, user) != 0)
         return -EBUSY;
     struct session *session = mem_alloc(sizeof *session);
     session->sessions = sessions;
@@ -220,7 +220,7 @@ struct session *sessions_find(struct sessions *sessions, enum session_kind kind,
             continue;
         if (expire(session, sessions_now(sessions)))
             return NULL;
-        use(session);
+        sessions_use(session);
         return session;
     }
     return NULL;
@@ -272,7 +272,7 @@ void session_detach(struct session_attachment *attachment)
     list_remove(&attachment->link);
     if (session->ended)
         return;
-    use(session); /* its idle time begins now */
+    sessions_use(session); /* its idle time begins now */
     sessions_expire(session->sessions);
 }
 
@@ -338,18 +338,18 @@ struct session *sessions_redeem(struct sessions *sessions, const char *text, con
     struct session *session = take_ticket(sessions, digest, &ticket);
     if (!session || strcmp(ticket.purpose, purpose) != 0 || expire(session, sessions_now(sessions)))
         return NULL;
-    use(session);
+    sessions_use(session);
     return session;
 }
 
 /* --- life --- */
 
-static void on_user_changed(struct users_watch *watch, const char *name)
+static void on_sessions_user_changed(struct users_watch *watch, const char *name)
 {
     struct sessions *sessions = container_of(watch, struct sessions, watch);
     list_for_each (l, &sessions->list)
         if (strcmp(session_of(l)->user, name) == 0)
-            finish(session_of(l), AUDIT_SESSION_END, NULL, "the account changed");
+            sessions_finish(session_of(l), AUDIT_SESSION_END, NULL, "the account changed");
 }
 
 struct sessions *sessions_new(uv_loop_t *loop, struct users *users, const struct sessions_options *options)
@@ -366,15 +366,15 @@ struct sessions *sessions_new(uv_loop_t *loop, struct users *users, const struct
     secret_random(sessions->csrf_key, sizeof sessions->csrf_key);
     list_init(&sessions->list);
     list_init(&sessions->over);
-    defer_setup(&sessions->tell, on_tell);
-    sessions->watch.changed = on_user_changed;
+    defer_setup(&sessions->tell, on_sessions_tell);
+    sessions->watch.changed = on_sessions_user_changed;
     users_watch(users, &sessions->watch);
     uv_timer_init(loop, &sessions->timer);
     sessions->timer.data = sessions;
     return sessions;
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_sessions_handles_closed(struct closing *closing)
 {
     struct sessions *sessions = container_of(closing, struct sessions, handles);
     void (*closed)(void *arg) = sessions->closed;
@@ -392,8 +392,8 @@ void sessions_close(struct sessions *sessions, void (*closed)(void *arg), void *
     sessions->closed_arg = arg;
     users_unwatch(&sessions->watch);
     list_for_each (l, &sessions->list)
-        finish(session_of(l), AUDIT_SESSION_END, NULL, "the daemon stops");
-    closing_begin(&sessions->handles, sessions->loop, on_handles_closed);
+        sessions_finish(session_of(l), AUDIT_SESSION_END, NULL, "the daemon stops");
+    closing_begin(&sessions->handles, sessions->loop, on_sessions_handles_closed);
     closing_add(&sessions->handles, (uv_handle_t *)&sessions->timer);
     closing_end(&sessions->handles);
 }

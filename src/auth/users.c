@@ -73,7 +73,7 @@ void users_unwatch(struct users_watch *watch)
     list_remove(&watch->link);
 }
 
-static bool is_same(const struct user *a, const struct user *b)
+static bool users_is_same(const struct user *a, const struct user *b)
 {
     return a->enabled == b->enabled && a->role == b->role && strcmp(a->hash, b->hash) == 0;
 }
@@ -94,7 +94,7 @@ static void take_table(struct users *users, struct users_table *table)
     *users->table = *table;
     for (unsigned i = 0; i < old->count; i++) {
         const struct user *now = users_find(users, old->users[i].name);
-        if (!now || !is_same(now, &old->users[i]))
+        if (!now || !users_is_same(now, &old->users[i]))
             tell_watches(users, old->users[i].name);
     }
     if (users->table->count > 0 && users_table_administrators(users->table) == 0)
@@ -105,7 +105,7 @@ static void take_table(struct users *users, struct users_table *table)
 
 /* --- answers --- */
 
-static void answer(struct users *users, struct users_request *request, int status, const char *error)
+static void users_answer(struct users *users, struct users_request *request, int status, const char *error)
 {
     request->job = NULL;
     request->status = status;
@@ -114,7 +114,7 @@ static void answer(struct users *users, struct users_request *request, int statu
     defer_schedule(users->loop, &users->tell);
 }
 
-static void on_tell(struct defer *defer)
+static void on_users_tell(struct defer *defer)
 {
     struct users *users = container_of(defer, struct users, tell);
     struct link batch;
@@ -128,7 +128,7 @@ static void on_tell(struct defer *defer)
 
 /* --- jobs --- */
 
-static void job_free(struct users_job *job)
+static void users_job_free(struct users_job *job)
 {
     mem_free(job->path);
     mem_free(job->name);
@@ -138,7 +138,7 @@ static void job_free(struct users_job *job)
     mem_free(job);
 }
 
-static struct users_job *job_new(struct users *users)
+static struct users_job *users_job_new(struct users *users)
 {
     struct users_job *job = mem_alloc(sizeof *job);
     job->users = users;
@@ -163,7 +163,7 @@ static void job_change(struct users_job *job)
     explicit_bzero(hash, sizeof hash);
 }
 
-static void on_job_run(struct work *work)
+static void on_users_job_run(struct work *work)
 {
     struct users_job *job = container_of(work, struct users_job, work);
     if (job->name) {
@@ -200,10 +200,10 @@ static void reload_log(const struct users *users, const struct users_job *job)
         log_notice(WHO, "%s was changed, accounts: %u", users->path, job->table.count);
 }
 
-static void jobs_start(struct users *users);
-static void maybe_closed(struct users *users);
+static void users_jobs_start(struct users *users);
+static void users_maybe_closed(struct users *users);
 
-static void on_job_done(struct work *work)
+static void on_users_job_done(struct work *work)
 {
     struct users_job *job = container_of(work, struct users_job, work);
     struct users *users = job->users;
@@ -213,21 +213,21 @@ static void on_job_done(struct work *work)
     else
         reload_log(users, job);
     if (job->request)
-        answer(users, job->request, job->status, job->error);
+        users_answer(users, job->request, job->status, job->error);
     if (job->status == 0)
         take_table(users, &job->table);
-    job_free(job);
-    jobs_start(users);
-    maybe_closed(users);
+    users_job_free(job);
+    users_jobs_start(users);
+    users_maybe_closed(users);
 }
 
 static void job_start(struct users *users, struct users_job *job)
 {
     users->running = job;
-    work_start(users->loop, &job->work, on_job_run, on_job_done);
+    work_start(users->loop, &job->work, on_users_job_run, on_users_job_done);
 }
 
-static void jobs_start(struct users *users)
+static void users_jobs_start(struct users *users)
 {
     struct link *next = users->running ? NULL : list_pop(&users->jobs);
     if (next) {
@@ -235,7 +235,7 @@ static void jobs_start(struct users *users)
         job_start(users, container_of(next, struct users_job, link));
     } else if (!users->running && users->reload_waits && !users->closing) {
         users->reload_waits = false;
-        job_start(users, job_new(users));
+        job_start(users, users_job_new(users));
     }
 }
 
@@ -259,19 +259,19 @@ void users_change(struct users *users, struct users_request *request)
     list_init(&request->link);
     request->job = NULL;
     if (users->closing) {
-        answer(users, request, -ECANCELED, "the daemon is stopping");
+        users_answer(users, request, -ECANCELED, "the daemon is stopping");
         return;
     }
     const char *problem = request_problem(users, request, why, sizeof why);
     if (problem) {
-        answer(users, request, -EINVAL, problem);
+        users_answer(users, request, -EINVAL, problem);
         return;
     }
     if (users->waiting >= USERS_REQUESTS_MAX) {
-        answer(users, request, -EBUSY, "too many changes of accounts wait");
+        users_answer(users, request, -EBUSY, "too many changes of accounts wait");
         return;
     }
-    struct users_job *job = job_new(users);
+    struct users_job *job = users_job_new(users);
     job->request = request;
     request->job = job;
     job->name = mem_strdup(request->name);
@@ -282,7 +282,7 @@ void users_change(struct users *users, struct users_request *request)
         (struct users_edit){.op = request->op, .name = job->name, .role = request->role, .enabled = request->enabled};
     list_append(&users->jobs, &job->link);
     users->waiting++;
-    jobs_start(users);
+    users_jobs_start(users);
 }
 
 void users_cancel(struct users_request *request)
@@ -295,9 +295,9 @@ void users_cancel(struct users_request *request)
     if (users->running != job) {
         list_remove(&job->link);
         users->waiting--;
-        job_free(job);
+        users_job_free(job);
     }
-    answer(users, request, -ECANCELED, "cancelled");
+    users_answer(users, request, -ECANCELED, "cancelled");
 }
 
 /* --- changes from outside --- */
@@ -329,7 +329,7 @@ void users_reload(struct users *users)
 {
     watch_folder(users); /* it may have been made since */
     users->reload_waits = true;
-    jobs_start(users);
+    users_jobs_start(users);
 }
 
 /* --- life --- */
@@ -357,7 +357,7 @@ struct users *users_new(uv_loop_t *loop, const struct users_options *options, ch
     list_init(&users->watches);
     list_init(&users->jobs);
     list_init(&users->answers);
-    defer_setup(&users->tell, on_tell);
+    defer_setup(&users->tell, on_users_tell);
     uv_fs_event_init(loop, &users->event);
     uv_timer_init(loop, &users->settle);
     users->event.data = users->settle.data = users;
@@ -365,7 +365,7 @@ struct users *users_new(uv_loop_t *loop, const struct users_options *options, ch
     return users;
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_users_handles_closed(struct closing *closing)
 {
     struct users *users = container_of(closing, struct users, handles);
     void (*closed)(void *arg) = users->closed;
@@ -380,11 +380,11 @@ static void on_handles_closed(struct closing *closing)
     closed(arg);
 }
 
-static void maybe_closed(struct users *users)
+static void users_maybe_closed(struct users *users)
 {
     if (!users->closing || users->running)
         return;
-    closing_begin(&users->handles, users->loop, on_handles_closed);
+    closing_begin(&users->handles, users->loop, on_users_handles_closed);
     closing_add(&users->handles, (uv_handle_t *)&users->event);
     closing_add(&users->handles, (uv_handle_t *)&users->settle);
     closing_end(&users->handles);
@@ -398,9 +398,9 @@ void users_close(struct users *users, void (*closed)(void *arg), void *arg)
     uv_timer_stop(&users->settle);
     for (struct link *l = list_pop(&users->jobs); l; l = list_pop(&users->jobs)) {
         struct users_job *job = container_of(l, struct users_job, link);
-        answer(users, job->request, -ECANCELED, "the daemon is stopping");
-        job_free(job);
+        users_answer(users, job->request, -ECANCELED, "the daemon is stopping");
+        users_job_free(job);
     }
     users->waiting = 0;
-    maybe_closed(users);
+    users_maybe_closed(users);
 }

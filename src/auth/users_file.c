@@ -17,7 +17,7 @@
 
 #define LOCK_POLL_MS 20
 
-static int fail(char error[USERS_ERROR_MAX], int number, const char *path, const char *problem)
+static int users_file_fail(char error[USERS_ERROR_MAX], int number, const char *path, const char *problem)
 {
     snprintf(error, USERS_ERROR_MAX, "%.400s: %s", path, problem ? problem : strerror(number));
     return -number;
@@ -33,7 +33,7 @@ static bool folder_status(const char *path, struct stat *st)
 }
 
 /* The daemon has a user of its own, whose file root may change, in a folder that is that user's too. */
-static bool is_trusted(const char *path, const struct stat *st)
+static bool users_file_is_trusted(const char *path, const struct stat *st)
 {
     struct stat folder;
     return st->st_uid == 0 || st->st_uid == geteuid() ||
@@ -44,7 +44,7 @@ static const char *stat_problem(const char *path, const struct stat *st)
 {
     if (!S_ISREG(st->st_mode))
         return "it is not a regular file";
-    if (!is_trusted(path, st))
+    if (!users_file_is_trusted(path, st))
         return "it belongs to another user";
     if (st->st_mode & 077)
         return "it is open to others (chmod 600 it)";
@@ -69,23 +69,24 @@ static ssize_t read_all(int fd, char *to, size_t size)
 }
 
 /* `owner` becomes the file's status, when there is a file. */
-static int load(const char *path, struct users_table *table, struct stat *owner, char error[USERS_ERROR_MAX])
+static int users_file_load(const char *path, struct users_table *table, struct stat *owner, char error[USERS_ERROR_MAX])
 {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     users_table_init(table);
     if (fd < 0)
-        return fail(error, errno, path, errno == ELOOP ? "it is a symbolic link" : NULL);
+        return users_file_fail(error, errno, path, errno == ELOOP ? "it is a symbolic link" : NULL);
     const char *problem = fstat(fd, owner) == 0 ? stat_problem(path, owner) : strerror(errno);
     if (problem) {
         close(fd);
-        return fail(error, EPERM, path, problem);
+        return users_file_fail(error, EPERM, path, problem);
     }
     char *text = mem_alloc(USERS_FILE_MAX + 1); /* one more, to see that it is longer */
     ssize_t size = read_all(fd, text, USERS_FILE_MAX + 1);
     int number = errno;
     close(fd);
     users_table_free(table);
-    int status = size < 0 ? fail(error, number, path, NULL) : users_parse(table, path, text, (size_t)size, error);
+    int status =
+        size < 0 ? users_file_fail(error, number, path, NULL) : users_parse(table, path, text, (size_t)size, error);
     if (size < 0)
         users_table_init(table);
     explicit_bzero(text, USERS_FILE_MAX + 1);
@@ -96,7 +97,7 @@ static int load(const char *path, struct users_table *table, struct stat *owner,
 int users_load(const char *path, struct users_table *table, char error[USERS_ERROR_MAX])
 {
     struct stat ignored;
-    return load(path, table, &ignored, error);
+    return users_file_load(path, table, &ignored, error);
 }
 
 /* --- writing --- */
@@ -132,7 +133,7 @@ static int lock_new(const char *path)
     return -EBUSY;
 }
 
-static int write_all(int fd, const char *text, size_t size)
+static int users_file_write_all(int fd, const char *text, size_t size)
 {
     while (size > 0) {
         ssize_t n = write(fd, text, size);
@@ -148,18 +149,18 @@ static int write_all(int fd, const char *text, size_t size)
 
 /* The new file belongs to whom the old one did, and the first one to whom the folder does when that is root's to say,
  * so that the daemon can read what root has written. */
-static int fill(int fd, const struct users_table *table, const struct stat *owner)
+static int users_file_fill(int fd, const struct users_table *table, const struct stat *owner)
 {
     if (ftruncate(fd, 0) != 0 || fchmod(fd, 0600) != 0)
         return -1;
     if (owner && (owner->st_uid != geteuid() || owner->st_gid != getegid()) &&
         fchown(fd, owner->st_uid, owner->st_gid) != 0)
         return -1;
-    return write_all(fd, table->text, table->size) != 0 ? -1 : fsync(fd);
+    return users_file_write_all(fd, table->text, table->size) != 0 ? -1 : fsync(fd);
 }
 
 /* The rename is done; whether it outlives a power cut is all that is open. */
-static void sync_folder(const char *path)
+static void users_file_sync_folder(const char *path)
 {
     int status = save_sync_folder(path);
     if (status != 0)
@@ -171,7 +172,7 @@ static int replace(const char *path, const char *new_path, int fd, const struct 
 {
     struct users_table table;
     struct stat old;
-    int status = load(path, &table, &old, error);
+    int status = users_file_load(path, &table, &old, error);
     bool missing = status == -ENOENT;
     bool owned = !missing || (geteuid() == 0 && folder_status(path, &old));
     if (status == 0 || missing)
@@ -179,12 +180,12 @@ static int replace(const char *path, const char *new_path, int fd, const struct 
     users_table_free(&table);
     if (status != 0)
         return status;
-    if (fill(fd, changed, owned ? &old : NULL) != 0 || rename(new_path, path) != 0) {
-        status = fail(error, errno, path, NULL);
+    if (users_file_fill(fd, changed, owned ? &old : NULL) != 0 || rename(new_path, path) != 0) {
+        status = users_file_fail(error, errno, path, NULL);
         users_table_free(changed);
         return status;
     }
-    sync_folder(path);
+    users_file_sync_folder(path);
     return 0;
 }
 
@@ -193,10 +194,11 @@ int users_edit_file(const char *path, const struct users_edit *edit, struct user
 {
     char new_path[PATH_MAX];
     if (snprintf(new_path, sizeof new_path, "%s.new", path) >= (int)sizeof new_path)
-        return fail(error, ENAMETOOLONG, path, NULL);
+        return users_file_fail(error, ENAMETOOLONG, path, NULL);
     int fd = lock_new(new_path);
     if (fd < 0)
-        return fail(error, -fd, new_path, fd == -EBUSY ? "another change of the users takes too long" : NULL);
+        return users_file_fail(error, -fd, new_path,
+                               fd == -EBUSY ? "another change of the users takes too long" : NULL);
     int status = replace(path, new_path, fd, edit, changed, error);
     if (status != 0)
         unlink(new_path);

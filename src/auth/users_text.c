@@ -70,7 +70,7 @@ static bool parse_state(const char *text, bool *enabled)
 }
 
 /* Cuts the line at its colons; false unless there are exactly FIELDS. */
-static bool split(char *line, char *fields[FIELDS])
+static bool users_text_split(char *line, char *fields[FIELDS])
 {
     unsigned count = 0;
     for (char *at = line; at; count++) {
@@ -89,7 +89,7 @@ static bool split(char *line, char *fields[FIELDS])
 static const char *parse_user(const struct users_table *table, char *line, struct user *user)
 {
     char *fields[FIELDS];
-    if (!split(line, fields))
+    if (!users_text_split(line, fields))
         return "a line is name:hash:role:state";
     if (!user_name_valid(fields[FIELD_NAME]))
         return "the name is not 1 to 64 of A-Z a-z 0-9 . _ - @";
@@ -165,7 +165,7 @@ int users_parse(struct users_table *table, const char *name, const char *text, s
 
 /* --- changing --- */
 
-static int refuse(char error[USERS_ERROR_MAX], int status, const char *name, const char *problem)
+static int users_text_refuse(char error[USERS_ERROR_MAX], int status, const char *name, const char *problem)
 {
     char shown[2 * USER_NAME_MAX];
     text_escape(name, shown, sizeof shown);
@@ -179,17 +179,17 @@ static int target(const struct users_table *table, const struct users_edit *edit
 {
     const struct user *old = users_table_find(table, edit->name);
     if (!user_name_valid(edit->name))
-        return refuse(error, -EINVAL, edit->name, "a name is 1 to 64 of A-Z a-z 0-9 . _ - @");
+        return users_text_refuse(error, -EINVAL, edit->name, "a name is 1 to 64 of A-Z a-z 0-9 . _ - @");
     if (edit->op == USERS_ADD && old)
-        return refuse(error, -EEXIST, edit->name, "there is such an account");
+        return users_text_refuse(error, -EEXIST, edit->name, "there is such an account");
     if (edit->op != USERS_ADD && !old)
-        return refuse(error, -ENOENT, edit->name, "there is no such account");
+        return users_text_refuse(error, -ENOENT, edit->name, "there is no such account");
     if (edit->op == USERS_ADD && table->count == USERS_MAX)
-        return refuse(error, -ENOSPC, edit->name, "there are 64 accounts already");
+        return users_text_refuse(error, -ENOSPC, edit->name, "there are 64 accounts already");
     if (edit->op == USERS_ADD && (!edit->hash || edit->role < 0))
-        return refuse(error, -EINVAL, edit->name, "a new account needs a password and a role");
+        return users_text_refuse(error, -EINVAL, edit->name, "a new account needs a password and a role");
     if (edit->hash && hash_problem(edit->hash))
-        return refuse(error, -EINVAL, edit->name, hash_problem(edit->hash));
+        return users_text_refuse(error, -EINVAL, edit->name, hash_problem(edit->hash));
     *user = old ? *old : (struct user){.at = table->size, .enabled = true};
     snprintf(user->name, sizeof user->name, "%s", edit->name);
     if (edit->hash)
@@ -225,7 +225,7 @@ int users_apply(const struct users_table *table, const struct users_edit *edit, 
     status = users_parse(changed, "users file", text, strlen(text), error); /* what is written must read back */
     mem_free_secret(text);
     if (status == 0 && users_table_administrators(table) > 0 && users_table_administrators(changed) == 0)
-        status = refuse(error, -EPERM, edit->name, "it is the last enabled Administrator");
+        status = users_text_refuse(error, -EPERM, edit->name, "it is the last enabled Administrator");
     if (status != 0)
         users_table_free(changed);
     return status;

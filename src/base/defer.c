@@ -42,7 +42,7 @@ static void on_check(uv_check_t *handle)
     defer_run(handle->data);
 }
 
-static void on_idle(uv_idle_t *handle)
+static void on_defer_idle(uv_idle_t *handle)
 {
     (void)handle;
 }
@@ -93,7 +93,7 @@ void defer_schedule(uv_loop_t *loop, struct defer *defer)
     if (!list_empty(&defer->link))
         return;
     if (list_empty(&queue->waiting))
-        uv_idle_start(&queue->idle, on_idle);
+        uv_idle_start(&queue->idle, on_defer_idle);
     list_append(&queue->waiting, &defer->link);
 }
 

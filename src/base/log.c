@@ -67,7 +67,7 @@ static const char *level_name(enum log_level level)
     return "?";
 }
 
-static void log_stderr(enum log_level level, const char *who, const char *text)
+static void log_log_stderr(enum log_level level, const char *who, const char *text)
 {
     if (log_journal) {
         fprintf(stderr, "<%d>%s: %s\n", (int)level, who, text);
@@ -95,5 +95,5 @@ void log_line(enum log_level level, const char *who, const char *format, ...)
     if (log_where == LOG_TO_SYSLOG)
         syslog((int)level, "%s: %s", name, text);
     else
-        log_stderr(level, name, text);
+        log_log_stderr(level, name, text);
 }

@@ -18,7 +18,7 @@ static void on_watchdog(uv_timer_t *timer)
     sd_notify(0, "WATCHDOG=1");
 }
 
-static void watch(uv_loop_t *loop)
+static void notify_watch(uv_loop_t *loop)
 {
     uint64_t limit_us;
     if (sd_watchdog_enabled(0, &limit_us) <= 0)
@@ -31,7 +31,7 @@ static void watch(uv_loop_t *loop)
 
 void notify_ready(uv_loop_t *loop)
 {
-    watch(loop);
+    notify_watch(loop);
     sd_notify(0, "READY=1");
 }
 

@@ -37,7 +37,7 @@ int save_sync_folder(const char *path)
 }
 
 /* The rename is in the folder: without its fsync() a power cut may bring the old file back. */
-static void on_run(struct work *work)
+static void on_save_run(struct work *work)
 {
     struct save *save = container_of(work, struct save, work);
     size_t size = strlen(save->path) + sizeof ".new";
@@ -51,9 +51,9 @@ static void on_run(struct work *work)
     mem_free(path);
 }
 
-static void write_next(struct save *save);
+static void save_write_next(struct save *save);
 
-static void on_written(struct work *work)
+static void on_save_written(struct work *work)
 {
     struct save *save = container_of(work, struct save, work);
     if (save->status != 0)
@@ -61,10 +61,10 @@ static void on_written(struct work *work)
     mem_free_secret(save->text);
     save->text = NULL;
     save->writing = false;
-    write_next(save);
+    save_write_next(save);
 }
 
-static void write_next(struct save *save)
+static void save_write_next(struct save *save)
 {
     if (save->writing)
         return;
@@ -72,7 +72,7 @@ static void write_next(struct save *save)
         save->text = save->next;
         save->next = NULL;
         save->writing = true;
-        work_start(save->loop, &save->work, on_run, on_written);
+        work_start(save->loop, &save->work, on_save_run, on_save_written);
     } else if (save->idle) {
         void (*idle)(void *arg) = save->idle;
         save->idle = NULL;
@@ -89,14 +89,14 @@ void save_text(struct save *save, char *text)
 {
     mem_free_secret(save->next);
     save->next = text;
-    write_next(save);
+    save_write_next(save);
 }
 
 void save_flush(struct save *save, void (*idle)(void *arg), void *arg)
 {
     save->idle = idle;
     save->idle_arg = arg;
-    write_next(save);
+    save_write_next(save);
 }
 
 void save_free(struct save *save)

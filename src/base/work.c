@@ -84,19 +84,19 @@ void work_each(uv_loop_t *loop, void (*run)(void))
     pthread_barrier_wait(&each.all);
 }
 
-static void on_run(uv_work_t *req)
+static void on_work_run(uv_work_t *req)
 {
     struct work *work = (struct work *)req;
     work->run(work);
 }
 
-static void on_deferred(struct defer *defer)
+static void on_work_deferred(struct defer *defer)
 {
     struct work *work = container_of(defer, struct work, defer);
     work->done(work);
 }
 
-static void on_done(uv_work_t *req, int status)
+static void on_work_done(uv_work_t *req, int status)
 {
     (void)status; /* never cancelled: nobody calls uv_cancel() on it */
     struct work *work = (struct work *)req;
@@ -107,6 +107,6 @@ void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), 
 {
     work->run = run;
     work->done = done;
-    defer_setup(&work->defer, on_deferred);
-    uv_queue_work(loop, &work->req, on_run, on_done);
+    defer_setup(&work->defer, on_work_deferred);
+    uv_queue_work(loop, &work->req, on_work_run, on_work_done);
 }

@@ -197,7 +197,7 @@ static void read_free(struct cache_read *read)
 }
 
 /* Ends the read; its io is answered, at once or deferred. */
-static void read_end(struct cache_read *read, int status, bool later)
+static void cache_source_read_end(struct cache_read *read, int status, bool later)
 {
     struct io *io = read->io;
     uv_loop_t *loop = read->front->source.loop;
@@ -353,7 +353,7 @@ static void fetch_answer(struct cache_fetch *fetch)
         struct cache_read *read = part->read;
         bool again = (fetch->prefetch || read->front != fetch->front) && read->front->source.state == SOURCE_OPEN;
         if (status != 0 && !again) {
-            read_end(read, status, true);
+            cache_source_read_end(read, status, true);
             continue;
         }
         if (status == 0)
@@ -366,7 +366,7 @@ static void fetch_answer(struct cache_fetch *fetch)
         }
     }
     for (struct link *l = list_pop(&finished); l; l = list_pop(&finished))
-        read_end(container_of(l, struct cache_read, link), 0, false);
+        cache_source_read_end(container_of(l, struct cache_read, link), 0, false);
 }
 
 static void front_learn(struct cache_front *front, int status)
@@ -450,7 +450,7 @@ static void front_invalidate(struct cache_front *front, uint64_t offset, uint64_
     }
 }
 
-static bool op_changes(enum io_op op)
+static bool cache_source_op_changes(enum io_op op)
 {
     return op == IO_WRITE || op == IO_TRIM || op == IO_ZERO;
 }
@@ -460,7 +460,7 @@ static void pass_done(struct io *io)
     struct cache_pass *pass = container_of(io, struct cache_pass, io);
     struct io *upper = pass->upper;
     int status = io->status;
-    if (op_changes(io->op))
+    if (cache_source_op_changes(io->op))
         front_invalidate(pass->front, io->offset, io->length);
     upper->extent_count = io->extent_count;
     front_learn(pass->front, status == -ENOTSUP ? 0 : status);
@@ -482,7 +482,7 @@ static void front_pass(struct cache_front *front, struct io *upper)
     pass->io.extents = upper->extents;
     pass->io.extent_capacity = upper->extent_capacity;
     slices_take(&pass->io.data, &upper->data);
-    if (op_changes(upper->op))
+    if (cache_source_op_changes(upper->op))
         front_invalidate(front, upper->offset, upper->length);
     source_submit(front->lower, &pass->io);
 }
@@ -509,7 +509,7 @@ static void front_submit(struct source *source, struct io *io)
 
 /* --- life --- */
 
-static void lower_opened(struct source *lower, int status)
+static void cache_source_lower_opened(struct source *lower, int status)
 {
     struct cache_front *front = lower->owner;
     struct source *source = &front->source;
@@ -527,7 +527,7 @@ static void lower_opened(struct source *lower, int status)
     source_report_opened(source, 0);
 }
 
-static void lower_died(struct source *lower, int status)
+static void cache_source_lower_died(struct source *lower, int status)
 {
     struct cache_front *front = lower->owner;
     front_learn(front, status);
@@ -535,7 +535,7 @@ static void lower_died(struct source *lower, int status)
         front->source.died(&front->source, status);
 }
 
-static void lower_closed(struct source *lower)
+static void cache_source_lower_closed(struct source *lower)
 {
     struct cache_front *front = lower->owner;
     assert(list_empty(&front->fetches) && list_empty(&front->passes) && list_empty(&front->reads));
@@ -552,9 +552,9 @@ static void front_open(struct source *source)
 {
     struct cache_front *front = front_of(source);
     front->lower->owner = front;
-    front->lower->opened = lower_opened;
-    front->lower->died = lower_died;
-    front->lower->closed = lower_closed;
+    front->lower->opened = cache_source_lower_opened;
+    front->lower->died = cache_source_lower_died;
+    front->lower->closed = cache_source_lower_closed;
     source_open(front->lower);
 }
 
@@ -562,7 +562,7 @@ static void front_close(struct source *source)
 {
     struct cache_front *front = front_of(source);
     list_for_each (l, &front->reads)
-        read_end(container_of(l, struct cache_read, link), -ECANCELED, true);
+        cache_source_read_end(container_of(l, struct cache_read, link), -ECANCELED, true);
     source_close(front->lower);
 }
 

@@ -22,7 +22,7 @@ struct exchanged_io {
 
 static void exchange_ask(struct exchanged_io *exchanged);
 
-static struct exchange *exchange_of(const struct source *source)
+static struct exchange *exchange_exchange_of(const struct source *source)
 {
     return container_of(source, struct exchange, source);
 }
@@ -88,7 +88,7 @@ static void exchange_ask(struct exchanged_io *exchanged)
 
 static void exchange_submit(struct source *source, struct io *upper)
 {
-    struct exchange *exchange = exchange_of(source);
+    struct exchange *exchange = exchange_exchange_of(source);
     struct exchanged_io *exchanged = mem_alloc(sizeof *exchanged);
     exchanged->exchange = exchange;
     exchanged->upper = upper;
@@ -99,7 +99,7 @@ static void exchange_submit(struct source *source, struct io *upper)
 static void exchange_promote(struct source *source, struct io *upper)
 {
     io_promote(upper);
-    list_for_each (l, &exchange_of(source)->ios) {
+    list_for_each (l, &exchange_exchange_of(source)->ios) {
         struct exchanged_io *exchanged = container_of(l, struct exchanged_io, link);
         if (exchanged->upper == upper)
             source_promote(exchanged->lower, &exchanged->io, upper->since);
@@ -147,7 +147,7 @@ static void exchange_own(struct exchange *exchange, struct source *lower)
 
 bool exchange_source_set(struct source *source, struct source *lower)
 {
-    struct exchange *exchange = exchange_of(source);
+    struct exchange *exchange = exchange_exchange_of(source);
     struct source *before = exchange->lower;
     if (source->state != SOURCE_OPEN)
         return false;
@@ -161,33 +161,33 @@ bool exchange_source_set(struct source *source, struct source *lower)
 
 struct source *exchange_source_lower(const struct source *source)
 {
-    return exchange_of(source)->lower;
+    return exchange_exchange_of(source)->lower;
 }
 
 /* --- life --- */
 
 static void exchange_open(struct source *source)
 {
-    struct exchange *exchange = exchange_of(source);
+    struct exchange *exchange = exchange_exchange_of(source);
     exchange_own(exchange, exchange->lower);
     source_open(exchange->lower);
 }
 
 static void exchange_close(struct source *source)
 {
-    source_close(exchange_of(source)->lower);
+    source_close(exchange_exchange_of(source)->lower);
 }
 
-static void exchange_free(struct source *source)
+static void exchange_exchange_free(struct source *source)
 {
-    source_free(exchange_of(source)->lower);
-    mem_free(exchange_of(source));
+    source_free(exchange_exchange_of(source)->lower);
+    mem_free(exchange_exchange_of(source));
 }
 
 struct source *exchange_source_new(struct source *lower)
 {
-    static const struct source_ops ops = {"exchange",     exchange_open, exchange_submit,
-                                          exchange_close, exchange_free, exchange_promote};
+    static const struct source_ops ops = {"exchange",     exchange_open,          exchange_submit,
+                                          exchange_close, exchange_exchange_free, exchange_promote};
     struct exchange *exchange = mem_alloc(sizeof *exchange);
     source_init(&exchange->source, &ops, lower->loop, lower->who);
     exchange->lower = lower;

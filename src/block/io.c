@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-static void on_deferred(struct defer *defer)
+static void on_io_deferred(struct defer *defer)
 {
     struct io *io = container_of(defer, struct io, defer);
     io->done(io);
@@ -18,7 +18,7 @@ void io_init(struct io *io, enum io_op op, uint64_t offset, uint32_t length, voi
     io->done = done;
     slices_init(&io->data);
     list_init(&io->link);
-    defer_setup(&io->defer, on_deferred);
+    defer_setup(&io->defer, on_io_deferred);
 }
 
 void io_promote(struct io *io)

@@ -37,7 +37,7 @@ static bool is_tag(const unsigned char *text, size_t length, const char *tag)
     return strlen(tag) <= length && strncasecmp((const char *)text, tag, strlen(tag)) == 0;
 }
 
-static bool is_page(const unsigned char *head, size_t length)
+static bool medium_is_page(const unsigned char *head, size_t length)
 {
     static const char *const tags[] = {"<!doctype html", "<html", "<head", "<body", "<script", "<?xml", "<!--"};
     size_t at = has(head, length, 0, "\xef\xbb\xbf") ? 3 : 0;
@@ -51,7 +51,7 @@ static bool is_page(const unsigned char *head, size_t length)
 
 enum medium_doubt medium_look(const unsigned char *head, size_t length, uint64_t size)
 {
-    if (is_page(head, length))
+    if (medium_is_page(head, length))
         return MEDIUM_IS_PAGE;
     if (size % SECTOR != 0)
         return MEDIUM_SIZE_IS_ODD;

@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "block/overlay_internal.h"
 
-static struct overlay *overlay_of(struct source *source)
+static struct overlay *overlay_overlay_of(struct source *source)
 {
     return container_of(source, struct overlay, source);
 }
@@ -36,7 +36,7 @@ void overlay_store_failed(struct overlay *overlay, int status)
 
 /* --- opening --- */
 
-static void set_facts(struct overlay *overlay)
+static void overlay_set_facts(struct overlay *overlay)
 {
     struct source *source = &overlay->source;
     source_copy_facts(source, overlay->lower);
@@ -52,7 +52,7 @@ void overlay_opened(struct overlay *overlay, int status)
     if (overlay->source.state != SOURCE_OPENING)
         return; /* closing reports it */
     if (status == 0)
-        set_facts(overlay);
+        overlay_set_facts(overlay);
     source_report_opened(&overlay->source, status);
 }
 
@@ -69,7 +69,7 @@ static void store_opened(struct source *store, int status)
     overlay_opened(overlay, status);
 }
 
-static void lower_opened(struct source *lower, int status)
+static void overlay_lower_opened(struct source *lower, int status)
 {
     struct overlay *overlay = lower->owner;
     overlay_learn(overlay, status ? lower : NULL);
@@ -97,7 +97,7 @@ static void part_died(struct source *part, int status)
 
 /* --- closing --- */
 
-static void part_closed(struct source *part)
+static void overlay_part_closed(struct source *part)
 {
     struct overlay *overlay = part->owner;
     overlay->lower_closed |= part == overlay->lower;
@@ -130,7 +130,7 @@ void overlay_settle(struct overlay *overlay)
 
 static void overlay_close(struct source *source)
 {
-    struct overlay *overlay = overlay_of(source);
+    struct overlay *overlay = overlay_overlay_of(source);
     source_close(overlay->lower);
     overlay_cancel_requests(overlay);
     overlay_settle(overlay);
@@ -138,23 +138,23 @@ static void overlay_close(struct source *source)
 
 /* --- making and freeing --- */
 
-static void own(struct overlay *overlay, struct source *part, void (*opened)(struct source *, int))
+static void overlay_own(struct overlay *overlay, struct source *part, void (*opened)(struct source *, int))
 {
     part->owner = overlay;
     part->opened = opened;
     part->died = part_died;
-    part->closed = part_closed;
+    part->closed = overlay_part_closed;
 }
 
 static void overlay_open(struct source *source)
 {
-    struct overlay *overlay = overlay_of(source);
+    struct overlay *overlay = overlay_overlay_of(source);
     source_open(overlay->lower);
 }
 
 static void overlay_free(struct source *source)
 {
-    struct overlay *overlay = overlay_of(source);
+    struct overlay *overlay = overlay_overlay_of(source);
     source_free(overlay->lower);
     source_free(overlay->store);
     overlay_map_free(&overlay->map);
@@ -175,8 +175,8 @@ struct source *overlay_source_new(struct source *lower, struct source *store, co
     if (options->boot_id)
         snprintf(overlay->boot_id, sizeof overlay->boot_id, "%s", options->boot_id);
     overlay->sync_at_close = options->sync_at_close;
-    own(overlay, lower, lower_opened);
-    own(overlay, store, store_opened);
+    overlay_own(overlay, lower, overlay_lower_opened);
+    overlay_own(overlay, store, store_opened);
     overlay_sync_init(overlay);
     slices_init(&overlay->load.io.data);
     list_init(&overlay->requests);
@@ -206,10 +206,10 @@ void overlay_source_used(const struct source *source, struct overlay_usage *usag
 
 struct source *overlay_source_lower(struct source *source)
 {
-    return overlay_of(source)->lower;
+    return overlay_overlay_of(source)->lower;
 }
 
 struct source *overlay_source_store(struct source *source)
 {
-    return overlay_of(source)->store;
+    return overlay_overlay_of(source)->store;
 }

@@ -132,7 +132,7 @@ static bool same_boot(const struct overlay *overlay)
 }
 
 /* False: damaged. */
-static bool load_entry(struct overlay *overlay, uint32_t slot, uint64_t entry)
+static bool overlay_load_load_entry(struct overlay *overlay, uint32_t slot, uint64_t entry)
 {
     struct overlay_sync *sync = &overlay->sync;
     uint64_t block = overlay_entry_block(entry);
@@ -161,7 +161,7 @@ static void load_index_piece(struct overlay *overlay)
     for (uint32_t i = 0; i < count; i++) {
         uint64_t entry;
         slices_copy_out(&load->io.data, i * sizeof entry, &entry, sizeof entry);
-        if (!load_entry(overlay, load->slot + i, entry)) {
+        if (!overlay_load_load_entry(overlay, load->slot + i, entry)) {
             refuse(overlay, -EUCLEAN,
                    "it is damaged (entry %" PRIu32 " of its index is not possible); "
                    "remove it to start over without its changes",
@@ -190,7 +190,7 @@ static void load_index(struct overlay *overlay)
 
 /* --- an empty store --- */
 
-static bool all_zeroes(const struct slices *list)
+static bool overlay_load_all_zeroes(const struct slices *list)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         const unsigned char *data = slice_data(&list->v[i]);
@@ -204,7 +204,7 @@ static void load_look(struct overlay *overlay);
 
 static void load_looked(struct overlay *overlay)
 {
-    if (all_zeroes(&overlay->load.io.data))
+    if (overlay_load_all_zeroes(&overlay->load.io.data))
         load_look(overlay);
     else
         refuse(overlay, -EEXIST,

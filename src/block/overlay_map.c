@@ -41,7 +41,7 @@ void overlay_map_set(struct overlay_map *map, uint32_t slot, enum slot_state sta
 }
 
 /* Where the block's slot is in the hash, or the free place where it would go. */
-static uint64_t probe(const struct overlay_map *map, uint64_t block)
+static uint64_t overlay_map_probe(const struct overlay_map *map, uint64_t block)
 {
     uint64_t i = ((block * 0x9e3779b97f4a7c15ull) >> 32) & map->mask;
     while (map->hash[i] != OVERLAY_NO_SLOT && (map->blocks[map->hash[i]] & BLOCK_MASK) != block)
@@ -51,7 +51,7 @@ static uint64_t probe(const struct overlay_map *map, uint64_t block)
 
 uint32_t overlay_map_find(const struct overlay_map *map, uint64_t block)
 {
-    return map->hash ? map->hash[probe(map, block)] : OVERLAY_NO_SLOT;
+    return map->hash ? map->hash[overlay_map_probe(map, block)] : OVERLAY_NO_SLOT;
 }
 
 uint32_t overlay_map_next(struct overlay_map *map)
@@ -82,7 +82,7 @@ static void grow_hash(struct overlay_map *map)
     memset(map->hash, 0xff, size);
     for (uint64_t i = 0; i < count; i++)
         if (old[i] != OVERLAY_NO_SLOT)
-            map->hash[probe(map, map->blocks[old[i]] & BLOCK_MASK)] = old[i];
+            map->hash[overlay_map_probe(map, map->blocks[old[i]] & BLOCK_MASK)] = old[i];
     mem_free(old);
 }
 
@@ -93,7 +93,7 @@ void overlay_map_give(struct overlay_map *map, uint32_t slot, uint64_t block)
         grow_blocks(map, slot);
     if (!map->hash || (map->used + 1ull) * 3 > (map->mask + 1) * 2)
         grow_hash(map);
-    uint64_t i = probe(map, block);
+    uint64_t i = overlay_map_probe(map, block);
     assert(map->hash[i] == OVERLAY_NO_SLOT);
     map->hash[i] = slot;
     map->blocks[slot] = block | (uint64_t)SLOT_RESERVED << STATE_SHIFT;

@@ -49,7 +49,7 @@ static uint64_t run_until(const struct overlay *overlay, uint64_t at, uint64_t e
 
 /* --- requests --- */
 
-static struct overlay_request *request_new(struct overlay *overlay, struct io *io)
+static struct overlay_request *overlay_request_request_new(struct overlay *overlay, struct io *io)
 {
     struct overlay_request *request = mem_alloc(sizeof *request);
     request->overlay = overlay;
@@ -70,7 +70,7 @@ static void part_free(struct overlay_part *part)
 }
 
 /* Never from inside submit, whoever calls: so it is deferred. */
-static void request_end(struct overlay_request *request, int status)
+static void overlay_request_request_end(struct overlay_request *request, int status)
 {
     struct overlay *overlay = request->overlay;
     assert(request->pending == 0 && list_empty(&request->waiting));
@@ -82,14 +82,14 @@ static void request_end(struct overlay_request *request, int status)
     overlay_settle(overlay);
 }
 
-static bool op_changes(enum io_op op)
+static bool overlay_request_op_changes(enum io_op op)
 {
     return op == IO_WRITE || op == IO_TRIM || op == IO_ZERO;
 }
 
 static bool wants_sync(const struct io *io)
 {
-    return io->op == IO_FLUSH || (io->flags & IO_FUA && op_changes(io->op));
+    return io->op == IO_FLUSH || (io->flags & IO_FUA && overlay_request_op_changes(io->op));
 }
 
 static void request_complete(struct overlay_request *request)
@@ -97,13 +97,13 @@ static void request_complete(struct overlay_request *request)
     if (request->status == 0 && wants_sync(request->io))
         overlay_sync_add(request->overlay, request);
     else
-        request_end(request, request->status);
+        overlay_request_request_end(request, request->status);
 }
 
 void overlay_request_synced(struct overlay_request *request, int status)
 {
     request->syncing = false;
-    request_end(request, status);
+    overlay_request_request_end(request, status);
 }
 
 void overlay_request_failed(struct overlay_request *request, int status, const struct source *target)
@@ -156,7 +156,7 @@ static void on_part_done(struct io *io)
     part->done = true;
     request->pending--;
     request->io->extent_count = io->extent_count;
-    if (io->status != 0 && op_changes(io->op))
+    if (io->status != 0 && overlay_request_op_changes(io->op))
         overlay_store_failed(overlay, io->status);
     if (io->status != 0)
         overlay_request_failed(request, io->status, io->status == -ENOTSUP ? NULL : part->target);
@@ -260,7 +260,7 @@ static uint64_t rewrite_next(struct overlay_request *request)
     return until;
 }
 
-static uint64_t write_next(struct overlay_request *request)
+static uint64_t overlay_request_write_next(struct overlay_request *request)
 {
     struct overlay *overlay = request->overlay;
     uint32_t slot = overlay_map_find(&overlay->map, overlay_block(request->next));
@@ -286,7 +286,7 @@ static uint64_t request_next(struct overlay_request *request)
         return read_next(request);
     case IO_WRITE:
     case IO_ZERO:
-        return write_next(request);
+        return overlay_request_write_next(request);
     case IO_CACHE:
         return hint_next(request);
     case IO_EXTENTS:
@@ -315,7 +315,7 @@ void overlay_submit(struct source *source, struct io *io)
         io_finish_later(source->loop, io, -ENOTSUP);
         return;
     }
-    struct overlay_request *request = request_new(overlay, io);
+    struct overlay_request *request = overlay_request_request_new(overlay, io);
     if (io->op == IO_CACHE)
         request->end = overlay_least(request->end, request->next + OVERLAY_HINT_MAX);
     overlay_request_pump(request);

@@ -75,7 +75,7 @@ static void answer_padding(struct pad *pad, struct io *io)
 }
 
 /* From `offset` of the list to its end. */
-static bool all_zeroes(const struct slices *list, uint64_t offset)
+static bool pad_all_zeroes(const struct slices *list, uint64_t offset)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         const struct slice *s = &list->v[i];
@@ -95,7 +95,7 @@ static void pad_submit(struct source *source, struct io *io)
     pad_learn(pad);
     if (io->length <= inside || io->op == IO_FLUSH)
         source_submit(pad->lower, io);
-    else if (io->op == IO_WRITE && !all_zeroes(&io->data, inside))
+    else if (io->op == IO_WRITE && !pad_all_zeroes(&io->data, inside))
         io_finish_later(source->loop, io, -ENOSPC);
     else if (inside > 0)
         submit_clipped(pad, io, (uint32_t)inside);
@@ -124,7 +124,7 @@ static void pad_identity(struct pad *pad)
         source->identity[0] = '\0';
 }
 
-static void lower_opened(struct source *lower, int status)
+static void pad_lower_opened(struct source *lower, int status)
 {
     struct pad *pad = lower->owner;
     source_copy_facts(&pad->source, lower);
@@ -135,7 +135,7 @@ static void lower_opened(struct source *lower, int status)
         source_report_opened(&pad->source, status);
 }
 
-static void lower_died(struct source *lower, int status)
+static void pad_lower_died(struct source *lower, int status)
 {
     struct pad *pad = lower->owner;
     pad_learn(pad);
@@ -143,7 +143,7 @@ static void lower_died(struct source *lower, int status)
         pad->source.died(&pad->source, status);
 }
 
-static void lower_closed(struct source *lower)
+static void pad_lower_closed(struct source *lower)
 {
     struct pad *pad = lower->owner;
     source_report_closed(&pad->source);
@@ -153,9 +153,9 @@ static void pad_open(struct source *source)
 {
     struct pad *pad = pad_of(source);
     pad->lower->owner = pad;
-    pad->lower->opened = lower_opened;
-    pad->lower->died = lower_died;
-    pad->lower->closed = lower_closed;
+    pad->lower->opened = pad_lower_opened;
+    pad->lower->died = pad_lower_died;
+    pad->lower->closed = pad_lower_closed;
     source_open(pad->lower);
 }
 

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static void on_opened(struct defer *defer)
+static void on_source_opened(struct defer *defer)
 {
     struct source *source = container_of(defer, struct source, opened_defer);
     source_report_opened(source, source->opened_status);
 }
 
-static void on_closed(struct defer *defer)
+static void source_on_closed(struct defer *defer)
 {
     struct source *source = container_of(defer, struct source, closed_defer);
     if (source->opened_due) {
@@ -31,8 +31,8 @@ void source_init(struct source *source, const struct source_ops *ops, uv_loop_t 
     source->who = who;
     source->block_preferred = 4096;
     source->parallel = 1;
-    defer_setup(&source->opened_defer, on_opened);
-    defer_setup(&source->closed_defer, on_closed);
+    defer_setup(&source->opened_defer, on_source_opened);
+    defer_setup(&source->closed_defer, source_on_closed);
 }
 
 void source_open(struct source *source)
@@ -43,7 +43,7 @@ void source_open(struct source *source)
     source->ops->open(source);
 }
 
-static bool op_changes(enum io_op op)
+static bool source_op_changes(enum io_op op)
 {
     return op == IO_WRITE || op == IO_TRIM || op == IO_ZERO;
 }
@@ -53,7 +53,7 @@ static int source_check(const struct source *source, const struct io *io)
 {
     if (source->state != SOURCE_OPEN)
         return -ESHUTDOWN;
-    if (op_changes(io->op) && source->read_only)
+    if (source_op_changes(io->op) && source->read_only)
         return -EPERM;
     if (io->offset > source->size || io->length > source->size - io->offset)
         return io->op == IO_WRITE || io->op == IO_ZERO ? -ENOSPC : -EINVAL;

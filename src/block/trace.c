@@ -68,7 +68,7 @@ static void trace_submit(struct source *source, struct io *upper)
     source_submit(trace->lower, &traced->io);
 }
 
-static void lower_opened(struct source *lower, int status)
+static void trace_lower_opened(struct source *lower, int status)
 {
     struct source *source = lower->owner;
     source_copy_facts(source, lower);
@@ -77,7 +77,7 @@ static void lower_opened(struct source *lower, int status)
         source_report_opened(source, status);
 }
 
-static void lower_died(struct source *lower, int status)
+static void trace_lower_died(struct source *lower, int status)
 {
     struct source *source = lower->owner;
     memcpy(source->error, lower->error, sizeof source->error);
@@ -85,7 +85,7 @@ static void lower_died(struct source *lower, int status)
         source->died(source, status);
 }
 
-static void lower_closed(struct source *lower)
+static void trace_lower_closed(struct source *lower)
 {
     source_report_closed(lower->owner);
 }
@@ -94,9 +94,9 @@ static void trace_open(struct source *source)
 {
     struct source *lower = trace_of(source)->lower;
     lower->owner = source;
-    lower->opened = lower_opened;
-    lower->died = lower_died;
-    lower->closed = lower_closed;
+    lower->opened = trace_lower_opened;
+    lower->died = trace_lower_died;
+    lower->closed = trace_lower_closed;
     source_open(lower);
 }
 

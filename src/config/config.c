@@ -21,7 +21,7 @@ static void set_standard(enum key_section section, void *base)
         key_set(key, base, key->standard, expected, sizeof expected);
 }
 
-static void own(enum key_section section, void *base)
+static void config_own(enum key_section section, void *base)
 {
     for_each_key (key, section)
         key_own(key, base);
@@ -70,7 +70,7 @@ void *config_add(struct config *config, enum key_section section, const char *na
     if (item && section == KEY_SLOT) {
         struct config_slot *slot = item;
         slot->http = config->http;
-        own(KEY_HTTP, &slot->http);
+        config_own(KEY_HTTP, &slot->http);
     }
     return item;
 }
@@ -120,8 +120,8 @@ void config_free(struct config *config)
 void config_slot_copy(struct config_slot *to, const struct config_slot *from)
 {
     *to = *from;
-    own(KEY_SLOT, to);
-    own(KEY_HTTP, &to->http);
+    config_own(KEY_SLOT, to);
+    config_own(KEY_HTTP, &to->http);
 }
 
 void config_credentials_clear(struct config_credentials *credentials)
@@ -132,7 +132,7 @@ void config_credentials_clear(struct config_credentials *credentials)
 void config_credentials_copy(struct config_credentials *to, const struct config_credentials *from)
 {
     *to = *from;
-    own(KEY_CREDENTIALS, to);
+    config_own(KEY_CREDENTIALS, to);
 }
 
 void config_copy(struct config *to, const struct config *from)
@@ -141,7 +141,7 @@ void config_copy(struct config *to, const struct config *from)
     new_items(to);
     memcpy(to->credentials, from->credentials, from->credentials_count * sizeof *from->credentials);
     memcpy(to->slots, from->slots, from->slot_count * sizeof *from->slots);
-    sections_each(to, own);
+    sections_each(to, config_own);
 }
 
 bool config_slot_equal(const struct config_slot *a, const struct config_slot *b)
@@ -151,7 +151,7 @@ bool config_slot_equal(const struct config_slot *a, const struct config_slot *b)
 
 /* --- what no single key shows --- */
 
-static void socket_path(const struct config *config, unsigned i, char *out, size_t size)
+static void config_socket_path(const struct config *config, unsigned i, char *out, size_t size)
 {
     bool control = i == config->slot_count;
     const char *path = control ? config->control_socket : config->slots[i].socket;
@@ -171,11 +171,11 @@ static int validate_sockets(const struct config *config, char error[CONFIG_ERROR
 {
     for (unsigned i = 0; i <= config->slot_count; i++) {
         char path[512], other[512];
-        socket_path(config, i, path, sizeof path);
+        config_socket_path(config, i, path, sizeof path);
         if (strlen(path) > 107)
             return invalid(error, "the path of a socket may have 107 characters (choose a shorter runtime-dir)", path);
         for (unsigned j = 0; j < i; j++) {
-            socket_path(config, j, other, sizeof other);
+            config_socket_path(config, j, other, sizeof other);
             if (strcmp(path, other) == 0)
                 return invalid(error, "two sockets have the same path", path);
         }
@@ -184,7 +184,7 @@ static int validate_sockets(const struct config *config, char error[CONFIG_ERROR
 }
 
 /* N of "/dev/nbdN", or of the slot's place; -1: it is not such a name. */
-static int device_number(const struct config *config, unsigned i)
+static int config_device_number(const struct config *config, unsigned i)
 {
     const char *name = config->slots[i].device;
     unsigned number;
@@ -197,10 +197,10 @@ static int device_number(const struct config *config, unsigned i)
 static int validate_devices(const struct config *config, char error[CONFIG_ERROR_MAX])
 {
     for (unsigned i = 0; i < config->slot_count; i++) {
-        if (device_number(config, i) < 0)
+        if (config_device_number(config, i) < 0)
             return invalid(error, "nbd-device: expected a name from /dev/nbd0 to /dev/nbd255", config->slots[i].name);
         for (unsigned j = 0; j < i; j++)
-            if (device_number(config, i) == device_number(config, j))
+            if (config_device_number(config, i) == config_device_number(config, j))
                 return invalid(error, "two slots have the same nbd-device", config->slots[i].name);
     }
     return 0;

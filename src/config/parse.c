@@ -167,7 +167,7 @@ static char *next_line(char *to, int size, void *arg)
     return good ? to : NULL;
 }
 
-static int on_value(void *arg, const char *section, const char *name, const char *value)
+static int on_config_parse_value(void *arg, const char *section, const char *name, const char *value)
 {
     struct parser *p = arg;
     char expected[SECTIONS_TEXT_MAX];
@@ -200,7 +200,7 @@ int config_parse(struct config *config, const char *file_name, const char *text,
     config_empty(config);
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
         p.at += 3;
-    int line = ini_parse_stream(next_line, &p, on_value, &p);
+    int line = ini_parse_stream(next_line, &p, on_config_parse_value, &p);
     if (line != 0)
         fail(&p, "expected KEY = VALUE");
     mem_free_secret(p.value);

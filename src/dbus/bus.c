@@ -55,7 +55,7 @@ static void on_call_end(struct defer *defer)
         defer_schedule(bus->loop, &bus->look);
 }
 
-static void call_end(struct bus_call *call, int status, sd_bus_message *reply)
+static void bus_call_end(struct bus_call *call, int status, sd_bus_message *reply)
 {
     if (!list_empty(&call->defer.link))
         return;
@@ -65,10 +65,10 @@ static void call_end(struct bus_call *call, int status, sd_bus_message *reply)
     defer_schedule(call->bus->loop, &call->defer);
 }
 
-static int on_reply(sd_bus_message *reply, void *arg, sd_bus_error *error)
+static int on_bus_reply(sd_bus_message *reply, void *arg, sd_bus_error *error)
 {
     (void)error;
-    call_end(arg, sd_bus_message_is_method_error(reply, NULL) > 0 ? -sd_bus_message_get_errno(reply) : 0, reply);
+    bus_call_end(arg, sd_bus_message_is_method_error(reply, NULL) > 0 ? -sd_bus_message_get_errno(reply) : 0, reply);
     return 1;
 }
 
@@ -80,7 +80,7 @@ void bus_call_start(struct bus *bus, struct bus_call *call, sd_bus_message *mess
     else if (bus->call_count >= BUS_CALLS_MAX)
         status = -EBUSY;
     else
-        status = sd_bus_call_async(bus->connection, &call->slot, message, on_reply, call, timeout_ms * 1000);
+        status = sd_bus_call_async(bus->connection, &call->slot, message, on_bus_reply, call, timeout_ms * 1000);
     call->bus = bus;
     call->reply = NULL;
     defer_setup(&call->defer, on_call_end);
@@ -88,7 +88,7 @@ void bus_call_start(struct bus *bus, struct bus_call *call, sd_bus_message *mess
     bus->call_count++;
     if (status < 0) {
         call->slot = NULL;
-        call_end(call, status, NULL);
+        bus_call_end(call, status, NULL);
     }
     defer_schedule(bus->loop, &bus->look);
 }
@@ -96,13 +96,13 @@ void bus_call_start(struct bus *bus, struct bus_call *call, sd_bus_message *mess
 void bus_call_cancel(struct bus_call *call)
 {
     if (call->bus)
-        call_end(call, -ECANCELED, NULL);
+        bus_call_end(call, -ECANCELED, NULL);
 }
 
 static void end_calls(struct bus *bus, int status)
 {
     list_for_each (l, &bus->calls)
-        call_end(container_of(l, struct bus_call, link), status, NULL);
+        bus_call_end(container_of(l, struct bus_call, link), status, NULL);
 }
 
 /* --- users --- */
@@ -144,7 +144,7 @@ void bus_remove_user(struct bus *bus, struct bus_user *user)
 
 /* --- the name --- */
 
-static int on_name(sd_bus_message *reply, void *arg, sd_bus_error *error)
+static int on_bus_name(sd_bus_message *reply, void *arg, sd_bus_error *error)
 {
     struct bus *bus = arg;
     uint32_t answer = 0;
@@ -167,13 +167,13 @@ static int on_name(sd_bus_message *reply, void *arg, sd_bus_error *error)
 static void ask_for_name(struct bus *bus)
 {
     bus->name_at = 0;
-    if (sd_bus_request_name_async(bus->connection, NULL, bus->name, SD_BUS_NAME_QUEUE, on_name, bus) < 0)
+    if (sd_bus_request_name_async(bus->connection, NULL, bus->name, SD_BUS_NAME_QUEUE, on_bus_name, bus) < 0)
         bus->name_at = uv_now(bus->loop) + BUS_NAME_MS;
 }
 
 /* --- the connection --- */
 
-static void on_poll_closed(uv_handle_t *handle)
+static void on_bus_poll_closed(uv_handle_t *handle)
 {
     mem_free(handle);
 }
@@ -187,18 +187,18 @@ static void disconnect(struct bus *bus, int status)
     end_calls(bus, status);
     if (bus->poll) {
         uv_poll_stop(bus->poll); /* before sd-bus closes the socket */
-        uv_close((uv_handle_t *)bus->poll, on_poll_closed);
+        uv_close((uv_handle_t *)bus->poll, on_bus_poll_closed);
         bus->poll = NULL;
     }
     bus->connection = sd_bus_close_unref(bus->connection);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_bus_timer(uv_timer_t *timer)
 {
     bus_look(timer->data);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_bus_poll(uv_poll_t *poll, int status, int events)
 {
     (void)status; /* sd-bus meets the error itself */
     (void)events;
@@ -213,7 +213,7 @@ static void lose(struct bus *bus, int status)
         log_warning("dbus", "can't connect to %s: %s; it is tried again", bus->address, strerror(-status));
     bus->complained = true;
     disconnect(bus, -ENOTCONN);
-    uv_timer_start(&bus->timer, on_timer, bus->retry_ms, 0);
+    uv_timer_start(&bus->timer, on_bus_timer, bus->retry_ms, 0);
     bus->retry_ms = bus->retry_ms * 2 < BUS_RETRY_MAX_MS ? bus->retry_ms * 2 : BUS_RETRY_MAX_MS;
 }
 
@@ -247,13 +247,13 @@ static int connect_bus(struct bus *bus)
     return status >= 0 ? watch_socket(bus) : status;
 }
 
-static void watch(struct bus *bus)
+static void bus_watch(struct bus *bus)
 {
     int wanted = sd_bus_get_events(bus->connection);
     int events = (wanted & POLLIN ? UV_READABLE : 0) | (wanted & POLLOUT ? UV_WRITABLE : 0);
     uint64_t at_us = UINT64_MAX, now_us = uv_hrtime() / 1000, wait_ms = UINT64_MAX;
     if (wanted >= 0 && events)
-        uv_poll_start(bus->poll, events, on_poll);
+        uv_poll_start(bus->poll, events, on_bus_poll);
     else
         uv_poll_stop(bus->poll);
     if (sd_bus_get_timeout(bus->connection, &at_us) >= 0 && at_us != UINT64_MAX)
@@ -264,7 +264,7 @@ static void watch(struct bus *bus)
     if (wait_ms == UINT64_MAX)
         uv_timer_stop(&bus->timer);
     else
-        uv_timer_start(&bus->timer, on_timer, wait_ms, 0);
+        uv_timer_start(&bus->timer, on_bus_timer, wait_ms, 0);
 }
 
 /* What the bus has for us, a part of it at a time: the socket wakes us for the rest. */
@@ -304,10 +304,10 @@ static void attend(struct bus *bus)
         users_up(bus); /* those that were added since */
     if (bus->name_at && uv_now(bus->loop) >= bus->name_at)
         ask_for_name(bus);
-    watch(bus);
+    bus_watch(bus);
 }
 
-static void on_closed(struct closing *closing)
+static void bus_on_closed(struct closing *closing)
 {
     struct bus *bus = container_of(closing, struct bus, handles);
     void (*closed)(void *arg) = bus->closed;
@@ -337,14 +337,14 @@ static void close_step(struct bus *bus)
     users_down(bus);
     end_calls(bus, -ECANCELED);
     if (must_flush(bus)) {
-        watch(bus);
+        bus_watch(bus);
         return;
     }
     disconnect(bus, -ECANCELED);
     uv_timer_stop(&bus->timer);
     if (!list_empty(&bus->calls))
         return; /* the end of the last one comes here again */
-    closing_begin(&bus->handles, bus->loop, on_closed);
+    closing_begin(&bus->handles, bus->loop, bus_on_closed);
     closing_add(&bus->handles, (uv_handle_t *)&bus->timer);
     closing_end(&bus->handles);
 }
@@ -365,7 +365,7 @@ static void bus_look(struct bus *bus)
         attend(bus);
 }
 
-static void on_look(struct defer *defer)
+static void on_bus_look(struct defer *defer)
 {
     bus_look(container_of(defer, struct bus, look));
 }
@@ -421,7 +421,7 @@ struct bus *bus_new(uv_loop_t *loop, const struct bus_options *options, char *er
     bus->retry_ms = BUS_RETRY_MS;
     list_init(&bus->users);
     list_init(&bus->calls);
-    defer_setup(&bus->look, on_look);
+    defer_setup(&bus->look, on_bus_look);
     uv_timer_init(loop, &bus->timer);
     bus->timer.data = bus;
     defer_schedule(loop, &bus->look);

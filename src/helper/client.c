@@ -142,7 +142,7 @@ static int send_patiently(const struct helper_request *request, const int *fds, 
 }
 
 /* The call's socket, on which the answer will come; `patient` on a work thread only. */
-static int begin_call(struct helper_request *request, const int *fds, unsigned count, bool patient)
+static int client_begin_call(struct helper_request *request, const int *fds, unsigned count, bool patient)
 {
     int pair[2], all[HELPER_FDS_MAX + 1];
     request->fds = count;
@@ -191,22 +191,23 @@ static bool end_call(int socket, struct helper_reply *reply, int *fd)
     return true;
 }
 
-static int failed(char error[KERNEL_ERROR_MAX], int status)
+static int client_failed(char error[KERNEL_ERROR_MAX], int status)
 {
     snprintf(error, KERNEL_ERROR_MAX, "the helper, which has the rights for this, does not answer: %s", strerror(-status));
     return status;
 }
 
-static int ask(struct helper_request *request, const int *fds, unsigned count, char error[KERNEL_ERROR_MAX], int *fd)
+static int client_ask(struct helper_request *request, const int *fds, unsigned count, char error[KERNEL_ERROR_MAX],
+                      int *fd)
 {
     struct helper_reply reply;
-    int none = -1, socket = begin_call(request, fds, count, true);
+    int none = -1, socket = client_begin_call(request, fds, count, true);
     fd = fd ? fd : &none;
     *fd = -1;
     if (socket < 0)
-        return failed(error, socket);
+        return client_failed(error, socket);
     if (!end_call(socket, &reply, fd))
-        return failed(error, -EPIPE);
+        return client_failed(error, -EPIPE);
     if (none >= 0)
         close(none);
     memcpy(error, reply.error, KERNEL_ERROR_MAX);
@@ -219,7 +220,7 @@ static int ask_nbd(enum helper_op op, const struct kernel_nbd *nbd, char error[K
 {
     struct helper_request request = {.op = op};
     helper_nbd_pack(&request.nbd, nbd);
-    return ask(&request, nbd->fds, nbd->count, error, NULL);
+    return client_ask(&request, nbd->fds, nbd->count, error, NULL);
 }
 
 static int nbd_connect(const struct kernel_nbd *nbd, char error[KERNEL_ERROR_MAX])
@@ -245,7 +246,7 @@ static int ask_gadget(enum helper_op op, const struct kernel_gadget *gadget, con
     struct helper_request request = {.op = op};
     helper_gadget_pack(&request.gadget, gadget, medium);
     request.gadget.patience_ms = patience_ms;
-    return ask(&request, NULL, 0, error, NULL);
+    return client_ask(&request, NULL, 0, error, NULL);
 }
 
 static int gadget_prepare(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX])
@@ -269,7 +270,7 @@ static int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_E
 }
 
 /* What the machine has may change, and anybody can see it. */
-static int check_nbd(char error[KERNEL_ERROR_MAX])
+static int client_check_nbd(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_nbd(error);
     if (status == 0 && helper.hello.may_nbd != 0)
@@ -277,7 +278,7 @@ static int check_nbd(char error[KERNEL_ERROR_MAX])
     return status == 0 ? helper.hello.may_nbd : status;
 }
 
-static int check_gadget(char error[KERNEL_ERROR_MAX])
+static int client_check_gadget(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_gadget(error);
     if (status == 0 && helper.hello.may_gadget != 0)
@@ -293,8 +294,8 @@ const struct kernel_ops helper_kernel = {
     .gadget_insert = gadget_insert,
     .gadget_eject = gadget_eject,
     .gadget_remove = gadget_remove,
-    .check_nbd = check_nbd,
-    .check_gadget = check_gadget,
+    .check_nbd = client_check_nbd,
+    .check_gadget = client_check_gadget,
 };
 
 /* --- the other calls --- */
@@ -303,14 +304,14 @@ int helper_low_port(int fd)
 {
     struct helper_request request = {.op = HELPER_LOW_PORT};
     char error[KERNEL_ERROR_MAX];
-    return ask(&request, &fd, 1, error, NULL);
+    return client_ask(&request, &fd, 1, error, NULL);
 }
 
 int helper_connect_bmcweb(unsigned slot)
 {
     struct helper_request request = {.op = HELPER_BMCWEB, .slot = slot};
     char error[KERNEL_ERROR_MAX];
-    int fd, status = ask(&request, NULL, 0, error, &fd);
+    int fd, status = client_ask(&request, NULL, 0, error, &fd);
     return status < 0 ? status : fd >= 0 ? fd : -EPROTO;
 }
 
@@ -325,7 +326,7 @@ bool helper_check_password(const char *name, const char *password, const char *p
     struct helper_password *p = &request.password;
     char error[KERNEL_ERROR_MAX];
     bool right = copy(p->name, sizeof p->name, name) && copy(p->password, sizeof p->password, password) &&
-                 copy(p->peer, sizeof p->peer, peer) && ask(&request, NULL, 0, error, NULL) == 0;
+                 copy(p->peer, sizeof p->peer, peer) && client_ask(&request, NULL, 0, error, NULL) == 0;
     explicit_bzero(&request, sizeof request);
     return right;
 }
@@ -337,7 +338,7 @@ int helper_start_hook(const char *path, const struct host_request *asked, int ou
         .hook = {asked->verb, asked->reset, asked->boot.target, asked->boot.enabled, asked->boot.mode}};
     const int pipes[] = {out, err};
     (void)path; /* the helper's own */
-    return begin_call(&request, pipes, 2, false);
+    return client_begin_call(&request, pipes, 2, false);
 }
 
 void helper_reload(void)

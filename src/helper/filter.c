@@ -75,7 +75,7 @@ static int allow_threads(scmp_filter_ctx filter)
 }
 
 /* 0 or a negative errno. */
-static int load(scmp_filter_ctx filter)
+static int filter_load(scmp_filter_ctx filter)
 {
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
         allow(filter, allowed[i]);
@@ -89,7 +89,7 @@ static int load(scmp_filter_ctx filter)
 void filter_install(void)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    int status = filter ? load(filter) : -ENOMEM;
+    int status = filter ? filter_load(filter) : -ENOMEM;
     if (status != 0)
         log_warning(WHO, "its system calls are not limited: %s", strerror(-status));
     seccomp_release(filter);

@@ -24,7 +24,7 @@ static bool ends(const char *text, size_t size)
 }
 
 /* It goes into one line of a file of sysfs or configfs. */
-static bool is_line(const char *text, size_t size)
+static bool message_is_line(const char *text, size_t size)
 {
     if (!ends(text, size))
         return false;
@@ -35,7 +35,7 @@ static bool is_line(const char *text, size_t size)
 }
 
 /* A slot's name behind a prefix: no folder can be left by it. */
-static bool is_ours(const char *text, size_t size, const char *prefix)
+static bool message_is_ours(const char *text, size_t size, const char *prefix)
 {
     size_t length = strlen(prefix);
     if (!ends(text, size) || strncmp(text, prefix, length) != 0)
@@ -53,10 +53,10 @@ static bool is_flag(uint32_t value)
 
 static bool check_device(const struct helper_nbd *nbd)
 {
-    return nbd->index <= INDEX_MAX && is_ours(nbd->backend, sizeof nbd->backend, BACKEND_PREFIX);
+    return nbd->index <= INDEX_MAX && message_is_ours(nbd->backend, sizeof nbd->backend, BACKEND_PREFIX);
 }
 
-static bool check_nbd(const struct helper_nbd *nbd, unsigned fds)
+static bool message_check_nbd(const struct helper_nbd *nbd, unsigned fds)
 {
     uint32_t block = nbd->block_size;
     return check_device(nbd) && fds >= 1 && fds <= KERNEL_CONNECTIONS_MAX && block >= BLOCK_MIN && block <= BLOCK_MAX &&
@@ -64,12 +64,13 @@ static bool check_nbd(const struct helper_nbd *nbd, unsigned fds)
            nbd->timeout_s <= TIMEOUT_MAX_S && nbd->dead_timeout_s <= TIMEOUT_MAX_S && nbd->read_ahead_kb <= READ_AHEAD_MAX;
 }
 
-static bool check_gadget(const struct helper_gadget *g)
+static bool message_check_gadget(const struct helper_gadget *g)
 {
-    return is_ours(g->name, sizeof g->name, GADGET_PREFIX) && is_line(g->manufacturer, sizeof g->manufacturer) &&
-           is_line(g->product, sizeof g->product) && is_line(g->serial, sizeof g->serial) &&
-           is_line(g->inquiry, sizeof g->inquiry) && is_line(g->udc, sizeof g->udc) && !strchr(g->udc, '/') &&
-           !g->filler[0] && !g->filler[1] && !g->filler[2] && g->vendor_id <= UINT16_MAX && g->product_id <= UINT16_MAX && g->max_power_ma <= POWER_MAX &&
+    return message_is_ours(g->name, sizeof g->name, GADGET_PREFIX) &&
+           message_is_line(g->manufacturer, sizeof g->manufacturer) && message_is_line(g->product, sizeof g->product) &&
+           message_is_line(g->serial, sizeof g->serial) && message_is_line(g->inquiry, sizeof g->inquiry) &&
+           message_is_line(g->udc, sizeof g->udc) && !strchr(g->udc, '/') && !g->filler[0] && !g->filler[1] &&
+           !g->filler[2] && g->vendor_id <= UINT16_MAX && g->product_id <= UINT16_MAX && g->max_power_ma <= POWER_MAX &&
            is_flag(g->cdrom) && is_flag(g->always_present) && g->device <= INDEX_MAX && is_flag(g->medium_cdrom) &&
            is_flag(g->read_only) && is_flag(g->no_fua) && g->patience_ms <= PATIENCE_MAX;
 }
@@ -82,8 +83,8 @@ static bool check_hook(const struct helper_hook *hook)
 
 static bool check_password(const struct helper_password *p)
 {
-    return is_line(p->name, sizeof p->name) && *p->name && ends(p->password, sizeof p->password) &&
-           is_line(p->peer, sizeof p->peer);
+    return message_is_line(p->name, sizeof p->name) && *p->name && ends(p->password, sizeof p->password) &&
+           message_is_line(p->peer, sizeof p->peer);
 }
 
 bool helper_request_check(const void *data, size_t size, unsigned fds)
@@ -94,14 +95,14 @@ bool helper_request_check(const void *data, size_t size, unsigned fds)
     switch (request->op) {
     case HELPER_NBD_CONNECT:
     case HELPER_NBD_RECONNECT:
-        return check_nbd(&request->nbd, fds);
+        return message_check_nbd(&request->nbd, fds);
     case HELPER_NBD_DISCONNECT:
         return fds == 0 && check_device(&request->nbd);
     case HELPER_GADGET_PREPARE:
     case HELPER_GADGET_INSERT:
     case HELPER_GADGET_EJECT:
     case HELPER_GADGET_REMOVE:
-        return fds == 0 && check_gadget(&request->gadget);
+        return fds == 0 && message_check_gadget(&request->gadget);
     case HELPER_LOW_PORT:
         return fds == 1;
     case HELPER_BMCWEB:
@@ -153,7 +154,7 @@ void helper_nbd_unpack(const struct helper_nbd *from, struct kernel_nbd *nbd)
     COPY(nbd->backend, from->backend);
 }
 
-static unsigned device_number(const char *device)
+static unsigned message_device_number(const char *device)
 {
     static const char prefix[] = "/dev/nbd";
     return strncmp(device, prefix, sizeof prefix - 1) == 0 ? (unsigned)strtoul(device + sizeof prefix - 1, NULL, 10) : UINT32_MAX;
@@ -176,7 +177,7 @@ void helper_gadget_pack(struct helper_gadget *to, const struct kernel_gadget *ga
     COPY(to->udc, gadget->udc);
     if (!medium)
         return;
-    to->device = device_number(medium->device);
+    to->device = message_device_number(medium->device);
     to->medium_cdrom = medium->cdrom;
     to->read_only = medium->read_only;
     to->no_fua = medium->no_fua;

@@ -64,7 +64,7 @@ static bool is_roots_alone(const struct stat *st)
     return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
-static bool is_same(const struct stat *st, const char *path)
+static bool rights_is_same(const struct stat *st, const char *path)
 {
     struct stat other;
     return path && stat(path, &other) == 0 && other.st_dev == st->st_dev && other.st_ino == st->st_ino;
@@ -74,7 +74,7 @@ static void give_file(const struct rights_user *user, int folder, const char *na
 {
     struct stat st;
     if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == 0 && st.st_nlink == 1 &&
-        (S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) && !is_same(&st, kept))
+        (S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) && !rights_is_same(&st, kept))
         (void)!fchownat(folder, name, user->uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW);
 }
 

@@ -110,7 +110,7 @@ static int run_password(const struct call *call)
     return pam_check(&question) ? 0 : -EACCES;
 }
 
-static int run(struct call *call, char error[KERNEL_ERROR_MAX], int *connected)
+static int server_run(struct call *call, char error[KERNEL_ERROR_MAX], int *connected)
 {
     switch (call->request.op) {
     case HELPER_NBD_CONNECT:
@@ -157,7 +157,7 @@ static void run_hook(struct call *call)
 
 /* --- a call --- */
 
-static void answer(int socket, const struct helper_reply *reply, int connected)
+static void server_answer(int socket, const struct helper_reply *reply, int connected)
 {
     union {
         char bytes[CMSG_SPACE(sizeof connected)];
@@ -191,8 +191,8 @@ static void run_call(struct call *call)
 {
     struct helper_reply reply = {0};
     int connected = -1;
-    reply.status = run(call, reply.error, &connected);
-    answer(call->socket, &reply, connected);
+    reply.status = server_run(call, reply.error, &connected);
+    server_answer(call->socket, &reply, connected);
     if (connected >= 0)
         close(connected);
 }
@@ -213,7 +213,7 @@ static void leave_place(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void *on_thread(void *arg)
+static void *on_server_thread(void *arg)
 {
     struct call *call = arg;
     if (call->request.op == HELPER_HOOK)
@@ -225,43 +225,43 @@ static void *on_thread(void *arg)
     return NULL;
 }
 
-static int start_thread(struct call *call)
+static int server_start_thread(struct call *call)
 {
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int error = pthread_create(&thread, &attributes, on_thread, call);
+    int error = pthread_create(&thread, &attributes, on_server_thread, call);
     pthread_attr_destroy(&attributes);
     return -error;
 }
 
-static void refuse(struct call *call, int status, const char *words)
+static void server_refuse(struct call *call, int status, const char *words)
 {
     struct helper_reply reply = {.status = status};
     snprintf(reply.error, sizeof reply.error, "%s", words);
     if (call->request.op == HELPER_HOOK)
         refuse_hook(call->socket, status, words);
     else
-        answer(call->socket, &reply, -1);
+        server_answer(call->socket, &reply, -1);
     close_call(call);
 }
 
 static void start_call(struct call *call)
 {
     if (!take_place()) {
-        refuse(call, -EBUSY, "too many calls of the helper are under way");
+        server_refuse(call, -EBUSY, "too many calls of the helper are under way");
         return;
     }
-    int status = start_thread(call);
+    int status = server_start_thread(call);
     if (status == 0)
         return;
     leave_place();
-    refuse(call, status, strerror(-status));
+    server_refuse(call, status, strerror(-status));
 }
 
-static void read_settings(void)
+static void server_read_settings(void)
 {
     struct helper_settings next = {0};
     if (!options->read(&next, options->arg))
@@ -286,23 +286,23 @@ static unsigned take_fds(struct msghdr *message, int fds[HELPER_FDS_MAX + 1])
     return count;
 }
 
-static void close_fds(const int *fds, unsigned count)
+static void server_close_fds(const int *fds, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         close(fds[i]);
 }
 
 /* What is no request gets no answer: its caller sees the call's socket close. */
-static void take(struct call *call, size_t size, int fds[HELPER_FDS_MAX + 1], unsigned count)
+static void server_take(struct call *call, size_t size, int fds[HELPER_FDS_MAX + 1], unsigned count)
 {
     bool told = size == sizeof call->request && call->request.op == HELPER_SETTINGS;
     if ((count == 0) != told || !helper_request_check(&call->request, size, told ? 0 : count - 1)) {
         log_error(WHO, "what came is no request");
-        close_fds(fds, count);
+        server_close_fds(fds, count);
         mem_free(call);
     } else if (told) {
         mem_free(call);
-        read_settings();
+        server_read_settings();
     } else {
         call->socket = fds[0];
         memcpy(call->fds, fds + 1, (count - 1) * sizeof fds[0]);
@@ -310,7 +310,7 @@ static void take(struct call *call, size_t size, int fds[HELPER_FDS_MAX + 1], un
     }
 }
 
-static bool receive(int channel)
+static bool server_receive(int channel)
 {
     union {
         char bytes[CMSG_SPACE((HELPER_FDS_MAX + 1) * sizeof(int))];
@@ -324,7 +324,7 @@ static bool receive(int channel)
     ssize_t n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
     if (n > 0) {
         unsigned count = take_fds(&message, fds);
-        take(call, message.msg_flags & MSG_TRUNC ? 0 : (size_t)n, fds, count);
+        server_take(call, message.msg_flags & MSG_TRUNC ? 0 : (size_t)n, fds, count);
         return true;
     }
     mem_free(call);
@@ -372,7 +372,7 @@ void helper_serve(int channel, const struct helper_options *its)
     ignore_signals();
     channel = keep_only(channel);
     say_hello(channel);
-    while (receive(channel))
+    while (server_receive(channel))
         ;
     _exit(0); /* what is under way ends with us, as with a daemon that is killed */
 }

@@ -100,28 +100,28 @@ static void fail_start(struct hook_run *run, int status)
     fail(run, -EIO, "the hook %.200s can't be started: %s", run->hook->path, why);
 }
 
-static int status_of(int code)
+static int hook_status_of(int code)
 {
     return code == HOOK_NOT_SUPPORTED ? -ENOTSUP : code == HOOK_NOT_NOW ? -EAGAIN : -EIO;
 }
 
-static void judge(struct hook_run *run)
+static void hook_judge(struct hook_run *run)
 {
     const char *said = *run->last_line ? ": " : "";
     if (run->end.killed_by != 0)
         fail(run, -EIO, "the hook's \"%s\" was killed by signal %d%s%s", run->words, run->end.killed_by, said,
              run->last_line);
     else if (run->end.code != 0)
-        fail(run, status_of(run->end.code), "the hook's \"%s\" ended with %d%s%s", run->words, run->end.code, said,
+        fail(run, hook_status_of(run->end.code), "the hook's \"%s\" ended with %d%s%s", run->words, run->end.code, said,
              run->last_line);
 }
 
-static void finish(struct hook_run *run)
+static void hook_finish(struct hook_run *run)
 {
     if (run->closing)
         return;
     run->closing = true;
-    judge(run);
+    hook_judge(run);
     close_fd(&run->out.fd);
     close_fd(&run->err.fd);
     closing_begin(&run->handles, run->hook->loop, on_run_closed);
@@ -144,13 +144,13 @@ static void on_patience_ended(uv_timer_t *timer);
 static void end_process(struct hook_run *run)
 {
     if (run->exited) {
-        finish(run);
+        hook_finish(run);
     } else if (run->signals < 2) {
         signal_group(run, run->signals++ == 0 ? SIGTERM : SIGKILL);
         uv_timer_start(&run->timer, on_patience_ended, HOOK_KILL_MS, 0);
     } else {
         log_error(WHO, "the hook's process does not die; it is left alone");
-        finish(run);
+        hook_finish(run);
     }
 }
 
@@ -159,7 +159,7 @@ static void on_patience_ended(uv_timer_t *timer)
     end_process(container_of(timer, struct hook_run, timer));
 }
 
-static void on_timeout(uv_timer_t *timer)
+static void on_hook_timeout(uv_timer_t *timer)
 {
     struct hook_run *run = container_of(timer, struct hook_run, timer);
     char limit[TEXT_SIZE_MAX];
@@ -170,7 +170,7 @@ static void on_timeout(uv_timer_t *timer)
 
 static void on_drained(uv_timer_t *timer)
 {
-    finish(container_of(timer, struct hook_run, timer));
+    hook_finish(container_of(timer, struct hook_run, timer));
 }
 
 /* The process has ended: all that it wrote is in the pipes, and they end unless others hold them. */
@@ -179,14 +179,14 @@ static void finish_when_read(struct hook_run *run)
     if (!run->exited)
         return;
     if ((run->out.ended && run->err.ended) || run->status != 0)
-        finish(run);
+        hook_finish(run);
     else if (!run->closing)
         uv_timer_start(&run->timer, on_drained, HOOK_DRAIN_MS, 0);
 }
 
 /* --- stderr: lines for the log --- */
 
-static void log_stderr(struct hook_run *run)
+static void hook_log_stderr(struct hook_run *run)
 {
     if (run->line_used == 0)
         return;
@@ -203,7 +203,7 @@ static void take_stderr(struct hook_run *run, const char *data, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         if (data[i] == '\n')
-            log_stderr(run);
+            hook_log_stderr(run);
         else if (run->line_used < sizeof run->line - 1)
             run->line[run->line_used++] = data[i] ? data[i] : ' ';
     }
@@ -229,7 +229,7 @@ static void take_stdout(struct hook_run *run, const char *data, size_t length)
 
 /* --- what comes from the process --- */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+static void on_hook_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     struct hook_pipe *pipe = container_of((uv_pipe_t *)handle, struct hook_pipe, pipe);
     (void)suggested;
@@ -258,12 +258,12 @@ static void on_stderr(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffe
     if (length > 0)
         take_stderr(run, buffer->base, (size_t)length);
     if (length < 0) {
-        log_stderr(run);
+        hook_log_stderr(run);
         end_pipe(run, &run->err);
     }
 }
 
-static void on_call(uv_poll_t *poll, int status, int events)
+static void on_hook_call(uv_poll_t *poll, int status, int events)
 {
     struct hook_run *run = container_of(poll, struct hook_run, call);
     (void)status, (void)events;
@@ -299,7 +299,7 @@ static int open_pipe(uv_loop_t *loop, struct hook_pipe *pipe)
     return status;
 }
 
-static int spawn(struct hook_run *run, const struct host_request *request)
+static int hook_spawn(struct hook_run *run, const struct host_request *request)
 {
     struct hook *hook = run->hook;
     run->call_fd = hook->start(hook->path, request, run->out.other, run->err.other);
@@ -307,27 +307,27 @@ static int spawn(struct hook_run *run, const struct host_request *request)
         return run->call_fd;
     int status = uv_poll_init(hook->loop, &run->call, run->call_fd);
     run->polled = status == 0;
-    return status == 0 ? uv_poll_start(&run->call, UV_READABLE, on_call) : status;
+    return status == 0 ? uv_poll_start(&run->call, UV_READABLE, on_hook_call) : status;
 }
 
-static void begin(struct hook_run *run, const struct host_request *request)
+static void hook_begin(struct hook_run *run, const struct host_request *request)
 {
     struct hook *hook = run->hook;
     int out = open_pipe(hook->loop, &run->out), err = open_pipe(hook->loop, &run->err);
     uv_timer_init(hook->loop, &run->timer);
     int status = out != 0 ? out : err;
     if (status == 0)
-        status = spawn(run, request);
+        status = hook_spawn(run, request);
     close_fd(&run->out.other);
     close_fd(&run->err.other);
     if (status != 0) {
         fail_start(run, status);
-        finish(run);
+        hook_finish(run);
         return;
     }
-    uv_read_start((uv_stream_t *)&run->out.pipe, on_alloc, on_stdout);
-    uv_read_start((uv_stream_t *)&run->err.pipe, on_alloc, on_stderr);
-    uv_timer_start(&run->timer, on_timeout, hook->timeout_ms, 0);
+    uv_read_start((uv_stream_t *)&run->out.pipe, on_hook_alloc, on_stdout);
+    uv_read_start((uv_stream_t *)&run->err.pipe, on_hook_alloc, on_stderr);
+    uv_timer_start(&run->timer, on_hook_timeout, hook->timeout_ms, 0);
 }
 
 static void hook_run(struct host_backend *backend, const struct host_request *request)
@@ -339,7 +339,7 @@ static void hook_run(struct host_backend *backend, const struct host_request *re
     run->verb = request->verb;
     host_request_text(request, run->words, sizeof run->words);
     hook->run = run;
-    begin(run, request);
+    hook_begin(run, request);
 }
 
 static void hook_cancel(struct host_backend *backend)
@@ -354,7 +354,7 @@ static void hook_cancel(struct host_backend *backend)
 
 /* --- life --- */
 
-static void on_closed(struct defer *defer)
+static void on_hook_closed(struct defer *defer)
 {
     struct hook *hook = container_of(defer, struct hook, closed);
     struct host_backend backend = hook->backend;
@@ -378,6 +378,6 @@ struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeou
     hook->path = mem_strdup(path);
     hook->timeout_ms = timeout_ms;
     hook->start = start ? start : hook_start_here;
-    defer_setup(&hook->closed, on_closed);
+    defer_setup(&hook->closed, on_hook_closed);
     return &hook->backend;
 }

@@ -43,7 +43,7 @@ static bool take_target(struct host_state *state, const char *value, unsigned nt
     return true;
 }
 
-static bool take_mode(struct host_state *state, const char *value, unsigned nth)
+static bool hook_answer_take_mode(struct host_state *state, const char *value, unsigned nth)
 {
     enum host_mode mode;
     (void)nth;
@@ -58,11 +58,12 @@ static const struct {
     unsigned least; /* values */
     take_value *take;
 } keys[] = {
-    {"PowerState", 1, take_power},   {"Boot", 2, take_boot},      {"ResetTypes", 0, take_reset},
-    {"BootTargets", 0, take_target}, {"BootModes", 0, take_mode},
+    {"PowerState", 1, take_power},           {"Boot", 2, take_boot},
+    {"ResetTypes", 0, take_reset},           {"BootTargets", 0, take_target},
+    {"BootModes", 0, hook_answer_take_mode},
 };
 
-static bool wrong(char error[HOST_ERROR_MAX], const char *key, const char *value)
+static bool hook_answer_wrong(char error[HOST_ERROR_MAX], const char *key, const char *value)
 {
     char shown[64];
     text_escape(value, shown, sizeof shown);
@@ -83,8 +84,8 @@ static bool parse_line(char *line, struct host_state *state, char error[HOST_ERR
         return true;
     while ((word = strtok_r(NULL, BLANKS, &rest)) != NULL)
         if (!keys[key].take(state, word, count++))
-            return wrong(error, keys[key].key, word);
-    return count >= keys[key].least || wrong(error, keys[key].key, "");
+            return hook_answer_wrong(error, keys[key].key, word);
+    return count >= keys[key].least || hook_answer_wrong(error, keys[key].key, "");
 }
 
 bool hook_answer_parse(char *text, struct host_state *state, char error[HOST_ERROR_MAX])

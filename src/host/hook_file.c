@@ -20,7 +20,7 @@ __attribute__((format(printf, 3, 4))) static bool wrong(char error[HOST_ERROR_MA
     return false;
 }
 
-static bool is_trusted(uid_t owner)
+static bool hook_file_is_trusted(uid_t owner)
 {
     return owner == 0 || owner == geteuid();
 }
@@ -31,7 +31,7 @@ static bool check_folder(const char *folder, const char *path, char error[HOST_E
     struct stat st;
     if (stat(folder, &st) != 0)
         return wrong(error, path, "can't be looked at: %s", strerror(errno));
-    if (!is_trusted(st.st_uid))
+    if (!hook_file_is_trusted(st.st_uid))
         return wrong(error, path, "lies in %.100s, which belongs to another user", folder);
     if (st.st_mode & (S_IWGRP | S_IWOTH) && !(st.st_mode & S_ISVTX))
         return wrong(error, path, "lies in %.100s, to which %s may write (chmod o-w,g-w %.100s)", folder,
@@ -53,7 +53,7 @@ static bool check_file(const struct stat *st, const char *path, char error[HOST_
 {
     if (!S_ISREG(st->st_mode))
         return wrong(error, path, "is not a regular file");
-    if (!is_trusted(st->st_uid))
+    if (!hook_file_is_trusted(st->st_uid))
         return wrong(error, path, "belongs to another user (chown root %.100s)", path);
     if (st->st_mode & (S_IWGRP | S_IWOTH))
         return wrong(error, path, "may be written by others (chmod go-w %.100s)", path);

@@ -34,7 +34,7 @@ static void set_attributes(posix_spawnattr_t *attributes)
     posix_spawnattr_setsigdefault(attributes, &all);
 }
 
-static int spawn(const char *path, char **arguments, int out, int err, pid_t *pid)
+static int hook_process_spawn(const char *path, char **arguments, int out, int err, pid_t *pid)
 {
     static char *environment[] = {"PATH=" HOOK_PATH, "LC_ALL=C", NULL};
     posix_spawn_file_actions_t actions;
@@ -53,14 +53,14 @@ static int spawn(const char *path, char **arguments, int out, int err, pid_t *pi
     return -error;
 }
 
-static int start(const char *path, const struct host_request *request, int out, int err, pid_t *pid)
+static int hook_process_start(const char *path, const struct host_request *request, int out, int err, pid_t *pid)
 {
     char words[WORDS_MAX], *rest, *arguments[PARAMETERS + 3] = {(char *)(uintptr_t)path};
     unsigned count = 1;
     host_request_text(request, words, sizeof words);
     for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         arguments[count++] = word;
-    return spawn(path, arguments, out, err, pid);
+    return hook_process_spawn(path, arguments, out, err, pid);
 }
 
 /* --- until its end --- */
@@ -108,7 +108,7 @@ void hook_serve(const char *path, const struct host_request *request, int out, i
     struct hook_end end = {0};
     int status = 0;
     pid_t pid;
-    end.status = start(path, request, out, err, &pid);
+    end.status = hook_process_start(path, request, out, err, &pid);
     close(out);
     close(err);
     if (end.status == 0) {
@@ -128,7 +128,7 @@ struct own_start {
     int out, err, call;
 };
 
-static void *on_thread(void *arg)
+static void *on_hook_process_thread(void *arg)
 {
     struct own_start *own = arg;
     hook_serve(own->path, &own->request, own->out, own->err, own->call);
@@ -149,7 +149,7 @@ int hook_start_here(const char *path, const struct host_request *request, int ou
                               .out = fcntl(out, F_DUPFD_CLOEXEC, 3),
                               .err = fcntl(err, F_DUPFD_CLOEXEC, 3),
                               .call = pair[1]};
-    int error = own->out < 0 || own->err < 0 ? EMFILE : pthread_create(&thread, NULL, on_thread, own);
+    int error = own->out < 0 || own->err < 0 ? EMFILE : pthread_create(&thread, NULL, on_hook_process_thread, own);
     if (error == 0) {
         pthread_detach(thread);
         return pair[0];

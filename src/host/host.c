@@ -46,7 +46,7 @@ static void next(struct host *host);
 
 /* --- the end of a request --- */
 
-static void end(struct host *host, struct host_request *request, int status, const char *error)
+static void host_end(struct host *host, struct host_request *request, int status, const char *error)
 {
     request->status = status;
     snprintf(request->error, sizeof request->error, "%s", error);
@@ -58,7 +58,7 @@ static void end(struct host *host, struct host_request *request, int status, con
 static void end_all(struct host *host, struct link *list, int status, const char *error)
 {
     list_for_each (l, list)
-        end(host, container_of(l, struct host_request, link), status, error);
+        host_end(host, container_of(l, struct host_request, link), status, error);
 }
 
 static void tell_ended(struct host *host)
@@ -115,7 +115,7 @@ static void take_change(struct host *host, const struct host_request *request)
         host->state.boot = host->set;
 }
 
-static void on_done(struct host_backend *backend, int status, const char *error, const struct host_state *state)
+static void on_host_done(struct host_backend *backend, int status, const char *error, const struct host_state *state)
 {
     struct host *host = backend->owner;
     struct host_request *request = host->running;
@@ -138,14 +138,14 @@ static void on_done(struct host_backend *backend, int status, const char *error,
             log_notice(WHO, "%s: done", words);
         else
             log_error(WHO, "%s: %s", words, error);
-        end(host, request, status, error);
+        host_end(host, request, status, error);
     }
     defer_schedule(host->loop, &host->turn);
 }
 
 /* --- back-ends --- */
 
-static bool wrong(char error[HOST_ERROR_MAX], const char *what)
+static bool host_wrong(char error[HOST_ERROR_MAX], const char *what)
 {
     snprintf(error, HOST_ERROR_MAX, "%s", what);
     return false;
@@ -155,15 +155,15 @@ bool host_check(const struct host_options *options, char error[HOST_ERROR_MAX])
 {
     const char *bus = options->dbus;
     if (*options->hook && *bus)
-        return wrong(error, "hook and dbus exclude each other: give one of them");
+        return host_wrong(error, "hook and dbus exclude each other: give one of them");
 #ifndef HAVE_DBUS
     if (*bus)
-        return wrong(error, "dbus: this nbd-proxy was built without D-Bus (it needs libsystemd)");
+        return host_wrong(error, "dbus: this nbd-proxy was built without D-Bus (it needs libsystemd)");
 #endif
     if (*bus && strcmp(bus, "system") != 0 && strcmp(bus, "session") != 0 &&
         (strncmp(bus, "unix:", 5) != 0 || strchr(bus, ';')))
-        return wrong(error,
-                     "dbus: expected system, session, or one address like unix:path=/run/dbus/system_bus_socket");
+        return host_wrong(error,
+                          "dbus: expected system, session, or one address like unix:path=/run/dbus/system_bus_socket");
     return !*options->hook || hook_file_check(options->hook, error);
 }
 
@@ -202,7 +202,7 @@ static void open_backend(struct host *host)
     if (!host->backend)
         return;
     host->backend->owner = host;
-    host->backend->done = on_done;
+    host->backend->done = on_host_done;
     host->backend->closed = on_backend_closed;
 }
 
@@ -222,7 +222,7 @@ static void start_change(struct host *host)
     char error[HOST_ERROR_MAX];
     host->change_count--;
     if (host_problem(host, request, error)) {
-        end(host, request, -ENOTSUP, error);
+        host_end(host, request, -ENOTSUP, error);
         return;
     }
     list_remove(&request->link);
@@ -243,7 +243,7 @@ static void start_reading(struct host *host)
     host->backend->ops->run(host->backend, &host->get);
 }
 
-static void finish_closing(struct host *host)
+static void host_finish_closing(struct host *host)
 {
     if (host->is_closed)
         return;
@@ -277,7 +277,7 @@ static void next(struct host *host)
         start_reading(host); /* at first for nobody: it says what the platform can do */
     }
     if (host->closing && !host->backend && list_empty(&host->ended))
-        finish_closing(host);
+        host_finish_closing(host);
 }
 
 static void on_turn(struct defer *defer)
@@ -323,9 +323,9 @@ bool host_problem(const struct host *host, const struct host_request *request, c
 static void submit_reader(struct host *host, struct host_request *request)
 {
     if (is_fresh(host) && !host->running) {
-        end(host, request, host->state.status, host->state.error);
+        host_end(host, request, host->state.status, host->state.error);
     } else if (host->reader_count == HOST_READERS_MAX) {
-        end(host, request, -EBUSY, "too many wait for the host's state");
+        host_end(host, request, -EBUSY, "too many wait for the host's state");
     } else {
         list_append(&host->readers, &request->link);
         host->reader_count++;
@@ -336,11 +336,11 @@ void host_submit(struct host *host, struct host_request *request)
 {
     list_init(&request->link);
     if (!host_is_configured(host) || host->closing) {
-        end(host, request, host->closing ? -ECANCELED : -ENODEV, why_not(host));
+        host_end(host, request, host->closing ? -ECANCELED : -ENODEV, why_not(host));
     } else if (request->verb == HOST_GET) {
         submit_reader(host, request);
     } else if (host->change_count == HOST_CHANGES_MAX) {
-        end(host, request, -EBUSY, "too many changes of the host wait for their turn");
+        host_end(host, request, -EBUSY, "too many changes of the host wait for their turn");
     } else {
         list_append(&host->changes, &request->link);
         host->change_count++;

@@ -14,7 +14,7 @@ static const char *const enableds[HOST_ENABLEDS] = {"Disabled", "Once", "Continu
 static const char *const modes[HOST_MODES] = {"Unknown", "UEFI", "Legacy"};
 
 /* -1: none of them. */
-static int find(const char *const *names, int first, int count, const char *text)
+static int names_find(const char *const *names, int first, int count, const char *text)
 {
     for (int i = first; i < count; i++)
         if (strcmp(names[i], text) == 0)
@@ -49,7 +49,7 @@ const char *host_mode_name(enum host_mode mode)
 
 bool host_power_parse(const char *text, enum host_power *power)
 {
-    int found = find(powers, 0, HOST_POWERS, text);
+    int found = names_find(powers, 0, HOST_POWERS, text);
     if (found >= 0)
         *power = (enum host_power)found;
     return found >= 0;
@@ -57,7 +57,7 @@ bool host_power_parse(const char *text, enum host_power *power)
 
 bool host_reset_parse(const char *text, enum host_reset *reset)
 {
-    int found = find(resets, 0, HOST_RESETS, text);
+    int found = names_find(resets, 0, HOST_RESETS, text);
     if (found >= 0)
         *reset = (enum host_reset)found;
     return found >= 0;
@@ -65,7 +65,7 @@ bool host_reset_parse(const char *text, enum host_reset *reset)
 
 bool host_target_parse(const char *text, enum host_target *target)
 {
-    int found = find(targets, 0, HOST_TARGETS, text);
+    int found = names_find(targets, 0, HOST_TARGETS, text);
     if (found >= 0)
         *target = (enum host_target)found;
     return found >= 0;
@@ -73,7 +73,7 @@ bool host_target_parse(const char *text, enum host_target *target)
 
 bool host_enabled_parse(const char *text, enum host_enabled *enabled)
 {
-    int found = find(enableds, 0, HOST_ENABLEDS, text);
+    int found = names_find(enableds, 0, HOST_ENABLEDS, text);
     if (found >= 0)
         *enabled = (enum host_enabled)found;
     return found >= 0;
@@ -81,7 +81,7 @@ bool host_enabled_parse(const char *text, enum host_enabled *enabled)
 
 bool host_mode_parse(const char *text, enum host_mode *mode)
 {
-    int found = find(modes, HOST_MODE_UEFI, HOST_MODES, text);
+    int found = names_find(modes, HOST_MODE_UEFI, HOST_MODES, text);
     if (found >= 0)
         *mode = (enum host_mode)found;
     return found >= 0;

@@ -127,7 +127,7 @@ static void take_source(struct openbmc *o, const char *text, bool yes)
         }
 }
 
-static void take_mode(struct openbmc *o, const char *text, bool yes)
+static void openbmc_take_mode(struct openbmc *o, const char *text, bool yes)
 {
     (void)yes;
     o->has_mode = true;
@@ -183,7 +183,7 @@ static void plan_get(struct openbmc *o)
 {
     add_read(o, &host_state, false, take_host_state);
     add_read(o, &boot_source, true, take_source);
-    add_read(o, &boot_mode, true, take_mode);
+    add_read(o, &boot_mode, true, openbmc_take_mode);
     add_read(o, &boot_type, true, take_type);
     add_read(o, &boot_enabled, true, take_enabled);
     add_read(o, &boot_once, true, take_once);
@@ -216,7 +216,7 @@ static void plan_boot(struct openbmc *o, const struct host_boot *boot)
 
 static void go_on(struct openbmc *o);
 
-static void finish(struct openbmc *o, int status, const char *error)
+static void openbmc_finish(struct openbmc *o, int status, const char *error)
 {
     o->state.boot_told = true;
     o->backend.done(&o->backend, status, error, &o->state);
@@ -237,7 +237,7 @@ static void finish_failed(struct openbmc *o, int status, sd_bus_message *reply)
     else
         snprintf(error, sizeof error, "%s of %s on D-Bus: %s", place->property, place->path, said);
     bool passing = status == -ETIMEDOUT || status == -ECANCELED || status == -EBUSY;
-    finish(o, passing ? status : status == -EHOSTUNREACH || status == -ENOTCONN ? -EAGAIN : -EIO, error);
+    openbmc_finish(o, passing ? status : status == -EHOSTUNREACH || status == -ENOTCONN ? -EAGAIN : -EIO, error);
 }
 
 /* The peer has answered that there is no such thing, or there is no peer. */
@@ -246,7 +246,7 @@ static bool is_without(const struct step *step, int status)
     return step->optional && status != -ETIMEDOUT && status != -ECANCELED && status != -ENOTCONN && status != -EBUSY;
 }
 
-static int take_answer(struct openbmc *o, const struct step *step, sd_bus_message *reply)
+static int openbmc_take_answer(struct openbmc *o, const struct step *step, sd_bus_message *reply)
 {
     const char *text = "";
     int yes = 0;
@@ -258,14 +258,14 @@ static int take_answer(struct openbmc *o, const struct step *step, sd_bus_messag
     return 0;
 }
 
-static void on_reply(struct bus_call *call, int status, sd_bus_message *reply)
+static void on_openbmc_reply(struct bus_call *call, int status, sd_bus_message *reply)
 {
     struct openbmc *o = container_of(call, struct openbmc, call);
     const struct step *step = &o->steps[o->at];
     if (o->cancelled)
         status = -ECANCELED;
     if (status == 0 && !step->write)
-        status = take_answer(o, step, reply);
+        status = openbmc_take_answer(o, step, reply);
     if (status < 0 && !is_without(step, status)) {
         finish_failed(o, status, reply);
         return;
@@ -286,7 +286,7 @@ static void go_on(struct openbmc *o)
 {
     uint64_t now = uv_now(o->loop);
     if (o->at == o->count) {
-        finish(o, 0, "");
+        openbmc_finish(o, 0, "");
         return;
     }
     const struct step *step = &o->steps[o->at];
@@ -307,7 +307,7 @@ static void go_on(struct openbmc *o)
 
 /* --- the bus --- */
 
-static void on_up(struct bus_user *user, sd_bus *connection)
+static void on_openbmc_up(struct bus_user *user, sd_bus *connection)
 {
     struct openbmc *o = container_of(user, struct openbmc, user);
     (void)connection;
@@ -318,28 +318,28 @@ static void on_up(struct bus_user *user, sd_bus *connection)
     go_on(o);
 }
 
-static void on_down(struct bus_user *user)
+static void on_openbmc_down(struct bus_user *user)
 {
     (void)user; /* nothing of ours is on it; the call under way ends by itself */
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_openbmc_timer(uv_timer_t *timer)
 {
     struct openbmc *o = container_of(timer, struct openbmc, timer);
     o->waiting = false;
     if (o->refusal == -ECANCELED)
-        finish(o, -ECANCELED, "the daemon is stopping");
+        openbmc_finish(o, -ECANCELED, "the daemon is stopping");
     else if (o->refusal == -ENOTSUP)
-        finish(o, -ENOTSUP, "OpenBMC has no such thing");
+        openbmc_finish(o, -ENOTSUP, "OpenBMC has no such thing");
     else
-        finish(o, -EAGAIN, "D-Bus can't be reached (see dbus in section [host] of nbd-proxy.conf)");
+        openbmc_finish(o, -EAGAIN, "D-Bus can't be reached (see dbus in section [host] of nbd-proxy.conf)");
 }
 
-static void refuse(struct openbmc *o, int status, uint64_t after_ms)
+static void openbmc_refuse(struct openbmc *o, int status, uint64_t after_ms)
 {
     o->waiting = true;
     o->refusal = status;
-    uv_timer_start(&o->timer, on_timer, after_ms, 0);
+    uv_timer_start(&o->timer, on_openbmc_timer, after_ms, 0);
 }
 
 /* --- the back-end --- */
@@ -358,9 +358,9 @@ static void openbmc_run(struct host_backend *backend, const struct host_request 
     else
         plan_boot(o, &request->boot);
     if (o->count == 0)
-        refuse(o, -ENOTSUP, 0);
+        openbmc_refuse(o, -ENOTSUP, 0);
     else if (!bus_connection(o->bus))
-        refuse(o, -EAGAIN, OPENBMC_BUS_WAIT_MS);
+        openbmc_refuse(o, -EAGAIN, OPENBMC_BUS_WAIT_MS);
     else
         go_on(o);
 }
@@ -370,12 +370,12 @@ static void openbmc_cancel(struct host_backend *backend)
     struct openbmc *o = container_of(backend, struct openbmc, backend);
     o->cancelled = true;
     if (o->waiting)
-        refuse(o, -ECANCELED, 0);
+        openbmc_refuse(o, -ECANCELED, 0);
     else
         bus_call_cancel(&o->call);
 }
 
-static void on_closed(struct closing *closing)
+static void on_openbmc_closed(struct closing *closing)
 {
     struct openbmc *o = container_of(closing, struct openbmc, closing);
     struct host_backend backend = o->backend;
@@ -383,10 +383,10 @@ static void on_closed(struct closing *closing)
     backend.closed(&backend);
 }
 
-static void on_bus_closed(void *arg)
+static void on_openbmc_bus_closed(void *arg)
 {
     struct openbmc *o = arg;
-    closing_begin(&o->closing, o->loop, on_closed);
+    closing_begin(&o->closing, o->loop, on_openbmc_closed);
     closing_add(&o->closing, (uv_handle_t *)&o->timer);
     closing_end(&o->closing);
 }
@@ -395,7 +395,7 @@ static void openbmc_close(struct host_backend *backend)
 {
     struct openbmc *o = container_of(backend, struct openbmc, backend);
     bus_remove_user(o->bus, &o->user);
-    bus_close(o->bus, on_bus_closed, o);
+    bus_close(o->bus, on_openbmc_bus_closed, o);
 }
 
 struct host_backend *openbmc_new(uv_loop_t *loop, const char *bus, uint64_t timeout_ms, char error[HOST_ERROR_MAX])
@@ -410,9 +410,9 @@ struct host_backend *openbmc_new(uv_loop_t *loop, const char *bus, uint64_t time
     o->loop = loop;
     o->bus = connection;
     o->timeout_ms = timeout_ms;
-    o->user.up = on_up;
-    o->user.down = on_down;
-    o->call.done = on_reply;
+    o->user.up = on_openbmc_up;
+    o->user.down = on_openbmc_down;
+    o->call.done = on_openbmc_reply;
     uv_timer_init(loop, &o->timer);
     bus_add_user(o->bus, &o->user);
     return &o->backend;

@@ -89,7 +89,7 @@ static bool end_use(struct http_exchange *e)
     return usable;
 }
 
-static void put(struct http_exchange *e, struct slices *data)
+static void http_answer_put(struct http_exchange *e, struct slices *data)
 {
     struct http_connection *c = e->connection;
     slices_take(&c->out, data);
@@ -175,7 +175,7 @@ static bool keeps_connection(const struct http_connection *c)
     return e->complete || (!e->head.chunked && e->head.length - e->received <= HTTP_DISCARD_MAX);
 }
 
-static void begin(struct http_exchange *e, unsigned status, int64_t length)
+static void http_answer_begin(struct http_exchange *e, unsigned status, int64_t length)
 {
     struct http_connection *c = e->connection;
     char framing[96];
@@ -226,7 +226,7 @@ void http_begin(struct http_request *request, unsigned status, int64_t length)
     struct http_exchange *e = http_exchange_of(request);
     if (!is_usable(e) || e->begun)
         return;
-    begin(e, status, length);
+    http_answer_begin(e, status, length);
     e->connection->drain_due = true; /* the head waits for the body's first bytes, in this turn */
     http_connection_resume(e->connection);
 }
@@ -254,9 +254,9 @@ void http_write(struct http_request *request, struct slices *data)
                         (uint32_t)snprintf(size, sizeof size, "%llx\r\n", (unsigned long long)data->length));
         slices_take(&chunk, data);
         slices_add_copy(&chunk, "\r\n", 2);
-        put(e, &chunk);
+        http_answer_put(e, &chunk);
     } else {
-        put(e, data);
+        http_answer_put(e, data);
     }
 }
 
@@ -293,7 +293,7 @@ void http_reply_slices(struct http_request *request, unsigned status, struct sli
         http_connection_end(e->connection);
         return;
     }
-    begin(e, status, (int64_t)body->length);
+    http_answer_begin(e, status, (int64_t)body->length);
     if (e->no_body)
         slices_clear(body);
     else

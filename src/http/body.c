@@ -23,7 +23,7 @@ static bool is_for_handler(const struct http_exchange *e)
     return e->wanted && !e->dead && !e->answered;
 }
 
-static void gather(struct http_exchange *e, const char *data, size_t length)
+static void http_body_gather(struct http_exchange *e, const char *data, size_t length)
 {
     size_t used = (size_t)e->received, needed = used + length + 1;
     if (needed > e->room) {
@@ -34,7 +34,7 @@ static void gather(struct http_exchange *e, const char *data, size_t length)
     e->gathered[used + length] = 0;
 }
 
-static int on_body(llhttp_t *parser, const char *data, size_t length)
+static int on_http_body_body(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_exchange *e = connection_of(parser)->exchange;
     if (is_for_handler(e) && length > e->limit - e->received) {
@@ -42,7 +42,7 @@ static int on_body(llhttp_t *parser, const char *data, size_t length)
         return HPE_USER;
     }
     if (is_for_handler(e) && e->all)
-        gather(e, data, length);
+        http_body_gather(e, data, length);
     else if (is_for_handler(e))
         e->on_body(&e->request, (const uint8_t *)data, length);
     e->received += length;
@@ -82,7 +82,7 @@ static const llhttp_settings_t *settings(void)
     static llhttp_settings_t s;
     if (!s.on_body) {
         llhttp_settings_init(&s);
-        s.on_body = on_body;
+        s.on_body = on_http_body_body;
         s.on_chunk_extension_name = on_chunk_text;
         s.on_chunk_extension_value = on_chunk_text;
         s.on_header_field = on_chunk_text;
@@ -158,7 +158,7 @@ void http_body_tell_end(struct http_connection *c)
 
 /* --- what the handler asks for --- */
 
-static void receive(struct http_request *request, uint64_t limit)
+static void http_body_receive(struct http_request *request, uint64_t limit)
 {
     static const char proceed[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct http_exchange *e = http_exchange_of(request);
@@ -185,7 +185,7 @@ void http_receive(struct http_request *request, uint64_t limit, http_on_body *on
     struct http_exchange *e = http_exchange_of(request);
     e->on_body = on_body_data;
     e->on_body_end = on_body_end;
-    receive(request, limit);
+    http_body_receive(request, limit);
 }
 
 void http_receive_all(struct http_request *request, size_t limit, http_on_body *on_body_data)
@@ -193,7 +193,7 @@ void http_receive_all(struct http_request *request, size_t limit, http_on_body *
     struct http_exchange *e = http_exchange_of(request);
     e->on_body = on_body_data;
     e->all = true;
-    receive(request, limit);
+    http_body_receive(request, limit);
 }
 
 void http_receive_more(struct http_request *request, bool on)

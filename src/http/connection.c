@@ -9,7 +9,7 @@
 
 /* --- the end of a request --- */
 
-static void exchange_free(struct http_connection *c)
+static void http_connection_exchange_free(struct http_connection *c)
 {
     struct http_exchange *e = c->exchange;
     c->exchange = NULL;
@@ -49,14 +49,14 @@ static void free_when_done(struct http_connection *c)
     http_server_removed(server);
 }
 
-static void on_stream_closed(struct stream *stream)
+static void on_http_connection_stream_closed(struct stream *stream)
 {
     struct http_connection *c = stream->owner;
     c->closed = true;
     free_when_done(c);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_http_connection_timer_closed(uv_handle_t *handle)
 {
     struct http_connection *c = container_of((uv_timer_t *)handle, struct http_connection, timer);
     c->timer_closed = true;
@@ -78,7 +78,7 @@ void http_connection_end(struct http_connection *c)
     if (http_connection_is_ended(c))
         return;
     exchange_cancel(c);
-    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&c->timer, on_http_connection_timer_closed);
     stream_close(c->stream);
 }
 
@@ -89,7 +89,7 @@ struct stream *http_connection_release(struct http_connection *c)
     c->stream = NULL;
     c->closed = true;
     c->exchange->dead = true;
-    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&c->timer, on_http_connection_timer_closed);
     http_connection_resume(c);
     return stream;
 }
@@ -144,7 +144,7 @@ static void check_progress(struct http_connection *c)
         http_connection_watch(c);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_http_connection_timer(uv_timer_t *timer)
 {
     struct http_connection *c = container_of(timer, struct http_connection, timer);
     if (c->phase == HTTP_PHASE_HEAD && c->head.used > 0)
@@ -166,7 +166,7 @@ void http_connection_watch(struct http_connection *c)
         return;
     c->tick_passed = c->passed;
     c->tick_received = c->exchange ? c->exchange->received : 0;
-    uv_timer_start(&c->timer, on_timer, timeouts[c->phase], 0);
+    uv_timer_start(&c->timer, on_http_connection_timer, timeouts[c->phase], 0);
 }
 
 /* --- input --- */
@@ -228,7 +228,7 @@ static size_t head_input(struct http_connection *c, const uint8_t *data, size_t 
 }
 
 /* Takes what the phase takes now; the rest waits. */
-static size_t input(struct http_connection *c, const uint8_t *data, size_t length)
+static size_t http_connection_input(struct http_connection *c, const uint8_t *data, size_t length)
 {
     size_t done = 0;
     while (done < length && !http_connection_is_ended(c) && !c->dispatch_due) {
@@ -244,7 +244,7 @@ static size_t input(struct http_connection *c, const uint8_t *data, size_t lengt
     return done;
 }
 
-static void set_reading(struct http_connection *c)
+static void http_connection_set_reading(struct http_connection *c)
 {
     if (!http_connection_is_ended(c))
         stream_read(c->stream, c->phase == HTTP_PHASE_LINGER || c->pending.length < HTTP_PIPELINE_MAX);
@@ -259,25 +259,25 @@ static void dispatch(struct http_connection *c)
     http_connection_resume(c);
 }
 
-static void on_data(struct stream *stream, const uint8_t *data, size_t length)
+static void on_http_connection_data(struct stream *stream, const uint8_t *data, size_t length)
 {
     struct http_connection *c = stream->owner;
-    size_t done = c->pending.length > 0 ? 0 : input(c, data, length);
+    size_t done = c->pending.length > 0 ? 0 : http_connection_input(c, data, length);
     if (http_connection_is_ended(c))
         return;
     if (c->phase != HTTP_PHASE_LINGER)
         slices_add_copy(&c->pending, data + done, (uint32_t)(length - done));
-    set_reading(c);
+    http_connection_set_reading(c);
     dispatch(c);
 }
 
-static void input_pending(struct http_connection *c)
+static void http_connection_input_pending(struct http_connection *c)
 {
     while (c->pending.count > 0 && !http_connection_is_ended(c)) {
         struct slice first = c->pending.v[0];
         struct slices taken;
         bytes_ref(first.bytes); /* a refusal clears the list */
-        size_t done = input(c, slice_data(&first), first.length);
+        size_t done = http_connection_input(c, slice_data(&first), first.length);
         slices_init(&taken);
         if (c->pending.count > 0)
             slices_move(&taken, &c->pending, done);
@@ -298,7 +298,7 @@ static void finish_exchange(struct http_connection *c)
     if (!e->complete && !c->close_after)
         return; /* the rest of the body is dropped first */
     bool complete = e->complete, last = c->close_after || c->server->closing;
-    exchange_free(c);
+    http_connection_exchange_free(c);
     if (!last) {
         c->phase = HTTP_PHASE_IDLE;
         http_connection_watch(c);
@@ -317,7 +317,7 @@ static void tell_handler(struct http_connection *c)
     if (e->dead) {
         if (e->gone_due && !e->answered && e->request.on_gone) /* an answer may have come since it died */
             e->request.on_gone(&e->request);
-        exchange_free(c);
+        http_connection_exchange_free(c);
         return;
     }
     http_body_tell_end(c);
@@ -328,7 +328,7 @@ static void tell_handler(struct http_connection *c)
     }
 }
 
-static void on_resume(struct defer *defer)
+static void on_http_connection_resume(struct defer *defer)
 {
     struct http_connection *c = container_of(defer, struct http_connection, resume);
     if (!http_connection_is_ended(c))
@@ -342,8 +342,8 @@ static void on_resume(struct defer *defer)
     bool sent = c->out.length == 0 && c->stream->unsent == 0;
     if (c->exchange && c->exchange->answered && sent && c->phase == HTTP_PHASE_BUSY)
         finish_exchange(c);
-    input_pending(c);
-    set_reading(c);
+    http_connection_input_pending(c);
+    http_connection_set_reading(c);
 }
 
 void http_connection_resume(struct http_connection *c)
@@ -351,14 +351,14 @@ void http_connection_resume(struct http_connection *c)
     defer_schedule(c->server->loop, &c->resume);
 }
 
-static void on_drain(struct stream *stream)
+static void on_http_connection_drain(struct stream *stream)
 {
     struct http_connection *c = stream->owner;
     c->passed++;
     http_connection_resume(c);
 }
 
-static void on_end(struct stream *stream, int status)
+static void on_http_connection_end(struct stream *stream, int status)
 {
     struct http_connection *c = stream->owner;
     bool answered = c->exchange && c->exchange->answered && c->exchange->complete;
@@ -385,14 +385,14 @@ void http_connection_new(struct http_server *server, struct stream *stream, cons
     c->phase = HTTP_PHASE_HEAD; /* the first request has to come soon */
     slices_init(&c->pending);
     slices_init(&c->out);
-    defer_setup(&c->resume, on_resume);
+    defer_setup(&c->resume, on_http_connection_resume);
     uv_timer_init(server->loop, &c->timer);
     list_append(&server->connections, &c->link);
     stream->owner = c;
-    stream->on_data = on_data;
-    stream->on_end = on_end;
-    stream->on_drain = on_drain;
-    stream->on_closed = on_stream_closed;
+    stream->on_data = on_http_connection_data;
+    stream->on_end = on_http_connection_end;
+    stream->on_drain = on_http_connection_drain;
+    stream->on_closed = on_http_connection_stream_closed;
     http_connection_watch(c);
     if (refuse)
         http_connection_refuse(c, 503);

@@ -90,7 +90,7 @@ static bool any_field_lists(const struct http_request *request, const char *name
     return false;
 }
 
-static bool is_reading(const struct http_request *request)
+static bool http_content_is_reading(const struct http_request *request)
 {
     return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
 }
@@ -102,7 +102,7 @@ static unsigned http_precondition(const struct http_request *request, const char
     if (http_field(request, "If-Match") && !any_field_lists(request, "If-Match", etag, false))
         return 412;
     if (any_field_lists(request, "If-None-Match", etag, true))
-        return is_reading(request) ? 304 : 412;
+        return http_content_is_reading(request) ? 304 : 412;
     return 0;
 }
 
@@ -173,7 +173,7 @@ static void serve_range(struct http_request *request, const struct http_content 
 
 void http_content_serve(struct http_request *request, const struct http_content *content)
 {
-    if (!is_reading(request)) {
+    if (!http_content_is_reading(request)) {
         http_add_field(request, "Allow", "GET, HEAD");
         http_reply(request, 405, NULL, NULL, 0);
         return;

@@ -4,7 +4,7 @@
 #include <strings.h>
 
 /* Digits up to `end`; moves past it. */
-static bool number(const char **text, char end, uint64_t *value)
+static bool http_content_range_number(const char **text, char end, uint64_t *value)
 {
     const char *p = *text;
     uint64_t n = 0;
@@ -27,11 +27,11 @@ bool content_range_parse(const char *text, struct content_range *range)
         return false;
     text += 6;
     text += strspn(text, " ");
-    if (!number(&text, '-', &range->first) || !number(&text, '/', &range->last))
+    if (!http_content_range_number(&text, '-', &range->first) || !http_content_range_number(&text, '/', &range->last))
         return false;
     range->total_known = strcmp(text, "*") != 0;
     range->total = 0;
-    if (range->total_known && !number(&text, '\0', &range->total))
+    if (range->total_known && !http_content_range_number(&text, '\0', &range->total))
         return false;
     return range->first <= range->last && (!range->total_known || range->last < range->total);
 }

@@ -24,7 +24,7 @@ static bool is_port(const char *text)
 }
 
 /* An IPv4 address that is mapped into IPv6 is written as itself: it is the same client. */
-static void unmap(struct sockaddr_storage *address)
+static void http_forwarded_unmap(struct sockaddr_storage *address)
 {
     struct sockaddr_in6 six;
     struct sockaddr_in four = {.sin_family = AF_INET};
@@ -69,7 +69,7 @@ static bool add_hop(struct hops *hops, char *node)
     if (!node || is_hidden(node))
         return true;
     bool good = parse_node(node, hop);
-    unmap(hop);
+    http_forwarded_unmap(hop);
     return good;
 }
 
@@ -98,7 +98,7 @@ static bool parse_list(const char *text, struct hops *hops)
 /* --- Forwarded --- */
 
 /* A token or a quoted string; false: neither, or a longer one than any address. */
-static bool take_value(const char **at, char value[NODE_MAX])
+static bool http_forwarded_take_value(const char **at, char value[NODE_MAX])
 {
     const char *text = *at;
     size_t used = 0;
@@ -130,7 +130,7 @@ static bool take_pair(const char **at, char node[NODE_MAX], bool *found)
     const char *name = *at;
     size_t length = strspn(name, token);
     *at = name + length + 1;
-    if (length == 0 || name[length] != '=' || !take_value(at, value))
+    if (length == 0 || name[length] != '=' || !http_forwarded_take_value(at, value))
         return false;
     bool is_for = length == 3 && strncasecmp(name, "for", 3) == 0;
     if (is_for && *found)

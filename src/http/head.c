@@ -72,7 +72,7 @@ static int on_version(llhttp_t *parser, const char *data, size_t length)
     return extend(head_of(parser), &head_of(parser)->parts.version, data, length);
 }
 
-static int on_name(llhttp_t *parser, const char *data, size_t length)
+static int on_http_head_name(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_head *head = head_of(parser);
     return head->field_count < HTTP_FIELDS_MAX ? extend(head, &head->parts.names[head->field_count], data, length) : 0;
@@ -84,7 +84,7 @@ static int on_name_complete(llhttp_t *parser)
     return head->field_count++ < HTTP_FIELDS_MAX ? 0 : -1;
 }
 
-static int on_value(llhttp_t *parser, const char *data, size_t length)
+static int on_http_head_value(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_head *head = head_of(parser);
     return extend(head, &head->parts.values[head->field_count - 1], data, length);
@@ -108,9 +108,9 @@ static const llhttp_settings_t *settings(void)
         s.on_method = on_method;
         s.on_url = on_url;
         s.on_version = on_version;
-        s.on_header_field = on_name;
+        s.on_header_field = on_http_head_name;
         s.on_header_field_complete = on_name_complete;
-        s.on_header_value = on_value;
+        s.on_header_value = on_http_head_value;
         s.on_headers_complete = on_complete;
     }
     return &s;
@@ -124,7 +124,7 @@ void http_head_clear(struct http_head *head)
     *head = (struct http_head){.text = NULL};
 }
 
-static unsigned too_long(const struct http_head *head)
+static unsigned http_head_too_long(const struct http_head *head)
 {
     return head->lines == 0 ? 414 : 431;
 }
@@ -145,7 +145,7 @@ static bool ends_in_digits(const struct http_head *head, unsigned count)
 }
 
 /* The text ends where llhttp stopped. */
-static unsigned status_of(struct http_head *head, llhttp_errno_t error)
+static unsigned http_head_status_of(struct http_head *head, llhttp_errno_t error)
 {
     switch (error) {
     case HPE_OK:
@@ -174,7 +174,7 @@ static size_t parse(struct http_head *head, llhttp_t *parser, size_t length, uns
     llhttp_errno_t error = llhttp_execute(parser, from, length);
     size_t done = error == HPE_OK ? length : (size_t)(llhttp_get_error_pos(parser) - from);
     head->used += (uint32_t)done;
-    *status = status_of(head, error);
+    *status = http_head_status_of(head, error);
     return done;
 }
 
@@ -210,7 +210,7 @@ static size_t line_input(struct http_head *head, llhttp_t *parser, const uint8_t
     size_t room = HTTP_HEAD_MAX - head->used, line_room = HTTP_LINE_MAX + 2 - (head->used - head->line);
     room = room < line_room ? room : line_room;
     if (room == 0) {
-        *status = too_long(head);
+        *status = http_head_too_long(head);
         return 0;
     }
     const uint8_t *end = memchr(data, '\n', length < room ? length : room);
@@ -402,7 +402,7 @@ static bool is_as_parsed(const struct http_head *head)
 }
 
 /* Ends a part with a NUL, in the place of what is behind it, without the spaces at its end. */
-static char *cut(struct http_head *head, const struct http_head_part *part)
+static char *http_head_cut(struct http_head *head, const struct http_head_part *part)
 {
     size_t length = part->length;
     char *start = head->text + part->at;
@@ -416,8 +416,8 @@ static unsigned cut_fields(struct http_head *head)
 {
     for (unsigned i = 0; i < head->field_count; i++) {
         bool empty = head->parts.values[i].length == 0; /* it is nowhere */
-        head->fields[i] = (struct http_head_field){cut(head, &head->parts.names[i]),
-                                                   empty ? "" : cut(head, &head->parts.values[i])};
+        head->fields[i] = (struct http_head_field){http_head_cut(head, &head->parts.names[i]),
+                                                   empty ? "" : http_head_cut(head, &head->parts.values[i])};
         if (!http_is_token(head->fields[i].name) || !http_is_value(head->fields[i].value))
             return 400;
     }
@@ -432,8 +432,8 @@ unsigned http_head_judge(struct http_head *head)
     if (!is_our_version(head))
         return 505;
     head->minor = head->text[head->parts.version.at + 2] == '0' ? 0 : 1;
-    head->method = cut(head, &head->parts.method);
-    char *target = cut(head, &head->parts.target);
+    head->method = http_head_cut(head, &head->parts.method);
+    char *target = http_head_cut(head, &head->parts.target);
     if (!is_known_method(head->method))
         return 501;
     unsigned status = cut_fields(head);

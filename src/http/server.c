@@ -23,7 +23,7 @@ const char *http_server_date(struct http_server *server)
     return server->date;
 }
 
-static void on_close_defer(struct defer *defer)
+static void on_http_server_close_defer(struct defer *defer)
 {
     struct http_server *server = container_of(defer, struct http_server, close_defer);
     void (*closed)(void *arg) = server->closed;
@@ -32,7 +32,7 @@ static void on_close_defer(struct defer *defer)
     closed(arg);
 }
 
-static void finish_closing(struct http_server *server)
+static void http_server_finish_closing(struct http_server *server)
 {
     if (server->closing && server->count == 0)
         defer_schedule(server->loop, &server->close_defer);
@@ -41,7 +41,7 @@ static void finish_closing(struct http_server *server)
 void http_server_removed(struct http_server *server)
 {
     server->count--;
-    finish_closing(server);
+    http_server_finish_closing(server);
 }
 
 struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_options *options)
@@ -56,11 +56,11 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
     if (!server->options.idle_timeout_ms)
         server->options.idle_timeout_ms = HTTP_IDLE_TIMEOUT_MS;
     list_init(&server->connections);
-    defer_setup(&server->close_defer, on_close_defer);
+    defer_setup(&server->close_defer, on_http_server_close_defer);
     return server;
 }
 
-static void on_refused_closed(struct stream *stream)
+static void on_http_server_refused_closed(struct stream *stream)
 {
     stream_free(stream);
 }
@@ -81,7 +81,7 @@ void http_server_add_client(struct http_server *server, struct stream *stream, c
         log_warning(server->options.who, "http: %s: refused, there are %u connections already", client->peer,
                     server->count);
     if (server->closing || server->count >= server->options.max_connections * 2) { /* not even a 503 */
-        stream->on_closed = on_refused_closed;
+        stream->on_closed = on_http_server_refused_closed;
         stream_close(stream);
         return;
     }
@@ -105,7 +105,7 @@ static unsigned dispensable(const struct http_connection *c)
     return c->phase != HTTP_PHASE_BUSY || !e ? 3 : !e->complete || e->answered ? 2 : 1;
 }
 
-static unsigned share_of(const struct http_connection *c)
+static unsigned http_server_share_of(const struct http_connection *c)
 {
     return c->place && c->share ? c->share(c->place) : 1;
 }
@@ -116,7 +116,8 @@ bool http_server_make_room(struct http_server *server)
     list_for_each (l, &server->connections) { /* the oldest first */
         struct http_connection *c = container_of(l, struct http_connection, link);
         unsigned of_it = dispensable(c), of_victim = victim ? dispensable(victim) : 0;
-        if (of_it > of_victim || (of_it > 0 && of_it == of_victim && share_of(c) > share_of(victim)))
+        if (of_it > of_victim ||
+            (of_it > 0 && of_it == of_victim && http_server_share_of(c) > http_server_share_of(victim)))
             victim = c;
     }
     if (!victim)
@@ -134,5 +135,5 @@ void http_server_close(struct http_server *server, void (*closed)(void *arg), vo
     server->closed_arg = arg;
     list_for_each (l, &server->connections)
         http_connection_end(container_of(l, struct http_connection, link));
-    finish_closing(server);
+    http_server_finish_closing(server);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-static int hex_digit(char c)
+static int http_target_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -13,13 +13,13 @@ static int hex_digit(char c)
 }
 
 /* Percent-decodes in place. What would be a separator or a control byte once decoded is refused. */
-static bool percent_decode(char *text)
+static bool http_target_percent_decode(char *text)
 {
     char *to = text;
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
         if (c == '%') {
-            int high = hex_digit(p[1]), low = high < 0 ? -1 : hex_digit(p[2]);
+            int high = http_target_hex_digit(p[1]), low = high < 0 ? -1 : http_target_hex_digit(p[2]);
             if (low < 0)
                 return false;
             c = (unsigned char)(high * 16 + low);
@@ -64,7 +64,7 @@ static bool clean_segments(char *path)
 /* Decodes and cleans it in place: false if it must be refused. */
 static bool path_decode(char *path)
 {
-    return path[0] == '/' && percent_decode(path) && clean_segments(path);
+    return path[0] == '/' && http_target_percent_decode(path) && clean_segments(path);
 }
 
 static bool is_target(const char *text)

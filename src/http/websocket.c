@@ -106,7 +106,7 @@ static void websocket_write(struct stream *stream, struct slices *data)
 
 /* --- the end --- */
 
-static void end_later(struct websocket *w, int status, const char *words)
+static void http_websocket_end_later(struct websocket *w, int status, const char *words)
 {
     if (w->ended)
         return;
@@ -116,7 +116,7 @@ static void end_later(struct websocket *w, int status, const char *words)
     defer_schedule(w->stream.loop, &w->tell);
 }
 
-static void on_tell(struct defer *defer)
+static void on_http_websocket_tell(struct defer *defer)
 {
     struct websocket *w = container_of(defer, struct websocket, tell);
     if (w->stream.closing || w->end_told)
@@ -125,11 +125,11 @@ static void on_tell(struct defer *defer)
     w->stream.on_end(&w->stream, w->end_status);
 }
 
-static void fail(struct websocket *w, uint16_t code, int status, const char *words)
+static void http_websocket_fail(struct websocket *w, uint16_t code, int status, const char *words)
 {
     w->broken = true;
     send_close(w, code, words);
-    end_later(w, status, words);
+    http_websocket_end_later(w, status, words);
 }
 
 static void close_below(struct websocket *w)
@@ -147,11 +147,11 @@ static bool take_close(struct websocket *w, const uint8_t *payload, size_t lengt
 {
     unsigned code = length >= 2 ? (unsigned)payload[0] << 8 | payload[1] : 0;
     if (length == 1 || (length >= 2 && !websocket_is_sendable_code(code))) {
-        fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a close code that is not allowed");
+        http_websocket_fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a close code that is not allowed");
         return false;
     }
     if (length > 2 && !websocket_is_utf8(payload + 2, length - 2)) {
-        fail(w, WEBSOCKET_BAD_TEXT, -EPROTO, "a close reason that is not UTF-8");
+        http_websocket_fail(w, WEBSOCKET_BAD_TEXT, -EPROTO, "a close reason that is not UTF-8");
         return false;
     }
     w->close_received = true;
@@ -159,7 +159,7 @@ static bool take_close(struct websocket *w, const uint8_t *payload, size_t lengt
     if (length > 2)
         memcpy(w->peer_reason, payload + 2, length - 2);
     send_close(w, (uint16_t)code, "");
-    end_later(w, 0, "");
+    http_websocket_end_later(w, 0, "");
     return false;
 }
 
@@ -180,16 +180,16 @@ static bool begin_data_frame(struct websocket *w)
 {
     bool continues = w->frame.opcode == WEBSOCKET_CONTINUATION;
     if (continues != w->in_message) {
-        fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a frame that is out of place");
+        http_websocket_fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a frame that is out of place");
         return false;
     }
     if (w->frame.opcode == WEBSOCKET_TEXT) {
-        fail(w, WEBSOCKET_UNSUPPORTED, -EPROTO, "a text message");
+        http_websocket_fail(w, WEBSOCKET_UNSUPPORTED, -EPROTO, "a text message");
         return false;
     }
     w->message = continues ? w->message : 0;
     if (w->options.message_max && w->frame.length > w->options.message_max - w->message) {
-        fail(w, WEBSOCKET_TOO_BIG, -EMSGSIZE, "a message that is too big");
+        http_websocket_fail(w, WEBSOCKET_TOO_BIG, -EMSGSIZE, "a message that is too big");
         return false;
     }
     w->message += w->frame.length;
@@ -204,7 +204,7 @@ static bool begin_frame(struct websocket *w)
     w->at = 0;
     w->in_frame = true;
     if (!websocket_frame_decode(w->header, size, &w->frame)) {
-        fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a frame that breaks the rules");
+        http_websocket_fail(w, WEBSOCKET_PROTOCOL_ERROR, -EPROTO, "a frame that breaks the rules");
         return false;
     }
     return websocket_is_control(w->frame.opcode) || begin_data_frame(w);
@@ -213,7 +213,7 @@ static bool begin_frame(struct websocket *w)
 /* --- input --- */
 
 /* Frames are read on, without being passed on, while the peer's close is awaited. */
-static bool wants_input(const struct websocket *w)
+static bool http_websocket_wants_input(const struct websocket *w)
 {
     if (w->stream.closing)
         return !w->close_received && !w->below_closing;
@@ -249,10 +249,10 @@ static size_t header_input(struct websocket *w, const uint8_t *data, size_t leng
 }
 
 /* Takes as much as may be taken now. After a fault nothing more is. */
-static size_t input(struct websocket *w, const uint8_t *data, size_t length)
+static size_t http_websocket_input(struct websocket *w, const uint8_t *data, size_t length)
 {
     size_t done = w->broken ? length : 0;
-    while (wants_input(w) && !w->broken) {
+    while (http_websocket_wants_input(w) && !w->broken) {
         if (w->in_frame && w->at == w->frame.length) {
             w->in_frame = false;
             if (websocket_is_control(w->frame.opcode) && !control_complete(w))
@@ -278,55 +278,55 @@ static void check_lingering(struct websocket *w)
         close_below(w);
 }
 
-static void set_reading_below(struct websocket *w)
+static void http_websocket_set_reading_below(struct websocket *w)
 {
     if (!w->below_closing)
-        stream_read(w->below, wants_input(w) && w->pending.count == 0 && !w->below_ended);
+        stream_read(w->below, http_websocket_wants_input(w) && w->pending.count == 0 && !w->below_ended);
 }
 
-static void on_below_data(struct stream *below, const uint8_t *data, size_t length)
+static void on_http_websocket_below_data(struct stream *below, const uint8_t *data, size_t length)
 {
     struct websocket *w = below->owner;
     w->heard_at = uv_now(below->loop);
-    size_t done = input(w, data, length);
+    size_t done = http_websocket_input(w, data, length);
     if (done < length && !w->ended)
         slices_add_copy(&w->pending, data + done, (uint32_t)(length - done));
     check_lingering(w);
-    set_reading_below(w);
+    http_websocket_set_reading_below(w);
 }
 
-static void on_pump(struct defer *defer)
+static void on_http_websocket_pump(struct defer *defer)
 {
     struct websocket *w = container_of(defer, struct websocket, pump);
-    while (w->pending.count > 0 && wants_input(w)) {
+    while (w->pending.count > 0 && http_websocket_wants_input(w)) {
         struct slices taken;
-        size_t done = input(w, slice_data(&w->pending.v[0]), w->pending.v[0].length);
+        size_t done = http_websocket_input(w, slice_data(&w->pending.v[0]), w->pending.v[0].length);
         slices_init(&taken);
         slices_move(&taken, &w->pending, done);
         slices_clear(&taken);
     }
-    if (w->pending.count == 0 && wants_input(w))
-        input(w, NULL, 0); /* a frame whose payload has ended */
-    if (w->below_ended && !w->stream.closing && wants_input(w))
-        end_later(w, -ECONNRESET, "the connection was cut");
+    if (w->pending.count == 0 && http_websocket_wants_input(w))
+        http_websocket_input(w, NULL, 0); /* a frame whose payload has ended */
+    if (w->below_ended && !w->stream.closing && http_websocket_wants_input(w))
+        http_websocket_end_later(w, -ECONNRESET, "the connection was cut");
     check_lingering(w);
-    set_reading_below(w);
+    http_websocket_set_reading_below(w);
 }
 
-static void on_below_end(struct stream *below, int status)
+static void on_http_websocket_below_end(struct stream *below, int status)
 {
     struct websocket *w = below->owner;
     w->below_ended = true;
     defer_schedule(w->stream.loop, &w->pump); /* what was read before goes first */
-    if (status < 0 && !wants_input(w))
-        end_later(w, -ECONNRESET, "the connection was cut");
+    if (status < 0 && !http_websocket_wants_input(w))
+        http_websocket_end_later(w, -ECONNRESET, "the connection was cut");
 }
 
-static void on_below_drain(struct stream *below)
+static void on_http_websocket_below_drain(struct stream *below)
 {
     struct websocket *w = below->owner;
     w->unsent_control = 0;
-    set_reading_below(w);
+    http_websocket_set_reading_below(w);
     if (w->pending.count > 0)
         defer_schedule(w->stream.loop, &w->pump);
     if (w->stream.unsent == 0 || w->stream.closing)
@@ -344,7 +344,7 @@ static void websocket_read(struct stream *stream, bool on)
         defer_schedule(stream->loop, &w->pump);
     }
     w->reading = on;
-    set_reading_below(w);
+    http_websocket_set_reading_below(w);
 }
 
 /* --- time --- */
@@ -353,7 +353,7 @@ static void on_ping_timer(uv_timer_t *timer)
 {
     struct websocket *w = container_of(timer, struct websocket, timer);
     if (w->reading && uv_now(timer->loop) - w->heard_at >= w->options.dead_ms)
-        end_later(w, -ETIMEDOUT, "nothing is heard of the peer");
+        http_websocket_end_later(w, -ETIMEDOUT, "nothing is heard of the peer");
     else if (w->below->unsent == 0) /* else it has not taken what it was sent before */
         send_control(w, WEBSOCKET_PING, "", 0);
 }
@@ -365,17 +365,17 @@ static void on_linger_timer(uv_timer_t *timer)
 
 /* --- life --- */
 
-static void on_closed(struct closing *closing)
+static void on_http_websocket_closed(struct closing *closing)
 {
     struct websocket *w = container_of(closing, struct websocket, closing);
     w->stream.on_closed(&w->stream);
 }
 
-static void on_below_closed(struct stream *below)
+static void on_http_websocket_below_closed(struct stream *below)
 {
     struct websocket *w = below->owner;
     defer_cancel(&w->pump);
-    closing_begin(&w->closing, below->loop, on_closed);
+    closing_begin(&w->closing, below->loop, on_http_websocket_closed);
     closing_add(&w->closing, (uv_handle_t *)&w->timer);
     closing_end(&w->closing);
 }
@@ -417,15 +417,15 @@ struct stream *websocket_stream_new(struct stream *below, struct slices *early, 
     w->peer_code = WEBSOCKET_CUT;
     slices_init(&w->pending);
     slices_take(&w->pending, early);
-    defer_setup(&w->pump, on_pump);
-    defer_setup(&w->tell, on_tell);
+    defer_setup(&w->pump, on_http_websocket_pump);
+    defer_setup(&w->tell, on_http_websocket_tell);
     uv_timer_init(below->loop, &w->timer);
     uv_timer_start(&w->timer, on_ping_timer, w->options.ping_ms, w->options.ping_ms);
     below->owner = w;
-    below->on_data = on_below_data;
-    below->on_end = on_below_end;
-    below->on_drain = on_below_drain;
-    below->on_closed = on_below_closed;
+    below->on_data = on_http_websocket_below_data;
+    below->on_end = on_http_websocket_below_end;
+    below->on_drain = on_http_websocket_below_drain;
+    below->on_closed = on_http_websocket_below_closed;
     return &w->stream;
 }
 

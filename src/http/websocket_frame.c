@@ -16,7 +16,8 @@ bool websocket_is_control(uint8_t opcode)
 }
 
 /* For one header: wslay would go on with the payload, which does not pass through it here. */
-static wslay_frame_context_ptr context_new(const struct wslay_frame_callbacks *callbacks, void *arg)
+static wslay_frame_context_ptr http_websocket_frame_context_new(const struct wslay_frame_callbacks *callbacks,
+                                                                void *arg)
 {
     wslay_frame_context_ptr context;
     if (wslay_frame_context_init(&context, callbacks, arg) != 0)
@@ -34,7 +35,7 @@ size_t websocket_header_size(const uint8_t *header, size_t have)
     return 2u + (length == LENGTH_64 ? 8u : length == LENGTH_16 ? 2u : 0u) + (header[1] & MASKED ? 4u : 0u);
 }
 
-static bool is_known(uint8_t opcode)
+static bool http_websocket_frame_is_known(uint8_t opcode)
 {
     return opcode <= WEBSOCKET_BINARY || (opcode >= WEBSOCKET_CLOSE && opcode <= WEBSOCKET_PONG);
 }
@@ -65,9 +66,9 @@ bool websocket_frame_decode(const uint8_t *header, size_t size, struct websocket
     static const struct wslay_frame_callbacks callbacks = {.recv_callback = on_wanted};
     struct header_input in = {header, size};
     struct wslay_frame_iocb found;
-    wslay_frame_context_ptr context = context_new(&callbacks, &in);
+    wslay_frame_context_ptr context = http_websocket_frame_context_new(&callbacks, &in);
     ssize_t length = wslay_frame_recv(context, &found);
-    bool good = length >= 0 && found.rsv == WSLAY_RSV_NONE && found.mask && is_known(found.opcode);
+    bool good = length >= 0 && found.rsv == WSLAY_RSV_NONE && found.mask && http_websocket_frame_is_known(found.opcode);
     if (good) {
         *frame = (struct websocket_frame){found.fin, found.opcode, found.payload_length, {0}};
         memcpy(frame->mask, found.data, (size_t)length); /* of a shorter payload, as much as it needs */
@@ -100,7 +101,7 @@ struct header_output {
     size_t used;
 };
 
-static ssize_t on_written(const uint8_t *data, size_t length, int flags, void *arg)
+static ssize_t on_http_websocket_frame_written(const uint8_t *data, size_t length, int flags, void *arg)
 {
     struct header_output *out = arg;
     (void)flags;
@@ -113,10 +114,10 @@ static ssize_t on_written(const uint8_t *data, size_t length, int flags, void *a
 
 size_t websocket_frame_encode(uint8_t header[WEBSOCKET_HEADER_MAX], uint8_t opcode, uint64_t length)
 {
-    static const struct wslay_frame_callbacks callbacks = {.send_callback = on_written};
+    static const struct wslay_frame_callbacks callbacks = {.send_callback = on_http_websocket_frame_written};
     struct header_output out = {header, 0};
     struct wslay_frame_iocb frame = {.fin = 1, .opcode = opcode, .payload_length = length};
-    wslay_frame_context_ptr context = context_new(&callbacks, &out);
+    wslay_frame_context_ptr context = http_websocket_frame_context_new(&callbacks, &out);
     wslay_frame_send(context, &frame);
     wslay_frame_context_free(context);
     return out.used;

@@ -93,8 +93,8 @@ struct attribute {
     const char *file, *value;
 };
 
-static int write_all(const struct kernel_gadget *gadget, const struct attribute *attributes, unsigned count,
-                     char error[KERNEL_ERROR_MAX])
+static int gadget_write_all(const struct kernel_gadget *gadget, const struct attribute *attributes, unsigned count,
+                            char error[KERNEL_ERROR_MAX])
 {
     for (unsigned i = 0; i < count; i++) {
         int status = gadget_write(gadget, attributes[i].file, attributes[i].value);
@@ -121,7 +121,7 @@ static int make_folders(const struct kernel_gadget *gadget, char error[KERNEL_ER
     return 0;
 }
 
-static int describe(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX])
+static int gadget_describe(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX])
 {
     char vendor[8], product[8], power[8];
     snprintf(vendor, sizeof vendor, "0x%04x", gadget->vendor_id);
@@ -141,7 +141,7 @@ static int describe(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_
         {LUN "/inquiry_string", gadget->inquiry},
         {LUN "/cdrom", gadget->cdrom ? "1" : "0"},
     };
-    return write_all(gadget, attributes, sizeof attributes / sizeof attributes[0], error);
+    return gadget_write_all(gadget, attributes, sizeof attributes / sizeof attributes[0], error);
 }
 
 static int link_function(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX])
@@ -158,7 +158,7 @@ static int gadget_make(const struct kernel_gadget *gadget, char error[KERNEL_ERR
 {
     int status = make_folders(gadget, error);
     if (status == 0)
-        status = describe(gadget, error);
+        status = gadget_describe(gadget, error);
     return status == 0 ? link_function(gadget, error) : status;
 }
 
@@ -204,10 +204,11 @@ static int set_type(const struct kernel_gadget *gadget, bool cdrom, char error[K
     int status = gadget_unbind(gadget);
     if (status != 0)
         return files_failed(error, status, "gadget %s: UDC: %s", gadget->name, strerror(-status));
-    return write_all(gadget, &(struct attribute){LUN "/cdrom", wanted}, 1, error);
+    return gadget_write_all(gadget, &(struct attribute){LUN "/cdrom", wanted}, 1, error);
 }
 
-static int load(const struct kernel_gadget *gadget, const struct kernel_medium *medium, char error[KERNEL_ERROR_MAX])
+static int gadget_load(const struct kernel_gadget *gadget, const struct kernel_medium *medium,
+                       char error[KERNEL_ERROR_MAX])
 {
     const struct attribute attributes[] = {
         {LUN "/ro", medium->read_only ? "1" : "0"},
@@ -215,14 +216,14 @@ static int load(const struct kernel_gadget *gadget, const struct kernel_medium *
         {LUN "/file", medium->device},
     };
     int status = set_type(gadget, medium->cdrom, error);
-    return status == 0 ? write_all(gadget, attributes, sizeof attributes / sizeof attributes[0], error) : status;
+    return status == 0 ? gadget_write_all(gadget, attributes, sizeof attributes / sizeof attributes[0], error) : status;
 }
 
 int gadget_insert(const struct kernel_gadget *gadget, const struct kernel_medium *medium, char error[KERNEL_ERROR_MAX])
 {
     int status = gadget_exists(gadget) ? 0 : gadget_make(gadget, error);
     if (status == 0 && !gadget_has(gadget, LUN "/file", medium->device))
-        status = load(gadget, medium, error);
+        status = gadget_load(gadget, medium, error);
     if (status == 0)
         status = gadget_bind(gadget, error);
     if (status != 0 && gadget_exists(gadget)) {

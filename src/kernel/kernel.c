@@ -14,13 +14,13 @@
 
 #define GADGET_FOLDER GADGET_CONFIGFS "/usb_gadget"
 
-static int check_nbd(char error[KERNEL_ERROR_MAX])
+static int kernel_check_nbd(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_nbd(error);
     return status == 0 ? kernel_may_nbd(error) : status;
 }
 
-static int check_gadget(char error[KERNEL_ERROR_MAX])
+static int kernel_check_gadget(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_gadget(error);
     return status == 0 ? kernel_may_gadget(error) : status;
@@ -34,8 +34,8 @@ const struct kernel_ops kernel_real = {
     .gadget_insert = gadget_insert,
     .gadget_eject = gadget_eject,
     .gadget_remove = gadget_remove,
-    .check_nbd = check_nbd,
-    .check_gadget = check_gadget,
+    .check_nbd = kernel_check_nbd,
+    .check_gadget = kernel_check_gadget,
 };
 
 int kernel_has_nbd(char error[KERNEL_ERROR_MAX])

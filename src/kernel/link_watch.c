@@ -19,7 +19,7 @@ struct link_watch {
     void *arg;
 };
 
-static int on_index(const struct nlattr *attribute, void *arg)
+static int on_link_watch_index(const struct nlattr *attribute, void *arg)
 {
     struct link_watch *watch = arg;
     if (mnl_attr_get_type(attribute) == NBD_ATTR_INDEX && mnl_attr_validate(attribute, MNL_TYPE_U32) == 0)
@@ -33,7 +33,7 @@ static int on_message(const struct nlmsghdr *message, void *arg)
     const struct genlmsghdr *header = mnl_nlmsg_get_payload(message);
     if (message->nlmsg_type == watch->family && mnl_nlmsg_get_payload_len(message) >= sizeof *header &&
         header->cmd == NBD_CMD_LINK_DEAD)
-        mnl_attr_parse(message, sizeof *header, on_index, watch);
+        mnl_attr_parse(message, sizeof *header, on_link_watch_index, watch);
     return MNL_CB_OK;
 }
 
@@ -68,12 +68,12 @@ static int on_attribute(const struct nlattr *attribute, void *arg)
     return MNL_CB_OK;
 }
 
-static int on_family(const struct nlmsghdr *message, void *arg)
+static int on_link_watch_family(const struct nlmsghdr *message, void *arg)
 {
     return mnl_attr_parse(message, sizeof(struct genlmsghdr), on_attribute, arg);
 }
 
-static uint32_t find_group(struct link_watch *watch)
+static uint32_t link_watch_find_group(struct link_watch *watch)
 {
     struct netlink netlink;
     uint32_t group = 0;
@@ -81,7 +81,7 @@ static uint32_t find_group(struct link_watch *watch)
         return 0;
     watch->family = netlink.family;
     struct nlmsghdr *message = netlink_family_message(&netlink);
-    if (netlink_request(&netlink, message, on_family, &group) != 0)
+    if (netlink_request(&netlink, message, on_link_watch_family, &group) != 0)
         group = 0;
     netlink_close(&netlink);
     return group;
@@ -89,7 +89,7 @@ static uint32_t find_group(struct link_watch *watch)
 
 static bool join(struct link_watch *watch)
 {
-    uint32_t group = find_group(watch);
+    uint32_t group = link_watch_find_group(watch);
     if (group == 0)
         return false;
     watch->socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -117,7 +117,7 @@ struct link_watch *link_watch_new(uv_loop_t *loop, void (*on_dead)(void *arg, un
     return watch;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_link_watch_closed(uv_handle_t *handle)
 {
     struct link_watch *watch = handle->data;
     mnl_socket_close(watch->socket);
@@ -127,5 +127,5 @@ static void on_closed(uv_handle_t *handle)
 void link_watch_close(struct link_watch *watch)
 {
     if (watch)
-        uv_close((uv_handle_t *)&watch->poll, on_closed);
+        uv_close((uv_handle_t *)&watch->poll, on_link_watch_closed);
 }

@@ -30,7 +30,7 @@ static bool is_connected(unsigned index)
 
 /* Ours is what carries our name; before Linux 5.14, which has no names, what this
  * process connected, or one that is no more. */
-static bool is_ours(unsigned index, const char *backend)
+static bool nbd_device_is_ours(unsigned index, const char *backend)
 {
     char path[FILES_PATH_MAX], text[KERNEL_NAME_MAX];
     device_path(path, index, "backend");
@@ -111,7 +111,7 @@ static int connect_patiently(struct netlink *netlink, const struct kernel_nbd *n
     return status;
 }
 
-static void tune(unsigned index, const char *file, const char *value)
+static void nbd_device_tune(unsigned index, const char *file, const char *value)
 {
     char path[FILES_PATH_MAX];
     device_path(path, index, file);
@@ -123,10 +123,10 @@ static void tune_queue(const struct kernel_nbd *nbd)
 {
     char text[16];
     snprintf(text, sizeof text, "%u", nbd->read_ahead_kb);
-    tune(nbd->index, "queue/read_ahead_kb", text);
-    tune(nbd->index, "queue/scheduler", "none"); /* we order requests ourselves */
-    tune(nbd->index, "queue/add_random", "0");
-    tune(nbd->index, "queue/rotational", "0");
+    nbd_device_tune(nbd->index, "queue/read_ahead_kb", text);
+    nbd_device_tune(nbd->index, "queue/scheduler", "none"); /* we order requests ourselves */
+    nbd_device_tune(nbd->index, "queue/add_random", "0");
+    nbd_device_tune(nbd->index, "queue/rotational", "0");
 }
 
 static int check_size(const struct kernel_nbd *nbd, char error[KERNEL_ERROR_MAX])
@@ -162,7 +162,7 @@ int nbd_device_connect(const struct kernel_nbd *nbd, char error[KERNEL_ERROR_MAX
 int nbd_device_reconnect(const struct kernel_nbd *nbd, char error[KERNEL_ERROR_MAX])
 {
     struct netlink netlink;
-    if (!is_connected(nbd->index) || !is_ours(nbd->index, nbd->backend))
+    if (!is_connected(nbd->index) || !nbd_device_is_ours(nbd->index, nbd->backend))
         return files_failed(error, -ENODEV, "/dev/nbd%u is not there any more to go on with", nbd->index);
     int status = check_size(nbd, error);
     if (status == 0)
@@ -179,7 +179,7 @@ int nbd_device_reconnect(const struct kernel_nbd *nbd, char error[KERNEL_ERROR_M
 int nbd_device_disconnect(unsigned index, const char *backend, char error[KERNEL_ERROR_MAX])
 {
     struct netlink netlink;
-    if (!is_connected(index) || !is_ours(index, backend))
+    if (!is_connected(index) || !nbd_device_is_ours(index, backend))
         return 0;
     int status = open_netlink(&netlink, error);
     if (status != 0)

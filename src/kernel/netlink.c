@@ -54,7 +54,7 @@ static int on_family_attribute(const struct nlattr *attribute, void *arg)
     return MNL_CB_OK;
 }
 
-static int on_family(const struct nlmsghdr *message, void *arg)
+static int on_netlink_family(const struct nlmsghdr *message, void *arg)
 {
     return mnl_attr_parse(message, sizeof(struct genlmsghdr), on_family_attribute, arg);
 }
@@ -68,7 +68,7 @@ struct nlmsghdr *netlink_family_message(struct netlink *netlink)
 
 static int find_family(struct netlink *netlink)
 {
-    int status = netlink_request(netlink, netlink_family_message(netlink), on_family, &netlink->family);
+    int status = netlink_request(netlink, netlink_family_message(netlink), on_netlink_family, &netlink->family);
     return status == 0 && netlink->family == 0 ? -ENOENT : status;
 }
 

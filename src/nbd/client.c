@@ -27,13 +27,13 @@ void client_fail(struct nbd_client *c, int status, const char *format, ...)
     defer_schedule(c->loop, &c->tell);
 }
 
-static void on_timeout(uv_timer_t *timer)
+static void on_nbd_client_timeout(uv_timer_t *timer)
 {
     struct nbd_client *c = container_of(timer, struct nbd_client, timer);
     client_fail(c, -ETIMEDOUT, "the NBD server did not finish the handshake in time");
 }
 
-static void on_end(struct stream *stream, int status)
+static void on_nbd_client_end(struct stream *stream, int status)
 {
     struct nbd_client *c = stream->owner;
     if (status < 0)
@@ -47,7 +47,7 @@ static void on_end(struct stream *stream, int status)
 }
 
 /* A connection may die before its `ready` was told: then that brings the error. */
-static void on_tell(struct defer *defer)
+static void on_nbd_client_tell(struct defer *defer)
 {
     struct nbd_client *c = container_of(defer, struct nbd_client, tell);
     bool dead = c->phase == CLIENT_DEAD;
@@ -75,7 +75,7 @@ void client_expect(struct nbd_client *c, enum client_phase phase, uint32_t want)
     c->skip = want - c->want;
 }
 
-static size_t gather(struct nbd_client *c, const uint8_t *data, size_t length)
+static size_t nbd_client_gather(struct nbd_client *c, const uint8_t *data, size_t length)
 {
     size_t part;
     if (c->have < c->want) {
@@ -95,50 +95,50 @@ static size_t gather(struct nbd_client *c, const uint8_t *data, size_t length)
     return part;
 }
 
-static void on_data(struct stream *stream, const uint8_t *data, size_t length)
+static void on_nbd_client_data(struct stream *stream, const uint8_t *data, size_t length)
 {
     struct nbd_client *c = stream->owner;
     for (size_t done = 0; done < length && c->phase != CLIENT_DEAD;) {
         if (c->receiving)
             done += client_transmission_payload(c, data + done, length - done);
         else
-            done += gather(c, data + done, length - done);
+            done += nbd_client_gather(c, data + done, length - done);
     }
 }
 
-static void on_pump(struct defer *defer)
+static void on_nbd_client_pump(struct defer *defer)
 {
     client_pump(container_of(defer, struct nbd_client, pump));
 }
 
-static void on_drain(struct stream *stream)
+static void on_nbd_client_drain(struct stream *stream)
 {
     client_pump(stream->owner);
 }
 
 /* --- life --- */
 
-static void on_closed(struct defer *defer)
+static void on_nbd_client_closed(struct defer *defer)
 {
     struct nbd_client *c = container_of(defer, struct nbd_client, closed);
     c->callbacks.closed(c);
 }
 
 /* Deferred, so that it comes after the ios that were ended before. */
-static void part_closed(struct nbd_client *c)
+static void nbd_client_part_closed(struct nbd_client *c)
 {
     if (--c->open == 0)
         defer_schedule(c->loop, &c->closed);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_nbd_client_timer_closed(uv_handle_t *handle)
 {
-    part_closed(container_of((uv_timer_t *)handle, struct nbd_client, timer));
+    nbd_client_part_closed(container_of((uv_timer_t *)handle, struct nbd_client, timer));
 }
 
-static void on_stream_closed(struct stream *stream)
+static void on_nbd_client_stream_closed(struct stream *stream)
 {
-    part_closed(stream->owner);
+    nbd_client_part_closed(stream->owner);
 }
 
 static uint64_t size_as_told(uint64_t told)
@@ -165,19 +165,19 @@ struct nbd_client *nbd_client_new(struct stream *stream, const struct nbd_client
     list_init(&c->prefetch);
     list_init(&c->idle);
     slices_init(&c->out);
-    defer_setup(&c->pump, on_pump);
-    defer_setup(&c->tell, on_tell);
-    defer_setup(&c->closed, on_closed);
+    defer_setup(&c->pump, on_nbd_client_pump);
+    defer_setup(&c->tell, on_nbd_client_tell);
+    defer_setup(&c->closed, on_nbd_client_closed);
     uv_timer_init(c->loop, &c->timer);
     c->open = 2;
     uint64_t timeout = options->handshake_timeout_ms ? options->handshake_timeout_ms : NBD_CLIENT_HANDSHAKE_MS;
-    uv_timer_start(&c->timer, on_timeout, timeout, 0);
+    uv_timer_start(&c->timer, on_nbd_client_timeout, timeout, 0);
     client_expect(c, CLIENT_GREETING, NBD_GREETING_SIZE);
     stream->owner = c;
-    stream->on_data = on_data;
-    stream->on_end = on_end;
-    stream->on_drain = on_drain;
-    stream->on_closed = on_stream_closed;
+    stream->on_data = on_nbd_client_data;
+    stream->on_end = on_nbd_client_end;
+    stream->on_drain = on_nbd_client_drain;
+    stream->on_closed = on_nbd_client_stream_closed;
     stream_read(stream, true);
     return c;
 }
@@ -220,7 +220,7 @@ void nbd_client_close(struct nbd_client *c)
     defer_cancel(&c->pump);
     client_transmission_stop(c);
     client_transmission_end_calls(c, -ECANCELED);
-    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&c->timer, on_nbd_client_timer_closed);
     if (c->callbacks.hang_up)
         c->callbacks.hang_up(c->callbacks.owner, c->stream, c->status, c->error);
     stream_close(c->stream); /* unless it was */

@@ -64,7 +64,7 @@ static void learn_flags(struct nbd_client *c, uint16_t flags)
     facts->can_fast_zero = flags & NBD_TX_SEND_FAST_ZERO;
 }
 
-static void finish(struct nbd_client *c)
+static void nbd_client_handshake_finish(struct nbd_client *c)
 {
     struct nbd_client_facts *facts = &c->facts;
     facts->size_told = c->export.size;
@@ -118,7 +118,7 @@ static void step_export(struct nbd_client *c)
     if (c->export.size == NBD_OPTION_REPLY_MAGIC)
         client_fail(c, -EPROTO, "the NBD server does not know how to answer EXPORT_NAME");
     else
-        finish(c);
+        nbd_client_handshake_finish(c);
 }
 
 static void step_info(struct nbd_client *c)
@@ -177,7 +177,7 @@ static void step_answer_data(struct nbd_client *c)
     if (c->answer.reply == NBD_REP_INFO)
         step_info(c);
     else if (c->answer.reply == NBD_REP_ACK && c->exported && c->answer.length == 0)
-        finish(c);
+        nbd_client_handshake_finish(c);
     else
         client_fail(c, -EPROTO, "the NBD server sent an answer that does not belong to GO");
 }

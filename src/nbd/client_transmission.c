@@ -58,7 +58,7 @@ static struct io *call_drop(struct nbd_client *c, struct client_call *call)
     return io;
 }
 
-static void call_end(struct nbd_client *c, struct client_call *call, int status)
+static void nbd_client_transmission_call_end(struct nbd_client *c, struct client_call *call, int status)
 {
     io_finish_later(c->loop, call_drop(c, call), status);
 }
@@ -66,7 +66,7 @@ static void call_end(struct nbd_client *c, struct client_call *call, int status)
 void client_transmission_end_calls(struct nbd_client *c, int status)
 {
     list_for_each (l, &c->calls)
-        call_end(c, container_of(l, struct client_call, link), status);
+        nbd_client_transmission_call_end(c, container_of(l, struct client_call, link), status);
 }
 
 void nbd_client_cancel(struct nbd_client *c, struct io *io, int status)
@@ -75,7 +75,7 @@ void nbd_client_cancel(struct nbd_client *c, struct io *io, int status)
         struct client_call *call = container_of(l, struct client_call, link);
         if (call->io != io)
             continue;
-        call_end(c, call, status);
+        nbd_client_transmission_call_end(c, call, status);
         defer_schedule(c->loop, &c->pump); /* another may be first now */
         return;
     }
@@ -196,7 +196,7 @@ static void watch_silence(struct nbd_client *c)
         uv_timer_start(&c->timer, on_silence, c->options.silence_ms, 0);
 }
 
-static struct client_request *request_new(struct nbd_client *c, struct client_call *call)
+static struct client_request *nbd_client_transmission_request_new(struct nbd_client *c, struct client_call *call)
 {
     struct client_request *r = container_of(list_pop(&c->idle), struct client_request, link);
     r->cookie = ++c->serial << PLACE_BITS | (uint64_t)(r - c->requests);
@@ -218,7 +218,7 @@ static struct client_request *request_new(struct nbd_client *c, struct client_ca
 
 static void send_next(struct nbd_client *c, struct client_call *call)
 {
-    struct client_request *r = request_new(c, call);
+    struct client_request *r = nbd_client_transmission_request_new(c, call);
     struct nbd_request request = {.flags = request_flags(c, call->io),
                                   .type = r->type,
                                   .cookie = r->cookie,
@@ -281,7 +281,7 @@ static struct client_request *request_find(struct nbd_client *c, uint64_t cookie
 
 /* The io is done when its last request is, with the first error. After an error no more of it
  * is sent. */
-static void request_end(struct nbd_client *c, struct client_request *r, int status)
+static void nbd_client_transmission_request_end(struct nbd_client *c, struct client_request *r, int status)
 {
     struct client_call *call = r->call;
     c->bytes_in_flight -= r->charge;
@@ -298,7 +298,7 @@ static void request_end(struct nbd_client *c, struct client_request *r, int stat
             call_unqueue(c, call);
         }
         if (call->pending == 0 && list_empty(&call->queue))
-            call_end(c, call, call->status);
+            nbd_client_transmission_call_end(c, call, call->status);
     }
     if (next_call(c))
         defer_schedule(c->loop, &c->pump);
@@ -325,7 +325,7 @@ void client_transmission_step(struct nbd_client *c)
     if (r->alone_us && r->type == NBD_CMD_READ && c->options.link)
         link_round_trip(c->options.link, now - r->alone_us, now);
     if (reply.error != 0 || r->type != NBD_CMD_READ) {
-        request_end(c, r, nbd_status(reply.error));
+        nbd_client_transmission_request_end(c, r, nbd_status(reply.error));
         return;
     }
     c->receiving = r;
@@ -347,7 +347,7 @@ size_t client_transmission_payload(struct nbd_client *c, const uint8_t *data, si
         link_received(c->options.link, part, client_now_us());
     if (c->received == r->length) {
         c->receiving = NULL;
-        request_end(c, r, 0);
+        nbd_client_transmission_request_end(c, r, 0);
     }
     return part;
 }

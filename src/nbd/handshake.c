@@ -7,7 +7,7 @@
 #define CONTEXT "base:allocation"
 #define CONTEXT_ID 1u
 
-static void reply(struct nbd_connection *c, uint32_t type, const void *data, uint32_t length)
+static void nbd_handshake_reply(struct nbd_connection *c, uint32_t type, const void *data, uint32_t length)
 {
     uint8_t *to = connection_reserve(c, NBD_OPTION_REPLY_SIZE + length);
     nbd_encode_option_reply(to, c->option.option, type, length);
@@ -17,7 +17,7 @@ static void reply(struct nbd_connection *c, uint32_t type, const void *data, uin
 
 static void reply_text(struct nbd_connection *c, uint32_t type, const char *text)
 {
-    reply(c, type, text, (uint32_t)strlen(text));
+    nbd_handshake_reply(c, type, text, (uint32_t)strlen(text));
 }
 
 static bool name_matches(const struct nbd_server *server, const char *name, uint32_t length)
@@ -69,9 +69,9 @@ static void option_list(struct nbd_connection *c)
         uint32_t length = (uint32_t)strlen(c->server->export_name);
         nbd_put32(item, length);
         memcpy(item + 4, c->server->export_name, length);
-        reply(c, NBD_REP_SERVER, item, 4 + length);
+        nbd_handshake_reply(c, NBD_REP_SERVER, item, 4 + length);
     }
-    reply(c, NBD_REP_ACK, NULL, 0);
+    nbd_handshake_reply(c, NBD_REP_ACK, NULL, 0);
 }
 
 static void info_text(struct nbd_connection *c, uint16_t type, const char *text)
@@ -80,7 +80,7 @@ static void info_text(struct nbd_connection *c, uint16_t type, const char *text)
     uint32_t length = (uint32_t)strnlen(text, sizeof info - 2);
     nbd_put16(info, type);
     memcpy(info + 2, text, length);
-    reply(c, NBD_REP_INFO, info, 2 + length);
+    nbd_handshake_reply(c, NBD_REP_INFO, info, 2 + length);
 }
 
 static void info_block_size(struct nbd_connection *c)
@@ -90,7 +90,7 @@ static void info_block_size(struct nbd_connection *c)
     nbd_put32(info + 2, 1);
     nbd_put32(info + 6, c->server->source->block_preferred);
     nbd_put32(info + 10, NBD_SERVER_MAX_REQUEST);
-    reply(c, NBD_REP_INFO, info, sizeof info);
+    nbd_handshake_reply(c, NBD_REP_INFO, info, sizeof info);
 }
 
 static void option_info(struct nbd_connection *c)
@@ -108,14 +108,14 @@ static void option_info(struct nbd_connection *c)
     }
     nbd_put16(info, NBD_INFO_EXPORT);
     nbd_encode_export(info + 2, source->size, nbd_transmission_flags(source, c->structured));
-    reply(c, NBD_REP_INFO, info, sizeof info);
+    nbd_handshake_reply(c, NBD_REP_INFO, info, sizeof info);
     if (nbd_info_wanted(&request, NBD_INFO_NAME))
         info_text(c, NBD_INFO_NAME, c->server->export_name);
     if (nbd_info_wanted(&request, NBD_INFO_DESCRIPTION))
         info_text(c, NBD_INFO_DESCRIPTION, c->server->description);
     if (nbd_info_wanted(&request, NBD_INFO_BLOCK_SIZE))
         info_block_size(c);
-    reply(c, NBD_REP_ACK, NULL, 0);
+    nbd_handshake_reply(c, NBD_REP_ACK, NULL, 0);
     if (c->option.option == NBD_OPT_GO)
         transmission_begin(c);
 }
@@ -127,7 +127,7 @@ static void option_structured(struct nbd_connection *c)
         return;
     }
     c->structured = true;
-    reply(c, NBD_REP_ACK, NULL, 0);
+    nbd_handshake_reply(c, NBD_REP_ACK, NULL, 0);
 }
 
 /* LIST may ask for the whole namespace "base:"; SET needs the exact name. */
@@ -165,11 +165,11 @@ static void option_meta(struct nbd_connection *c)
         uint8_t context[4 + sizeof CONTEXT - 1];
         nbd_put32(context, list ? 0 : CONTEXT_ID);
         memcpy(context + 4, CONTEXT, sizeof CONTEXT - 1);
-        reply(c, NBD_REP_META_CONTEXT, context, sizeof context);
+        nbd_handshake_reply(c, NBD_REP_META_CONTEXT, context, sizeof context);
     }
     if (!list)
         c->allocation = match;
-    reply(c, NBD_REP_ACK, NULL, 0);
+    nbd_handshake_reply(c, NBD_REP_ACK, NULL, 0);
 }
 
 static bool option_run(struct nbd_connection *c)
@@ -178,7 +178,7 @@ static bool option_run(struct nbd_connection *c)
     case NBD_OPT_EXPORT_NAME:
         return option_export_name(c);
     case NBD_OPT_ABORT:
-        reply(c, NBD_REP_ACK, NULL, 0);
+        nbd_handshake_reply(c, NBD_REP_ACK, NULL, 0);
         connection_finish(c);
         return true;
     case NBD_OPT_LIST:
@@ -196,7 +196,7 @@ static bool option_run(struct nbd_connection *c)
         option_meta(c);
         return true;
     default: /* STARTTLS too: a UNIX socket has no TLS */
-        reply(c, NBD_REP_ERR_UNSUP, NULL, 0);
+        nbd_handshake_reply(c, NBD_REP_ERR_UNSUP, NULL, 0);
         return true;
     }
 }
@@ -230,7 +230,7 @@ static bool step_option(struct nbd_connection *c)
             return false;
         }
         c->skip = c->option.length;
-        reply(c, NBD_REP_ERR_TOO_BIG, NULL, 0);
+        nbd_handshake_reply(c, NBD_REP_ERR_TOO_BIG, NULL, 0);
         return true;
     }
     c->phase = PHASE_DATA;

@@ -64,7 +64,7 @@ static void on_flush(struct defer *defer)
 
 /* --- input --- */
 
-static void set_reading(struct nbd_connection *c, bool on)
+static void nbd_server_set_reading(struct nbd_connection *c, bool on)
 {
     if (c->reading == on || c->stream->closing)
         return;
@@ -110,7 +110,7 @@ static size_t connection_input(struct nbd_connection *c, const uint8_t *data, si
     return done;
 }
 
-static void on_data(struct stream *stream, const uint8_t *data, size_t length)
+static void on_nbd_server_data(struct stream *stream, const uint8_t *data, size_t length)
 {
     struct nbd_connection *c = stream->owner;
     size_t done = connection_input(c, data, length);
@@ -123,10 +123,10 @@ static void on_data(struct stream *stream, const uint8_t *data, size_t length)
         bytes_unref(rest);
     }
     if (c->held)
-        set_reading(c, false);
+        nbd_server_set_reading(c, false);
 }
 
-static void input_pending(struct nbd_connection *c)
+static void nbd_server_input_pending(struct nbd_connection *c)
 {
     while (c->pending.count > 0 && !c->held && !c->stream->closing) {
         struct slice *first = &c->pending.v[0];
@@ -143,7 +143,7 @@ static void input_pending(struct nbd_connection *c)
 
 static void connection_free_when_done(struct nbd_connection *c);
 
-static void on_resume(struct defer *defer)
+static void on_nbd_server_resume(struct defer *defer)
 {
     struct nbd_connection *c = container_of(defer, struct nbd_connection, resume);
     if (c->stream->closing) {
@@ -155,13 +155,13 @@ static void on_resume(struct defer *defer)
     if (c->held && transmission_may_resume(c))
         transmission_resume_held(c);
     if (!c->held)
-        input_pending(c);
+        nbd_server_input_pending(c);
     if (!c->held && c->phase != PHASE_ENDING)
-        set_reading(c, true);
+        nbd_server_set_reading(c, true);
     maybe_finish(c);
 }
 
-static void on_drain(struct stream *stream)
+static void on_nbd_server_drain(struct stream *stream)
 {
     struct nbd_connection *c = stream->owner;
     c->active_at = uv_now(stream->loop);
@@ -201,14 +201,14 @@ static void connection_free_when_done(struct nbd_connection *c)
     server_finish_closing(server);
 }
 
-static void on_stream_closed(struct stream *stream)
+static void on_nbd_server_stream_closed(struct stream *stream)
 {
     struct nbd_connection *c = stream->owner;
     c->closed = true;
     connection_free_when_done(c);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_nbd_server_timer_closed(uv_handle_t *handle)
 {
     struct nbd_connection *c = container_of((uv_timer_t *)handle, struct nbd_connection, timer);
     c->timer_closed = true;
@@ -231,7 +231,7 @@ void connection_end(struct nbd_connection *c, const char *why)
     }
     list_remove(&c->waiting);
     stream_write(c->stream, &c->out); /* what was answered before still leaves, if the socket takes it now */
-    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&c->timer, on_nbd_server_timer_closed);
     stream_close(c->stream);
 }
 
@@ -261,7 +261,7 @@ void connection_finish(struct nbd_connection *c)
     if (c->stream->closing || c->phase == PHASE_ENDING)
         return;
     c->phase = PHASE_ENDING;
-    set_reading(c, false);
+    nbd_server_set_reading(c, false);
     watch_ending(c);
     defer_schedule(c->server->loop, &c->resume);
 }
@@ -277,7 +277,7 @@ static void connection_drain(struct nbd_connection *c)
     defer_schedule(c->server->loop, &c->resume);
 }
 
-static void on_end(struct stream *stream, int status)
+static void on_nbd_server_end(struct stream *stream, int status)
 {
     struct nbd_connection *c = stream->owner;
     (void)status;
@@ -323,7 +323,7 @@ static void on_detach_defer(struct defer *defer)
     detached(server->detached_arg);
 }
 
-static void on_close_defer(struct defer *defer)
+static void on_nbd_server_close_defer(struct defer *defer)
 {
     struct nbd_server *server = container_of(defer, struct nbd_server, close_defer);
     void (*closed)(void *arg) = server->closed;
@@ -344,20 +344,20 @@ struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_optio
     server->description = mem_strdup(options->description);
     list_init(&server->connections);
     defer_setup(&server->detach_defer, on_detach_defer);
-    defer_setup(&server->close_defer, on_close_defer);
+    defer_setup(&server->close_defer, on_nbd_server_close_defer);
     return server;
 }
 
-static void on_refused_closed(struct stream *stream)
+static void on_nbd_server_refused_closed(struct stream *stream)
 {
     stream_free(stream);
 }
 
-static void refuse(struct nbd_server *server, struct stream *stream)
+static void nbd_server_refuse(struct nbd_server *server, struct stream *stream)
 {
     log_warning(server->options.who, "nbd: a client was refused: there are %u already (see max-connections)",
                 server->count - server->kernel_count);
-    stream->on_closed = on_refused_closed;
+    stream->on_closed = on_nbd_server_refused_closed;
     stream_close(stream);
 }
 
@@ -373,13 +373,13 @@ static struct nbd_connection *connection_new(struct nbd_server *server, struct s
     slices_init(&c->pending);
     slices_init(&c->out);
     defer_setup(&c->flush, on_flush);
-    defer_setup(&c->resume, on_resume);
+    defer_setup(&c->resume, on_nbd_server_resume);
     uv_timer_init(server->loop, &c->timer);
     stream->owner = c;
-    stream->on_data = on_data;
-    stream->on_end = on_end;
-    stream->on_drain = on_drain;
-    stream->on_closed = on_stream_closed;
+    stream->on_data = on_nbd_server_data;
+    stream->on_end = on_nbd_server_end;
+    stream->on_drain = on_nbd_server_drain;
+    stream->on_closed = on_nbd_server_stream_closed;
     list_append(&server->connections, &c->link);
     server->count++;
     server->stats.connections_total++;
@@ -389,14 +389,14 @@ static struct nbd_connection *connection_new(struct nbd_server *server, struct s
 void nbd_server_add_client(struct nbd_server *server, struct stream *stream)
 {
     if (server->closing || server->count - server->kernel_count >= server->options.max_connections) {
-        refuse(server, stream);
+        nbd_server_refuse(server, stream);
         return;
     }
     struct nbd_connection *c = connection_new(server, stream);
     c->want = NBD_CLIENT_FLAGS_SIZE;
     uv_timer_start(&c->timer, on_handshake_timer, NBD_SERVER_HANDSHAKE_TIMEOUT_MS, 0);
     nbd_encode_greeting(connection_reserve(c, NBD_GREETING_SIZE));
-    set_reading(c, true);
+    nbd_server_set_reading(c, true);
 }
 
 void nbd_server_add_kernel(struct nbd_server *server, struct stream *stream)
@@ -406,7 +406,7 @@ void nbd_server_add_kernel(struct nbd_server *server, struct stream *stream)
     c->is_kernel = true;
     server->kernel_count++;
     transmission_begin(c);
-    set_reading(c, true);
+    nbd_server_set_reading(c, true);
 }
 
 uint16_t nbd_server_flags(const struct nbd_server *server)

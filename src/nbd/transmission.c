@@ -25,7 +25,7 @@ static struct source *source_of(const struct nbd_connection *c)
 
 /* --- request objects --- */
 
-static struct nbd_client_request *request_new(struct nbd_connection *c)
+static struct nbd_client_request *nbd_transmission_request_new(struct nbd_connection *c)
 {
     struct link *l = list_pop(&c->idle);
     struct nbd_client_request *r = l ? container_of(l, struct nbd_client_request, link) : mem_alloc(sizeof *r);
@@ -164,7 +164,7 @@ static void reply_extents(struct nbd_client_request *r)
     r->connection->server->stats.others++;
 }
 
-static void reply(struct nbd_client_request *r, int status)
+static void nbd_transmission_reply(struct nbd_client_request *r, int status)
 {
     struct nbd_server_stats *stats = &r->connection->server->stats;
     bool structured_only = r->wire.type == NBD_CMD_READ || r->wire.type == NBD_CMD_BLOCK_STATUS;
@@ -191,7 +191,7 @@ static void reply(struct nbd_client_request *r, int status)
 static void request_answer(struct nbd_client_request *r, int status)
 {
     struct nbd_connection *c = r->connection;
-    reply(r, status);
+    nbd_transmission_reply(r, status);
     c->active_at = uv_now(c->server->loop);
     c->unsent_charge += r->charge;
     c->requests--;
@@ -329,7 +329,7 @@ static void request_refuse(struct nbd_client_request *r, int status)
 
 static bool step_request(struct nbd_connection *c)
 {
-    struct nbd_client_request *r = request_new(c);
+    struct nbd_client_request *r = nbd_transmission_request_new(c);
     if (!nbd_decode_request(c->in, &r->wire)) {
         request_free(r);
         connection_end(c, "sent a request with a bad magic");

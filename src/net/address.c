@@ -70,7 +70,7 @@ static enum address_kind kind_of_ipv6(const unsigned char *a)
     return a[0] == 0xfe && (a[1] & 0xc0) == 0x80 ? ADDRESS_LINK : ADDRESS_REMOTE;
 }
 
-static bool is_in(const struct in6_addr *address, const struct address_list *list)
+static bool address_is_in(const struct in6_addr *address, const struct address_list *list)
 {
     for (unsigned i = 0; i < list->count; i++)
         if (memcmp(address, &list->items[i], sizeof *address) == 0)
@@ -81,7 +81,7 @@ static bool is_in(const struct in6_addr *address, const struct address_list *lis
 enum address_kind address_kind(const struct sockaddr *address, const struct address_list *own)
 {
     struct in6_addr plain;
-    if (!plain_form(address, &plain) || is_in(&plain, own))
+    if (!plain_form(address, &plain) || address_is_in(&plain, own))
         return ADDRESS_OWN;
     return IN6_IS_ADDR_V4MAPPED(&plain) ? kind_of_ipv4(plain.s6_addr + 12) : kind_of_ipv6(plain.s6_addr);
 }

@@ -37,7 +37,7 @@ struct dial {
 
 /* --- ends --- */
 
-static void on_poll_closed(uv_handle_t *handle)
+static void on_dial_poll_closed(uv_handle_t *handle)
 {
     mem_free(container_of((uv_poll_t *)handle, struct attempt, poll));
 }
@@ -47,7 +47,7 @@ static int attempt_end(struct attempt *attempt)
 {
     list_remove(&attempt->link);
     uv_poll_stop(&attempt->poll);
-    uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
+    uv_close((uv_handle_t *)&attempt->poll, on_dial_poll_closed);
     return attempt->fd;
 }
 
@@ -57,7 +57,7 @@ static void attempts_close(struct dial *dial)
         close(attempt_end(container_of(dial->attempts.next, struct attempt, link)));
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_dial_timer_closed(uv_handle_t *handle)
 {
     mem_free(container_of((uv_timer_t *)handle, struct dial, timer));
 }
@@ -66,7 +66,7 @@ static void dial_free(struct dial *dial)
 {
     resolve_cancel(dial->resolve);
     attempts_close(dial);
-    uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&dial->timer, on_dial_timer_closed);
 }
 
 void dial_cancel(struct dial *dial)
@@ -101,7 +101,7 @@ static void dial_fail(struct dial *dial, int status, const char *words)
 static void dial_go_on(struct dial *dial);
 
 /* What is the matter here, and not there, may pass. */
-static int status_of(int error)
+static int dial_status_of(int error)
 {
     bool here = error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EAGAIN;
     return error == ECONNREFUSED ? -ECONNREFUSED : here ? -EAGAIN : -EHOSTUNREACH;
@@ -112,10 +112,10 @@ static void address_failed(struct dial *dial, const struct sockaddr_storage *add
     char text[ADDRESS_TEXT_MAX], words[DIAL_ERROR_MAX];
     address_text((const struct sockaddr *)address, text);
     snprintf(words, sizeof words, "could not connect to %s: %s (check host and port)", text, strerror(-status));
-    dial_fail(dial, status_of(-status), words);
+    dial_fail(dial, dial_status_of(-status), words);
 }
 
-static void on_connected(uv_poll_t *poll, int status, int events)
+static void on_dial_connected(uv_poll_t *poll, int status, int events)
 {
     struct attempt *attempt = container_of(poll, struct attempt, poll);
     struct dial *dial = attempt->dial;
@@ -168,11 +168,11 @@ static int attempt_begin(struct dial *dial, const struct sockaddr_storage *addre
     attempt->address = address;
     list_init(&attempt->link);
     list_append(&dial->attempts, &attempt->link);
-    uv_poll_start(&attempt->poll, UV_WRITABLE, on_connected);
+    uv_poll_start(&attempt->poll, UV_WRITABLE, on_dial_connected);
     return 0;
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_dial_timer(uv_timer_t *timer)
 {
     dial_go_on(container_of(timer, struct dial, timer));
 }
@@ -194,12 +194,13 @@ static void dial_go_on(struct dial *dial)
     if (left == 0 || list_empty(&dial->attempts))
         dial_finish(dial, dial->status ? dial->status : -EHOSTUNREACH, NULL);
     else
-        uv_timer_start(&dial->timer, on_timer, dial->next < dial->count && left > DIAL_STAGGER_MS ? DIAL_STAGGER_MS : left, 0);
+        uv_timer_start(&dial->timer, on_dial_timer,
+                       dial->next < dial->count && left > DIAL_STAGGER_MS ? DIAL_STAGGER_MS : left, 0);
 }
 
 /* --- names --- */
 
-static void set_port(struct sockaddr_storage *address, uint16_t port)
+static void dial_set_port(struct sockaddr_storage *address, uint16_t port)
 {
     if (address->ss_family == AF_INET)
         ((struct sockaddr_in *)address)->sin_port = htons(port);
@@ -221,12 +222,12 @@ static void take_in_turns(struct dial *dial, const struct resolve_result *result
         unsigned pick = same < RESOLVE_ADDRESSES_MAX ? same : first;
         taken[pick] = true;
         dial->addresses[dial->count] = result->addresses[pick];
-        set_port(&dial->addresses[dial->count], dial->port);
+        dial_set_port(&dial->addresses[dial->count], dial->port);
         family = result->addresses[pick].ss_family == AF_INET ? AF_INET6 : AF_INET;
     }
 }
 
-static void on_resolved(void *owner, const struct resolve_result *result)
+static void on_dial_resolved(void *owner, const struct resolve_result *result)
 {
     struct dial *dial = owner;
     dial->resolve = NULL;
@@ -260,7 +261,7 @@ struct dial *dial_new(uv_loop_t *loop, const char *host, uint16_t port, enum add
 {
     struct dial *dial = dial_make(loop, port, timeout_ms, done, arg);
     uv_timer_start(&dial->timer, on_no_name, timeout_ms, 0);
-    dial->resolve = resolve_start(loop, host, local, on_resolved, dial);
+    dial->resolve = resolve_start(loop, host, local, on_dial_resolved, dial);
     return dial;
 }
 
@@ -269,7 +270,7 @@ struct dial *dial_race_new(uv_loop_t *loop, const struct resolve_result *address
 {
     struct dial *dial = dial_make(loop, port, timeout_ms, done, arg);
     take_in_turns(dial, addresses);
-    uv_timer_start(&dial->timer, on_timer, 0, 0);
+    uv_timer_start(&dial->timer, on_dial_timer, 0, 0);
     return dial;
 }
 

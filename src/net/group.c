@@ -18,7 +18,7 @@ void group_settle(void)
     settled = true;
 }
 
-static bool is_known(const char *name, gid_t *gid)
+static bool group_is_known(const char *name, gid_t *gid)
 {
     for (unsigned i = 0; i < known_count; i++)
         if (strcmp(known[i].name, name) == 0) {
@@ -28,10 +28,10 @@ static bool is_known(const char *name, gid_t *gid)
     return false;
 }
 
-static void remember(const char *name, gid_t gid)
+static void group_remember(const char *name, gid_t gid)
 {
     gid_t same;
-    if (is_known(name, &same) || known_count == GROUPS_KNOWN_MAX || strlen(name) > GROUP_NAME_MAX)
+    if (group_is_known(name, &same) || known_count == GROUPS_KNOWN_MAX || strlen(name) > GROUP_NAME_MAX)
         return;
     snprintf(known[known_count].name, sizeof known[0].name, "%s", name);
     known[known_count++].gid = gid;
@@ -50,19 +50,19 @@ static bool is_in_file(const char *name, gid_t *gid)
     return group;
 }
 
-static int ask(const char *name, gid_t *gid)
+static int group_ask(const char *name, gid_t *gid)
 {
     const struct group *group = getgrnam(name);
     if (!group)
         return -ENOENT;
     *gid = group->gr_gid;
-    remember(name, group->gr_gid);
+    group_remember(name, group->gr_gid);
     return 0;
 }
 
 int group_find(const char *name, gid_t *gid)
 {
     if (!settled)
-        return ask(name, gid);
-    return is_in_file(name, gid) || is_known(name, gid) ? 0 : -EAGAIN;
+        return group_ask(name, gid);
+    return is_in_file(name, gid) || group_is_known(name, gid) ? 0 : -EAGAIN;
 }

@@ -40,7 +40,7 @@ __attribute__((format(printf, 3, 4))) static bool failed(const struct failure *f
 
 /* Only a refused connection shows that nobody listens: a full backlog, missing
  * rights or a datagram socket belong to somebody alive. */
-static bool is_stale(const struct sockaddr_un *address)
+static bool listener_is_stale(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int status = fd < 0 ? 0 : connect(fd, (const struct sockaddr *)address, sizeof *address);
@@ -59,14 +59,14 @@ static bool clear_path(const struct sockaddr_un *address, const struct failure *
         return errno == ENOENT || failed(failure, -errno, "%s: %s", path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return failed(failure, -EEXIST, "%s exists and is not a socket (remove it, or choose another path)", path);
-    if (!is_stale(address))
+    if (!listener_is_stale(address))
         return failed(failure, -EADDRINUSE, "%s is in use by another process (stop it, or choose another path)", path);
     if (unlink(path) != 0)
         return failed(failure, -errno, "%s: a stale socket can't be removed: %s", path, strerror(errno));
     return true;
 }
 
-static bool find_group(const char *name, gid_t *gid, const struct failure *failure)
+static bool listener_find_group(const char *name, gid_t *gid, const struct failure *failure)
 {
     *gid = (gid_t)-1;
     int status = name && *name ? group_find(name, gid) : 0;
@@ -99,7 +99,7 @@ static int bind_socket(const struct listener_options *options, const struct sock
     return -1;
 }
 
-static void on_connection(uv_stream_t *server, int status)
+static void on_listener_connection(uv_stream_t *server, int status)
 {
     struct listener *listener = container_of((uv_pipe_t *)server, struct listener, pipe);
     struct stream *stream = status == 0 ? socket_stream_accept(server) : NULL;
@@ -116,7 +116,7 @@ static bool prepare(const struct listener_options *options, struct sockaddr_un *
         return failed(failure, -ENAMETOOLONG, "%s: the path of a socket may have %zu characters (choose a shorter one)",
                       options->path, sizeof address->sun_path - 1);
     strcpy(address->sun_path, options->path);
-    return find_group(options->group, gid, failure) && clear_path(address, failure);
+    return listener_find_group(options->group, gid, failure) && clear_path(address, failure);
 }
 
 struct listener *listener_new(uv_loop_t *loop, const struct listener_options *options, listener_accept *accept,
@@ -143,7 +143,7 @@ struct listener *listener_new(uv_loop_t *loop, const struct listener_options *op
     uv_pipe_init(loop, &listener->pipe, 0);
     *status = uv_pipe_open(&listener->pipe, fd);
     if (*status == 0)
-        *status = uv_listen((uv_stream_t *)&listener->pipe, options->backlog, on_connection);
+        *status = uv_listen((uv_stream_t *)&listener->pipe, options->backlog, on_listener_connection);
     if (*status == 0)
         return listener;
     failed(&failure, *status, "%s: %s", options->path, uv_strerror(*status));
@@ -156,7 +156,7 @@ void *listener_owner(const struct listener *listener)
     return listener->owner;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_listener_closed(uv_handle_t *handle)
 {
     struct listener *listener = container_of((uv_pipe_t *)handle, struct listener, pipe);
     mem_free(listener->path);
@@ -168,5 +168,5 @@ void listener_close(struct listener *listener)
     struct stat st;
     if (lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
         unlink(listener->path);
-    uv_close((uv_handle_t *)&listener->pipe, on_closed);
+    uv_close((uv_handle_t *)&listener->pipe, on_listener_closed);
 }

@@ -45,7 +45,7 @@ static bool is_internet(const struct addrinfo *info)
 }
 
 /* The addresses that the policy allows; what it says against the first one, if none is. */
-static void judge(struct resolve *resolve, const struct addrinfo *all, const struct address_list *own)
+static void resolve_judge(struct resolve *resolve, const struct addrinfo *all, const struct address_list *own)
 {
     struct resolve_result *result = &resolve->result;
     char refusal[ADDRESS_REFUSAL_MAX], first[ADDRESS_REFUSAL_MAX] = "";
@@ -66,7 +66,7 @@ static void judge_all(struct resolve *resolve, const struct addrinfo *all)
     struct address_list own = {0};
     int status = resolve->local == ADDRESS_LOCAL_ALL ? 0 : address_list_read(&own);
     if (status == 0)
-        judge(resolve, all, &own);
+        resolve_judge(resolve, all, &own);
     else
         resolve_fail(resolve, -EAGAIN, "this machine's own addresses can't be read now");
     address_list_clear(&own);
@@ -146,7 +146,7 @@ static struct lookup *lookup_start(const char *host, uv_async_t *answered)
 
 /* --- the answer --- */
 
-static void on_closed(uv_handle_t *handle)
+static void on_resolve_closed(uv_handle_t *handle)
 {
     mem_free(container_of((uv_async_t *)handle, struct resolve, answered));
 }
@@ -156,7 +156,7 @@ static void resolve_end(struct resolve *resolve)
     if (resolve->lookup)
         lookup_leave(resolve->lookup);
     resolve->lookup = NULL;
-    uv_close((uv_handle_t *)&resolve->answered, on_closed);
+    uv_close((uv_handle_t *)&resolve->answered, on_resolve_closed);
 }
 
 static void on_answered(uv_async_t *async)

@@ -40,7 +40,7 @@ static struct socket_stream *socket_of(struct stream *stream)
 #define SMALL_READ (8 << 10) /* a command or a request for a plain port, which may have a password */
 
 /* One buffer serves all: it is full only during on_data. */
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void on_socket_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     static char *shared;
     (void)handle;
@@ -60,7 +60,7 @@ static void tell_end(struct socket_stream *s, int status)
     s->stream.on_end(&s->stream, status);
 }
 
-static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
+static void on_socket_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct socket_stream *s = container_of((uv_pipe_t *)handle, struct socket_stream, pipe);
     if (n > 0)
@@ -75,14 +75,14 @@ static void socket_read(struct stream *stream, bool on)
 {
     struct socket_stream *s = socket_of(stream);
     if (on && !s->end_told && !s->error_told)
-        uv_read_start((uv_stream_t *)&s->pipe, on_alloc, on_read);
+        uv_read_start((uv_stream_t *)&s->pipe, on_socket_alloc, on_socket_read);
     else
         uv_read_stop((uv_stream_t *)&s->pipe);
 }
 
 /* --- writing --- */
 
-static void on_deferred(struct defer *defer)
+static void on_socket_deferred(struct defer *defer)
 {
     struct socket_stream *s = container_of(defer, struct socket_stream, defer);
     if (s->stream.closing)
@@ -93,7 +93,7 @@ static void on_deferred(struct defer *defer)
         s->stream.on_drain(&s->stream);
 }
 
-static void write_failed(struct socket_stream *s, int status)
+static void socket_write_failed(struct socket_stream *s, int status)
 {
     s->error = status;
     s->stream.unsent = 0;
@@ -140,7 +140,7 @@ static int64_t write_now(struct socket_stream *s, const struct slices *data)
 
 static void write_rest(struct socket_stream *s, struct slices *data, uint64_t skip);
 
-static void on_written(uv_write_t *req, int status)
+static void on_socket_written(uv_write_t *req, int status)
 {
     struct socket_stream *s = container_of(req, struct socket_stream, req);
     s->writing = false;
@@ -149,7 +149,7 @@ static void on_written(uv_write_t *req, int status)
     if (s->stream.closing)
         return;
     if (status < 0) {
-        write_failed(s, status);
+        socket_write_failed(s, status);
         return;
     }
     if (s->queued.length > 0) {
@@ -179,12 +179,12 @@ static void write_rest(struct socket_stream *s, struct slices *data, uint64_t sk
         bufs[count++] = uv_buf_init((char *)slice_data(slice) + skip, (unsigned)(slice->length - skip));
         skip = 0;
     }
-    int status = uv_write(&s->req, (uv_stream_t *)&s->pipe, bufs, count, on_written);
+    int status = uv_write(&s->req, (uv_stream_t *)&s->pipe, bufs, count, on_socket_written);
     mem_free(bufs);
     s->writing = status == 0;
     if (status < 0) {
         slices_clear(&s->unsent);
-        write_failed(s, status);
+        socket_write_failed(s, status);
     }
 }
 
@@ -203,7 +203,7 @@ static void socket_write(struct stream *stream, struct slices *data)
     int64_t done = write_now(s, data);
     if (done < 0) {
         slices_clear(data);
-        write_failed(s, (int)done);
+        socket_write_failed(s, (int)done);
     } else if ((uint64_t)done < data->length) {
         stream->unsent += data->length - (uint64_t)done;
         write_rest(s, data, (uint64_t)done);
@@ -214,7 +214,7 @@ static void socket_write(struct stream *stream, struct slices *data)
 
 /* --- life --- */
 
-static void on_closed(struct closing *closing)
+static void on_socket_closed(struct closing *closing)
 {
     struct socket_stream *s = container_of(closing, struct socket_stream, closing);
     s->stream.on_closed(&s->stream);
@@ -225,7 +225,7 @@ static void socket_close(struct stream *stream)
     struct socket_stream *s = socket_of(stream);
     defer_cancel(&s->defer);
     slices_clear(&s->queued);
-    closing_begin(&s->closing, stream->loop, on_closed);
+    closing_begin(&s->closing, stream->loop, on_socket_closed);
     closing_add(&s->closing, (uv_handle_t *)&s->pipe);
     closing_end(&s->closing);
 }
@@ -248,7 +248,7 @@ static struct socket_stream *socket_new(uv_loop_t *loop)
     s->stream.loop = loop;
     slices_init(&s->unsent);
     slices_init(&s->queued);
-    defer_setup(&s->defer, on_deferred);
+    defer_setup(&s->defer, on_socket_deferred);
     uv_pipe_init(loop, &s->pipe, 0);
     return s;
 }

@@ -50,7 +50,7 @@ __attribute__((format(printf, 3, 4))) static void *failed(const struct failure *
 
 /* --- addresses --- */
 
-static bool parse_port(const char *text, in_port_t *port)
+static bool tcp_listener_parse_port(const char *text, in_port_t *port)
 {
     uint64_t value;
     if (!text_parse_uint(text, &value) || value > UINT16_MAX)
@@ -86,18 +86,18 @@ bool tcp_address_parse(const char *text, struct sockaddr_storage *address)
     host[length] = 0;
     if (strcmp(host, "*") == 0) {
         in6->sin6_family = AF_INET6;
-        return parse_port(colon + 1, &in6->sin6_port);
+        return tcp_listener_parse_port(colon + 1, &in6->sin6_port);
     }
     if (host[0] == '[' && host[length - 1] == ']') {
         host[length - 1] = 0;
-        return parse_ipv6(host + 1, in6) && parse_port(colon + 1, &in6->sin6_port);
+        return parse_ipv6(host + 1, in6) && tcp_listener_parse_port(colon + 1, &in6->sin6_port);
     }
     in->sin_family = AF_INET;
-    return inet_pton(AF_INET, host, &in->sin_addr) == 1 && parse_port(colon + 1, &in->sin_port);
+    return inet_pton(AF_INET, host, &in->sin_addr) == 1 && tcp_listener_parse_port(colon + 1, &in->sin_port);
 }
 
 /* An IPv4 peer of an IPv6 socket. */
-static void unmap(const struct sockaddr_storage *from, struct sockaddr_storage *to)
+static void tcp_listener_unmap(const struct sockaddr_storage *from, struct sockaddr_storage *to)
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)from;
     struct sockaddr_in *in = (struct sockaddr_in *)(void *)to;
@@ -114,7 +114,7 @@ void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDR
 {
     struct sockaddr_storage plain;
     char host[INET6_ADDRSTRLEN] = "", scope[IF_NAMESIZE + 1] = "";
-    unmap(address, &plain);
+    tcp_listener_unmap(address, &plain);
     const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&plain;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&plain;
     if (plain.ss_family == AF_INET) {
@@ -133,7 +133,7 @@ void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDR
 static bool is_loopback(const struct sockaddr_storage *address)
 {
     struct sockaddr_storage plain;
-    unmap(address, &plain);
+    tcp_listener_unmap(address, &plain);
     if (plain.ss_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)(const void *)&plain)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
     if (plain.ss_family == AF_INET6)
@@ -163,7 +163,7 @@ void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each)
 static bool source_key(const struct tcp_limits *limits, const struct sockaddr_storage *address, uint8_t key[9])
 {
     struct sockaddr_storage plain;
-    unmap(address, &plain);
+    tcp_listener_unmap(address, &plain);
     if (limits->proxies && address_prefixes_have(limits->proxies, (const struct sockaddr *)&plain))
         return false;
     memset(key, 0, 9);
@@ -268,18 +268,18 @@ unsigned tcp_claim_share(const struct tcp_claim *claim)
 
 /* --- connections --- */
 
-static void on_refused_closed(struct stream *stream)
+static void on_tcp_listener_refused_closed(struct stream *stream)
 {
     stream_free(stream);
 }
 
-static void refuse(struct stream *stream)
+static void tcp_listener_refuse(struct stream *stream)
 {
-    stream->on_closed = on_refused_closed;
+    stream->on_closed = on_tcp_listener_refused_closed;
     stream_close(stream);
 }
 
-static void tune(int fd)
+static void tcp_listener_tune(int fd)
 {
     const struct {
         int level, name, value;
@@ -299,21 +299,21 @@ static void add_connection(struct tcp_listener *listener, struct stream *stream)
     char peer[TCP_ADDRESS_SIZE];
     int fd = socket_fd(stream);
     if (fd < 0 || getpeername(fd, (struct sockaddr *)&address, &length) != 0) { /* it is gone already */
-        refuse(stream);
+        tcp_listener_refuse(stream);
         return;
     }
     struct tcp_claim *claimed = listener->limits ? claim(listener->limits, stream, &address) : NULL;
     if (listener->limits && !claimed) {
-        refuse(stream);
+        tcp_listener_refuse(stream);
         return;
     }
     if (address.ss_family != AF_UNIX)
-        tune(fd);
+        tcp_listener_tune(fd);
     tcp_address_text(&address, peer);
     listener->accept(listener, stream, peer, claimed);
 }
 
-static void on_connection(uv_stream_t *server, int status)
+static void on_tcp_listener_connection(uv_stream_t *server, int status)
 {
     struct stream *stream = status == 0 ? socket_stream_accept(server) : NULL;
     if (stream)
@@ -363,14 +363,14 @@ static bool check_adopted(int fd, const struct failure *failure)
     return false;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_tcp_listener_closed(uv_handle_t *handle)
 {
     struct tcp_listener *listener = container_of((uv_pipe_t *)handle, struct tcp_listener, handle);
     mem_free(listener->address);
     mem_free(listener);
 }
 
-static struct tcp_listener *listen_on(uv_loop_t *loop, int fd, int backlog, const struct failure *failure)
+static struct tcp_listener *tcp_listener_listen_on(uv_loop_t *loop, int fd, int backlog, const struct failure *failure)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof address;
@@ -385,12 +385,12 @@ static struct tcp_listener *listen_on(uv_loop_t *loop, int fd, int backlog, cons
     if (status != 0)
         close(fd);
     else
-        status = uv_listen((uv_stream_t *)&listener->handle, backlog, on_connection);
+        status = uv_listen((uv_stream_t *)&listener->handle, backlog, on_tcp_listener_connection);
     if (status == 0)
         return listener;
     failed(failure, status, "%s: %s%s", text, uv_strerror(status),
            status == UV_EADDRINUSE ? " (stop who listens there, or choose another port)" : "");
-    uv_close((uv_handle_t *)&listener->handle, on_closed);
+    uv_close((uv_handle_t *)&listener->handle, on_tcp_listener_closed);
     return NULL;
 }
 
@@ -421,7 +421,7 @@ static struct tcp_listener *listen_tcp(uv_loop_t *loop, const struct tcp_listene
         return failed(failure, -EINVAL, "%s: not an address with a port (like [::]:443 or 127.0.0.1:8080)",
                       options->address);
     int fd = bind_address(&address, options->address, failure);
-    return fd < 0 ? NULL : listen_on(loop, fd, options->backlog, failure);
+    return fd < 0 ? NULL : tcp_listener_listen_on(loop, fd, options->backlog, failure);
 }
 
 struct tcp_listener *tcp_listener_new(uv_loop_t *loop, const struct tcp_listener_options *options,
@@ -436,7 +436,7 @@ struct tcp_listener *tcp_listener_new(uv_loop_t *loop, const struct tcp_listener
     else if (options->address)
         listener = listen_tcp(loop, options, &failure);
     else if (check_adopted(options->fd, &failure))
-        listener = listen_on(loop, options->fd, options->backlog, &failure);
+        listener = tcp_listener_listen_on(loop, options->fd, options->backlog, &failure);
     else
         close(options->fd);
     if (!listener)
@@ -465,7 +465,7 @@ bool tcp_listener_is_local(const struct tcp_listener *listener)
 void tcp_listener_close(struct tcp_listener *listener)
 {
     if (!listener->unix_listener) {
-        uv_close((uv_handle_t *)&listener->handle, on_closed);
+        uv_close((uv_handle_t *)&listener->handle, on_tcp_listener_closed);
         return;
     }
     listener_close(listener->unix_listener);

@@ -33,7 +33,7 @@ struct names {
     unsigned count;
 };
 
-static void add_name(struct names *names, const char *text)
+static void tls_certificate_add_name(struct names *names, const char *text)
 {
     for (unsigned i = 0; i < names->count; i++)
         if (strcmp(names->text[i], text) == 0)
@@ -53,7 +53,7 @@ static void add_address(struct names *names, const struct sockaddr *address)
             inet_ntop(AF_INET6, in6, text, sizeof text);
     }
     if (text[0])
-        add_name(names, text);
+        tls_certificate_add_name(names, text);
 }
 
 static void add_host(struct names *names)
@@ -61,10 +61,10 @@ static void add_host(struct names *names)
     char host[NAME_SIZE] = "";
     struct ifaddrs *addresses = NULL;
     gethostname(host, sizeof host - 1);
-    add_name(names, host);
+    tls_certificate_add_name(names, host);
     host[strcspn(host, ".")] = 0;
-    add_name(names, host);
-    add_name(names, "localhost");
+    tls_certificate_add_name(names, host);
+    tls_certificate_add_name(names, "localhost");
     if (getifaddrs(&addresses) != 0)
         return;
     for (const struct ifaddrs *a = addresses; a; a = a->ifa_next)
@@ -196,7 +196,7 @@ bool tls_make_self_signed(const char *const *names, const char *certificate_path
     struct names *all = mem_alloc(sizeof *all);
     if (names)
         for (; *names; names++)
-            add_name(all, *names);
+            tls_certificate_add_name(all, *names);
     else
         add_host(all);
     ERR_clear_error();

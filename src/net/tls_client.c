@@ -17,13 +17,13 @@ struct tls_client {
     uint64_t timeout_ms;
 };
 
-static bool failed(char *error, size_t size, const char *file)
+static bool tls_client_failed(char *error, size_t size, const char *file)
 {
     snprintf(error, size, "%s: %s", file, tls_words());
     return false;
 }
 
-static int no_pass_phrase(char *buffer, int size, int writing, void *unused)
+static int tls_client_no_pass_phrase(char *buffer, int size, int writing, void *unused)
 {
     (void)buffer;
     (void)size;
@@ -37,7 +37,7 @@ static void trust_text(SSL_CTX *ssl, const char *text)
     BIO *bio = BIO_new_mem_buf(text, -1);
     if (!bio)
         mem_exhausted();
-    for (X509 *one; (one = PEM_read_bio_X509(bio, NULL, no_pass_phrase, NULL));) {
+    for (X509 *one; (one = PEM_read_bio_X509(bio, NULL, tls_client_no_pass_phrase, NULL));) {
         X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), one);
         X509_free(one);
     }
@@ -61,7 +61,7 @@ static bool load_trust(SSL_CTX *ssl, const struct trust *trust, char *error, siz
     if (!trust->file)
         trust_system(ssl);
     else if (!trust->text && SSL_CTX_load_verify_file(ssl, trust->file) != 1)
-        return failed(error, size, trust->file);
+        return tls_client_failed(error, size, trust->file);
     return true;
 }
 
@@ -70,9 +70,9 @@ static bool load_own(SSL_CTX *ssl, const char *certificate, const char *key, cha
     if (!certificate)
         return true;
     if (SSL_CTX_use_certificate_chain_file(ssl, certificate) != 1)
-        return failed(error, size, certificate);
+        return tls_client_failed(error, size, certificate);
     if (SSL_CTX_use_PrivateKey_file(ssl, key ? key : certificate, SSL_FILETYPE_PEM) != 1)
-        return failed(error, size, key ? key : certificate);
+        return tls_client_failed(error, size, key ? key : certificate);
     return true;
 }
 
@@ -85,7 +85,7 @@ struct tls_client *tls_client_new(const struct tls_client_options *options, char
     SSL_CTX_set_cipher_list(ssl, ciphers_tls12_client());
     SSL_CTX_set_ciphersuites(ssl, ciphers_tls13());
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_default_passwd_cb(ssl, no_pass_phrase);
+    SSL_CTX_set_default_passwd_cb(ssl, tls_client_no_pass_phrase);
     SSL_CTX_set_verify(ssl, options->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     ERR_clear_error();
     if ((options->verify && !load_trust(ssl, options->trust, error, error_size)) ||

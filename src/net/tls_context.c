@@ -60,7 +60,7 @@ static FILE *open_pem(const char *path, const struct failure *failure)
     return file;
 }
 
-static int no_pass_phrase(char *buffer, int size, int writing, void *asked)
+static int tls_context_no_pass_phrase(char *buffer, int size, int writing, void *asked)
 {
     (void)buffer;
     (void)size;
@@ -94,7 +94,7 @@ static bool load_key(const struct tls_context *context, SSL_CTX *ssl, const stru
     if (!file)
         return false;
     warn_about_mode(context->key, file);
-    EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, no_pass_phrase, &asked);
+    EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, tls_context_no_pass_phrase, &asked);
     fclose(file);
     if (!key && asked)
         return failed(failure, "%s: the key has a pass phrase (remove it: openssl pkey)", context->key);

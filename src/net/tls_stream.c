@@ -46,7 +46,7 @@ static struct tls_stream *tls_of(struct stream *stream)
 
 /* --- the end --- */
 
-static void end_later(struct tls_stream *t, int status, const char *words)
+static void tls_stream_end_later(struct tls_stream *t, int status, const char *words)
 {
     if (t->ended)
         return;
@@ -58,7 +58,7 @@ static void end_later(struct tls_stream *t, int status, const char *words)
     defer_schedule(t->stream.loop, &t->tell);
 }
 
-static void on_tell(struct defer *defer)
+static void on_tls_stream_tell(struct defer *defer)
 {
     struct tls_stream *t = container_of(defer, struct tls_stream, tell);
     if (t->stream.closing || t->end_told)
@@ -74,15 +74,15 @@ static void on_tell(struct defer *defer)
     }
 }
 
-static void on_timeout(uv_timer_t *timer)
+static void on_tls_stream_timeout(uv_timer_t *timer)
 {
-    end_later(container_of(timer, struct tls_stream, timer), -ETIMEDOUT, "the TLS handshake took too long");
+    tls_stream_end_later(container_of(timer, struct tls_stream, timer), -ETIMEDOUT, "the TLS handshake took too long");
 }
 
-static void fail(struct tls_stream *t)
+static void tls_stream_fail(struct tls_stream *t)
 {
     t->broken = true;
-    end_later(t, -EPROTO, tls_words());
+    tls_stream_end_later(t, -EPROTO, tls_words());
 }
 
 /* --- output --- */
@@ -109,7 +109,7 @@ static void flush_control(struct tls_stream *t)
     if (t->below->unsent == 0)
         t->control = 0;
     else if (t->control > TLS_CONTROL_MAX)
-        end_later(t, -EPROTO, "the peer does not read");
+        tls_stream_end_later(t, -EPROTO, "the peer does not read");
 }
 
 /* The next bytes of the list for one record: in place, or gathered. */
@@ -153,7 +153,7 @@ static void encrypt(struct tls_stream *t, struct slices *data)
             offset = 0;
         }
         if (SSL_write_ex(t->ssl, from, length, &written) != 1) { /* a memory BIO takes everything */
-            fail(t);
+            tls_stream_fail(t);
             break;
         }
         if (records % BATCH_RECORDS == 0)
@@ -178,7 +178,7 @@ static void tls_write(struct stream *stream, struct slices *data)
     }
 }
 
-static void on_below_drain(struct stream *below)
+static void on_tls_stream_below_drain(struct stream *below)
 {
     struct tls_stream *t = below->owner;
     t->control = 0;
@@ -226,7 +226,7 @@ static void handshake(struct tls_stream *t)
         if (SSL_is_server(t->ssl))
             take_client_names(t);
     } else if (SSL_get_error(t->ssl, status) != SSL_ERROR_WANT_READ) {
-        fail(t);
+        tls_stream_fail(t);
     }
     flush_control(t); /* an alert too */
     if (t->established && t->waiting.length > 0) {
@@ -248,9 +248,9 @@ static void decrypt(struct tls_stream *t)
         }
         int error = SSL_get_error(t->ssl, n);
         if (error == SSL_ERROR_ZERO_RETURN)
-            end_later(t, 0, "");
+            tls_stream_end_later(t, 0, "");
         else if (error != SSL_ERROR_WANT_READ)
-            fail(t);
+            tls_stream_fail(t);
         break;
     }
 }
@@ -268,15 +268,15 @@ static void advance(struct tls_stream *t)
     }
 }
 
-static bool wants_input(const struct tls_stream *t)
+static bool tls_stream_wants_input(const struct tls_stream *t)
 {
     return !t->ended && !t->stream.closing && (!t->established || t->reading);
 }
 
-static size_t input(struct tls_stream *t, const uint8_t *data, size_t length)
+static size_t tls_stream_input(struct tls_stream *t, const uint8_t *data, size_t length)
 {
     size_t done = 0;
-    while (done < length && wants_input(t)) {
+    while (done < length && tls_stream_wants_input(t)) {
         size_t part = length - done < RECORD_SIZE ? length - done : RECORD_SIZE;
         if (BIO_write(t->in, data + done, (int)part) != (int)part)
             mem_exhausted();
@@ -286,28 +286,28 @@ static size_t input(struct tls_stream *t, const uint8_t *data, size_t length)
     return done;
 }
 
-static void set_reading_below(struct tls_stream *t)
+static void tls_stream_set_reading_below(struct tls_stream *t)
 {
     if (!t->stream.closing)
-        stream_read(t->below, wants_input(t) && t->pending.count == 0 && !t->below_ended);
+        stream_read(t->below, tls_stream_wants_input(t) && t->pending.count == 0 && !t->below_ended);
 }
 
-static void on_below_data(struct stream *below, const uint8_t *data, size_t length)
+static void on_tls_stream_below_data(struct stream *below, const uint8_t *data, size_t length)
 {
     struct tls_stream *t = below->owner;
-    size_t done = input(t, data, length);
+    size_t done = tls_stream_input(t, data, length);
     if (t->stream.closing)
         return;
     if (done < length && !t->ended)
         slices_add_copy(&t->pending, data + done, (uint32_t)(length - done));
-    set_reading_below(t);
+    tls_stream_set_reading_below(t);
 }
 
-static void input_pending(struct tls_stream *t)
+static void tls_stream_input_pending(struct tls_stream *t)
 {
-    while (t->pending.count > 0 && wants_input(t)) {
+    while (t->pending.count > 0 && tls_stream_wants_input(t)) {
         struct slice *first = &t->pending.v[0];
-        size_t done = input(t, slice_data(first), first->length);
+        size_t done = tls_stream_input(t, slice_data(first), first->length);
         if (done == first->length) {
             slices_clear(&t->pending); /* there is never more than one */
             return;
@@ -321,35 +321,35 @@ static void input_pending(struct tls_stream *t)
 /* The stream below has ended: an end without close_notify is a cut. */
 static void check_cut(struct tls_stream *t)
 {
-    if (!t->below_ended || !wants_input(t))
+    if (!t->below_ended || !tls_stream_wants_input(t))
         return;
     t->broken = true;
     if (t->below_status == 0)
-        end_later(t, -ECONNRESET, "the connection was cut (no close_notify)");
+        tls_stream_end_later(t, -ECONNRESET, "the connection was cut (no close_notify)");
     else
-        end_later(t, t->below_status, uv_strerror(t->below_status));
+        tls_stream_end_later(t, t->below_status, uv_strerror(t->below_status));
 }
 
-static void on_pump(struct defer *defer)
+static void on_tls_stream_pump(struct defer *defer)
 {
     struct tls_stream *t = container_of(defer, struct tls_stream, pump);
-    if (!wants_input(t))
+    if (!tls_stream_wants_input(t))
         return;
     advance(t);
-    input_pending(t);
+    tls_stream_input_pending(t);
     check_cut(t);
-    set_reading_below(t);
+    tls_stream_set_reading_below(t);
 }
 
-static void on_below_end(struct stream *below, int status)
+static void on_tls_stream_below_end(struct stream *below, int status)
 {
     struct tls_stream *t = below->owner;
     t->below_ended = true;
     t->below_status = status;
     defer_schedule(t->stream.loop, &t->pump);
-    if (status < 0 && !wants_input(t)) { /* a write failed */
+    if (status < 0 && !tls_stream_wants_input(t)) { /* a write failed */
         t->broken = true;
-        end_later(t, status, uv_strerror(status));
+        tls_stream_end_later(t, status, uv_strerror(status));
     }
 }
 
@@ -359,21 +359,21 @@ static void tls_read(struct stream *stream, bool on)
     t->reading = on;
     if (on)
         defer_schedule(stream->loop, &t->pump);
-    set_reading_below(t);
+    tls_stream_set_reading_below(t);
 }
 
 /* --- life --- */
 
-static void on_closed(struct closing *closing)
+static void on_tls_stream_closed(struct closing *closing)
 {
     struct tls_stream *t = container_of(closing, struct tls_stream, closing);
     t->stream.on_closed(&t->stream);
 }
 
-static void on_below_closed(struct stream *below)
+static void on_tls_stream_below_closed(struct stream *below)
 {
     struct tls_stream *t = below->owner;
-    closing_begin(&t->closing, below->loop, on_closed);
+    closing_begin(&t->closing, below->loop, on_tls_stream_closed);
     closing_add(&t->closing, (uv_handle_t *)&t->timer);
     closing_end(&t->closing);
 }
@@ -424,15 +424,15 @@ struct stream *tls_stream_on(SSL *ssl, struct stream *below, uint64_t timeout_ms
     SSL_set_bio(t->ssl, t->in, t->out);
     slices_init(&t->pending);
     slices_init(&t->waiting);
-    defer_setup(&t->pump, on_pump);
-    defer_setup(&t->tell, on_tell);
+    defer_setup(&t->pump, on_tls_stream_pump);
+    defer_setup(&t->tell, on_tls_stream_tell);
     uv_timer_init(below->loop, &t->timer);
-    uv_timer_start(&t->timer, on_timeout, timeout_ms, 0);
+    uv_timer_start(&t->timer, on_tls_stream_timeout, timeout_ms, 0);
     below->owner = t;
-    below->on_data = on_below_data;
-    below->on_end = on_below_end;
-    below->on_drain = on_below_drain;
-    below->on_closed = on_below_closed;
+    below->on_data = on_tls_stream_below_data;
+    below->on_end = on_tls_stream_below_end;
+    below->on_drain = on_tls_stream_below_drain;
+    below->on_closed = on_tls_stream_below_closed;
     stream_read(below, true);
     if (!SSL_is_server(ssl))
         defer_schedule(below->loop, &t->pump); /* a client speaks first */

@@ -14,18 +14,19 @@
 
 /* --- paths --- */
 
-static int hex_digit(char c)
+static int remote_origin_hex_digit(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : isxdigit((unsigned char)c) ? (c | 0x20) - 'a' + 10 : -1;
 }
 
 /* Decodes %XX in place; a percent sign that begins none stays. Gives how many were decoded, -1: one is a zero byte. */
-static int decode(char *text)
+static int remote_origin_decode(char *text)
 {
     char *to = text;
     int count = 0;
     for (const char *from = text; *from; from++) {
-        int high = *from == '%' ? hex_digit(from[1]) : -1, low = high >= 0 ? hex_digit(from[2]) : -1;
+        int high = *from == '%' ? remote_origin_hex_digit(from[1]) : -1,
+            low = high >= 0 ? remote_origin_hex_digit(from[2]) : -1;
         if (high == 0 && low == 0)
             return -1;
         *to++ = low >= 0 ? (char)(high << 4 | low) : *from;
@@ -41,7 +42,7 @@ static bool decode_all(char *text)
 {
     int count;
     do
-        count = decode(text);
+        count = remote_origin_decode(text);
     while (count > 0);
     for (char *c = text; *c; c++)
         *c = *c == '\\' ? '/' : *c;
@@ -71,9 +72,9 @@ static char *drop_name(char *path, char *end)
 }
 
 /* One name, decoded or to be: "" and "." are none, and ".." takes the one before it away. */
-static bool take_name(char *path, char **end, char *name, bool loose)
+static bool remote_origin_take_name(char *path, char **end, char *name, bool loose)
 {
-    if (!loose && decode(name) < 0)
+    if (!loose && remote_origin_decode(name) < 0)
         return false;
     size_t length = loose ? strcspn(name, ";") : strlen(name); /* some servers drop what is behind a semicolon */
     if (length == 0 || (length == 1 && *name == '.'))
@@ -91,7 +92,7 @@ static char *clean_path(const char *text, bool loose)
     char *copy = mem_strdup(text), *path = mem_alloc(3 * strlen(text) + 2), *end = path, *rest = copy, *name;
     bool good = !loose || decode_all(copy);
     while (good && (name = strsep(&rest, "/")))
-        good = take_name(path, &end, name, loose);
+        good = remote_origin_take_name(path, &end, name, loose);
     mem_free_secret(copy);
     if (good)
         return path;
@@ -212,7 +213,7 @@ void origin_clear(struct origin *origin)
 
 /* --- what is of it --- */
 
-static bool is_below(const char *path, const char *top)
+static bool remote_origin_is_below(const char *path, const char *top)
 {
     size_t length = strlen(top);
     return strncmp(path, top, length) == 0 && (path[length] == '/' || path[length] == '\0');
@@ -221,8 +222,8 @@ static bool is_below(const char *path, const char *top)
 bool origin_holds(const struct origin *origin, const struct origin *url)
 {
     return origin->kind != LOCATION_UNKNOWN && origin->kind == url->kind && origin->port == url->port &&
-           strcmp(origin->host, url->host) == 0 && is_below(url->path, origin->path) &&
-           is_below(url->loose, origin->loose);
+           strcmp(origin->host, url->host) == 0 && remote_origin_is_below(url->path, origin->path) &&
+           remote_origin_is_below(url->loose, origin->loose);
 }
 
 bool origin_covers(const struct origin *origin, const char *url)

@@ -14,7 +14,7 @@ static struct remote *remote_of(struct source *source)
     return container_of(source, struct remote, source);
 }
 
-static uint64_t now_us(void)
+static uint64_t remote_now_us(void)
 {
     return uv_hrtime() / 1000;
 }
@@ -52,7 +52,7 @@ static uint64_t count_arrived(struct remote *remote, uint64_t *due)
 void remote_learn_link(struct remote *remote, uint64_t round_trip_us)
 {
     struct source_stats *stats = &remote->source.stats;
-    uint64_t now = now_us(), due, arrived = count_arrived(remote, &due);
+    uint64_t now = remote_now_us(), due, arrived = count_arrived(remote, &due);
     if (round_trip_us)
         link_round_trip(&remote->link, round_trip_us, now);
     if (due < stats->bandwidth / 1000 * stats->rtt_us / 1000)
@@ -80,7 +80,7 @@ static void remote_release(struct remote_worker *worker)
     list_remove(&worker->link);
     list_prepend(&remote->idle, &worker->link);
     if (--remote->active_count == 0)
-        link_idle(&remote->link, now_us());
+        link_idle(&remote->link, remote_now_us());
 }
 
 void remote_give_up(struct remote_worker *worker)
@@ -202,7 +202,7 @@ void remote_start(struct remote *remote, struct io *io)
     if (!worker->request)
         worker->request = remote_request_new(remote, worker, on_range);
     if (remote->active_count++ == 0)
-        link_busy(&remote->link, now_us());
+        link_busy(&remote->link, remote_now_us());
     list_remove(&worker->link);
     list_append(&remote->active, &worker->link);
     worker->io = io;
@@ -286,13 +286,13 @@ static void remote_open(struct source *source)
     remote_open_begin(remote);
 }
 
-static void on_client_closed(struct remote_client *client)
+static void on_remote_client_closed(struct remote_client *client)
 {
     struct remote *remote = client->owner;
     source_report_closed(&remote->source);
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_remote_handles_closed(struct closing *closing)
 {
     struct remote *remote = container_of(closing, struct remote, closing);
     if (remote->client->ops->close)
@@ -331,7 +331,7 @@ static void remote_close(struct source *source)
     for (struct io *io = io_queue_pop(&remote->queue, false); io; io = io_queue_pop(&remote->queue, false))
         io_finish_later(source->loop, io, -ECANCELED);
     free_requests(remote);
-    closing_begin(&remote->closing, source->loop, on_handles_closed);
+    closing_begin(&remote->closing, source->loop, on_remote_handles_closed);
     closing_add(&remote->closing, (uv_handle_t *)&remote->knock);
     closing_add(&remote->closing, (uv_handle_t *)&remote->deadline);
     closing_add(&remote->closing, (uv_handle_t *)&remote->watch);
@@ -375,7 +375,7 @@ struct source *remote_source_new(struct remote_client *client, const char *who, 
     source_init(&remote->source, &remote->ops, client->loop, who);
     remote->client = client;
     client->owner = remote;
-    client->closed = on_client_closed;
+    client->closed = on_remote_client_closed;
     remote->io_timeout_ms = io_timeout_ms;
     remote_init(remote, requests);
     return &remote->source;

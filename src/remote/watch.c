@@ -63,7 +63,7 @@ static void earliest(const struct remote *remote, const struct io *io, uint64_t 
         *next = remote_deadline_of(remote, io);
 }
 
-static void on_deadline(uv_timer_t *timer);
+static void on_remote_watch_deadline(uv_timer_t *timer);
 
 static void deadline_arm(struct remote *remote)
 {
@@ -73,10 +73,10 @@ static void deadline_arm(struct remote *remote)
     list_for_each (l, &remote->active)
         earliest(remote, worker_at(l)->io, &next);
     if (next != UINT64_MAX)
-        uv_timer_start(&remote->deadline, on_deadline, next > now ? next - now : 0, 0);
+        uv_timer_start(&remote->deadline, on_remote_watch_deadline, next > now ? next - now : 0, 0);
 }
 
-static void on_deadline(uv_timer_t *timer)
+static void on_remote_watch_deadline(uv_timer_t *timer)
 {
     struct remote *remote = timer->data;
     expire_queued(remote);
@@ -92,7 +92,7 @@ void remote_watch_io(struct remote *remote, const struct io *io)
     uint64_t wait = at > now ? at - now : 0;
     bool armed = uv_is_active((uv_handle_t *)&remote->deadline);
     if (!armed || uv_timer_get_due_in(&remote->deadline) > wait)
-        uv_timer_start(&remote->deadline, on_deadline, wait, 0);
+        uv_timer_start(&remote->deadline, on_remote_watch_deadline, wait, 0);
 }
 
 /* --- ranges that are too slow --- */
@@ -198,7 +198,7 @@ static void watch_queue(struct remote *remote)
         remote_pump(remote);
 }
 
-static void on_watch(uv_timer_t *timer)
+static void on_remote_watch_watch(uv_timer_t *timer)
 {
     struct remote *remote = timer->data;
     remote_learn_link(remote, 0);
@@ -215,5 +215,5 @@ static void on_watch(uv_timer_t *timer)
 void remote_watch_begin(struct remote *remote)
 {
     if (!uv_is_active((uv_handle_t *)&remote->watch))
-        uv_timer_start(&remote->watch, on_watch, PACE_TICK_MS, PACE_TICK_MS);
+        uv_timer_start(&remote->watch, on_remote_watch_watch, PACE_TICK_MS, PACE_TICK_MS);
 }

@@ -227,7 +227,7 @@ static bool is_stage(const struct source *source, const char *name)
     return strcmp(source->ops->name, name) == 0;
 }
 
-static struct source *overlay_of(struct source *source)
+static struct source *pipeline_overlay_of(struct source *source)
 {
     struct source *stage = pad_source_lower(trace_source_lower(source));
     return is_stage(stage, "overlay") ? stage : NULL;
@@ -236,7 +236,7 @@ static struct source *overlay_of(struct source *source)
 /* What has the counters: the cache, or a source that needs none. */
 static struct source *image_of(struct source *source)
 {
-    struct source *overlay = overlay_of(source);
+    struct source *overlay = pipeline_overlay_of(source);
     return overlay ? overlay_source_lower(overlay) : pad_source_lower(trace_source_lower(source));
 }
 
@@ -254,7 +254,7 @@ const struct heat *pipeline_heat(struct source *source)
 
 void pipeline_count(struct source *source, struct slot_counters *counters)
 {
-    const struct source *image = image_of(source), *overlay = overlay_of(source);
+    const struct source *image = image_of(source), *overlay = pipeline_overlay_of(source);
     struct overlay_usage usage = {0};
     if (overlay)
         overlay_source_used(overlay, &usage);
@@ -268,7 +268,7 @@ void pipeline_count(struct source *source, struct slot_counters *counters)
 
 void pipeline_resumed(struct source *source, const struct config_slot *config)
 {
-    struct source *overlay = overlay_of(source);
+    struct source *overlay = pipeline_overlay_of(source);
     if (overlay && config->overlay == OVERLAY_FILE && !config->overlay_keep)
         file_source_remove_at_close(overlay_source_store(overlay), true);
 }
@@ -277,11 +277,12 @@ const char *pipeline_tied(struct source *source, const struct config_slot *confi
 {
     if (pipeline_browser(source))
         return "it is a file in a browser";
-    return overlay_of(source) && config->overlay != OVERLAY_FILE ? "what was written to it is in memory only" : NULL;
+    return pipeline_overlay_of(source) && config->overlay != OVERLAY_FILE ? "what was written to it is in memory only"
+                                                                          : NULL;
 }
 
 /* NULL: it can't be exchanged. */
-static struct source *exchange_of(struct source *source)
+static struct source *pipeline_exchange_of(struct source *source)
 {
     struct source *image = image_of(source), *lower = is_stage(image, "cache") ? cache_source_lower(image) : image;
     return is_stage(lower, "exchange") ? lower : NULL;
@@ -289,7 +290,7 @@ static struct source *exchange_of(struct source *source)
 
 struct source *pipeline_reader(struct source *source)
 {
-    struct source *image = image_of(source), *exchange = exchange_of(source);
+    struct source *image = image_of(source), *exchange = pipeline_exchange_of(source);
     if (exchange)
         return exchange_source_lower(exchange);
     return is_stage(image, "cache") ? cache_source_lower(image) : image;
@@ -297,7 +298,7 @@ struct source *pipeline_reader(struct source *source)
 
 bool pipeline_exchange(struct source *source, struct source *reader)
 {
-    struct source *exchange = exchange_of(source);
+    struct source *exchange = pipeline_exchange_of(source);
     bool exchanged = exchange && exchange_source_set(exchange, reader);
     if (exchanged)
         *image_of(source)->error = '\0'; /* it was of the one before */
@@ -313,7 +314,7 @@ bool pipeline_failing(struct source *source)
 /* The one whose error tells most. */
 static const struct source *teller(struct source *source)
 {
-    const struct source *overlay = overlay_of(source), *image = image_of(source);
+    const struct source *overlay = pipeline_overlay_of(source), *image = image_of(source);
     if (pipeline_failing(source))
         return pipeline_reader(source);
     return overlay && *overlay->error ? overlay : *image->error ? image : source;

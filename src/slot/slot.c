@@ -20,7 +20,7 @@ const char *slot_state_name(enum slot_state state)
 
 /* --- answers --- */
 
-static void on_request(struct defer *defer)
+static void on_slot_request(struct defer *defer)
 {
     struct slot_request *request = container_of(defer, struct slot_request, defer);
     request->done(request->arg, request->status, request->error);
@@ -31,7 +31,7 @@ struct slot_request *slot_request_new(slot_done *done, void *arg)
 {
     struct slot_request *request = mem_alloc(sizeof *request);
     list_init(&request->link);
-    defer_setup(&request->defer, on_request);
+    defer_setup(&request->defer, on_slot_request);
     request->done = done;
     request->arg = arg;
     return request;
@@ -158,25 +158,25 @@ static void help_reads(struct slot *slot)
         close_source(slot);
 }
 
-static void watch(struct slot *slot);
+static void slot_watch(struct slot *slot);
 
-static void on_tick(uv_timer_t *timer)
+static void on_slot_tick(uv_timer_t *timer)
 {
     struct slot *slot = timer->data;
     if (slot->device.running)
         help_job(slot, uv_now(timer->loop));
     help_reads(slot);
-    watch(slot);
+    slot_watch(slot);
 }
 
 /* The tick runs while something should come to its end. */
-static void watch(struct slot *slot)
+static void slot_watch(struct slot *slot)
 {
     bool needed = slot->device.running || (!slot->wanted && slot->serving);
     if (!needed)
         uv_timer_stop(&slot->tick);
     else if (!uv_is_active((uv_handle_t *)&slot->tick))
-        uv_timer_start(&slot->tick, on_tick, SLOT_TICK_MS, 0);
+        uv_timer_start(&slot->tick, on_slot_tick, SLOT_TICK_MS, 0);
 }
 
 /* --- one step right --- */
@@ -194,7 +194,7 @@ static void slot_ready(struct slot *slot)
     slots_tell(slot, SLOT_INSERTED);
 }
 
-static void serve(struct slot *slot)
+static void slot_serve(struct slot *slot)
 {
     nbd_server_attach(slot->server, slot->source);
     slot->writable = !slot->source->read_only;
@@ -210,7 +210,7 @@ static void step_right(struct slot *slot)
         return;
     }
     if (!slot->serving)
-        serve(slot);
+        slot_serve(slot);
     slot_move(slot, slot->attached ? SLOT_BINDING : SLOT_ATTACHING);
     if (!slot_device_uses_kernel(slot) || slot->bound)
         slot_ready(slot);
@@ -265,7 +265,7 @@ void slot_step(struct slot *slot)
         else
             step_left(slot);
     }
-    watch(slot);
+    slot_watch(slot);
 }
 
 /* --- events --- */
@@ -277,7 +277,7 @@ static const char *why_source(struct source *source, int status)
 }
 
 /* After a restart a medium goes on only if it is the same. */
-static bool is_same_image(const struct slot *slot)
+static bool slot_is_same_image(const struct slot *slot)
 {
     const struct slot_media *before = slot_restoring(slot);
     return before->size == slot->source->size && strcmp(before->validator ? before->validator : "", slot->source->validator) == 0;
@@ -287,7 +287,7 @@ static void check_opened(struct slot *slot)
 {
     char error[SLOT_ERROR_MAX];
     int status = 0;
-    if (slot_restoring(slot) && !is_same_image(slot)) {
+    if (slot_restoring(slot) && !slot_is_same_image(slot)) {
         status = -ESTALE;
         snprintf(error, sizeof error, "the image has changed while the daemon was away");
     } else if (slot_device_uses_kernel(slot)) {
@@ -301,7 +301,7 @@ static void check_opened(struct slot *slot)
         slot_look(slot);
 }
 
-static void on_opened(struct source *source, int status)
+static void on_slot_opened(struct source *source, int status)
 {
     struct slot *slot = source->owner;
     slot->opened = status == 0;
@@ -312,7 +312,7 @@ static void on_opened(struct source *source, int status)
     slot_step(slot);
 }
 
-static void on_died(struct source *source, int status)
+static void on_slot_died(struct source *source, int status)
 {
     struct slot *slot = source->owner;
     if (!slot->wanted)
@@ -434,8 +434,8 @@ void slot_begin_insert(struct slot *slot, struct source *source, struct slot_req
     slot->source = source;
     slot->opened = slot->source_closed = slot->draining = false;
     source->owner = slot;
-    source->opened = on_opened;
-    source->died = on_died;
+    source->opened = on_slot_opened;
+    source->died = on_slot_died;
     source->closed = on_source_closed;
     pipeline_set_trace(source, slot->trace);
     slot_move(slot, SLOT_OPENING);

@@ -24,7 +24,7 @@ int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_E
     return problem ? -EBUSY : 0;
 }
 
-static void remember(struct slot *slot, const char *name)
+static void slot_browser_remember(struct slot *slot, const char *name)
 {
     slot->media = (struct slot_media){.verify = -1, .writable = -1, .stay_ms = slot->config.eject_after_ms};
     snprintf(slot->image_name, sizeof slot->image_name, "%s", name);
@@ -32,12 +32,12 @@ static void remember(struct slot *slot, const char *name)
     snprintf(slot->url_public, SLOT_URL_MAX, "browser:%s", slot->image_name);
 }
 
-static void insert(struct slot *slot, const char *name, const struct browser_connection *connection,
-                   struct slot_request *request)
+static void slot_browser_insert(struct slot *slot, const char *name, const struct browser_connection *connection,
+                                struct slot_request *request)
 {
     slot_retry_cancel(slot);
     struct pipeline_drive drive = slot_device_drive(slot);
-    remember(slot, name);
+    slot_browser_remember(slot, name);
     struct source *source =
         pipeline_browser_new(&slot->set->context, &slot->config, &drive, slot->url_public, connection);
     slot_begin_insert(slot, source, request);
@@ -49,7 +49,7 @@ void slot_connect_browser(struct slot *slot, const char *name, const struct brow
     struct slot_request *request = slot_request_new(done, arg);
     struct source *browser = browser_of(slot);
     if (!browser) {
-        insert(slot, name, connection, request);
+        slot_browser_insert(slot, name, connection, request);
         return;
     }
     browser_source_connect(browser, connection);

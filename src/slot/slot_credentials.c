@@ -74,7 +74,7 @@ static bool is_of_configured_image(const struct config_slot *config, const char 
     return is;
 }
 
-static void take(struct slot_login *login, const struct config_login *from, const char *origin)
+static void slot_credentials_take(struct slot_login *login, const struct config_login *from, const char *origin)
 {
     login->user = from->user;
     login->password = from->password;
@@ -96,9 +96,9 @@ void slot_credentials_choose(const struct slot_credentials *credentials, const s
     const struct config_credentials *section = find_section(credentials, url);
     *login = (struct slot_login){.section = section ? section->name : NULL};
     if (section)
-        take(login, &section->login, section->origin);
+        slot_credentials_take(login, &section->login, section->origin);
     else if (is_of_configured_image(config, url))
-        take(login, &config->http.login, NULL);
+        slot_credentials_take(login, &config->http.login, NULL);
     if (!is_given(options->user) && !is_given(options->password) && !is_given(options->bearer_token))
         return;
     login->user = options->user;

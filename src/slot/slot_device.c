@@ -196,13 +196,13 @@ static int run_job(struct slot_device *d)
     return -EINVAL;
 }
 
-static void on_run(struct work *work)
+static void on_slot_device_run(struct work *work)
 {
     struct slot_device *device = container_of(work, struct slot_device, work);
     device->status = run_job(device);
 }
 
-static void close_fds(struct slot_device *device)
+static void slot_device_close_fds(struct slot_device *device)
 {
     for (unsigned i = 0; i < KERNEL_CONNECTIONS_MAX; i++)
         if (device->nbd.fds[i] > 0) {
@@ -211,13 +211,13 @@ static void close_fds(struct slot_device *device)
         }
 }
 
-static void on_done(struct work *work)
+static void on_slot_device_done(struct work *work)
 {
     struct slot_device *device = container_of(work, struct slot_device, work);
     struct slot *slot = container_of(device, struct slot, device);
     enum slot_job job = device->job;
     device->running = false;
-    close_fds(device);
+    slot_device_close_fds(device);
     if (job == JOB_ATTACH) {
         device->reconnect = false;
         device->swept |= device->status == 0;
@@ -280,7 +280,7 @@ void slot_device_start(struct slot *slot, enum slot_job job)
     device->began = uv_now(slot->set->loop);
     device->error[0] = '\0';
     device->status = connections_for(slot, job);
-    work_start(slot->set->loop, &device->work, device->status == 0 ? on_run : on_fail, on_done);
+    work_start(slot->set->loop, &device->work, device->status == 0 ? on_slot_device_run : on_fail, on_slot_device_done);
 }
 
 void slot_device_replace_lost(struct slot *slot)

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "slot/slot_internal.h"
 
-static void look_at(struct slot *slot, const struct slices *data)
+static void slot_look_look_at(struct slot *slot, const struct slices *data)
 {
     unsigned char *head = mem_alloc(MEDIUM_HEAD);
     slices_copy_out(data, 0, head, data->length);
@@ -27,11 +27,11 @@ static void look_over(struct slot *slot)
     slot_step(slot);
 }
 
-static void on_look(struct io *io)
+static void on_slot_look_look(struct io *io)
 {
     struct slot *slot = container_of(io, struct slot, look);
     if (io->status == 0 && slot->wanted)
-        look_at(slot, &io->data);
+        slot_look_look_at(slot, &io->data);
     slices_clear(&io->data);
     look_over(slot);
 }
@@ -45,7 +45,8 @@ void slot_look(struct slot *slot)
 {
     struct source *reader = pipeline_reader(slot->source);
     slot->looking = true;
-    io_init(&slot->look, IO_READ, 0, reader->size < MEDIUM_HEAD ? (uint32_t)reader->size : MEDIUM_HEAD, on_look);
+    io_init(&slot->look, IO_READ, 0, reader->size < MEDIUM_HEAD ? (uint32_t)reader->size : MEDIUM_HEAD,
+            on_slot_look_look);
     slot->look.flags = IO_PREFETCH;
     uv_timer_start(&slot->look_timer, on_look_timer, SLOT_LOOK_MS, 0);
     source_submit(reader, &slot->look);

@@ -39,7 +39,7 @@ void slot_replace_give_up(struct slot *slot, const char *why)
 /* --- the same image --- */
 
 /* Where nothing tells one version of it from another, the place has to be the same (but for a signature). */
-static bool is_same_image(const struct slot *slot, const struct source *source)
+static bool slot_replace_is_same_image(const struct slot *slot, const struct source *source)
 {
     const struct source *now = pipeline_reader(slot->source);
     char place[SLOT_URL_MAX];
@@ -57,7 +57,8 @@ static bool is_as_writable(const struct slot *slot)
 static bool replacement_takes_place(struct slot *slot)
 {
     return slot->state == SLOT_READY && slot->wanted && slot->media.url && is_as_writable(slot) &&
-           is_same_image(slot, slot->replacement.source) && pipeline_exchange(slot->source, slot->replacement.source);
+           slot_replace_is_same_image(slot, slot->replacement.source) &&
+           pipeline_exchange(slot->source, slot->replacement.source);
 }
 
 /* The time that the medium stays goes on, unless another was given. */

@@ -27,7 +27,7 @@ static bool slots_add(struct slots *set, const struct config_slot *config, char 
     return true;
 }
 
-static void ignore_closed(void *arg)
+static void slots_ignore_closed(void *arg)
 {
     (void)arg;
 }
@@ -92,7 +92,7 @@ struct slots *slots_new(uv_loop_t *loop, const struct config *config, const stru
     use_context(set, config);
     for (unsigned i = 0; i < config->slot_count; i++)
         if (!slots_add(set, &config->slots[i], error)) {
-            slots_close(set, ignore_closed, NULL);
+            slots_close(set, slots_ignore_closed, NULL);
             return NULL;
         }
     read_boot_id(set->context.boot_id, sizeof set->context.boot_id);

@@ -201,7 +201,7 @@ static void browser_open(struct source *source)
 }
 
 /* Deferred, so that it comes after the ios that were ended before. */
-static void maybe_closed(struct browser_source *browser)
+static void browser_maybe_closed(struct browser_source *browser)
 {
     if (browser->source.state == SOURCE_CLOSING && browser->handles_closed && list_empty(&browser->peers))
         source_report_closed(&browser->source);
@@ -209,14 +209,14 @@ static void maybe_closed(struct browser_source *browser)
 
 void browser_peer_gone(struct browser_source *browser)
 {
-    maybe_closed(browser);
+    browser_maybe_closed(browser);
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_browser_handles_closed(struct closing *closing)
 {
     struct browser_source *browser = container_of(closing, struct browser_source, closing);
     browser->handles_closed = true;
-    maybe_closed(browser);
+    browser_maybe_closed(browser);
 }
 
 static void browser_close(struct source *source)
@@ -231,7 +231,7 @@ static void browser_close(struct source *source)
     }
     if (browser->peer)
         browser_peer_drop(browser->peer, browser->end, browser->reason);
-    closing_begin(&browser->closing, source->loop, on_handles_closed);
+    closing_begin(&browser->closing, source->loop, on_browser_handles_closed);
     closing_add(&browser->closing, (uv_handle_t *)&browser->grace);
     closing_add(&browser->closing, (uv_handle_t *)&browser->deadline);
     closing_add(&browser->closing, (uv_handle_t *)&browser->check);

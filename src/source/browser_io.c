@@ -18,7 +18,7 @@ void browser_in_words(uint64_t ms, char out[TEXT_SIZE_MAX])
 
 static void on_lower_done(struct io *io);
 
-static bool op_changes(enum io_op op)
+static bool browser_io_op_changes(enum io_op op)
 {
     return op == IO_WRITE || op == IO_TRIM || op == IO_ZERO;
 }
@@ -96,8 +96,8 @@ static void io_succeeded(struct browser_io *w)
 static bool needs_flush(const struct browser_io *w)
 {
     const struct browser_source *browser = w->browser;
-    return w->upper->flags & IO_FUA && op_changes(w->upper->op) && browser->source.can_flush && !browser->can_fua &&
-           !w->flushing;
+    return w->upper->flags & IO_FUA && browser_io_op_changes(w->upper->op) && browser->source.can_flush &&
+           !browser->can_fua && !w->flushing;
 }
 
 /* 0: the FLUSH is on its way, or the write waits to be sent again. */
@@ -140,7 +140,7 @@ static void on_lower_done(struct io *io)
 static void note_overlaps(struct browser_source *browser, struct browser_io *w)
 {
     const struct io *io = w->upper;
-    bool changes = op_changes(io->op);
+    bool changes = browser_io_op_changes(io->op);
     if (browser->source.read_only)
         return;
     if (changes)
@@ -150,7 +150,7 @@ static void note_overlaps(struct browser_source *browser, struct browser_io *w)
         const struct io *with = other->upper;
         if (io->offset >= with->offset + with->length || with->offset >= io->offset + io->length)
             continue;
-        w->unsure = w->unsure || op_changes(with->op);
+        w->unsure = w->unsure || browser_io_op_changes(with->op);
         other->unsure = other->unsure || changes;
     }
 }
@@ -167,7 +167,7 @@ static void io_expire(struct browser_io *w)
         return;
     }
     source_set_error(&browser->source, "the browser did not answer within %s", limit);
-    if (op_changes(w->upper->op)) {
+    if (browser_io_op_changes(w->upper->op)) {
         browser->unsampled = true; /* it may be written yet */
         browser->samples.count = 0;
     }
@@ -175,7 +175,7 @@ static void io_expire(struct browser_io *w)
     nbd_client_cancel(browser->peer->client, &w->lower, -ETIMEDOUT);
 }
 
-static void on_deadline(uv_timer_t *timer)
+static void on_browser_io_deadline(uv_timer_t *timer)
 {
     struct browser_source *browser = container_of(timer, struct browser_source, deadline);
     uint64_t now = uv_now(timer->loop), next = UINT64_MAX;
@@ -187,7 +187,7 @@ static void on_deadline(uv_timer_t *timer)
             next = w->deadline;
     }
     if (next != UINT64_MAX)
-        uv_timer_start(timer, on_deadline, next - now, 0);
+        uv_timer_start(timer, on_browser_io_deadline, next - now, 0);
 }
 
 /* From when the host asked; what is speculative, from now. */
@@ -198,7 +198,7 @@ static void watch_deadline(struct browser_source *browser, struct browser_io *w)
     w->deadline = (w->upper->flags & IO_PREFETCH ? now : w->upper->since) + browser->options.io_timeout_ms;
     uint64_t wait = w->deadline > now ? w->deadline - now : 0;
     if (!uv_is_active((uv_handle_t *)timer) || uv_timer_get_due_in(timer) > wait)
-        uv_timer_start(timer, on_deadline, wait, 0);
+        uv_timer_start(timer, on_browser_io_deadline, wait, 0);
 }
 
 /* --- submitting --- */

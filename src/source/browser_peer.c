@@ -26,7 +26,7 @@ static void peer_free(struct browser_peer *peer)
         browser_peer_gone(browser);
 }
 
-static void hang_up(struct browser_peer *peer, struct stream *stream)
+static void browser_peer_hang_up(struct browser_peer *peer, struct stream *stream)
 {
     if (peer->connection.hang_up)
         peer->connection.hang_up(stream, peer->end, peer->reason);
@@ -37,10 +37,10 @@ static void on_hang_up(void *owner, struct stream *stream, int status, const cha
 {
     (void)status; /* browser_peer_drop() was told */
     (void)error;
-    hang_up(owner, stream);
+    browser_peer_hang_up(owner, stream);
 }
 
-static void on_client_closed(struct nbd_client *client)
+static void on_browser_peer_client_closed(struct nbd_client *client)
 {
     struct browser_peer *peer = nbd_client_owner(client);
     nbd_client_free(client);
@@ -60,7 +60,7 @@ void browser_peer_drop(struct browser_peer *peer, enum browser_end end, const ch
     if (peer->client)
         nbd_client_close(peer->client);
     else
-        hang_up(peer, peer->connection.stream);
+        browser_peer_hang_up(peer, peer->connection.stream);
 }
 
 void browser_peer_release(struct browser_peer *peer, enum browser_end end, const char *reason)
@@ -84,7 +84,7 @@ static enum browser_end end_for_handshake(int status)
 
 /* --- is it the image? --- */
 
-static void refuse(struct browser_peer *peer, enum browser_end end, const char *reason)
+static void browser_peer_refuse(struct browser_peer *peer, enum browser_end end, const char *reason)
 {
     struct browser_source *browser = peer->browser;
     source_set_error(&browser->source, "a browser that came back is refused: %s", reason);
@@ -104,9 +104,9 @@ static void on_check_read(struct io *io)
         return; /* dropped meanwhile */
     peer->unchecked--;
     if (io->status != 0) {
-        refuse(peer, BROWSER_FAILED, "what was read of the file before can't be read again");
+        browser_peer_refuse(peer, BROWSER_FAILED, "what was read of the file before can't be read again");
     } else if (!same) {
-        refuse(peer, BROWSER_REFUSED, "this is not the file that was inserted");
+        browser_peer_refuse(peer, BROWSER_REFUSED, "this is not the file that was inserted");
     } else if (peer->unchecked == 0) {
         uv_timer_stop(&browser->check);
         browser_came_back(browser);
@@ -117,7 +117,8 @@ static void browser_peer_check_timeout(uv_timer_t *timer)
 {
     struct browser_source *browser = container_of(timer, struct browser_source, check);
     if (browser->peer)
-        refuse(browser->peer, BROWSER_FAILED, "what was read of the file before can't be read again in time");
+        browser_peer_refuse(browser->peer, BROWSER_FAILED,
+                            "what was read of the file before can't be read again in time");
 }
 
 /* What makes it another image at first sight; NULL: nothing. */
@@ -142,7 +143,7 @@ static void check_begin(struct browser_peer *peer)
     const struct browser_samples *samples = &browser->samples;
     const char *reason = difference(browser, nbd_client_facts(peer->client));
     if (reason) {
-        refuse(peer, BROWSER_REFUSED, reason);
+        browser_peer_refuse(peer, BROWSER_REFUSED, reason);
         return;
     }
     if (samples->count == 0) {
@@ -163,7 +164,7 @@ static void check_begin(struct browser_peer *peer)
 
 /* --- the client's callbacks --- */
 
-static void on_ready(struct nbd_client *client, int status)
+static void on_browser_peer_ready(struct nbd_client *client, int status)
 {
     struct browser_peer *peer = nbd_client_owner(client);
     struct browser_source *browser = peer->browser;
@@ -177,18 +178,18 @@ static void on_ready(struct nbd_client *client, int status)
         browser_peer_drop(peer, end_for_handshake(status), nbd_client_error(client));
         browser_opened(browser, status);
     } else {
-        refuse(peer, end_for_handshake(status), nbd_client_error(client));
+        browser_peer_refuse(peer, end_for_handshake(status), nbd_client_error(client));
     }
 }
 
-static void on_died(struct nbd_client *client, int status)
+static void on_browser_peer_died(struct nbd_client *client, int status)
 {
     struct browser_peer *peer = nbd_client_owner(client);
     struct browser_source *browser = peer->browser;
     const struct browser_connection *connection = &peer->connection;
     bool by_user = status != -EPROTO && connection->deliberate && connection->deliberate(connection->stream);
     if (!browser->online) {
-        refuse(peer, end_for(status), nbd_client_error(client));
+        browser_peer_refuse(peer, end_for(status), nbd_client_error(client));
         return;
     }
     source_set_error(&browser->source, "%s", nbd_client_error(client));
@@ -211,8 +212,11 @@ static uint64_t understand_size(uint64_t told)
 void browser_peer_open(struct browser_peer *peer)
 {
     struct browser_source *browser = peer->browser;
-    const struct nbd_client_callbacks callbacks = {
-        .owner = peer, .ready = on_ready, .died = on_died, .closed = on_client_closed, .hang_up = on_hang_up};
+    const struct nbd_client_callbacks callbacks = {.owner = peer,
+                                                   .ready = on_browser_peer_ready,
+                                                   .died = on_browser_peer_died,
+                                                   .closed = on_browser_peer_client_closed,
+                                                   .hang_up = on_hang_up};
     uint32_t most = browser->options.request_max, passes = peer->connection.request_max;
     const struct nbd_client_options options = {.who = browser->source.who,
                                                .go = peer->connection.go,

@@ -17,7 +17,7 @@ static bool digest_of(const struct slices *data, uint8_t digest[BROWSER_DIGEST_S
     return ok;
 }
 
-static bool is_known(const struct browser_samples *samples, uint64_t offset)
+static bool browser_samples_is_known(const struct browser_samples *samples, uint64_t offset)
 {
     for (unsigned i = 0; i < samples->count; i++)
         if (samples->v[i].offset == offset)
@@ -42,7 +42,7 @@ void browser_samples_offer(struct browser_samples *samples, uint64_t offset, con
         skip = jitter_below(length / BROWSER_SAMPLE_MAX) * BROWSER_SAMPLE_MAX;
         length = BROWSER_SAMPLE_MAX;
     }
-    if (length == 0 || is_known(samples, offset + skip))
+    if (length == 0 || browser_samples_is_known(samples, offset + skip))
         return;
     struct browser_sample *place = choose_place(samples);
     if (!place)

@@ -127,7 +127,7 @@ static int file_failed(struct file_source *file, int status, const char *hint)
 }
 
 /* The folder's entry for a new file must outlast the power as its content does. */
-static int sync_folder(const struct file_source *file)
+static int file_sync_folder(const struct file_source *file)
 {
     char *folder = mem_strdup(file->path);
     char *slash = strrchr(folder, '/');
@@ -144,7 +144,7 @@ static int give_size(struct file_source *file, struct stat *st)
 {
     if (ftruncate(file->fd, (off_t)file->create_size) != 0 || fsync(file->fd) != 0)
         return -errno;
-    int status = sync_folder(file);
+    int status = file_sync_folder(file);
     return status == 0 && fstat(file->fd, st) != 0 ? -errno : status;
 }
 
@@ -196,7 +196,7 @@ static void open_run(struct work *work)
 }
 
 /* Only if the name is still this file's. */
-static void remove_file(const struct file_source *file)
+static void file_remove_file(const struct file_source *file)
 {
     struct stat opened, named;
     if (fstat(file->fd, &opened) == 0 && S_ISREG(opened.st_mode) && lstat(file->path, &named) == 0 &&
@@ -208,7 +208,7 @@ static void close_run(struct work *work)
 {
     struct file_source *file = container_of(work, struct file_source, work);
     if (file->fd >= 0 && file->remove_at_close)
-        remove_file(file);
+        file_remove_file(file);
     if (file->fd >= 0)
         close(file->fd);
     file->fd = -1;
@@ -381,7 +381,7 @@ static void job_run(struct work *work)
 
 static void file_pump(struct file_source *file);
 
-static void job_done(struct work *work)
+static void file_job_done(struct work *work)
 {
     struct file_job *job = container_of(work, struct file_job, work);
     struct file_source *file = job->file;
@@ -410,7 +410,7 @@ static void file_pump(struct file_source *file)
             slices_alloc(&job->io->data, job->io->length, BYTES_PIECE);
         file->running++;
         file->source.stats.requests++;
-        work_start(file->source.loop, &job->work, job_run, job_done);
+        work_start(file->source.loop, &job->work, job_run, file_job_done);
     }
 }
 

@@ -31,7 +31,7 @@ int store_fail(char error[STORE_ERROR_MAX], int status, const char *format, ...)
 
 /* --- opening --- */
 
-static void read_boot(char boot[STORE_BOOT + 1])
+static void store_folder_read_boot(char boot[STORE_BOOT + 1])
 {
     memset(boot, '0', STORE_BOOT);
     boot[STORE_BOOT] = '\0';
@@ -82,7 +82,7 @@ int folder_open(struct folder *folder, const struct store_options *options, char
     unsigned count = options->max_count;
     *folder = (struct folder){.fd = fd, .path = path, .max_bytes = options->max_bytes, .keep_free = options->keep_free};
     folder->max_count = count > 0 && count < STORE_COUNT_MAX ? count : STORE_COUNT_MAX;
-    read_boot(folder->boot);
+    store_folder_read_boot(folder->boot);
     return 0;
 }
 
@@ -291,7 +291,7 @@ struct removal {
     int status;
 };
 
-static void remove_file(struct removal *removal, const char *file)
+static void store_folder_remove_file(struct removal *removal, const char *file)
 {
     struct stat st;
     if (!stat_regular(removal->visit.folder, file, &st))
@@ -306,13 +306,13 @@ static void remove_part(struct visit *visit, const char *file)
     struct removal *removal = container_of(visit, struct removal, visit);
     struct store_part_name part;
     if (store_part_parse(file, &part) && strcmp(part.name, removal->name) == 0)
-        remove_file(removal, file);
+        store_folder_remove_file(removal, file);
 }
 
 int folder_remove(const struct folder *folder, const char *name)
 {
     struct removal removal = {{folder, remove_part}, name, false, 0};
-    remove_file(&removal, name);
+    store_folder_remove_file(&removal, name);
     int status = walk(&removal.visit);
     if (removal.status != 0)
         return removal.status;
@@ -332,7 +332,7 @@ struct sweep {
     unsigned spared_count;
 };
 
-static bool is_spared(const struct sweep *sweep, const char *name)
+static bool store_folder_is_spared(const struct sweep *sweep, const char *name)
 {
     for (unsigned i = 0; i < sweep->spared_count; i++)
         if (strcmp(sweep->spared + i * (STORE_NAME_MAX + 1), name) == 0)
@@ -340,7 +340,7 @@ static bool is_spared(const struct sweep *sweep, const char *name)
     return false;
 }
 
-static bool is_stale(const struct sweep *sweep, const struct stat *st)
+static bool store_folder_is_stale(const struct sweep *sweep, const struct stat *st)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -367,11 +367,11 @@ static void sweep_part(const struct sweep *sweep, const char *file, const struct
 {
     const struct folder *folder = sweep->visit.folder;
     struct stat st;
-    if (is_spared(sweep, part->name) || !stat_regular(folder, file, &st))
+    if (store_folder_is_spared(sweep, part->name) || !stat_regular(folder, file, &st))
         return;
     uint64_t there = (uint64_t)st.st_size;
     int status = 0;
-    if (is_stale(sweep, &st)) {
+    if (store_folder_is_stale(sweep, &st)) {
         log_info(STORE_WHO, "%s: the partial upload is too old and is deleted", part->name);
         status = unlinkat(folder->fd, file, 0) != 0 ? -errno : 0;
     } else if (there >= part->size || strcmp(part->boot, folder->boot) != 0) {

@@ -52,7 +52,7 @@ static bool strip(const char *file, const char *end, char inner[STORE_FILE_MAX])
     return true;
 }
 
-static bool take_name(const char *from, char name[STORE_NAME_MAX + 1])
+static bool store_name_take_name(const char *from, char name[STORE_NAME_MAX + 1])
 {
     if (store_name_problem(from))
         return false;
@@ -76,11 +76,11 @@ bool store_part_parse(const char *file, struct store_part_name *part)
     if (*size == '0' || !text_parse_uint(size, &part->size) || part->size > INT64_MAX)
         return false;
     strcpy(part->boot, boot);
-    return take_name(inner, part->name);
+    return store_name_take_name(inner, part->name);
 }
 
 bool store_digest_parse(const char *file, char name[STORE_NAME_MAX + 1])
 {
     char inner[STORE_FILE_MAX];
-    return strip(file, DIGEST_END, inner) && take_name(inner, name);
+    return strip(file, DIGEST_END, inner) && store_name_take_name(inner, name);
 }

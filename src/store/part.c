@@ -92,8 +92,9 @@ static int no_room(const struct part *part, uint64_t needed, uint64_t free, char
 
 /* Of a new upload all must have room; of another that was kept for it, but the file
  * system may have been filled by others. */
-static int check_room(const struct part *part, const struct folder *folder, const struct folder_listing *listing,
-                      bool fresh, const struct store_piece *piece, char error[STORE_ERROR_MAX])
+static int store_part_check_room(const struct part *part, const struct folder *folder,
+                                 const struct folder_listing *listing, bool fresh, const struct store_piece *piece,
+                                 char error[STORE_ERROR_MAX])
 {
     char most[TEXT_SIZE_MAX];
     uint64_t available = listing->available > folder->keep_free ? listing->available - folder->keep_free : 0;
@@ -127,7 +128,7 @@ static int check_piece(struct part *part, const struct folder *folder, const str
     else if (piece->first != part->offset)
         status = store_fail(error, -ERANGE, "%s goes on at byte %" PRIu64 ".", part->name, part->offset);
     else
-        status = check_room(part, folder, &listing, *fresh, piece, error);
+        status = store_part_check_room(part, folder, &listing, *fresh, piece, error);
     mem_free(listing.entries);
     return status;
 }
@@ -185,7 +186,7 @@ static void roll_back(struct part *part)
         part->offset = 0; /* the next piece finds out */
 }
 
-static int write_failed(const struct part *part, int number, char error[STORE_ERROR_MAX])
+static int store_part_write_failed(const struct part *part, int number, char error[STORE_ERROR_MAX])
 {
     if (number == ENOSPC || number == EDQUOT || number == EFBIG)
         return store_fail(error, -ENOSPC, "%s: the storage is full.", part->name);
@@ -196,7 +197,7 @@ static int sync_part(struct part *part, char error[STORE_ERROR_MAX])
 {
     if (fdatasync(part->fd) == 0)
         return 0;
-    int status = write_failed(part, errno, error);
+    int status = store_part_write_failed(part, errno, error);
     roll_back(part);
     return status;
 }
@@ -211,7 +212,7 @@ int part_write(struct part *part, const void *data, size_t length, char error[ST
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return write_failed(part, n == 0 ? EIO : errno, error);
+            return store_part_write_failed(part, n == 0 ? EIO : errno, error);
         hash_add(part, at, (size_t)n);
         part->offset += (uint64_t)n;
         at += n;
@@ -224,10 +225,11 @@ int part_write(struct part *part, const void *data, size_t length, char error[ST
 
 /* --- the end --- */
 
-static int finish(struct part *part, const struct folder *folder, const char *file, char error[STORE_ERROR_MAX])
+static int store_part_finish(struct part *part, const struct folder *folder, const char *file,
+                             char error[STORE_ERROR_MAX])
 {
     struct stat st;
-    int status = fsync(part->fd) != 0 || fstat(part->fd, &st) != 0 ? write_failed(part, errno, error) : 0;
+    int status = fsync(part->fd) != 0 || fstat(part->fd, &st) != 0 ? store_part_write_failed(part, errno, error) : 0;
     if (status == 0) {
         hash_end(part);
         folder_save_digest(folder, part->name, &st, part->sha256);
@@ -255,7 +257,7 @@ int part_end(struct part *part, const struct folder *folder, int status, char er
     if (part->offset == 0)
         unlinkat(folder->fd, file, 0); /* nothing to go on with */
     else if (part->offset == part->size)
-        end = finish(part, folder, file, late);
+        end = store_part_finish(part, folder, file, late);
     else
         end = sync_part(part, late);
     if (part->offset == 0 || part->complete || fstat(part->fd, &st) != 0) {

@@ -13,7 +13,7 @@ static void pieces_start(struct store *store);
 
 /* --- the answer --- */
 
-static void answer(struct store_piece *piece)
+static void store_piece_answer(struct store_piece *piece)
 {
     struct store *store = piece->store;
     mem_free(piece->filling.data);
@@ -24,7 +24,7 @@ static void answer(struct store_piece *piece)
 
 static void on_answer(struct defer *defer)
 {
-    answer(container_of(defer, struct store_piece, answer));
+    store_piece_answer(container_of(defer, struct store_piece, answer));
 }
 
 static void answer_later(struct store_piece *piece, int status)
@@ -54,7 +54,7 @@ static void piece_done(struct store_piece *piece)
     leave_upload(piece);
     store->writers--;
     pieces_start(store);
-    answer(piece);
+    store_piece_answer(piece);
 }
 
 /* --- the steps --- */
@@ -212,7 +212,7 @@ static const char *numbers_problem(const struct store_piece *piece)
 }
 
 /* Room for one more: of those that no piece is there for, the hash used longest ago goes. */
-static bool make_room(struct store *store)
+static bool store_piece_make_room(struct store *store)
 {
     struct store_upload *oldest = NULL;
     if (store->upload_count < STORE_COUNT_MAX)
@@ -229,7 +229,7 @@ static bool make_room(struct store *store)
 static struct store_upload *upload_for(struct store *store, const char *name)
 {
     struct store_upload *upload = store_upload_find(store, name);
-    if (upload || !make_room(store))
+    if (upload || !store_piece_make_room(store))
         return upload;
     upload = mem_alloc(sizeof *upload);
     part_init(&upload->part, name);
@@ -252,7 +252,7 @@ static void piece_init(struct store *store, struct store_piece *piece)
 }
 
 /* 0, and the upload that the piece is one of; or a status. */
-static int admit(struct store *store, struct store_piece *piece)
+static int store_piece_admit(struct store *store, struct store_piece *piece)
 {
     if (store->closing)
         return store_fail(piece->error, -ECANCELED, "The daemon is stopping.");
@@ -274,7 +274,7 @@ void store_put(struct store *store, struct store_piece *piece)
 {
     piece_init(store, piece);
     store->pending++;
-    int status = admit(store, piece);
+    int status = store_piece_admit(store, piece);
     if (status != 0) {
         answer_later(piece, status);
         return;

@@ -12,30 +12,30 @@
 
 /* --- jobs on the directory --- */
 
-static void jobs_start(struct store *store);
+static void store_jobs_start(struct store *store);
 
-static void on_job_run(struct work *work)
+static void on_store_job_run(struct work *work)
 {
     struct store_job *job = container_of(work, struct store_job, work);
     job->run(job);
 }
 
-static void on_job_done(struct work *work)
+static void on_store_job_done(struct work *work)
 {
     struct store_job *job = container_of(work, struct store_job, work);
     struct store *store = job->store;
     store->running = NULL;
-    jobs_start(store); /* first: this job's owner may end with it, and the store too */
+    store_jobs_start(store); /* first: this job's owner may end with it, and the store too */
     job->done(job);
 }
 
-static void jobs_start(struct store *store)
+static void store_jobs_start(struct store *store)
 {
     struct link *next = store->running ? NULL : list_pop(&store->jobs);
     if (!next)
         return;
     store->running = container_of(next, struct store_job, link);
-    work_start(store->loop, &store->running->work, on_job_run, on_job_done);
+    work_start(store->loop, &store->running->work, on_store_job_run, on_store_job_done);
 }
 
 void store_job_add(struct store *store, struct store_job *job, void (*run)(struct store_job *job),
@@ -45,7 +45,7 @@ void store_job_add(struct store *store, struct store_job *job, void (*run)(struc
     job->run = run;
     job->done = done;
     list_append(&store->jobs, &job->link);
-    jobs_start(store);
+    store_jobs_start(store);
 }
 
 /* --- uploads --- */
@@ -103,7 +103,7 @@ static void on_list_answer(struct defer *defer)
 }
 
 /* Why nothing more can be asked now; counts the call. */
-static int begin_call(struct store *store)
+static int store_begin_call(struct store *store)
 {
     store->pending++;
     store->queued++;
@@ -112,7 +112,7 @@ static int begin_call(struct store *store)
 
 void store_list(struct store *store, struct store_list *list)
 {
-    list->status = begin_call(store);
+    list->status = store_begin_call(store);
     list->entries = list->found = NULL;
     list->count = 0;
     list->free = 0;
@@ -156,7 +156,7 @@ static void on_removal_answer(struct defer *defer)
 void store_remove(struct store *store, struct store_removal *removal)
 {
     const struct store_upload *upload = store_upload_find(store, removal->name);
-    removal->status = begin_call(store);
+    removal->status = store_begin_call(store);
     removal->job.store = store;
     if (removal->status == 0 && store_name_problem(removal->name))
         removal->status = -EINVAL;
@@ -196,7 +196,7 @@ static void on_sweep_done(struct store_job *job)
 
 /* In work, or used a short while ago by a clock that nobody sets. Pieces that come after
  * this look at the directory after the sweep. */
-static bool is_spared(const struct store *store, const struct store_upload *upload)
+static bool store_is_spared(const struct store *store, const struct store_upload *upload)
 {
     return upload->piece || uv_now(store->loop) - upload->used_at < store->partial_age_ms;
 }
@@ -211,14 +211,14 @@ static void sweep(struct store *store)
     s->spared = mem_alloc(store->upload_count * (STORE_NAME_MAX + 1));
     list_for_each (l, &store->uploads) {
         const struct store_upload *upload = container_of(l, struct store_upload, link);
-        if (is_spared(store, upload))
+        if (store_is_spared(store, upload))
             strcpy(s->spared + s->count++ * (STORE_NAME_MAX + 1), upload->part.name);
     }
     store->pending++;
     store_job_add(store, &s->job, on_sweep_run, on_sweep_done);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_store_timer(uv_timer_t *timer)
 {
     sweep(container_of(timer, struct store, timer));
 }
@@ -238,13 +238,13 @@ struct store *store_new(uv_loop_t *loop, const struct store_options *options, ch
     list_init(&store->uploads);
     list_init(&store->pieces);
     uv_timer_init(loop, &store->timer);
-    uv_timer_start(&store->timer, on_timer, STORE_SWEEP_MS, STORE_SWEEP_MS);
+    uv_timer_start(&store->timer, on_store_timer, STORE_SWEEP_MS, STORE_SWEEP_MS);
     uv_unref((uv_handle_t *)&store->timer);
     sweep(store);
     return store;
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_store_handles_closed(struct closing *closing)
 {
     struct store *store = container_of(closing, struct store, handles);
     void (*closed)(void *arg) = store->closed;
@@ -256,12 +256,12 @@ static void on_handles_closed(struct closing *closing)
     closed(arg);
 }
 
-static void maybe_closed(struct store *store)
+static void store_maybe_closed(struct store *store)
 {
     if (!store->closing || store->pending > 0)
         return;
     assert(!store->running && list_empty(&store->jobs) && store->writers == 0);
-    closing_begin(&store->handles, store->loop, on_handles_closed);
+    closing_begin(&store->handles, store->loop, on_store_handles_closed);
     closing_add(&store->handles, (uv_handle_t *)&store->timer);
     closing_end(&store->handles);
 }
@@ -269,7 +269,7 @@ static void maybe_closed(struct store *store)
 void store_call_done(struct store *store)
 {
     store->pending--;
-    maybe_closed(store);
+    store_maybe_closed(store);
 }
 
 void store_close(struct store *store, void (*closed)(void *arg), void *arg)
@@ -283,5 +283,5 @@ void store_close(struct store *store, void (*closed)(void *arg), void *arg)
         if (upload->piece)
             store_cut(upload->piece);
     }
-    maybe_closed(store);
+    store_maybe_closed(store);
 }

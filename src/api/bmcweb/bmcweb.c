@@ -59,8 +59,8 @@ static void set_device(struct bmcweb_facts *facts, const struct config_slot *con
         snprintf(facts->device, sizeof facts->device, "nbd%u", s.index);
 }
 
-static void set_facts(struct bmcweb *bmcweb, struct bmcweb_facts *facts, const struct config *config,
-                      enum bmcweb_kind kind, unsigned index)
+static void bmcweb_set_facts(struct bmcweb *bmcweb, struct bmcweb_facts *facts, const struct config *config,
+                             enum bmcweb_kind kind, unsigned index)
 {
     char directory[100];
     bool after = kind == BMCWEB_LEGACY && config->dbus.legacy_numbers == LEGACY_NUMBERS_AFTER;
@@ -118,7 +118,7 @@ void bmcweb_reload(struct bmcweb *bmcweb, const struct config *config)
     bmcweb->count = 0;
     for (unsigned kind = 0; kind < BMCWEB_KINDS; kind++)
         for (unsigned i = 0; i < config->slot_count; i++, bmcweb->count++) {
-            set_facts(bmcweb, &facts[bmcweb->count], config, kind, i);
+            bmcweb_set_facts(bmcweb, &facts[bmcweb->count], config, kind, i);
             bmcweb->objects[bmcweb->count] = take_same(old, old_count, &facts[bmcweb->count]);
         }
     for (unsigned i = 0; i < old_count; i++) /* first: a new one may have the path */
@@ -133,7 +133,7 @@ void bmcweb_reload(struct bmcweb *bmcweb, const struct config *config)
 
 /* --- the bus --- */
 
-static void refresh(struct bmcweb *bmcweb)
+static void bmcweb_refresh(struct bmcweb *bmcweb)
 {
     for (unsigned i = 0; i < bmcweb->count; i++)
         bmcweb_object_refresh(bmcweb->objects[i]);
@@ -144,17 +144,17 @@ static int on_root_call(sd_bus_message *call, void *arg, sd_bus_error *error)
 {
     (void)call;
     (void)error;
-    refresh(arg);
+    bmcweb_refresh(arg);
     return 0;
 }
 
-static void on_up(struct bus_user *user, sd_bus *connection)
+static void on_bmcweb_up(struct bus_user *user, sd_bus *connection)
 {
     struct bmcweb *bmcweb = container_of(user, struct bmcweb, user);
     if (sd_bus_add_object(connection, &bmcweb->root, BMCWEB_ROOT, on_root_call, bmcweb) < 0 ||
         sd_bus_add_object_manager(connection, &bmcweb->manager, BMCWEB_ROOT) < 0)
         log_error("dbus", "the objects can't be made");
-    refresh(bmcweb);
+    bmcweb_refresh(bmcweb);
     for (unsigned i = 0; i < bmcweb->count; i++)
         bmcweb_object_register(bmcweb->objects[i], connection);
 }
@@ -167,18 +167,18 @@ static void unregister(struct bmcweb *bmcweb)
     bmcweb->root = sd_bus_slot_unref(bmcweb->root);
 }
 
-static void on_down(struct bus_user *user)
+static void on_bmcweb_down(struct bus_user *user)
 {
     struct bmcweb *bmcweb = container_of(user, struct bmcweb, user);
     bmcweb_ops_down(bmcweb);
     unregister(bmcweb);
 }
 
-static void on_tick(uv_timer_t *timer)
+static void on_bmcweb_tick(uv_timer_t *timer)
 {
     struct bmcweb *bmcweb = timer->data;
     bmcweb_ops_tick(bmcweb);
-    refresh(bmcweb);
+    bmcweb_refresh(bmcweb);
 }
 
 /* --- life --- */
@@ -189,12 +189,12 @@ struct bmcweb *bmcweb_new(uv_loop_t *loop, struct bus *bus, const struct config 
     bmcweb->loop = loop;
     bmcweb->bus = bus;
     bmcweb->slots = slots;
-    bmcweb->user.up = on_up;
-    bmcweb->user.down = on_down;
+    bmcweb->user.up = on_bmcweb_up;
+    bmcweb->user.down = on_bmcweb_down;
     list_init(&bmcweb->ops);
     uv_timer_init(loop, &bmcweb->tick);
     bmcweb->tick.data = bmcweb;
-    uv_timer_start(&bmcweb->tick, on_tick, BMCWEB_TICK_MS, BMCWEB_TICK_MS);
+    uv_timer_start(&bmcweb->tick, on_bmcweb_tick, BMCWEB_TICK_MS, BMCWEB_TICK_MS);
     uv_unref((uv_handle_t *)&bmcweb->tick);
     bmcweb_reload(bmcweb, config);
     bus_add_user(bus, &bmcweb->user);
@@ -211,7 +211,7 @@ void bmcweb_op_gone(struct bmcweb *bmcweb)
     closed(arg);
 }
 
-static void on_handles_closed(struct closing *closing)
+static void on_bmcweb_handles_closed(struct closing *closing)
 {
     struct bmcweb *bmcweb = container_of(closing, struct bmcweb, handles);
     bmcweb->handles_closed = true;
@@ -228,7 +228,7 @@ void bmcweb_close(struct bmcweb *bmcweb, void (*closed)(void *arg), void *arg)
     for (unsigned i = 0; i < bmcweb->count; i++)
         bmcweb_object_free(bmcweb->objects[i]);
     bmcweb->count = 0;
-    closing_begin(&bmcweb->handles, bmcweb->loop, on_handles_closed);
+    closing_begin(&bmcweb->handles, bmcweb->loop, on_bmcweb_handles_closed);
     closing_add(&bmcweb->handles, (uv_handle_t *)&bmcweb->tick);
     closing_end(&bmcweb->handles);
 }

@@ -22,14 +22,14 @@ struct credentials_reader {
     void *arg;
 };
 
-static void close_fds(struct credentials_reader *reader)
+static void bmcweb_credentials_close_fds(struct credentials_reader *reader)
 {
     close(reader->fd);
     close(reader->own[0]);
     close(reader->own[1]);
 }
 
-static void on_closed(struct closing *closing)
+static void on_bmcweb_credentials_closed(struct closing *closing)
 {
     mem_free(container_of(closing, struct credentials_reader, closing));
 }
@@ -37,15 +37,15 @@ static void on_closed(struct closing *closing)
 void credentials_cancel(struct credentials_reader *reader)
 {
     uv_poll_stop(&reader->poll);
-    close_fds(reader);
+    bmcweb_credentials_close_fds(reader);
     explicit_bzero(reader->text, sizeof reader->text);
-    closing_begin(&reader->closing, reader->timer.loop, on_closed);
+    closing_begin(&reader->closing, reader->timer.loop, on_bmcweb_credentials_closed);
     closing_add(&reader->closing, (uv_handle_t *)&reader->poll);
     closing_add(&reader->closing, (uv_handle_t *)&reader->timer);
     closing_end(&reader->closing);
 }
 
-static void finish(struct credentials_reader *reader, int status)
+static void bmcweb_credentials_finish(struct credentials_reader *reader, int status)
 {
     const char *password = status == 0 ? reader->text + strlen(reader->text) + 1 : "";
     reader->done(reader->arg, status, status == 0 ? reader->text : "", password);
@@ -53,7 +53,7 @@ static void finish(struct credentials_reader *reader, int status)
 }
 
 /* 1: both are there, 0: not yet, -EINVAL: it can't become any. */
-static int check(const struct credentials_reader *reader, bool ended)
+static int bmcweb_credentials_check(const struct credentials_reader *reader, bool ended)
 {
     unsigned nuls = 0;
     for (size_t i = 0; i < reader->used; i++)
@@ -64,7 +64,7 @@ static int check(const struct credentials_reader *reader, bool ended)
 }
 
 /* The bytes that are there: their number, 0 at the end, or a negative errno. */
-static ssize_t take(struct credentials_reader *reader)
+static ssize_t bmcweb_credentials_take(struct credentials_reader *reader)
 {
     size_t room = CREDENTIALS_MAX - reader->used;
     ssize_t n = splice(reader->fd, NULL, reader->own[1], NULL, room, SPLICE_F_NONBLOCK);
@@ -73,26 +73,26 @@ static ssize_t take(struct credentials_reader *reader)
     return n < 0 ? -errno : n;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_bmcweb_credentials_poll(uv_poll_t *poll, int status, int events)
 {
     struct credentials_reader *reader = poll->data;
-    ssize_t n = status < 0 ? -EIO : take(reader);
+    ssize_t n = status < 0 ? -EIO : bmcweb_credentials_take(reader);
     (void)events;
     if (n == -EAGAIN || n == -EINTR)
         return;
     if (n < 0) {
-        finish(reader, -EIO);
+        bmcweb_credentials_finish(reader, -EIO);
         return;
     }
     reader->used += (size_t)n;
-    int found = check(reader, n == 0);
+    int found = bmcweb_credentials_check(reader, n == 0);
     if (found != 0)
-        finish(reader, found > 0 ? 0 : found);
+        bmcweb_credentials_finish(reader, found > 0 ? 0 : found);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_bmcweb_credentials_timer(uv_timer_t *timer)
 {
-    finish(timer->data, -ETIMEDOUT);
+    bmcweb_credentials_finish(timer->data, -ETIMEDOUT);
 }
 
 /* Nothing that could wait for a disk or a file server. */
@@ -117,7 +117,7 @@ struct credentials_reader *credentials_read(uv_loop_t *loop, int fd, credentials
         return NULL;
     }
     if (uv_poll_init(loop, &reader->poll, reader->fd) != 0) {
-        close_fds(reader);
+        bmcweb_credentials_close_fds(reader);
         mem_free(reader);
         return NULL;
     }
@@ -125,8 +125,8 @@ struct credentials_reader *credentials_read(uv_loop_t *loop, int fd, credentials
     reader->poll.data = reader->timer.data = reader;
     reader->done = done;
     reader->arg = arg;
-    uv_poll_start(&reader->poll, UV_READABLE, on_poll);
-    uv_timer_start(&reader->timer, on_timer, CREDENTIALS_MS, 0);
+    uv_poll_start(&reader->poll, UV_READABLE, on_bmcweb_credentials_poll);
+    uv_timer_start(&reader->timer, on_bmcweb_credentials_timer, CREDENTIALS_MS, 0);
     *status = 0;
     return reader;
 }

@@ -71,7 +71,7 @@ void dbus_reload(struct dbus *dbus, const struct config *config)
         bmcweb_reload(dbus->bmcweb, config);
 }
 
-static void on_bus_closed(void *arg)
+static void on_bmcweb_dbus_bus_closed(void *arg)
 {
     struct dbus *dbus = arg;
     void (*closed)(void *arg) = dbus->closed;
@@ -85,7 +85,7 @@ static void on_bus_closed(void *arg)
 static void on_bmcweb_closed(void *arg)
 {
     struct dbus *dbus = arg;
-    bus_close(dbus->bus, on_bus_closed, dbus);
+    bus_close(dbus->bus, on_bmcweb_dbus_bus_closed, dbus);
 }
 
 void dbus_close(struct dbus *dbus, void (*closed)(void *arg), void *arg)

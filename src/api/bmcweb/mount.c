@@ -102,7 +102,7 @@ static void op_begin(struct bmcweb_op *op)
     op->begun = true;
 }
 
-static void on_ended(void *arg, int status, const char *error)
+static void on_bmcweb_mount_ended(void *arg, int status, const char *error)
 {
     struct bmcweb_op *op = arg;
     struct bmcweb_object *object = op->object;
@@ -138,12 +138,13 @@ static int mount_problem(const struct bmcweb_object *object, sd_bus_error *error
     }
 }
 
-static struct slot *slot_of(const struct bmcweb_object *object)
+static struct slot *bmcweb_mount_slot_of(const struct bmcweb_object *object)
 {
     return slots_find(object->bmcweb->slots, object->facts.slot);
 }
 
-static void audit(const struct bmcweb_object *object, enum audit_event event, sd_bus_message *call, const char *what)
+static void bmcweb_mount_audit(const struct bmcweb_object *object, enum audit_event event, sd_bus_message *call,
+                               const char *what)
 {
     auth_audit(event, "dbus", sd_bus_message_get_sender(call), object->facts.slot, what);
 }
@@ -153,7 +154,7 @@ static void audit(const struct bmcweb_object *object, enum audit_event event, sd
 static void begin_insert(struct bmcweb_op *op, const char *user, const char *password)
 {
     struct slot_status s = {.state = SLOT_CLOSING};
-    struct slot *slot = op->object ? slot_of(op->object) : NULL;
+    struct slot *slot = op->object ? bmcweb_mount_slot_of(op->object) : NULL;
     struct slot_insert_options options = {.verify = -1, .writable = op->writable};
     char shown[256];
     if (slot)
@@ -167,9 +168,9 @@ static void begin_insert(struct bmcweb_op *op, const char *user, const char *pas
         options.password = password;
     }
     text_url_public(op->url, shown, sizeof shown);
-    audit(op->object, AUDIT_INSERT, op->call, shown);
+    bmcweb_mount_audit(op->object, AUDIT_INSERT, op->call, shown);
     op_begin(op);
-    slot_insert(slot, op->url, &options, on_ended, op);
+    slot_insert(slot, op->url, &options, on_bmcweb_mount_ended, op);
     mem_free_secret(op->url);
     op->url = NULL;
     bmcweb_object_refresh(op->object);
@@ -284,9 +285,9 @@ static int begin_proxy(struct bmcweb_op *op, int fd)
         return status;
     struct browser_connection connection = {.stream = stream, .request_max = BMCWEB_REQUEST_MAX, .claim = ""};
     object->refused_until = 0;
-    audit(object, AUDIT_INSERT, op->call, "a browser's file");
+    bmcweb_mount_audit(object, AUDIT_INSERT, op->call, "a browser's file");
     op_begin(op);
-    slot_connect_browser(slot_of(object), "", &connection, on_ended, op);
+    slot_connect_browser(bmcweb_mount_slot_of(object), "", &connection, on_bmcweb_mount_ended, op);
     bmcweb_object_refresh(object);
     return 0;
 }
@@ -294,14 +295,14 @@ static int begin_proxy(struct bmcweb_op *op, int fd)
 static int proxy_problem(struct bmcweb_object *object, sd_bus_error *error)
 {
     char reason[SLOT_ERROR_MAX];
-    if (slot_browser_problem(slot_of(object), "", reason) == 0)
+    if (slot_browser_problem(bmcweb_mount_slot_of(object), "", reason) == 0)
         return 0;
     return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY ": %s", reason);
 }
 
 /* --- by somebody who may connect --- */
 
-static void on_ask(struct work *work)
+static void on_bmcweb_mount_ask(struct work *work)
 {
     struct proxy_ask *ask = container_of(work, struct proxy_ask, work);
     ask->fd = connect_by(ask->number);
@@ -325,7 +326,7 @@ static void end_ask(struct bmcweb_op *op, int fd)
     sd_bus_error_free(&error);
 }
 
-static void on_asked(struct work *work)
+static void on_bmcweb_mount_asked(struct work *work)
 {
     struct proxy_ask *ask = container_of(work, struct proxy_ask, work);
     struct bmcweb_op *op = ask->op;
@@ -344,7 +345,7 @@ static void ask_proxy(struct bmcweb_op *op)
     op->ask = mem_alloc(sizeof *op->ask);
     op->ask->op = op;
     op->ask->number = op->object->facts.number;
-    work_start(op->bmcweb->loop, &op->ask->work, on_ask, on_asked);
+    work_start(op->bmcweb->loop, &op->ask->work, on_bmcweb_mount_ask, on_bmcweb_mount_asked);
 }
 
 int bmcweb_mount_proxy(sd_bus_message *call, void *arg, sd_bus_error *error)
@@ -405,9 +406,9 @@ int bmcweb_unmount(sd_bus_message *call, void *arg, sd_bus_error *error)
     if (object->mount && !object->mount->begun)
         op_refuse(object->mount, ECANCELED, "The slot was unmounted");
     struct bmcweb_op *op = op_new(object, false, call);
-    audit(object, AUDIT_EJECT, call, NULL);
+    bmcweb_mount_audit(object, AUDIT_EJECT, call, NULL);
     op_begin(op);
-    slot_eject(slot_of(object), on_ended, op);
+    slot_eject(bmcweb_mount_slot_of(object), on_bmcweb_mount_ended, op);
     bmcweb_object_refresh(object);
     return 1;
 }
@@ -427,7 +428,7 @@ void bmcweb_ops_tick(struct bmcweb *bmcweb)
             continue;
         op->given_up = true; /* its end comes by the slot */
         log_warning(op->object->facts.slot, "dbus: the Mount takes too long and is given up");
-        slot_eject(slot_of(op->object), ignore_ejected, NULL);
+        slot_eject(bmcweb_mount_slot_of(op->object), ignore_ejected, NULL);
     }
 }
 

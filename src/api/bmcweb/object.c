@@ -69,7 +69,7 @@ static const sd_bus_vtable legacy_table[] = {
 };
 
 /* Every call of the object, before the tables: what they show is fresh. */
-static int on_call(sd_bus_message *call, void *arg, sd_bus_error *error)
+static int on_bmcweb_object_call(sd_bus_message *call, void *arg, sd_bus_error *error)
 {
     struct bmcweb_object *object = arg;
     bmcweb_object_refresh(object);
@@ -81,12 +81,12 @@ static int on_call(sd_bus_message *call, void *arg, sd_bus_error *error)
 
 /* --- what the slot has --- */
 
-static bool is_ours(const struct bmcweb_object *object, const struct slot_status *s)
+static bool bmcweb_object_is_ours(const struct bmcweb_object *object, const struct slot_status *s)
 {
     return s->via == (object->facts.kind == BMCWEB_PROXY ? SLOT_VIA_BROWSER : SLOT_VIA_URL);
 }
 
-static bool look(const struct bmcweb_object *object, struct slot_status *s)
+static bool bmcweb_object_look(const struct bmcweb_object *object, struct slot_status *s)
 {
     struct slot *slot = slots_find(object->bmcweb->slots, object->facts.slot);
     if (slot)
@@ -97,13 +97,13 @@ static bool look(const struct bmcweb_object *object, struct slot_status *s)
 enum bmcweb_state bmcweb_object_state(const struct bmcweb_object *object)
 {
     struct slot_status s;
-    if (!look(object, &s))
+    if (!bmcweb_object_look(object, &s))
         return BMCWEB_OTHER;
     if (object->unmount)
         return BMCWEB_DEACTIVATING;
     if (s.state == SLOT_EMPTY)
         return object->mount ? BMCWEB_ACTIVATING : BMCWEB_IDLE;
-    if (!is_ours(object, &s))
+    if (!bmcweb_object_is_ours(object, &s))
         return BMCWEB_OTHER;
     if (s.state == SLOT_READY)
         return s.waiting ? BMCWEB_WAITING : BMCWEB_ACTIVE;
@@ -145,7 +145,7 @@ void bmcweb_object_refresh(struct bmcweb_object *object)
 {
     static char active[] = "Active", exit_code[] = "ExitCode", image[] = "ImageURL", protected[] = "WriteProtected";
     struct slot_status s = {.error = ""};
-    bool in = look(object, &s) && s.state != SLOT_EMPTY && is_ours(object, &s);
+    bool in = bmcweb_object_look(object, &s) && s.state != SLOT_EMPTY && bmcweb_object_is_ours(object, &s);
     struct bmcweb_view old = object->view;
     object->view = view_of(object, &s, in);
     object->was_in = in;
@@ -186,7 +186,7 @@ void bmcweb_object_register(struct bmcweb_object *object, sd_bus *connection)
     static const sd_bus_vtable *const own[] = {[BMCWEB_PROXY] = proxy_table, [BMCWEB_LEGACY] = legacy_table};
     enum bmcweb_kind kind = object->facts.kind;
     sd_bus_slot **slots = object->registered;
-    if (sd_bus_add_object(connection, &slots[0], object->path, on_call, object) < 0 ||
+    if (sd_bus_add_object(connection, &slots[0], object->path, on_bmcweb_object_call, object) < 0 ||
         sd_bus_add_object_vtable(connection, &slots[1], object->path, PROCESS, process_table, object) < 0 ||
         sd_bus_add_object_vtable(connection, &slots[2], object->path, MOUNT_POINT, mount_point_table, object) < 0 ||
         sd_bus_add_object_vtable(connection, &slots[3], object->path, bmcweb_interfaces[kind], own[kind], object) < 0)

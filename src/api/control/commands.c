@@ -17,7 +17,7 @@ struct command {
 
 static const struct command commands[];
 
-static struct slot *find_slot(struct control_client *client, const char *name)
+static struct slot *control_commands_find_slot(struct control_client *client, const char *name)
 {
     struct slot *slot = slots_find(control_client_slots(client), name);
     if (!slot)
@@ -127,7 +127,7 @@ static bool get_status(const struct media_request *request, struct slot_status *
     return slot;
 }
 
-static void on_steps_done(struct boot_steps *steps)
+static void on_control_commands_steps_done(struct boot_steps *steps)
 {
     struct media_request *request = container_of(steps, struct media_request, steps);
     struct slot_status s;
@@ -139,7 +139,7 @@ static void on_steps_done(struct boot_steps *steps)
     mem_free(request);
 }
 
-static void on_inserted(void *arg, int status, const char *error)
+static void on_control_commands_inserted(void *arg, int status, const char *error)
 {
     struct media_request *request = arg;
     struct slot_status s;
@@ -147,7 +147,7 @@ static void on_inserted(void *arg, int status, const char *error)
     if (status == 0 && there && boot_steps_wanted(&request->steps)) {
         const struct control_peer *peer = control_client_peer(request->client);
         boot_steps_audit(&request->steps, s.name, peer->user, peer->from);
-        request->steps.done = on_steps_done;
+        request->steps.done = on_control_commands_steps_done;
         boot_steps_run(&request->steps, control_client_host(request->client), &s);
         return;
     }
@@ -247,7 +247,7 @@ static void run_insert(struct control_client *client, int count, char **words)
 {
     struct insert_words insert = {
         .options = {.nfs_ids = control_peer_is_owner(control_client_peer(client)), .verify = -1, .writable = -1}};
-    struct slot *slot = find_slot(client, words[0]);
+    struct slot *slot = control_commands_find_slot(client, words[0]);
     struct slot_status s;
     char error[HOST_ERROR_MAX];
     if (!slot || !read_options(client, count, words, &insert))
@@ -262,7 +262,8 @@ static void run_insert(struct control_client *client, int count, char **words)
     request->steps = insert.steps;
     request->renewals = s.renewals;
     audit_insert(client, s.name, words[1], insert.options.verify == 0);
-    (insert.replaces ? slot_replace : slot_insert)(slot, words[1], &insert.options, on_inserted, request);
+    (insert.replaces ? slot_replace : slot_insert)(slot, words[1], &insert.options, on_control_commands_inserted,
+                                                   request);
 }
 
 static void on_ejected(void *arg, int status, const char *error)
@@ -278,7 +279,7 @@ static void on_ejected(void *arg, int status, const char *error)
 static void run_eject(struct control_client *client, int count, char **words)
 {
     (void)count;
-    struct slot *slot = find_slot(client, words[0]);
+    struct slot *slot = control_commands_find_slot(client, words[0]);
     if (!slot)
         return;
     struct media_request *request = media_request(client, slot);
@@ -298,7 +299,7 @@ static void run_cache(struct control_client *client, int count, char **words)
 static void run_stats(struct control_client *client, int count, char **words)
 {
     struct slots *slots = control_client_slots(client);
-    struct slot *only = count > 0 ? find_slot(client, words[0]) : NULL;
+    struct slot *only = count > 0 ? control_commands_find_slot(client, words[0]) : NULL;
     if (count > 0 && !only)
         return;
     for (unsigned i = 0; i < slots_count(slots); i++) {
@@ -319,7 +320,7 @@ static void run_trace(struct control_client *client, int count, char **words)
         control_error(client, "usage: trace on|off [SLOT]");
         return;
     }
-    struct slot *only = count > 1 ? find_slot(client, words[1]) : NULL;
+    struct slot *only = count > 1 ? control_commands_find_slot(client, words[1]) : NULL;
     if (count > 1 && !only)
         return;
     struct slot_status s;
@@ -396,7 +397,7 @@ static void run_quit(struct control_client *client, int count, char **words)
 static void run_watch(struct control_client *client, int count, char **words)
 {
     (void)count;
-    if (find_slot(client, words[0]))
+    if (control_commands_find_slot(client, words[0]))
         control_watch(client, words[0]);
 }
 

@@ -140,14 +140,14 @@ static void client_free_when_done(struct control_client *client)
     control_free_when_done(control);
 }
 
-static void on_stream_closed(struct stream *stream)
+static void on_control_stream_closed(struct stream *stream)
 {
     struct control_client *client = stream->owner;
     client->stream_closed = true;
     client_free_when_done(client);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_control_timer_closed(uv_handle_t *handle)
 {
     struct control_client *client = container_of((uv_timer_t *)handle, struct control_client, timer);
     client->timer_closed = true;
@@ -162,7 +162,7 @@ static void client_close(struct control_client *client)
     if (client->watching)
         client->watching = client->busy = false;
     stream_close(client->stream);
-    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&client->timer, on_control_timer_closed);
 }
 
 static void client_leave(struct control_client *client)
@@ -203,7 +203,7 @@ static void watch_line(struct control_client *client)
         control_send(client, line);
 }
 
-static void on_watch(uv_timer_t *timer)
+static void on_control_watch(uv_timer_t *timer)
 {
     watch_line(container_of(timer, struct control_client, timer));
 }
@@ -217,10 +217,10 @@ void control_watch(struct control_client *client, const char *slot)
     client->watched_at = uv_now(client->control->loop);
     client->watched_bytes = s.server.read_bytes;
     watch_line(client);
-    uv_timer_start(&client->timer, on_watch, WATCH_MS, WATCH_MS);
+    uv_timer_start(&client->timer, on_control_watch, WATCH_MS, WATCH_MS);
 }
 
-static void watch_end(struct control_client *client)
+static void control_watch_end(struct control_client *client)
 {
     client->watching = false;
     uv_timer_stop(&client->timer);
@@ -245,7 +245,7 @@ static void run_line(struct control_client *client)
 }
 
 /* Takes bytes up to the end of a line; gives how many. */
-static size_t take_line(struct control_client *client, const char *data, size_t length)
+static size_t control_take_line(struct control_client *client, const char *data, size_t length)
 {
     const char *end = memchr(data, '\n', length);
     size_t part = end ? (size_t)(end - data) + 1 : length;
@@ -270,14 +270,14 @@ static bool may_run(const struct control_client *client)
 static void take_input(struct control_client *client, const char *data, size_t length)
 {
     if (client->watching && length > 0) {
-        watch_end(client);
+        control_watch_end(client);
         const char *end = memchr(data, '\n', length);
         size_t skip = end ? (size_t)(end - data) + 1 : length;
         data += skip;
         length -= skip;
     }
     while (length > 0 && may_run(client)) {
-        size_t part = take_line(client, data, length);
+        size_t part = control_take_line(client, data, length);
         data += part;
         length -= part;
     }
@@ -289,7 +289,7 @@ static void take_input(struct control_client *client, const char *data, size_t l
     stream_read(client->stream, false);
 }
 
-static void on_data(struct stream *stream, const uint8_t *data, size_t length)
+static void control_on_data(struct stream *stream, const uint8_t *data, size_t length)
 {
     take_input(stream->owner, (const char *)data, length);
 }
@@ -328,12 +328,12 @@ static void on_go_on(struct defer *defer)
     client_go_on(container_of(defer, struct control_client, go_on));
 }
 
-static void on_drain(struct stream *stream)
+static void on_control_drain(struct stream *stream)
 {
     client_go_on(stream->owner);
 }
 
-static void on_end(struct stream *stream, int status)
+static void control_on_end(struct stream *stream, int status)
 {
     struct control_client *client = stream->owner;
     if (status != 0) {
@@ -346,23 +346,23 @@ static void on_end(struct stream *stream, int status)
 
 /* --- a new client --- */
 
-static void on_refused_closed(struct stream *stream)
+static void on_control_refused_closed(struct stream *stream)
 {
     stream_free(stream);
 }
 
-static void refuse(struct stream *stream)
+static void control_refuse(struct stream *stream)
 {
-    stream->on_closed = on_refused_closed;
+    stream->on_closed = on_control_refused_closed;
     stream_close(stream);
 }
 
-static void on_accept(struct listener *listener, struct stream *stream)
+static void on_control_accept(struct listener *listener, struct stream *stream)
 {
     struct control *control = listener_owner(listener);
     struct control_peer peer;
     if (control->count >= control->limit || !control_peer_admit(&peer, stream, control->gid)) {
-        refuse(stream);
+        control_refuse(stream);
         return;
     }
     struct control_client *client = mem_alloc(sizeof *client);
@@ -370,10 +370,10 @@ static void on_accept(struct listener *listener, struct stream *stream)
     client->stream = stream;
     client->peer = peer;
     stream->owner = client;
-    stream->on_data = on_data;
-    stream->on_end = on_end;
-    stream->on_drain = on_drain;
-    stream->on_closed = on_stream_closed;
+    stream->on_data = control_on_data;
+    stream->on_end = control_on_end;
+    stream->on_drain = on_control_drain;
+    stream->on_closed = on_control_stream_closed;
     defer_setup(&client->go_on, on_go_on);
     uv_timer_init(control->loop, &client->timer);
     list_append(&control->clients, &client->link);
@@ -383,7 +383,7 @@ static void on_accept(struct listener *listener, struct stream *stream)
 
 /* --- life --- */
 
-static char *socket_path(const struct config *config)
+static char *control_socket_path(const struct config *config)
 {
     if (*config->control_socket)
         return mem_strdup(config->control_socket);
@@ -393,13 +393,13 @@ static char *socket_path(const struct config *config)
     return path;
 }
 
-static struct listener *listen_on(struct control *control, const struct config *config, const char *path,
-                                  char error[CONFIG_ERROR_MAX])
+static struct listener *control_listen_on(struct control *control, const struct config *config, const char *path,
+                                          char error[CONFIG_ERROR_MAX])
 {
     struct listener_options options = {
         .path = path, .mode = (unsigned)config->control_mode, .group = config->control_group, .backlog = 128};
     int status;
-    return listener_new(control->loop, &options, on_accept, control, &status, error, CONFIG_ERROR_MAX);
+    return listener_new(control->loop, &options, on_control_accept, control, &status, error, CONFIG_ERROR_MAX);
 }
 
 static void adopt(struct control *control, const struct config *config)
@@ -433,9 +433,9 @@ struct control *control_new(uv_loop_t *loop, const struct config *config, struct
     control->hooks = *hooks;
     list_init(&control->clients);
     defer_setup(&control->closed_defer, on_closed_defer);
-    control->path = socket_path(config);
+    control->path = control_socket_path(config);
     adopt(control, config);
-    control->listener = listen_on(control, config, control->path, error);
+    control->listener = control_listen_on(control, config, control->path, error);
     if (control->listener)
         return control;
     mem_free(control->path);
@@ -446,14 +446,14 @@ struct control *control_new(uv_loop_t *loop, const struct config *config, struct
 
 int control_reload(struct control *control, const struct config *config, char error[CONFIG_ERROR_MAX])
 {
-    char *path = socket_path(config);
+    char *path = control_socket_path(config);
     bool same_path = strcmp(path, control->path) == 0;
     if (same_path && (control->mode != config->control_mode || strcmp(control->group, config->control_group) != 0)) {
         snprintf(error, CONFIG_ERROR_MAX, "control-mode and control-group of a socket in use can't change (restart the daemon)");
         mem_free(path);
         return -1;
     }
-    struct listener *listener = same_path ? control->listener : listen_on(control, config, path, error);
+    struct listener *listener = same_path ? control->listener : control_listen_on(control, config, path, error);
     if (!listener) {
         mem_free(path);
         return -1;

@@ -11,7 +11,8 @@ struct host_wait {
 };
 
 /* A request that changes something: its words behind the verb are for the audit log. */
-static void audit(struct control_client *client, enum audit_event event, const struct host_request *request)
+static void control_host_command_audit(struct control_client *client, enum audit_event event,
+                                       const struct host_request *request)
 {
     char words[128];
     host_request_text(request, words, sizeof words);
@@ -29,7 +30,7 @@ static void submit(struct control_client *client, const struct host_request *req
 }
 
 /* Answers a request that failed; the client is NULL then. */
-static struct control_client *take_answer(struct host_request *request)
+static struct control_client *control_host_command_take_answer(struct host_request *request)
 {
     struct host_wait *wait = container_of(request, struct host_wait, request);
     struct control_client *client = wait->client;
@@ -42,7 +43,7 @@ static struct control_client *take_answer(struct host_request *request)
 
 static void on_status(struct host_request *request)
 {
-    struct control_client *client = take_answer(request);
+    struct control_client *client = control_host_command_take_answer(request);
     char text[HOST_TEXT_MAX];
     if (client) {
         host_state_text(host_get_state(control_client_host(client)), text);
@@ -52,9 +53,9 @@ static void on_status(struct host_request *request)
     mem_free(container_of(request, struct host_wait, request));
 }
 
-static void on_changed(struct host_request *request)
+static void on_control_host_command_changed(struct host_request *request)
 {
-    struct control_client *client = take_answer(request);
+    struct control_client *client = control_host_command_take_answer(request);
     char words[128];
     host_request_text(request, words, sizeof words);
     if (client)
@@ -62,7 +63,7 @@ static void on_changed(struct host_request *request)
     mem_free(container_of(request, struct host_wait, request));
 }
 
-static bool read_boot(int count, char **words, struct host_boot *boot)
+static bool control_host_command_read_boot(int count, char **words, struct host_boot *boot)
 {
     *boot = (struct host_boot){.enabled = HOST_ONCE};
     return count >= 1 && host_target_parse(words[0], &boot->target) &&
@@ -77,12 +78,12 @@ void host_command(struct control_client *client, int count, char **words)
         submit(client, &request, on_status);
     } else if (strcmp(words[0], "reset") == 0 && count == 2 && host_reset_parse(words[1], &request.reset)) {
         request.verb = HOST_RESET;
-        audit(client, AUDIT_RESET, &request);
-        submit(client, &request, on_changed);
-    } else if (strcmp(words[0], "boot") == 0 && read_boot(count - 1, words + 1, &request.boot)) {
+        control_host_command_audit(client, AUDIT_RESET, &request);
+        submit(client, &request, on_control_host_command_changed);
+    } else if (strcmp(words[0], "boot") == 0 && control_host_command_read_boot(count - 1, words + 1, &request.boot)) {
         request.verb = HOST_BOOT;
-        audit(client, AUDIT_BOOT, &request);
-        submit(client, &request, on_changed);
+        control_host_command_audit(client, AUDIT_BOOT, &request);
+        submit(client, &request, on_control_host_command_changed);
     } else {
         control_error(client, "usage: host status | host reset TYPE (as ForceRestart) | host boot TARGET (as Cd) "
                               "[Once|Continuous|Disabled] [UEFI|Legacy]");

@@ -41,7 +41,7 @@ static void read_program(pid_t pid, char program[PROGRAM_MAX])
         fclose(file);
 }
 
-static void describe(struct control_peer *peer)
+static void control_peer_describe(struct control_peer *peer)
 {
     char program[PROGRAM_MAX];
     read_program(peer->process.pid, program);
@@ -55,7 +55,7 @@ bool control_peer_admit(struct control_peer *peer, struct stream *stream, gid_t 
     if (socket_peer(stream, &peer->process) != 0)
         return false;
     if (control_peer_is_owner(peer) || (group != (gid_t)-1 && socket_peer_has_group(stream, group))) {
-        describe(peer);
+        control_peer_describe(peer);
         return true;
     }
     log_warning("control", "user %u (process %d) was refused", (unsigned)peer->process.uid, (int)peer->process.pid);

@@ -44,12 +44,12 @@ json_t *redfish_role(struct redfish_call *call)
 
 /* --- accounts, reading --- */
 
-static bool may_see(const struct redfish_call *call, const char *name)
+static bool redfish_accounts_may_see(const struct redfish_call *call, const char *name)
 {
     return strcmp(name, call->user) == 0 || auth_allows(call->role, AUTH_CONFIGURE_USERS);
 }
 
-static json_t *show(const struct user *user)
+static json_t *redfish_accounts_show(const struct user *user)
 {
     char path[REDFISH_PATH_MAX], role[REDFISH_PATH_MAX];
     snprintf(path, sizeof path, REDFISH_ACCOUNTS "/%s", user->name);
@@ -71,7 +71,7 @@ json_t *redfish_accounts(struct redfish_call *call)
     const struct users_table *table = users_get_table(call->web->users);
     json_t *collection = redfish_collection(call, "Accounts Collection");
     for (unsigned i = 0; i < table->count; i++)
-        if (may_see(call, table->users[i].name))
+        if (redfish_accounts_may_see(call, table->users[i].name))
             redfish_add_member(collection, REDFISH_ACCOUNTS, table->users[i].name);
     return collection;
 }
@@ -80,7 +80,7 @@ json_t *redfish_accounts(struct redfish_call *call)
 json_t *redfish_account(struct redfish_call *call)
 {
     const struct user *user = users_find(call->web->users, call->id);
-    return user && may_see(call, user->name) ? show(user) : NULL;
+    return user && redfish_accounts_may_see(call, user->name) ? redfish_accounts_show(user) : NULL;
 }
 
 /* --- changes --- */
@@ -92,7 +92,7 @@ static json_t *wrong_value(const struct users_request *change)
     return redfish_message("PropertyValueIncorrect", property, property, value, NULL);
 }
 
-static void refuse(struct redfish_call *call)
+static void redfish_accounts_refuse(struct redfish_call *call)
 {
     const struct users_request *change = &call->change;
     switch (-change->status) {
@@ -121,7 +121,7 @@ static void refuse(struct redfish_call *call)
     }
 }
 
-static void on_changed(struct users_request *change)
+static void on_redfish_accounts_changed(struct users_request *change)
 {
     struct redfish_call *call = container_of(change, struct redfish_call, change);
     const struct user *user = call->request ? users_find(call->web->users, call->id) : NULL;
@@ -129,19 +129,20 @@ static void on_changed(struct users_request *change)
     if (!call->request)
         redfish_call_free(call);
     else if (change->status != 0)
-        refuse(call);
+        redfish_accounts_refuse(call);
     else if (change->op == USERS_REMOVE || !user)
         redfish_reply_nothing(call);
     else if (change->op == USERS_SET)
-        redfish_reply_changed(call, show(user));
+        redfish_reply_changed(call, redfish_accounts_show(user));
     else {
         snprintf(path, sizeof path, REDFISH_ACCOUNTS "/%s", user->name);
-        redfish_reply_created(call, path, show(user));
+        redfish_reply_created(call, path, redfish_accounts_show(user));
     }
 }
 
 /* What the client began is done, also when it does not wait for the answer. */
-static void start(struct redfish_call *call, enum users_op op, const char *password, int role, int enabled)
+static void redfish_accounts_start(struct redfish_call *call, enum users_op op, const char *password, int role,
+                                   int enabled)
 {
     call->change = (struct users_request){
         .op = op,
@@ -151,7 +152,7 @@ static void start(struct redfish_call *call, enum users_op op, const char *passw
         .enabled = enabled,
         .by = call->user,
         .peer = call->peer,
-        .done = on_changed,
+        .done = on_redfish_accounts_changed,
     };
     redfish_wait(call, NULL);
     users_change(call->web->users, &call->change);
@@ -204,8 +205,8 @@ void redfish_accounts_post(struct redfish_call *call, json_t *body)
                             "Use 1 to 64 of letters, digits, '.', '_', '-' and '@', a letter, digit or '_' first."));
     } else if (read_role(call, body, &role)) {
         snprintf(call->id, sizeof call->id, "%s", name);
-        start(call, USERS_ADD, json_string_value(json_object_get(body, "Password")), role,
-              redfish_flag(body, "Enabled"));
+        redfish_accounts_start(call, USERS_ADD, json_string_value(json_object_get(body, "Password")), role,
+                               redfish_flag(body, "Enabled"));
     }
 }
 
@@ -223,14 +224,14 @@ void redfish_account_patch(struct redfish_call *call, json_t *body)
     if (more && !auth_allows(call->role, AUTH_CONFIGURE_USERS))
         redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
     else if (redfish_check(call, body, account_properties) && read_role(call, body, &role))
-        start(call, USERS_SET, json_string_value(json_object_get(body, "Password")), role,
-              redfish_flag(body, "Enabled"));
+        redfish_accounts_start(call, USERS_SET, json_string_value(json_object_get(body, "Password")), role,
+                               redfish_flag(body, "Enabled"));
 }
 
 void redfish_account_delete(struct redfish_call *call)
 {
     if (auth_allows(call->role, AUTH_CONFIGURE_USERS))
-        start(call, USERS_REMOVE, NULL, -1, -1);
+        redfish_accounts_start(call, USERS_REMOVE, NULL, -1, -1);
     else
         redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
 }

@@ -145,7 +145,7 @@ json_t *redfish_time(time_t time)
     return json_string(text);
 }
 
-static json_t *begin(enum redfish_type type, const char *path)
+static json_t *redfish_answer_begin(enum redfish_type type, const char *path)
 {
     char text[128];
     snprintf(text, sizeof text, "#%s.%s", redfish_type_namespace(type), redfish_type_name(type));
@@ -154,7 +154,7 @@ static json_t *begin(enum redfish_type type, const char *path)
 
 json_t *redfish_resource(enum redfish_type type, const char *path, const char *id, const char *name)
 {
-    json_t *resource = begin(type, path);
+    json_t *resource = redfish_answer_begin(type, path);
     json_object_set_new(resource, "Id", json_string(id));
     json_object_set_new(resource, "Name", json_string(name));
     return resource;
@@ -162,7 +162,7 @@ json_t *redfish_resource(enum redfish_type type, const char *path, const char *i
 
 json_t *redfish_collection(const struct redfish_call *call, const char *name)
 {
-    json_t *collection = begin(call->route->type, call->path);
+    json_t *collection = redfish_answer_begin(call->route->type, call->path);
     json_object_set_new(collection, "Name", json_string(name));
     json_object_set_new(collection, "Members@odata.count", json_integer(0));
     json_object_set_new(collection, "Members", json_array());

@@ -61,8 +61,8 @@ struct findings {
     unsigned usable, wrong;
 };
 
-static void look_at(const struct redfish_call *call, const char *name, const json_t *value,
-                    const struct redfish_property *known, struct findings *found)
+static void redfish_body_look_at(const struct redfish_call *call, const char *name, const json_t *value,
+                                 const struct redfish_property *known, struct findings *found)
 {
     json_t *message = NULL;
     if (!known) {
@@ -93,7 +93,7 @@ bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish
     const char *name;
     json_t *value;
     json_object_foreach(body, name, value) if (!strchr(name, '@')) /* annotations are read by nobody */
-        look_at(call, name, value, find(properties, name), &found);
+        redfish_body_look_at(call, name, value, find(properties, name), &found);
     if (json_array_size(found.messages) > 0 && !is_partly_done(call, &found)) {
         redfish_fail(call, 400, found.messages);
         return false;

@@ -26,7 +26,7 @@ struct certificate_store {
 
 /* --- one --- */
 
-static void *fail(char error[CERTIFICATE_ERROR], const char *words)
+static void *redfish_certificate_store_fail(char error[CERTIFICATE_ERROR], const char *words)
 {
     snprintf(error, CERTIFICATE_ERROR, "%s", words);
     ERR_clear_error();
@@ -55,7 +55,7 @@ static unsigned char *only_block(BIO *bio, long *length, char error[CERTIFICATE_
     if (!problem)
         return data;
     OPENSSL_free(data);
-    return fail(error, problem);
+    return redfish_certificate_store_fail(error, problem);
 }
 
 X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
@@ -63,7 +63,7 @@ X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
     size_t size = strlen(pem);
     long length = 0;
     if (size > CERTIFICATE_MAX)
-        return fail(error, "it is longer than 16 KiB");
+        return redfish_certificate_store_fail(error, "it is longer than 16 KiB");
     BIO *bio = BIO_new_mem_buf(pem, (int)size);
     if (!bio)
         mem_exhausted();
@@ -75,7 +75,7 @@ X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
         x509 = NULL;
     }
     if (data && !x509)
-        fail(error, "it is damaged");
+        redfish_certificate_store_fail(error, "it is damaged");
     OPENSSL_free(data);
     BIO_free(bio);
     return x509;
@@ -97,7 +97,7 @@ static char *write_pem(X509 *x509)
 
 /* --- the file --- */
 
-static void load_entry(struct certificate_store *store, const json_t *entry)
+static void redfish_certificate_store_load_entry(struct certificate_store *store, const json_t *entry)
 {
     const char *slot = json_string_value(json_object_get(entry, "slot"));
     const char *pem = json_string_value(json_object_get(entry, "certificate"));
@@ -115,7 +115,7 @@ static void load_entry(struct certificate_store *store, const json_t *entry)
     X509_free(x509);
 }
 
-static void load(struct certificate_store *store)
+static void redfish_certificate_store_load(struct certificate_store *store)
 {
     json_error_t problem;
     json_t *entry;
@@ -125,7 +125,8 @@ static void load(struct certificate_store *store)
     json_t *root = json_load_file(store->save.path, JSON_REJECT_DUPLICATES, &problem);
     if (!root)
         log_error(WHO, "%s: %s: the slots' certificates are not known", store->save.path, problem.text);
-    json_array_foreach(json_object_get(root, "certificates"), i, entry) load_entry(store, entry);
+    json_array_foreach(json_object_get(root, "certificates"), i, entry)
+        redfish_certificate_store_load_entry(store, entry);
     json_decref(root);
 }
 
@@ -184,7 +185,8 @@ char *certificate_store_text(const struct certificate_store *store, const char *
 /* --- changes --- */
 
 /* 0, and an id that none of the slot's has. */
-static int check_room(const struct certificate_store *store, const char *slot, const char *pem, unsigned *id)
+static int redfish_certificate_store_check_room(const struct certificate_store *store, const char *slot,
+                                                const char *pem, unsigned *id)
 {
     unsigned count = 0;
     *id = 1;
@@ -204,7 +206,7 @@ int certificate_store_add(struct certificate_store *store, const char *slot, con
         return -EINVAL;
     char *own = write_pem(x509);
     X509_free(x509);
-    int status = check_room(store, slot, own, id);
+    int status = redfish_certificate_store_check_room(store, slot, own, id);
     if (status != 0) {
         mem_free(own);
         return status;
@@ -230,7 +232,7 @@ struct certificate_store *certificate_store_new(uv_loop_t *loop, char *path)
 {
     struct certificate_store *store = mem_alloc(sizeof *store);
     save_init(&store->save, loop, path, "the slots' certificates would be lost at a restart");
-    load(store);
+    redfish_certificate_store_load(store);
     return store;
 }
 

@@ -14,7 +14,7 @@
 #define TEXT_MAX 512 /* of a name's part */
 
 /* The name of the slot that the path is about; false: there is none. */
-static bool slot_name(const struct redfish_call *call, char name[CONFIG_SLOT_NAME_MAX])
+static bool redfish_certificates_slot_name(const struct redfish_call *call, char name[CONFIG_SLOT_NAME_MAX])
 {
     struct slot *slot = redfish_media_slot(call);
     struct slot_status s;
@@ -96,7 +96,7 @@ static void member_path(const struct redfish_call *call, unsigned id, char path[
     snprintf(path, REDFISH_PATH_MAX, REDFISH_MEDIA "/%s/Certificates/%u", call->id, id);
 }
 
-static json_t *show(const struct redfish_call *call, const struct certificate *certificate)
+static json_t *redfish_certificates_show(const struct redfish_call *call, const struct certificate *certificate)
 {
     char path[REDFISH_PATH_MAX], id[16], error[CERTIFICATE_ERROR];
     X509 *x509 = certificate_parse(certificate->pem, error);
@@ -116,7 +116,7 @@ json_t *redfish_certificates(struct redfish_call *call)
 {
     char slot[CONFIG_SLOT_NAME_MAX], folder[REDFISH_PATH_MAX], id[16];
     const struct certificate *certificate = NULL;
-    if (!slot_name(call, slot))
+    if (!redfish_certificates_slot_name(call, slot))
         return NULL;
     json_t *collection = redfish_collection(call, "Certificate Collection");
     snprintf(folder, sizeof folder, REDFISH_MEDIA "/%s/Certificates", call->id);
@@ -130,13 +130,15 @@ json_t *redfish_certificates(struct redfish_call *call)
 static const struct certificate *find(const struct redfish_call *call)
 {
     char slot[CONFIG_SLOT_NAME_MAX];
-    return slot_name(call, slot) ? certificate_store_find(call->web->redfish->certificates, slot, call->part) : NULL;
+    return redfish_certificates_slot_name(call, slot)
+               ? certificate_store_find(call->web->redfish->certificates, slot, call->part)
+               : NULL;
 }
 
 json_t *redfish_certificate(struct redfish_call *call)
 {
     const struct certificate *certificate = find(call);
-    return certificate ? show(call, certificate) : NULL;
+    return certificate ? redfish_certificates_show(call, certificate) : NULL;
 }
 
 /* --- changes --- */
@@ -161,7 +163,7 @@ static json_t *body_problem(const json_t *body)
                : redfish_message("PropertyValueNotInList", "CertificateType", shown, "CertificateType", NULL);
 }
 
-static void refuse(struct redfish_call *call, int status, const char *words)
+static void redfish_certificates_refuse(struct redfish_call *call, int status, const char *words)
 {
     if (status == -EEXIST)
         redfish_fail(call, 409,
@@ -173,34 +175,34 @@ static void refuse(struct redfish_call *call, int status, const char *words)
         redfish_fail(call, 400, redfish_message("CertificateNotUsable", "CertificateString", words, NULL));
 }
 
-static void add(struct redfish_call *call, const char *slot, const char *pem)
+static void redfish_certificates_add(struct redfish_call *call, const char *slot, const char *pem)
 {
     struct certificate_store *store = call->web->redfish->certificates;
     char path[REDFISH_PATH_MAX], error[CERTIFICATE_ERROR];
     unsigned id;
     int status = certificate_store_add(store, slot, pem, &id, error);
     if (status != 0) {
-        refuse(call, status, error);
+        redfish_certificates_refuse(call, status, error);
         return;
     }
     member_path(call, id, path);
     snprintf(call->part, sizeof call->part, "%u", id);
     log_notice(slot, "redfish: certificate %u is trusted from the next insert on (added by %s)", id, call->user);
-    redfish_reply_created(call, path, show(call, certificate_store_find(store, slot, call->part)));
+    redfish_reply_created(call, path, redfish_certificates_show(call, certificate_store_find(store, slot, call->part)));
 }
 
 void redfish_certificates_post(struct redfish_call *call, json_t *body)
 {
     char slot[CONFIG_SLOT_NAME_MAX];
     json_t *problem;
-    if (!slot_name(call, slot))
+    if (!redfish_certificates_slot_name(call, slot))
         redfish_not_found(call);
     else if (!redfish_check(call, body, properties))
         return;
     else if ((problem = body_problem(body)) != NULL)
         redfish_fail(call, 400, problem);
     else
-        add(call, slot, redfish_text(body, "CertificateString"));
+        redfish_certificates_add(call, slot, redfish_text(body, "CertificateString"));
 }
 
 void redfish_certificate_delete(struct redfish_call *call)

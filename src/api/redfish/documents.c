@@ -58,7 +58,7 @@ void redfish_odata(struct redfish_call *call)
 
 /* --- $metadata --- */
 
-static size_t put(char *text, size_t used, const char *more)
+static size_t redfish_documents_put(char *text, size_t used, const char *more)
 {
     int length = snprintf(text + used, METADATA_MAX - used, "%s", more);
     return used + (size_t)length < METADATA_MAX ? used + (size_t)length : METADATA_MAX - 1;
@@ -68,25 +68,26 @@ static size_t put_reference(char *text, size_t used, const char *name, const cha
 {
     char line[512];
     snprintf(line, sizeof line, "  <edmx:Reference Uri=\"" SCHEMAS_URL "%s_v1.xml\">\n", name);
-    used = put(text, used, line);
+    used = redfish_documents_put(text, used, line);
     if (!alias) {
         snprintf(line, sizeof line, "    <edmx:Include Namespace=\"%s\"/>\n", name);
-        used = put(text, used, line);
+        used = redfish_documents_put(text, used, line);
     }
     if (strcmp(name, space) != 0) {
         snprintf(line, sizeof line, "    <edmx:Include Namespace=\"%s\"%s%s%s/>\n", space, alias ? " Alias=\"" : "",
                  alias ? alias : "", alias ? "\"" : "");
-        used = put(text, used, line);
+        used = redfish_documents_put(text, used, line);
     }
-    return put(text, used, "  </edmx:Reference>\n");
+    return redfish_documents_put(text, used, "  </edmx:Reference>\n");
 }
 
 void redfish_metadata(struct redfish_call *call)
 {
     char line[512], *text = mem_alloc(METADATA_MAX);
-    size_t used = put(text, 0,
-                      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                      "<edmx:Edmx xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\" Version=\"4.0\">\n");
+    size_t used =
+        redfish_documents_put(text, 0,
+                              "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                              "<edmx:Edmx xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\" Version=\"4.0\">\n");
     for (enum redfish_type type = TYPE_NONE + 1; type < REDFISH_TYPES; type++)
         used = put_reference(text, used, redfish_type_name(type), redfish_type_namespace(type), NULL);
     used = put_reference(text, used, "Event", REDFISH_EVENT_TYPE, NULL);
@@ -101,7 +102,7 @@ void redfish_metadata(struct redfish_call *call)
              "  </edmx:DataServices>\n"
              "</edmx:Edmx>\n",
              redfish_type_namespace(TYPE_SERVICE_ROOT));
-    put(text, used, line);
+    redfish_documents_put(text, used, line);
     redfish_reply_text(call, "application/xml;charset=utf-8", text);
     mem_free(text);
 }

@@ -135,7 +135,7 @@ static void ignore_done(void *arg, int status, const char *error)
     (void)error;
 }
 
-static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+static void on_redfish_eject_policy_session_ended(struct session_attachment *attachment, const struct session *session)
 {
     struct redfish_setting *setting = container_of(attachment, struct redfish_setting, session);
     struct slot *slot = slots_find(setting->web->slots, setting->slot);
@@ -150,7 +150,7 @@ static void bind_session(struct redfish_call *call, struct redfish_setting *sett
     struct session *session =
         stay->policy == REDFISH_SESSION ? sessions_by_id(call->web->sessions, call->session) : NULL;
     session_detach(&setting->session);
-    setting->session.ended = on_session_ended;
+    setting->session.ended = on_redfish_eject_policy_session_ended;
     setting->session.onlooker = true;
     if (session)
         session_attach(session, &setting->session);
@@ -183,7 +183,7 @@ void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct
 
 /* --- settings --- */
 
-static struct redfish_setting *find(struct redfish *redfish, const char *slot)
+static struct redfish_setting *redfish_eject_policy_find(struct redfish *redfish, const char *slot)
 {
     for (unsigned i = 0; i < CONFIG_SLOTS_MAX; i++)
         if (strcmp(redfish->settings[i].slot, slot) == 0)
@@ -204,7 +204,7 @@ static struct redfish_setting *find_free(struct web *web)
 
 struct redfish_setting *redfish_setting(struct web *web, const char *slot)
 {
-    struct redfish_setting *setting = find(web->redfish, slot);
+    struct redfish_setting *setting = redfish_eject_policy_find(web->redfish, slot);
     if (setting)
         return setting;
     setting = find_free(web);
@@ -216,7 +216,7 @@ struct redfish_setting *redfish_setting(struct web *web, const char *slot)
 
 void redfish_stay_over(struct web *web, const char *slot)
 {
-    struct redfish_setting *setting = find(web->redfish, slot);
+    struct redfish_setting *setting = redfish_eject_policy_find(web->redfish, slot);
     if (setting)
         session_detach(&setting->session);
 }

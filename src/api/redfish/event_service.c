@@ -66,7 +66,7 @@ static char *event_text(uint64_t id, json_t *records)
 }
 
 /* Takes over the message. */
-static void add(struct redfish_events *events, const struct slot_status *s, json_t *message)
+static void redfish_event_service_add(struct redfish_events *events, const struct slot_status *s, json_t *message)
 {
     char origin[REDFISH_PATH_MAX];
     uint64_t id = ++events->last;
@@ -79,41 +79,43 @@ static void add(struct redfish_events *events, const struct slot_status *s, json
     event_streams_wake(events->streams);
 }
 
-static void on_changed(struct slots_watch *watch, struct slot *slot, enum slot_change change)
+static void on_redfish_event_service_changed(struct slots_watch *watch, struct slot *slot, enum slot_change change)
 {
     struct redfish_events *events = container_of(watch, struct redfish_events, watch);
     struct slot_status s;
     slot_get_status(slot, &s);
     if (change == SLOT_INSERTED) {
-        add(events, &s,
+        redfish_event_service_add(
+            events, &s,
             redfish_message("MediaInserted", NULL, *s.image_name ? s.image_name : "A medium", s.name, NULL));
         return;
     }
     redfish_stay_over(events->web, s.name);
-    add(events, &s,
+    redfish_event_service_add(
+        events, &s,
         change == SLOT_EJECTED
             ? redfish_message("MediaEjected", NULL, s.name, NULL)
             : redfish_message(slot_awaits(slot) ? "MediaAwaited" : "MediaFailed", NULL, s.name, s.error, NULL));
 }
 
 /* What no slot tells by itself: sources that go away and come back. */
-static void look(struct redfish_events *events, bool tell)
+static void redfish_event_service_look(struct redfish_events *events, bool tell)
 {
     for (unsigned i = 0; i < slots_count(events->web->slots); i++) {
         struct slot_status s;
         slot_get_status(slots_get(events->web->slots, i), &s);
         bool was = events->away & (1u << i), back = was && s.state == SLOT_READY && !s.failing;
         if (tell && s.failing && !was)
-            add(events, &s, redfish_message("MediaUnreadable", NULL, s.name, s.error, NULL));
+            redfish_event_service_add(events, &s, redfish_message("MediaUnreadable", NULL, s.name, s.error, NULL));
         else if (tell && back)
-            add(events, &s, redfish_message("MediaReadable", NULL, s.name, NULL));
+            redfish_event_service_add(events, &s, redfish_message("MediaReadable", NULL, s.name, NULL));
         events->away = (events->away & ~(1u << i)) | (s.failing ? 1u << i : 0);
     }
 }
 
-static void on_tick(void *arg)
+static void on_redfish_event_service_tick(void *arg)
 {
-    look(arg, true);
+    redfish_event_service_look(arg, true);
 }
 
 /* --- what is sent --- */
@@ -156,7 +158,7 @@ void redfish_event_stream_open(struct redfish_call *call)
         return;
     }
     if (!event_streams_next(events->streams, NULL))
-        look(events, false);
+        redfish_event_service_look(events, false);
     snprintf(user, sizeof user, "%s", call->user);
     struct http_request *request = redfish_release(call);
     event_streams_add(events->streams, request, &caller, last_seen(events, request));
@@ -184,7 +186,7 @@ json_t *redfish_event_service(struct redfish_call *call)
 
 /* --- open streams as subscriptions --- */
 
-static bool may_see(const struct redfish_call *call, const struct event_stream *stream)
+static bool redfish_event_service_may_see(const struct redfish_call *call, const struct event_stream *stream)
 {
     return strcmp(stream->user, call->user) == 0 || auth_allows(call->role, AUTH_CONFIGURE_MANAGER);
 }
@@ -200,28 +202,28 @@ json_t *redfish_event_streams(struct redfish_call *call)
     json_t *collection = redfish_collection(call, "Event Subscriptions Collection");
     char id[16];
     for (struct event_stream *s = event_streams_next(streams, NULL); s; s = event_streams_next(streams, s))
-        if (may_see(call, s)) {
+        if (redfish_event_service_may_see(call, s)) {
             show_id(s, id);
             redfish_add_member(collection, REDFISH_STREAMS, id);
         }
     return collection;
 }
 
-static struct event_stream *find(const struct redfish_call *call)
+static struct event_stream *redfish_event_service_find(const struct redfish_call *call)
 {
     struct event_streams *streams = call->web->redfish->events->streams;
     char id[16];
     for (struct event_stream *s = event_streams_next(streams, NULL); s; s = event_streams_next(streams, s)) {
         show_id(s, id);
         if (strcmp(id, call->id) == 0)
-            return may_see(call, s) ? s : NULL;
+            return redfish_event_service_may_see(call, s) ? s : NULL;
     }
     return NULL;
 }
 
 json_t *redfish_event_stream(struct redfish_call *call)
 {
-    if (!find(call))
+    if (!redfish_event_service_find(call))
         return NULL;
     json_t *json = redfish_resource(TYPE_EVENT_DESTINATION, call->path, call->id, "Stream of server-sent events");
     json_object_set_new(json, "Context", json_null());
@@ -233,7 +235,7 @@ json_t *redfish_event_stream(struct redfish_call *call)
 
 void redfish_event_stream_delete(struct redfish_call *call)
 {
-    struct event_stream *stream = find(call);
+    struct event_stream *stream = redfish_event_service_find(call);
     if (!stream) {
         redfish_not_found(call);
         return;
@@ -254,11 +256,12 @@ void redfish_user_changed(struct web *web, const char *user)
 struct redfish_events *redfish_events_new(struct web *web)
 {
     struct redfish_events *events = mem_alloc(sizeof *events);
-    struct event_streams_options options = {.max = STREAMS_MAX, .next = next, .tick = on_tick, .arg = events};
+    struct event_streams_options options = {
+        .max = STREAMS_MAX, .next = next, .tick = on_redfish_event_service_tick, .arg = events};
     events->web = web;
     events->first = events->last = (uint64_t)time(NULL) * 1000;
     events->streams = event_streams_new(web, &options);
-    events->watch.changed = on_changed;
+    events->watch.changed = on_redfish_event_service_changed;
     slots_set_watch(web->slots, &events->watch);
     return events;
 }

@@ -92,7 +92,7 @@ static void refuse_change(struct redfish_call *call, int status, const char *wor
 
 /* A web page in place of an image is most likely not what was meant: that is worth an answer with words. Other
  * doubts are in the resource. */
-static bool is_page(const struct redfish_call *call)
+static bool redfish_insert_is_page(const struct redfish_call *call)
 {
     struct slot *slot = redfish_media_slot(call);
     struct slot_status s = {.is_page = false};
@@ -103,7 +103,7 @@ static bool is_page(const struct redfish_call *call)
 
 static void reply_done(struct redfish_call *call)
 {
-    if (call->notes || is_page(call))
+    if (call->notes || redfish_insert_is_page(call))
         redfish_reply_changed(call, redfish_media(call));
     else
         redfish_reply_nothing(call);
@@ -111,7 +111,7 @@ static void reply_done(struct redfish_call *call)
 
 /* --- what may follow an insert --- */
 
-static void on_steps_done(struct boot_steps *steps)
+static void on_redfish_insert_steps_done(struct boot_steps *steps)
 {
     struct redfish_call *call = container_of(steps, struct redfish_call, steps);
     if (!call->request)
@@ -128,12 +128,12 @@ static void run_steps(struct redfish_call *call, struct slot *slot)
     struct slot_status s;
     slot_get_status(slot, &s);
     boot_steps_audit(&call->steps, s.name, call->user, call->peer);
-    call->steps.done = on_steps_done;
+    call->steps.done = on_redfish_insert_steps_done;
     redfish_wait(call, NULL);
     boot_steps_run(&call->steps, call->web->host, &s);
 }
 
-static void on_changed(void *arg, int status, const char *error)
+static void on_redfish_insert_changed(void *arg, int status, const char *error)
 {
     struct redfish_call *call = arg;
     struct slot *slot = redfish_media_slot(call);
@@ -189,7 +189,7 @@ static bool is_there_already(const struct redfish_call *call, const struct wish 
            redfish_stay_holds(call, s, &wish->stay);
 }
 
-static void insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
+static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
 {
     struct slot_status s;
     char shown[256], *trusted;
@@ -220,19 +220,19 @@ static void insert(struct redfish_call *call, struct slot *slot, const struct wi
         auth_audit(AUDIT_INSERT, call->user, call->peer, s.name, shown);
         redfish_wait(call, NULL);
         redfish_stay_insert(call, &s, &wish->stay, &options);
-        (instead ? slot_replace : slot_insert)(slot, wish->image, &options, on_changed, call);
+        (instead ? slot_replace : slot_insert)(slot, wish->image, &options, on_redfish_insert_changed, call);
     }
     mem_free(trusted);
 }
 
-static void eject(struct redfish_call *call, struct slot *slot)
+static void redfish_insert_eject(struct redfish_call *call, struct slot *slot)
 {
     struct slot_status s;
     slot_get_status(slot, &s);
     if (s.state != SLOT_EMPTY)
         auth_audit(AUDIT_EJECT, call->user, call->peer, s.name, NULL);
     redfish_wait(call, NULL);
-    slot_eject(slot, on_changed, call);
+    slot_eject(slot, on_redfish_insert_changed, call);
 }
 
 /* --- VerifyCertificate --- */
@@ -315,7 +315,7 @@ static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t
     if (problem)
         redfish_fail(call, 400, problem);
     else
-        insert(call, slot, &wish);
+        redfish_insert_insert(call, slot, &wish);
 }
 
 void redfish_media_insert(struct redfish_call *call, json_t *body)
@@ -337,7 +337,7 @@ void redfish_media_eject(struct redfish_call *call, json_t *body)
     if (!slot)
         redfish_not_found(call);
     else if (redfish_check(call, body, no_parameters))
-        eject(call, slot);
+        redfish_insert_eject(call, slot);
 }
 
 /* New credentials for what is in. */
@@ -346,7 +346,7 @@ static void renew(struct redfish_call *call, struct slot *slot, struct wish *wis
     wish->image = s->url;
     wish->user = wish->user ? wish->user : *s->user ? s->user : NULL;
     wish->write_protected = wish->write_protected >= 0 ? wish->write_protected : !s->writable;
-    insert(call, slot, wish);
+    redfish_insert_insert(call, slot, wish);
 }
 
 static bool is_renewed(const struct wish *wish, const struct slot_status *s)
@@ -434,9 +434,9 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
         if (says_stay(body) && !wish.image) /* else it is of that medium only, as with the action */
             redfish_stay_set(call, slot, &s, &wish.stay);
         if (wish.image)
-            insert(call, slot, &wish);
+            redfish_insert_insert(call, slot, &wish);
         else if (json_object_get(body, "Image") || wish.inserted == 0)
-            eject(call, slot);
+            redfish_insert_eject(call, slot);
         else if (is_renewed(&wish, &s))
             renew(call, slot, &wish, &s);
         else

@@ -216,7 +216,7 @@ static const struct redfish_entry *find(const char *key)
 }
 
 /* Bytes that are no UTF-8 are escaped by api_text() later. */
-static void fill(const char *text, const char *const *arguments, char out[MESSAGE_MAX])
+static void redfish_messages_fill(const char *text, const char *const *arguments, char out[MESSAGE_MAX])
 {
     size_t used = 0;
     for (const char *p = text; *p && used < MESSAGE_MAX - 1; p++) {
@@ -244,7 +244,7 @@ json_t *redfish_message(const char *key, const char *property, ...)
         json_array_append_new(list, api_text(argument));
     }
     va_end(rest);
-    fill(entry->text, arguments, text);
+    redfish_messages_fill(entry->text, arguments, text);
     snprintf(id, sizeof id, "%s%s", entry->registry, entry->key);
     json_t *message = json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}", "@odata.type", "#Message.v1_1_2.Message", "MessageId",
                                 id, "Message", api_text(text), "MessageArgs", list, "MessageSeverity", entry->severity,

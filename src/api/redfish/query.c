@@ -18,7 +18,7 @@ static int hex(char c)
 }
 
 /* In place; false: it is not well-formed. */
-static bool percent_decode(char *text)
+static bool redfish_query_percent_decode(char *text)
 {
     char *to = text;
     for (const char *p = text; *p; p++) {
@@ -59,7 +59,7 @@ static bool parse_expand(const char *text, unsigned *expand)
     return *expand && (!text[1] || strcmp(text + 1, "($levels=1)") == 0);
 }
 
-static enum redfish_query_verdict take(const char *name, const char *value, struct redfish_query *query)
+static enum redfish_query_verdict redfish_query_take(const char *name, const char *value, struct redfish_query *query)
 {
     bool good = false;
     if (*name != '$')
@@ -85,9 +85,9 @@ static enum redfish_query_verdict take_part(char *part, struct redfish_query *qu
     char *value = strchr(part, '=');
     if (value)
         *value++ = '\0';
-    bool good = percent_decode(part) && (!value || percent_decode(value));
+    bool good = redfish_query_percent_decode(part) && (!value || redfish_query_percent_decode(value));
     snprintf(option, REDFISH_OPTION_MAX, "%s", part);
-    return good ? take(part, value ? value : "", query) : REDFISH_QUERY_WRONG;
+    return good ? redfish_query_take(part, value ? value : "", query) : REDFISH_QUERY_WRONG;
 }
 
 enum redfish_query_verdict redfish_query_parse(const char *text, struct redfish_query *query,

@@ -122,7 +122,7 @@ static const struct redfish_route routes[] = {
 #define ROUTES (sizeof routes / sizeof *routes)
 
 /* What is in the place of each "*" is cut out. */
-static bool path_matches(const char *pattern, const char *path, char *parts[2])
+static bool redfish_path_matches(const char *pattern, const char *path, char *parts[2])
 {
     for (unsigned n = 0; *pattern; pattern++) {
         if (*pattern != '*') {
@@ -151,13 +151,13 @@ static const struct redfish_route *find_route(const char *sent, struct redfish_c
     snprintf(call->path, REDFISH_PATH_MAX, "%.*s", (int)length, sent);
     for (size_t i = 0; i < ROUTES; i++) {
         *call->id = *call->part = '\0';
-        if (path_matches(routes[i].path, call->path, parts))
+        if (redfish_path_matches(routes[i].path, call->path, parts))
             return &routes[i];
     }
     return NULL;
 }
 
-static bool is_reading(const struct http_request *request)
+static bool redfish_is_reading(const struct http_request *request)
 {
     return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
 }
@@ -188,7 +188,7 @@ void redfish_call_free(struct redfish_call *call)
     mem_free(call);
 }
 
-static void on_gone(struct http_request *request)
+static void on_redfish_gone(struct http_request *request)
 {
     struct redfish_call *call = request->owner;
     call->request = NULL;
@@ -213,7 +213,7 @@ static struct redfish_call *call_new(struct web *web, struct http_request *reque
     call->route = find_route(request->path, call);
     access_peer(web, request, call->peer);
     request->owner = call;
-    request->on_gone = on_gone;
+    request->on_gone = on_redfish_gone;
     return call;
 }
 
@@ -229,7 +229,7 @@ static bool is_still_allowed(const struct redfish_call *call)
            (!*call->session || sessions_by_id(call->web->sessions, call->session));
 }
 
-static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+static void on_redfish_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct redfish_call *call = request->owner;
     bool nothing = length == 0 && call->route->action; /* some clients send no "{}" */
@@ -290,7 +290,8 @@ static void begin_change(struct redfish_call *call)
         http_add_field(request, "Accept", "application/json");
         redfish_fail(call, 415, redfish_message("HeaderInvalid", NULL, "Content-Type", NULL));
     } else {
-        http_receive_all(request, call->route->changing == REDFISH_PUBLIC ? WEB_LOGIN_MAX : WEB_BODY_MAX, on_body);
+        http_receive_all(request, call->route->changing == REDFISH_PUBLIC ? WEB_LOGIN_MAX : WEB_BODY_MAX,
+                         on_redfish_body);
     }
 }
 
@@ -322,7 +323,7 @@ json_t *redfish_lookup(const struct redfish_call *call, const char *path)
 static bool read_query(struct redfish_call *call)
 {
     char option[REDFISH_OPTION_MAX];
-    bool read = is_reading(call->request);
+    bool read = redfish_is_reading(call->request);
     enum redfish_query_verdict verdict = redfish_query_parse(call->request->query, &call->query, option);
     bool paged = call->query.top >= 0 || call->query.skip >= 0;
     json_t *message = NULL;
@@ -339,9 +340,9 @@ static bool read_query(struct redfish_call *call)
     return !message;
 }
 
-static void run(struct redfish_call *call)
+static void redfish_run(struct redfish_call *call)
 {
-    if (!is_reading(call->request))
+    if (!redfish_is_reading(call->request))
         begin_change(call);
     else if (add_allow(call), call->route->document)
         call->route->document(call);
@@ -354,7 +355,7 @@ static void proceed(struct redfish_call *call)
 {
     const struct redfish_route *route = call->route;
     const char *version = http_field(call->request, "OData-Version");
-    bool read = is_reading(call->request);
+    bool read = redfish_is_reading(call->request);
     unsigned privileges = !route ? AUTH_LOGIN : read ? route->reading : route->changing;
     if (version && strcmp(version, "4.0") != 0) {
         redfish_fail(call, 412, redfish_message("HeaderInvalid", NULL, "OData-Version", NULL));
@@ -367,15 +368,15 @@ static void proceed(struct redfish_call *call)
         redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
     } else if (read_query(call)) {
         if (route->host)
-            redfish_ask_host(call, run);
+            redfish_ask_host(call, redfish_run);
         else
-            run(call);
+            redfish_run(call);
     }
 }
 
 /* --- who asks --- */
 
-static void on_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void on_redfish_access(struct web *web, struct http_request *request, const struct api_caller *caller)
 {
     struct redfish_call *call = call_new(web, request);
     snprintf(call->user, sizeof call->user, "%s", caller->user);
@@ -389,13 +390,13 @@ static void on_refused(struct web *web, struct http_request *request, int status
     redfish_login_failed(call_new(web, request), status, retry_ms, words);
 }
 
-static const struct access_door door = {false, on_access, on_refused}; /* Redfish: no cookie authenticates */
+static const struct access_door door = {false, on_redfish_access, on_refused}; /* Redfish: no cookie authenticates */
 
 static bool is_public(const struct redfish_route *route, const struct http_request *request)
 {
     if (!route || !has_method(route, request->method))
         return false;
-    return (is_reading(request) ? route->reading : route->changing) == REDFISH_PUBLIC;
+    return (redfish_is_reading(request) ? route->reading : route->changing) == REDFISH_PUBLIC;
 }
 
 void redfish_handle(struct web *web, struct http_request *request)

@@ -48,7 +48,7 @@ json_t *redfish_registry_file(struct redfish_call *call)
 
 /* --- our own --- */
 
-static json_t *show(const struct redfish_entry *entry)
+static json_t *redfish_registries_show(const struct redfish_entry *entry)
 {
     json_t *types = json_array();
     for (char n = '1'; n <= '9'; n++) {
@@ -68,7 +68,7 @@ void redfish_own_registry(struct redfish_call *call)
     json_t *messages = json_object();
     for (size_t i = 0; i < count; i++)
         if (strcmp(entries[i].registry, REDFISH_OWN_MESSAGES) == 0)
-            json_object_set_new(messages, entries[i].key, show(&entries[i]));
+            json_object_set_new(messages, entries[i].key, redfish_registries_show(&entries[i]));
     redfish_reply_json(call, 200,
                        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "@odata.type",
                                  "#" REDFISH_REGISTRY_TYPE ".MessageRegistry", "Id", "NbdProxy.1.0.0", "Name",

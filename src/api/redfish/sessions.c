@@ -18,12 +18,12 @@ json_t *redfish_session_service(struct redfish_call *call)
 
 /* --- reading --- */
 
-static bool may_see(const struct redfish_call *call, const struct session *session)
+static bool redfish_sessions_may_see(const struct redfish_call *call, const struct session *session)
 {
     return strcmp(session->user, call->user) == 0 || auth_allows(call->role, AUTH_CONFIGURE_MANAGER);
 }
 
-static json_t *show(const struct session *session)
+static json_t *redfish_sessions_show(const struct session *session)
 {
     char path[REDFISH_PATH_MAX];
     snprintf(path, sizeof path, REDFISH_SESSIONS "/%s", session->id);
@@ -43,7 +43,7 @@ json_t *redfish_sessions(struct redfish_call *call)
     struct sessions *sessions = call->web->sessions;
     json_t *collection = redfish_collection(call, "Session Collection");
     for (struct session *s = sessions_next(sessions, NULL); s; s = sessions_next(sessions, s))
-        if (may_see(call, s))
+        if (redfish_sessions_may_see(call, s))
             redfish_add_member(collection, REDFISH_SESSIONS, s->id);
     return collection;
 }
@@ -51,7 +51,7 @@ json_t *redfish_sessions(struct redfish_call *call)
 json_t *redfish_session(struct redfish_call *call)
 {
     const struct session *session = sessions_by_id(call->web->sessions, call->id);
-    return session && may_see(call, session) ? show(session) : NULL;
+    return session && redfish_sessions_may_see(call, session) ? redfish_sessions_show(session) : NULL;
 }
 
 /* --- the end of one --- */
@@ -60,7 +60,7 @@ void redfish_session_delete(struct redfish_call *call)
 {
     struct session *session = sessions_by_id(call->web->sessions, call->id);
     bool own = session && strcmp(session->user, call->user) == 0;
-    if (!session || !may_see(call, session)) {
+    if (!session || !redfish_sessions_may_see(call, session)) {
         redfish_not_found(call);
         return;
     }
@@ -94,7 +94,7 @@ void redfish_login_failed(struct redfish_call *call, int status, uint64_t retry_
     }
 }
 
-static void open_session(struct redfish_call *call)
+static void redfish_sessions_open_session(struct redfish_call *call)
 {
     struct session *session;
     char token[SECRET_TEXT], path[REDFISH_PATH_MAX];
@@ -106,18 +106,18 @@ static void open_session(struct redfish_call *call)
     } else {
         snprintf(path, sizeof path, REDFISH_SESSIONS "/%s", session->id);
         http_add_field(call->request, "X-Auth-Token", token);
-        redfish_reply_created(call, path, show(session));
+        redfish_reply_created(call, path, redfish_sessions_show(session));
     }
     OPENSSL_cleanse(token, sizeof token);
 }
 
-static void on_verified(struct auth_check *check)
+static void on_redfish_sessions_verified(struct auth_check *check)
 {
     struct redfish_call *call = container_of(check, struct redfish_call, check);
     if (!call->request)
         redfish_call_free(call);
     else if (check->status == 0)
-        open_session(call);
+        redfish_sessions_open_session(call);
     else
         redfish_login_failed(call, check->status, check->retry_ms, "Wrong user or password.");
 }
@@ -144,8 +144,11 @@ void redfish_sessions_post(struct redfish_call *call, json_t *body)
         const char *missing = user ? "Password" : "UserName";
         redfish_fail(call, 400, redfish_message("PropertyMissing", missing, missing, NULL));
     } else {
-        call->check = (struct auth_check){
-            .name = user, .password = password, .peer = call->peer, .method = "redfish session", .done = on_verified};
+        call->check = (struct auth_check){.name = user,
+                                          .password = password,
+                                          .peer = call->peer,
+                                          .method = "redfish session",
+                                          .done = on_redfish_sessions_verified};
         redfish_wait(call, cancel);
         auth_verify(call->web->auth, &call->check);
     }

@@ -79,15 +79,15 @@ static json_t *boot(const struct host_state *state)
     return boot;
 }
 
-static json_t *actions(const struct host_state *state)
+static json_t *redfish_systems_actions(const struct host_state *state)
 {
-    json_t *actions = json_object();
+    json_t *redfish_systems_actions = json_object();
     if (state->resets)
-        json_object_set_new(actions, "#ComputerSystem.Reset",
+        json_object_set_new(redfish_systems_actions, "#ComputerSystem.Reset",
                             json_pack("{s:s, s:o}", "target", REDFISH_SYSTEM "/Actions/ComputerSystem.Reset",
                                       "ResetType@Redfish.AllowableValues",
                                       names(reset_name, HOST_RESETS, state->resets)));
-    return actions;
+    return redfish_systems_actions;
 }
 
 static json_t *condition_at(time_t time, json_t *message)
@@ -97,7 +97,7 @@ static json_t *condition_at(time_t time, json_t *message)
     return condition;
 }
 
-static json_t *status_of(const struct redfish_call *call, const struct host_state *state)
+static json_t *redfish_systems_status_of(const struct redfish_call *call, const struct host_state *state)
 {
     bool configured = host_is_configured(call->web->host), silent = configured && state->status != 0;
     json_t *conditions = json_array();
@@ -120,19 +120,19 @@ json_t *redfish_system(struct redfish_call *call)
     json_object_set_new(system, "SystemType", json_string("Physical"));
     json_object_set_new(system, "UUID", redfish_uuid(call->web->redfish->system_uuid));
     json_object_set_new(system, "PowerState", known ? json_string(host_power_name(state->power)) : json_null());
-    json_object_set_new(system, "Status", status_of(call, state));
+    json_object_set_new(system, "Status", redfish_systems_status_of(call, state));
     json_object_set_new(system, "Boot", boot(state));
     json_object_set_new(system, "VirtualMedia", redfish_link(REDFISH_MEDIA));
     json_object_set_new(
         system, "Links",
         json_pack("{s:i, s:[o]}", "ManagedBy@odata.count", 1, "ManagedBy", redfish_link(REDFISH_MANAGER)));
-    json_object_set_new(system, "Actions", actions(state));
+    json_object_set_new(system, "Actions", redfish_systems_actions(state));
     return system;
 }
 
 /* --- asking the platform --- */
 
-static void on_asked(struct host_request *request)
+static void on_redfish_systems_asked(struct host_request *request)
 {
     struct redfish_call *call = container_of(request, struct redfish_call, host);
     call->waiting = false;
@@ -149,7 +149,7 @@ void redfish_ask_host(struct redfish_call *call, void (*ready)(struct redfish_ca
         return;
     }
     call->host_asked = ready;
-    call->host = (struct host_request){.verb = HOST_GET, .done = on_asked};
+    call->host = (struct host_request){.verb = HOST_GET, .done = on_redfish_systems_asked};
     redfish_wait(call, NULL);
     host_submit(call->web->host, &call->host);
 }
@@ -167,7 +167,7 @@ void redfish_host_failed(struct redfish_call *call, int status, const char *mess
 }
 
 /* A change of the resource is answered with it: RackN's driver takes no body for an error. */
-static void on_changed(struct host_request *request)
+static void on_redfish_systems_changed(struct host_request *request)
 {
     struct redfish_call *call = container_of(request, struct redfish_call, host);
     if (!call->request)
@@ -187,7 +187,7 @@ static void change(struct redfish_call *call, enum audit_event event, const stru
     host_request_text(request, words, sizeof words);
     auth_audit(event, call->user, call->peer, NULL, strchr(words, ' ') + 1);
     call->host = *request;
-    call->host.done = on_changed;
+    call->host.done = on_redfish_systems_changed;
     redfish_wait(call, NULL);
     host_submit(call->web->host, &call->host);
 }

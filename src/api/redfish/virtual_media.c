@@ -155,7 +155,7 @@ static json_t *condition(const struct redfish_call *call, const struct slot_stat
     return condition;
 }
 
-static json_t *status_of(const struct redfish_call *call, const struct slot_status *s)
+static json_t *redfish_virtual_media_status_of(const struct redfish_call *call, const struct slot_status *s)
 {
     json_t *one = condition(call, s);
     const char *health = one ? json_string_value(json_object_get(one, "Severity")) : "OK";
@@ -171,17 +171,17 @@ static json_t *action(const struct redfish_call *call, const char *name)
     return json_pack("{s:s}", "target", target);
 }
 
-static json_t *actions(const struct redfish_call *call, const struct slot *slot)
+static json_t *redfish_virtual_media_actions(const struct redfish_call *call, const struct slot *slot)
 {
-    json_t *actions = json_pack("{s:o}", "#VirtualMedia.EjectMedia", action(call, "EjectMedia"));
+    json_t *redfish_virtual_media_actions = json_pack("{s:o}", "#VirtualMedia.EjectMedia", action(call, "EjectMedia"));
     if (!takes_urls(slot))
-        return actions; /* clients look for another slot then */
+        return redfish_virtual_media_actions; /* clients look for another slot then */
     json_t *insert = action(call, "InsertMedia");
     json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
-    json_object_set_new(actions, "#VirtualMedia.InsertMedia", insert);
-    return actions;
+    json_object_set_new(redfish_virtual_media_actions, "#VirtualMedia.InsertMedia", insert);
+    return redfish_virtual_media_actions;
 }
 
 static json_t *oem(const struct redfish_call *call, const struct slot_status *s)
@@ -211,8 +211,8 @@ json_t *redfish_media(struct redfish_call *call)
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));
-    json_object_set_new(media, "Status", status_of(call, &s));
-    json_object_set_new(media, "Actions", actions(call, slot));
+    json_object_set_new(media, "Status", redfish_virtual_media_status_of(call, &s));
+    json_object_set_new(media, "Actions", redfish_virtual_media_actions(call, slot));
     json_object_set_new(media, "Oem", oem(call, &s));
     if (*s.warning)
         json_object_set_new(media, "@Message.ExtendedInfo",

@@ -143,7 +143,7 @@ bool access_still_allowed(const struct web *web, const char *name, enum auth_rol
     return user && user->enabled && user->role == role;
 }
 
-static void refuse(struct access_request *access, int status, const char *words)
+static void web_authorize_refuse(struct access_request *access, int status, const char *words)
 {
     access->door->refuse(access->web, access->request, status, 0, words);
 }
@@ -168,7 +168,8 @@ bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
 
 /* --- the ways --- */
 
-static void admit(struct access_request *access, const char *user, enum auth_role role, struct session *session)
+static void web_authorize_admit(struct access_request *access, const char *user, enum auth_role role,
+                                struct session *session)
 {
     struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
     http_set_known(access->request, true);
@@ -195,7 +196,7 @@ static bool by_certificate(struct access_request *access)
     const struct user *user = name ? users_find(access->web->users, name) : NULL;
     if (!user || !user->enabled)
         return false;
-    admit(access, user->name, user->role, NULL);
+    web_authorize_admit(access, user->name, user->role, NULL);
     return true;
 }
 
@@ -204,9 +205,9 @@ static bool by_token(struct access_request *access)
     const char *token = http_field(access->request, "X-Auth-Token");
     struct session *session = token ? sessions_find(access->web->sessions, SESSION_REDFISH, token) : NULL;
     if (session)
-        admit(access, session->user, session->role, session);
+        web_authorize_admit(access, session->user, session->role, session);
     else if (token)
-        refuse(access, -EACCES, "The session is not known, or has ended.");
+        web_authorize_refuse(access, -EACCES, "The session is not known, or has ended.");
     return token;
 }
 
@@ -220,27 +221,27 @@ static bool by_cookie(struct access_request *access)
     if (!session)
         return false;
     if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))
-        admit(access, session->user, session->role, session);
+        web_authorize_admit(access, session->user, session->role, session);
     else
-        refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
+        web_authorize_refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
     return true;
 }
 
 /* --- Basic (RFC 7617) --- */
 
-static void on_gone(struct http_request *request)
+static void on_web_authorize_gone(struct http_request *request)
 {
     struct access_request *access = request->owner;
     access->request = NULL;
     auth_cancel(&access->check);
 }
 
-static void on_verified(struct auth_check *check)
+static void on_web_authorize_verified(struct auth_check *check)
 {
     struct access_request *access = container_of(check, struct access_request, check);
     struct http_request *request = access->request;
     if (request && check->status == 0)
-        admit(access, check->user, check->role, NULL);
+        web_authorize_admit(access, check->user, check->role, NULL);
     else if (request)
         access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
     mem_free(access);
@@ -267,17 +268,20 @@ static bool by_basic(struct access_request *access)
     if (!field || strncasecmp(field, "Basic ", 6) != 0)
         return false;
     if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
-        refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
+        web_authorize_refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
         return true;
     }
     struct access_request *waiting = mem_alloc(sizeof *waiting);
     char *colon = strchr(text, ':');
     *colon = '\0';
     *waiting = *access;
-    waiting->check = (struct auth_check){
-        .name = text, .password = colon + 1, .peer = waiting->peer, .method = "basic", .done = on_verified};
+    waiting->check = (struct auth_check){.name = text,
+                                         .password = colon + 1,
+                                         .peer = waiting->peer,
+                                         .method = "basic",
+                                         .done = on_web_authorize_verified};
     access->request->owner = waiting;
-    access->request->on_gone = on_gone;
+    access->request->on_gone = on_web_authorize_gone;
     access->request = NULL; /* it is on its way */
     auth_verify(access->web->auth, &waiting->check);
     OPENSSL_cleanse(text, sizeof text);
@@ -289,10 +293,10 @@ void access_check(struct web *web, struct http_request *request, const struct ac
     struct access_request access = {.web = web, .request = request, .door = door};
     access_peer(web, request, access.peer);
     if (is_foreign(web, request)) {
-        refuse(&access, -EPERM, foreign_page);
+        web_authorize_refuse(&access, -EPERM, foreign_page);
         return;
     }
     if (by_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))
         return;
-    refuse(&access, -EACCES, "Log in first.");
+    web_authorize_refuse(&access, -EACCES, "Log in first.");
 }

@@ -40,7 +40,7 @@ static void link_revoke(struct media_link *link)
         slot_revoke_browser(slot, link);
 }
 
-static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+static void on_web_browser_media_session_ended(struct session_attachment *attachment, const struct session *session)
 {
     (void)session;
     link_revoke(container_of(attachment, struct media_link, session));
@@ -66,7 +66,7 @@ static void on_link_gone(void *arg)
 }
 
 /* webui-vue takes 1000 for a success: only an ordinary eject is one. */
-static void hang_up(struct stream *stream, enum browser_end end, const char *reason)
+static void web_browser_media_hang_up(struct stream *stream, enum browser_end end, const char *reason)
 {
     static const uint16_t codes[] = {
         [BROWSER_EJECTED] = WEBSOCKET_NORMAL,          [BROWSER_FAILED] = WEBSOCKET_INTERNAL_ERROR,
@@ -105,7 +105,8 @@ static bool segment_behind(const char *path, const char *prefix, char name[CONFI
     return true;
 }
 
-static bool slot_name(const struct web *web, const struct http_request *request, char name[CONFIG_SLOT_NAME_MAX])
+static bool web_browser_media_slot_name(const struct web *web, const struct http_request *request,
+                                        char name[CONFIG_SLOT_NAME_MAX])
 {
     const char *root = web->config.web.root_slot;
     if (segment_behind(request->path, "/nbd/", name) || segment_behind(request->path, "/vm/0/", name))
@@ -116,16 +117,16 @@ static bool slot_name(const struct web *web, const struct http_request *request,
     return true;
 }
 
-static struct slot *find_slot(const struct web *web, const struct http_request *request)
+static struct slot *web_browser_media_find_slot(const struct web *web, const struct http_request *request)
 {
     char name[CONFIG_SLOT_NAME_MAX];
-    return slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;
+    return web_browser_media_slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;
 }
 
 bool media_is_path(const struct web *web, const struct http_request *request)
 {
     char name[CONFIG_SLOT_NAME_MAX];
-    return slot_name(web, request, name);
+    return web_browser_media_slot_name(web, request, name);
 }
 
 /* --- who --- */
@@ -204,7 +205,7 @@ static void read_offer(const struct http_request *request, struct media_offer *o
 
 /* --- the connection --- */
 
-static void on_inserted(void *arg, int status, const char *error)
+static void on_web_browser_media_inserted(void *arg, int status, const char *error)
 {
     (void)arg; /* the peer is told by the close, others by the slot's status */
     (void)status;
@@ -222,7 +223,7 @@ static void connect_slot(struct web *web, struct http_request *request, struct s
     snprintf(link->slot, sizeof link->slot, "%s", s.name);
     snprintf(link->user, sizeof link->user, "%s", caller->user);
     list_init(&link->session.link);
-    link->session.ended = on_session_ended;
+    link->session.ended = on_web_browser_media_session_ended;
     auth_audit(AUDIT_INSERT, caller->user, caller->peer, s.name, *offer->name ? offer->name : "a browser's file");
     struct stream *stream = websocket_upgrade(request, *offer->protocol ? offer->protocol : NULL, &options);
     if (!stream) { /* the client is gone */
@@ -236,18 +237,18 @@ static void connect_slot(struct web *web, struct http_request *request, struct s
         .stream = stream,
         .go = ours,
         .claim = offer->claim,
-        .hang_up = hang_up,
+        .hang_up = web_browser_media_hang_up,
         .deliberate = is_deliberate,
         .gone = on_link_gone,
         .arg = link,
     };
-    slot_connect_browser(slot, offer->name, &connection, on_inserted, NULL);
+    slot_connect_browser(slot, offer->name, &connection, on_web_browser_media_inserted, NULL);
 }
 
-static void admit(struct web *web, struct http_request *request, const struct media_offer *offer,
-                  const struct api_caller *caller, bool ours)
+static void web_browser_media_admit(struct web *web, struct http_request *request, const struct media_offer *offer,
+                                    const struct api_caller *caller, bool ours)
 {
-    struct slot *slot = find_slot(web, request);
+    struct slot *slot = web_browser_media_find_slot(web, request);
     char error[SLOT_ERROR_MAX];
     if (!auth_allows(caller->role, AUTH_CONFIGURE_COMPONENTS))
         api_reply_error(request, 403, "The role %s may not insert media.", auth_role_name(caller->role));
@@ -259,11 +260,11 @@ static void admit(struct web *web, struct http_request *request, const struct me
         connect_slot(web, request, slot, offer, caller, ours);
 }
 
-static void on_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void on_web_browser_media_access(struct web *web, struct http_request *request, const struct api_caller *caller)
 {
     struct media_offer offer = {.name = ""};
     if (offered(request, offer.protocol))
-        admit(web, request, &offer, caller, false);
+        web_browser_media_admit(web, request, &offer, caller, false);
 }
 
 static void admit_session(struct web *web, struct http_request *request, const struct media_offer *offer,
@@ -272,15 +273,16 @@ static void admit_session(struct web *web, struct http_request *request, const s
     char peer[WEB_PEER_MAX];
     access_peer(web, request, peer);
     struct api_caller caller = {.user = session->user, .role = session->role, .peer = peer, .session = session};
-    admit(web, request, offer, &caller, ours);
+    web_browser_media_admit(web, request, offer, &caller, ours);
 }
 
-static const struct access_door door = {false, on_access, access_refuse_page}; /* a cookie alone proves nothing */
+static const struct access_door door = {false, on_web_browser_media_access,
+                                        access_refuse_page}; /* a cookie alone proves nothing */
 
 void media_handle(struct web *web, struct http_request *request)
 {
     struct media_offer offer = {.name = ""};
-    struct slot *slot = find_slot(web, request);
+    struct slot *slot = web_browser_media_find_slot(web, request);
     struct slot_status s = {.name = ""};
     struct session *session;
     unsigned status = websocket_check(request);

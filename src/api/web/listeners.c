@@ -32,8 +32,8 @@ char *web_beside_users(const struct config_web *config, const char *name)
     return path;
 }
 
-static struct tls_context *context_new(const struct config_web *config, const char *certificate, const char *key,
-                                       char error[CONFIG_ERROR_MAX])
+static struct tls_context *web_listeners_context_new(const struct config_web *config, const char *certificate,
+                                                     const char *key, char error[CONFIG_ERROR_MAX])
 {
     struct tls_options options = {
         .certificate = certificate,
@@ -57,7 +57,7 @@ static struct tls_context *own_context(const struct config_web *config, const ch
 {
     if ((access(certificate, F_OK) != 0 || access(key, F_OK) != 0) && !make_own(certificate, key, error))
         return NULL;
-    struct tls_context *context = context_new(config, certificate, key, error);
+    struct tls_context *context = web_listeners_context_new(config, certificate, key, error);
     if (!context || tls_context_expires(context) - time(NULL) > RENEW_S || !make_own(certificate, key, error))
         return context;
     tls_context_reload(context, error, CONFIG_ERROR_MAX);
@@ -68,7 +68,7 @@ struct tls_context *web_tls_new(const struct config_web *config, char error[CONF
 {
     const char *key = *config->certificate_key ? config->certificate_key : config->certificate;
     if (*config->certificate)
-        return context_new(config, config->certificate, key, error);
+        return web_listeners_context_new(config, config->certificate, key, error);
     char *certificate = web_beside_users(config, "certificate.pem"), *own_key = web_beside_users(config, "key.pem");
     struct tls_context *context = own_context(config, certificate, own_key, error);
     mem_free(certificate);
@@ -86,16 +86,17 @@ static const struct web_listener *listener_of(const struct web *web, const struc
     return NULL;
 }
 
-static unsigned share_of(const void *claim)
+static unsigned web_listeners_share_of(const void *claim)
 {
     return tcp_claim_share(claim);
 }
 
-static void on_accept(struct tcp_listener *listener, struct stream *stream, const char *peer, struct tcp_claim *claim)
+static void on_web_listeners_accept(struct tcp_listener *listener, struct stream *stream, const char *peer,
+                                    struct tcp_claim *claim)
 {
     struct web *web = tcp_listener_owner(listener);
     const struct web_listener *from = listener_of(web, listener);
-    struct http_client client = {.peer = peer, .place = claim, .share = share_of};
+    struct http_client client = {.peer = peer, .place = claim, .share = web_listeners_share_of};
     if (from && from->tls) {
         stream = tls_stream_new(web->tls, stream);
         client.tls = true;
@@ -116,7 +117,7 @@ static bool has_account(const struct web *web)
     return false;
 }
 
-static bool refuse(struct web_listener *one, char error[CONFIG_ERROR_MAX], const char *why)
+static bool web_listeners_refuse(struct web_listener *one, char error[CONFIG_ERROR_MAX], const char *why)
 {
     snprintf(error, CONFIG_ERROR_MAX, "web: %.200s: %s", tcp_listener_address(one->listener), why);
     tcp_listener_close(one->listener);
@@ -128,10 +129,12 @@ static bool check_listener(const struct web *web, struct web_listener *one, char
 {
     bool local = tcp_listener_is_local(one->listener);
     if (!local && !one->tls)
-        return refuse(one, error, "plain HTTP is served on loopback addresses and unix: only (use listen for HTTPS)");
+        return web_listeners_refuse(one, error,
+                                    "plain HTTP is served on loopback addresses and unix: only (use listen for HTTPS)");
     if (!local && !has_account(web))
-        return refuse(one, error, "nobody could log in, so only loopback addresses may be listened on "
-                                  "(add an account: nbd-proxy passwd NAME)");
+        return web_listeners_refuse(one, error,
+                                    "nobody could log in, so only loopback addresses may be listened on "
+                                    "(add an account: nbd-proxy passwd NAME)");
     log_notice(WHO, "listening on %s (%s)", tcp_listener_address(one->listener), one->tls ? "https" : "http");
     return true;
 }
@@ -143,11 +146,12 @@ static bool open_one(struct web *web, struct web_listener *one, struct tcp_liste
     options->backlog = BACKLOG;
     options->limits = &web->limits;
     options->mode = 0660;
-    one->listener = tcp_listener_new(web->loop, options, on_accept, web, &status, error, CONFIG_ERROR_MAX);
+    one->listener =
+        tcp_listener_new(web->loop, options, on_web_listeners_accept, web, &status, error, CONFIG_ERROR_MAX);
     return one->listener && check_listener(web, one, error);
 }
 
-static struct web_listener *find(struct web_listeners *listeners, const char *address, bool tls)
+static struct web_listener *web_listeners_find(struct web_listeners *listeners, const char *address, bool tls)
 {
     for (unsigned i = 0; i < listeners->count; i++)
         if (strcmp(listeners->at[i].address, address) == 0 && listeners->at[i].tls == tls)
@@ -158,7 +162,7 @@ static struct web_listener *find(struct web_listeners *listeners, const char *ad
 static bool open_address(struct web *web, const char *address, bool tls, struct web_listeners *have,
                          struct web_listeners *now, char error[CONFIG_ERROR_MAX])
 {
-    struct web_listener *old = find(have, address, tls);
+    struct web_listener *old = web_listeners_find(have, address, tls);
     if (now->count == WEB_LISTENERS_MAX || strlen(address) >= sizeof now->at->address) {
         snprintf(error, CONFIG_ERROR_MAX, "web: %.60s: an address is too long, or there are more than %d", address,
                  WEB_LISTENERS_MAX);
@@ -189,7 +193,7 @@ static bool open_list(struct web *web, const char *list, bool tls, struct web_li
     return good;
 }
 
-static bool is_in(const struct web_listeners *listeners, const struct tcp_listener *listener)
+static bool web_listeners_is_in(const struct web_listeners *listeners, const struct tcp_listener *listener)
 {
     for (unsigned i = 0; i < listeners->count; i++)
         if (listeners->at[i].listener == listener)
@@ -200,7 +204,7 @@ static bool is_in(const struct web_listeners *listeners, const struct tcp_listen
 static void close_but(struct web_listeners *listeners, const struct web_listeners *keep)
 {
     for (unsigned i = 0; i < listeners->count; i++)
-        if (!is_in(keep, listeners->at[i].listener))
+        if (!web_listeners_is_in(keep, listeners->at[i].listener))
             tcp_listener_close(listeners->at[i].listener);
 }
 

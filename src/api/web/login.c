@@ -35,7 +35,7 @@ static void reply_session(struct web *web, struct http_request *request, const s
 
 /* --- POST --- */
 
-static void open_session(struct login *login, const char *user)
+static void web_login_open_session(struct login *login, const char *user)
 {
     struct session *session;
     char token[SECRET_TEXT];
@@ -47,7 +47,7 @@ static void open_session(struct login *login, const char *user)
     OPENSSL_cleanse(token, sizeof token);
 }
 
-static void on_gone(struct http_request *request)
+static void on_web_login_gone(struct http_request *request)
 {
     struct login *login = request->owner;
     login->request = NULL;
@@ -57,17 +57,17 @@ static void on_gone(struct http_request *request)
         mem_free(login); /* the body was not complete */
 }
 
-static void on_verified(struct auth_check *check)
+static void on_web_login_verified(struct auth_check *check)
 {
     struct login *login = container_of(check, struct login, check);
     if (login->request && check->status == 0)
-        open_session(login, check->user);
+        web_login_open_session(login, check->user);
     else if (login->request)
         access_refuse(login->request, check->status, check->retry_ms);
     mem_free(login);
 }
 
-static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+static void on_web_login_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct login *login = request->owner;
     json_t *body = api_parse_body(request, data, length);
@@ -82,7 +82,7 @@ static void on_body(struct http_request *request, const uint8_t *data, size_t le
                                            .password = json_string_value(password),
                                            .peer = login->peer,
                                            .method = "browser",
-                                           .done = on_verified};
+                                           .done = on_web_login_verified};
         auth_verify(login->web->auth, &login->check);
     }
     api_wipe(password);
@@ -98,13 +98,13 @@ static void log_in(struct web *web, struct http_request *request)
     login->request = request;
     access_peer(web, request, login->peer);
     request->owner = login;
-    request->on_gone = on_gone;
-    http_receive_all(request, WEB_LOGIN_MAX, on_body);
+    request->on_gone = on_web_login_gone;
+    http_receive_all(request, WEB_LOGIN_MAX, on_web_login_body);
 }
 
 /* --- GET and DELETE --- */
 
-static void show(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void web_login_show(struct web *web, struct http_request *request, const struct api_caller *caller)
 {
     char token[SECRET_TEXT];
     if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(request, token))
@@ -126,7 +126,7 @@ static void log_out(struct web *web, struct http_request *request, const struct 
 }
 
 static const struct access_door door_out = {true, log_out, access_refuse_page};
-static const struct access_door door_show = {true, show, access_refuse_page};
+static const struct access_door door_show = {true, web_login_show, access_refuse_page};
 
 void login_handle(struct web *web, struct http_request *request)
 {

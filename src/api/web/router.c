@@ -35,7 +35,7 @@ static const struct route routes[] = {
 #define ROUTES (sizeof routes / sizeof *routes)
 
 /* "/api/slots/x" as words; the last is followed by NULL. False: there are too many. */
-static bool split(char *path, char *words[PATH_MAX_WORDS + 1])
+static bool web_router_split(char *path, char *words[PATH_MAX_WORDS + 1])
 {
     unsigned count = 0;
     char *rest;
@@ -48,7 +48,7 @@ static bool split(char *path, char *words[PATH_MAX_WORDS + 1])
     return true;
 }
 
-static bool path_matches(const char *pattern, char *const *words)
+static bool web_router_path_matches(const char *pattern, char *const *words)
 {
     for (; *pattern; words++) {
         size_t length = strcspn(++pattern, "/");
@@ -66,12 +66,12 @@ static bool method_matches(const char *wanted, const char *method)
     return !wanted || strcmp(wanted, method) == 0 || (strcmp(wanted, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
-static void run(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+static void web_router_run(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
 {
     const struct route *other = NULL; /* of this path, for other methods */
     for (size_t i = 0; i < ROUTES; i++) {
         const struct route *route = &routes[i];
-        if (!path_matches(route->path, words))
+        if (!web_router_path_matches(route->path, words))
             continue;
         if (!method_matches(route->method, request->method)) {
             other = route;
@@ -88,7 +88,7 @@ static void run(struct web *web, struct http_request *request, const struct api_
     api_reply_error(request, other ? 405 : 404, other ? "That is not done with this method." : "There is no such thing here.");
 }
 
-static void on_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void on_web_router_access(struct web *web, struct http_request *request, const struct api_caller *caller)
 {
     char path[HTTP_LINE_MAX], *words[PATH_MAX_WORDS + 1];
     size_t length = strlen(request->path);
@@ -97,15 +97,15 @@ static void on_access(struct web *web, struct http_request *request, const struc
         return;
     }
     memcpy(path, request->path, length + 1);
-    if (split(path, words))
-        run(web, request, caller, words);
+    if (web_router_split(path, words))
+        web_router_run(web, request, caller, words);
     else
         api_reply_error(request, 404, "There is no such thing here.");
 }
 
-static const struct access_door door = {true, on_access, access_refuse_page};
+static const struct access_door door = {true, on_web_router_access, access_refuse_page};
 
-static bool is_below(const char *path, const char *folder)
+static bool web_router_is_below(const char *path, const char *folder)
 {
     size_t length = strlen(folder);
     return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
@@ -115,7 +115,7 @@ char *router_refusal(unsigned status, const char *reason, const char *target, co
 {
     char path[64];
     snprintf(path, sizeof path, "%.*s", (int)strcspn(target, "?"), target);
-    return is_below(path, "/redfish") ? redfish_refusal(status, reason, target, fields) : NULL;
+    return web_router_is_below(path, "/redfish") ? redfish_refusal(status, reason, target, fields) : NULL;
 }
 
 void router_handle(struct http_request *request, void *arg)
@@ -123,15 +123,15 @@ void router_handle(struct http_request *request, void *arg)
     struct web *web = arg;
     if (!access_arrived(web, request))
         return;
-    if (web->closing && !is_below(request->path, "/redfish"))
+    if (web->closing && !web_router_is_below(request->path, "/redfish"))
         api_reply_error(request, 503, "The daemon is stopping.");
     else if (media_is_path(web, request))
         media_handle(web, request);
     else if (strcmp(request->path, "/api/session") == 0)
         login_handle(web, request);
-    else if (is_below(request->path, "/api"))
+    else if (web_router_is_below(request->path, "/api"))
         access_check(web, request, &door);
-    else if (is_below(request->path, "/redfish"))
+    else if (web_router_is_below(request->path, "/redfish"))
         redfish_handle(web, request);
     else
         pages_handle(web->pages, request);

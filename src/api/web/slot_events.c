@@ -17,7 +17,7 @@ struct events {
 
 /* --- what is sent --- */
 
-static void refresh(void *arg)
+static void web_slot_events_refresh(void *arg)
 {
     static const char head[] = "event: slots\ndata: ";
     struct events *events = arg;
@@ -55,7 +55,7 @@ void events_handle(struct web *web, struct http_request *request, const struct a
         api_reply_error(request, 503, "Too many pages are open.");
         return;
     }
-    refresh(web->events);
+    web_slot_events_refresh(web->events);
     http_add_field(request, "Cache-Control", "no-store");
     event_streams_add(web->events->streams, request, caller, 0);
 }
@@ -70,7 +70,8 @@ void events_user_changed(struct events *events, const char *user)
 struct events *events_new(struct web *web)
 {
     struct events *events = mem_alloc(sizeof *events);
-    struct event_streams_options options = {.max = EVENTS_CLIENTS_MAX, .next = next, .tick = refresh, .arg = events};
+    struct event_streams_options options = {
+        .max = EVENTS_CLIENTS_MAX, .next = next, .tick = web_slot_events_refresh, .arg = events};
     events->web = web;
     events->streams = event_streams_new(web, &options);
     return events;

@@ -20,7 +20,7 @@ static const char *state_name(const struct slot_status *s)
     return s->waiting && s->state == SLOT_READY ? "waiting" : names[s->state];
 }
 
-static json_t *json_stats(const struct slot_status *s)
+static json_t *web_slot_routes_json_stats(const struct slot_status *s)
 {
     const struct source_stats *source = &s->counters.source;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "readBytes", (json_int_t)s->server.read_bytes, "bytes",
@@ -29,7 +29,7 @@ static json_t *json_stats(const struct slot_status *s)
                      (json_int_t)s->counters.cached);
 }
 
-static json_t *json_awaited(const struct slot_status *s)
+static json_t *web_slot_routes_json_awaited(const struct slot_status *s)
 {
     if (!*s->awaited)
         return json_null();
@@ -37,7 +37,7 @@ static json_t *json_awaited(const struct slot_status *s)
                      (int)((s->awaited_ms + 999) / 1000));
 }
 
-static json_t *json_slot(struct slot *slot)
+static json_t *web_slot_routes_json_slot(struct slot *slot)
 {
     static const char *const via[] = {"none", "uri", "applet"};
     struct slot_status s;
@@ -48,14 +48,15 @@ static json_t *json_slot(struct slot *slot)
                      (int)s.index, "media", s.media == MEDIA_CD ? "cd" : "disk", "state", state_name(&s), "image",
                      api_text(s.via == SLOT_VIA_URL ? s.image : ""), "imageName", api_text(s.image_name), "size",
                      (json_int_t)s.size, "writable", (int)s.writable, "connectedVia", via[s.via], "error",
-                     api_text(s.error), "warning", s.warning, "awaited", json_awaited(&s), "stats", json_stats(&s), "websocket", websocket);
+                     api_text(s.error), "warning", s.warning, "awaited", web_slot_routes_json_awaited(&s), "stats",
+                     web_slot_routes_json_stats(&s), "websocket", websocket);
 }
 
 json_t *slot_routes_status(struct web *web)
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < slots_count(web->slots); i++)
-        json_array_append_new(list, json_slot(slots_get(web->slots, i)));
+        json_array_append_new(list, web_slot_routes_json_slot(slots_get(web->slots, i)));
     return json_pack("{s:o}", "slots", list);
 }
 
@@ -66,7 +67,7 @@ void slot_routes_list(struct web *web, struct http_request *request, const struc
     api_reply_json(request, 200, slot_routes_status(web));
 }
 
-static struct slot *find_slot(struct web *web, struct http_request *request, const char *name)
+static struct slot *web_slot_routes_find_slot(struct web *web, struct http_request *request, const char *name)
 {
     struct slot *slot = slots_find(web->slots, name);
     if (!slot)
@@ -77,7 +78,7 @@ static struct slot *find_slot(struct web *web, struct http_request *request, con
 void slot_routes_heat(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
 {
     (void)caller;
-    struct slot *slot = find_slot(web, request, words[2]);
+    struct slot *slot = web_slot_routes_find_slot(web, request, words[2]);
     if (!slot)
         return;
     const struct heat *heat = slot_heat(slot);
@@ -114,7 +115,7 @@ static void change_free(struct change *change)
     mem_free(change);
 }
 
-static void on_gone(struct http_request *request)
+static void on_web_slot_routes_gone(struct http_request *request)
 {
     struct change *change = request->owner;
     change->request = NULL;
@@ -122,7 +123,7 @@ static void on_gone(struct http_request *request)
         change_free(change);
 }
 
-static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+static void on_web_slot_routes_session_ended(struct session_attachment *attachment, const struct session *session)
 {
     struct change *change = container_of(attachment, struct change, attachment);
     (void)session;
@@ -130,7 +131,7 @@ static void on_session_ended(struct session_attachment *attachment, const struct
     change->session_ended = true;
 }
 
-static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+static void on_web_slot_routes_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct change *change = request->owner;
     if (change->session_ended || !access_still_allowed(change->web, change->user, change->role)) {
@@ -151,7 +152,7 @@ static void change_begin(struct web *web, struct http_request *request, const st
                          const char *slot, void (*run)(struct change *change, json_t *body))
 {
     struct slot_status s;
-    struct slot *found = find_slot(web, request, slot);
+    struct slot *found = web_slot_routes_find_slot(web, request, slot);
     if (!found)
         return;
     struct change *change = mem_alloc(sizeof *change);
@@ -165,12 +166,12 @@ static void change_begin(struct web *web, struct http_request *request, const st
     snprintf(change->user, sizeof change->user, "%s", caller->user);
     snprintf(change->peer, sizeof change->peer, "%s", caller->peer);
     list_init(&change->attachment.link);
-    change->attachment.ended = on_session_ended;
+    change->attachment.ended = on_web_slot_routes_session_ended;
     if (caller->session)
         session_attach(caller->session, &change->attachment);
     request->owner = change;
-    request->on_gone = on_gone;
-    http_receive_all(request, WEB_BODY_MAX, on_body);
+    request->on_gone = on_web_slot_routes_gone;
+    http_receive_all(request, WEB_BODY_MAX, on_web_slot_routes_body);
 }
 
 /* The end of one that was refused; its slot was not asked. */
@@ -207,7 +208,7 @@ static json_t *json_changed(const struct change *change)
     return *s.warning ? json_pack("{s:s}", "warning", s.warning) : json_object();
 }
 
-static void on_changed(void *arg, int status, const char *error)
+static void on_web_slot_routes_changed(void *arg, int status, const char *error)
 {
     struct change *change = arg;
     if (change->request && status == 0)
@@ -243,7 +244,7 @@ static const char *insert_problem(const struct change *change, const char *url, 
     return NULL;
 }
 
-static void insert(struct change *change, json_t *body)
+static void web_slot_routes_insert(struct change *change, json_t *body)
 {
     const char *url = text_of(body, "url");
     struct slot_insert_options options = {
@@ -266,7 +267,8 @@ static void insert(struct change *change, json_t *body)
             auth_audit(AUDIT_UNVERIFIED, change->user, change->peer, change->slot, shown);
         change->running = true;
         options.ca_pem = trusted;
-        (flag(body, "replace") > 0 ? slot_replace : slot_insert)(slot, url, &options, on_changed, change);
+        (flag(body, "replace") > 0 ? slot_replace : slot_insert)(slot, url, &options, on_web_slot_routes_changed,
+                                                                 change);
     }
     mem_free(trusted);
     api_wipe(json_object_get(body, "password"));
@@ -274,12 +276,12 @@ static void insert(struct change *change, json_t *body)
 
 void slot_routes_insert(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
 {
-    change_begin(web, request, caller, words[2], insert);
+    change_begin(web, request, caller, words[2], web_slot_routes_insert);
 }
 
 /* --- eject --- */
 
-static void eject(struct change *change, json_t *body)
+static void web_slot_routes_eject(struct change *change, json_t *body)
 {
     (void)body;
     struct slot *slot = slots_find(change->web->slots, change->slot);
@@ -289,12 +291,12 @@ static void eject(struct change *change, json_t *body)
     }
     auth_audit(AUDIT_EJECT, change->user, change->peer, change->slot, NULL);
     change->running = true;
-    slot_eject(slot, on_changed, change);
+    slot_eject(slot, on_web_slot_routes_changed, change);
 }
 
 void slot_routes_eject(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
 {
-    change_begin(web, request, caller, words[2], eject);
+    change_begin(web, request, caller, words[2], web_slot_routes_eject);
 }
 
 /* --- tickets --- */

@@ -53,7 +53,7 @@ void uploads_free(struct uploads *uploads)
 
 /* --- what all have --- */
 
-static void end(struct upload_request *r)
+static void web_uploads_end(struct upload_request *r)
 {
     session_detach(&r->session);
     list_remove(&r->link);
@@ -69,13 +69,13 @@ static void abandon(struct upload_request *r)
     r->request = NULL;
     if (r->before) {
         r->before->next = NULL;
-        end(r);
+        web_uploads_end(r);
     } else if (r->puts) {
         store_cut(&r->piece);
     }
 }
 
-static void on_gone(struct http_request *request)
+static void on_web_uploads_gone(struct http_request *request)
 {
     abandon(request->owner);
 }
@@ -89,7 +89,7 @@ static void request_revoke(struct upload_request *r, const char *words)
     api_reply_unauthorized(request, words);
 }
 
-static void on_session_ended(struct session_attachment *attachment, const struct session *session)
+static void on_web_uploads_session_ended(struct session_attachment *attachment, const struct session *session)
 {
     (void)session;
     request_revoke(container_of(attachment, struct upload_request, session), "The session has ended.");
@@ -104,8 +104,8 @@ void uploads_user_changed(struct uploads *uploads, const char *user)
     }
 }
 
-static struct upload_request *begin(struct uploads *uploads, struct http_request *request,
-                                    const struct api_caller *caller, const char *name)
+static struct upload_request *web_uploads_begin(struct uploads *uploads, struct http_request *request,
+                                                const struct api_caller *caller, const char *name)
 {
     struct upload_request *r = mem_alloc(sizeof *r);
     r->uploads = uploads;
@@ -115,11 +115,11 @@ static struct upload_request *begin(struct uploads *uploads, struct http_request
     r->user = mem_strdup(caller->user);
     r->peer = mem_strdup(caller->peer);
     list_init(&r->session.link);
-    r->session.ended = on_session_ended;
+    r->session.ended = on_web_uploads_session_ended;
     if (caller->session)
         session_attach(caller->session, &r->session);
     request->owner = r;
-    request->on_gone = on_gone;
+    request->on_gone = on_web_uploads_gone;
     return r;
 }
 
@@ -196,13 +196,13 @@ static void on_list(struct store_list *list)
         reply_one(r->request, list, r->name);
     else if (r->request)
         reply_list(r->request, list);
-    end(r);
+    web_uploads_end(r);
 }
 
 static void get(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
                 const char *name)
 {
-    struct upload_request *r = begin(uploads, request, caller, name);
+    struct upload_request *r = web_uploads_begin(uploads, request, caller, name);
     r->list.owner = r;
     r->list.done = on_list;
     store_list(uploads->store, &r->list);
@@ -224,7 +224,7 @@ static void on_removed(struct store_removal *removal)
         api_reply_error(r->request, 409, "%s is being uploaded.", r->name);
     else if (r->request)
         api_reply_error(r->request, status_code(status), "%s can't be deleted: %s.", r->name, strerror(-status));
-    end(r);
+    web_uploads_end(r);
 }
 
 static void delete_one(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
@@ -234,7 +234,7 @@ static void delete_one(struct uploads *uploads, struct http_request *request, co
         api_reply_error(request, 409, "%s is inserted: eject it first.", name);
         return;
     }
-    struct upload_request *r = begin(uploads, request, caller, name);
+    struct upload_request *r = web_uploads_begin(uploads, request, caller, name);
     r->removal.name = r->name;
     r->removal.owner = r;
     r->removal.done = on_removed;
@@ -248,7 +248,7 @@ static uint64_t now_ms(void)
     return uv_hrtime() / 1000000;
 }
 
-static void on_body(struct http_request *request, const uint8_t *data, size_t length)
+static void on_web_uploads_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct upload_request *r = request->owner;
     r->heard_ms = now_ms();
@@ -263,7 +263,7 @@ static void on_body_end(struct http_request *request)
     r->wants = false; /* the store counts for itself */
 }
 
-static void on_ready(struct store_piece *piece)
+static void on_web_uploads_ready(struct store_piece *piece)
 {
     struct upload_request *r = piece->owner;
     r->wants = true;
@@ -271,7 +271,7 @@ static void on_ready(struct store_piece *piece)
     if (r->receives)
         http_receive_more(r->request, true);
     else
-        http_receive(r->request, piece->length, on_body, on_body_end);
+        http_receive(r->request, piece->length, on_web_uploads_body, on_body_end);
     r->receives = true;
 }
 
@@ -288,7 +288,7 @@ static void reply_piece(struct http_request *request, const struct store_piece *
         api_reply_json(request, 200, json_pack("{s:I}", "offset", offset));
 }
 
-static void on_piece(struct store_piece *piece)
+static void on_web_uploads_piece(struct store_piece *piece)
 {
     struct upload_request *r = piece->owner, *next = r->next;
     if (piece->complete) {
@@ -298,7 +298,7 @@ static void on_piece(struct store_piece *piece)
     }
     if (r->request)
         reply_piece(r->request, piece, r->name);
-    end(r);
+    web_uploads_end(r);
     if (next) {
         next->before = NULL;
         store_put(next->uploads->store, &next->piece);
@@ -353,20 +353,20 @@ static bool piece_of(struct http_request *request, struct content_range *range)
     return false;
 }
 
-static void put(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
-                const char *name)
+static void web_uploads_put(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
+                            const char *name)
 {
     struct content_range range;
     if (!piece_of(request, &range))
         return;
-    struct upload_request *r = begin(uploads, request, caller, name);
+    struct upload_request *r = web_uploads_begin(uploads, request, caller, name);
     r->puts = true;
     r->piece = (struct store_piece){.name = r->name,
                                     .first = range.first,
                                     .length = range.last - range.first + 1,
                                     .size = range.total,
-                                    .ready = on_ready,
-                                    .done = on_piece,
+                                    .ready = on_web_uploads_ready,
+                                    .done = on_web_uploads_piece,
                                     .owner = r};
     struct upload_request *before = find_stalled(r);
     if (before)
@@ -389,7 +389,7 @@ static const struct method {
     {"GET", false, AUTH_LOGIN, get},
     {"HEAD", false, AUTH_LOGIN, get},
     {"HEAD", true, AUTH_LOGIN, get},
-    {"PUT", true, AUTH_CONFIGURE_COMPONENTS, put},
+    {"PUT", true, AUTH_CONFIGURE_COMPONENTS, web_uploads_put},
     {"DELETE", true, AUTH_CONFIGURE_COMPONENTS, delete_one},
 };
 

@@ -43,7 +43,7 @@ static void load_pages(struct web *web, const struct config_web *config)
     web->pages = pages_new(*config->directory ? config->directory : PAGEDIR);
 }
 
-static void on_user_changed(struct users_watch *watch, const char *name)
+static void on_web_user_changed(struct users_watch *watch, const char *name)
 {
     struct web *web = container_of(watch, struct web, users_watch);
     media_user_changed(web, name);
@@ -73,7 +73,7 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
     if (web->users) {
         web->auth = auth_new(web->loop, web->users, &auth);
         web->sessions = sessions_new(web->loop, web->users, &sessions);
-        web->users_watch.changed = on_user_changed;
+        web->users_watch.changed = on_web_user_changed;
         users_watch(web->users, &web->users_watch);
         if (users_get_table(web->users)->count == 0)
             log_warning(WHO, "nobody can log in: %s has no account (add one: nbd-proxy passwd NAME)", path);
@@ -123,7 +123,7 @@ static struct http_server *server_new(struct web *web)
     return http_server_new(web->loop, &options);
 }
 
-static bool make_room(void *arg)
+static bool web_make_room(void *arg)
 {
     struct web *web = arg;
     return web->http && http_server_make_room(web->http);
@@ -147,7 +147,7 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     address_prefixes_parse(&web->proxies, config->web.trusted_proxies);
     tcp_limits_init(&web->limits, (unsigned)config->web.connections, (unsigned)config->web.connections_each);
     web->limits.proxies = &web->proxies;
-    web->limits.make_room = make_room;
+    web->limits.make_room = web_make_room;
     web->limits.make_room_arg = web;
     web->http = server_new(web);
     web->events = events_new(web);

@@ -65,7 +65,7 @@ void ftp_fail_stream(struct ftp_line *ftp, struct stream *stream, int status, co
 
 /* --- time --- */
 
-static void on_timer(uv_timer_t *timer)
+static void on_ftp_control_timer(uv_timer_t *timer)
 {
     struct ftp_line *ftp = container_of(timer, struct ftp_line, timer);
     if (ftp->line.current || (ftp->step != FTP_READY && ftp->step != FTP_STREAM))
@@ -76,12 +76,12 @@ static void on_timer(uv_timer_t *timer)
 
 void ftp_watch(struct ftp_line *ftp)
 {
-    uv_timer_start(&ftp->timer, on_timer, ftp->line.lines->stall_timeout_ms, 0);
+    uv_timer_start(&ftp->timer, on_ftp_control_timer, ftp->line.lines->stall_timeout_ms, 0);
 }
 
 void ftp_rest(struct ftp_line *ftp, uint64_t ms)
 {
-    uv_timer_start(&ftp->timer, on_timer, ms, 0);
+    uv_timer_start(&ftp->timer, on_ftp_control_timer, ms, 0);
 }
 
 /* --- commands --- */
@@ -119,20 +119,20 @@ static const char *password_of(const struct ftp_line *ftp)
     return lines->password ? lines->password : lines->user ? "" : "anonymous@";
 }
 
-static bool is_line(const char *text)
+static bool ftp_control_is_line(const char *text)
 {
     return text[strcspn(text, "\r\n\xff")] == '\0';
 }
 
 static void send_user(struct ftp_line *ftp)
 {
-    if (is_line(user_of(ftp)) && is_line(password_of(ftp)))
+    if (ftp_control_is_line(user_of(ftp)) && ftp_control_is_line(password_of(ftp)))
         ftp_command(ftp, FTP_USER, "USER %s", user_of(ftp));
     else
         line_fail(&ftp->line, REMOTE_REFUSED, -EACCES, "a user and a password for FTP can't have the end of a line in them");
 }
 
-static void logged_in(struct ftp_line *ftp)
+static void ftp_control_logged_in(struct ftp_line *ftp)
 {
     if (ftp->secure)
         ftp_command(ftp, FTP_PBSZ, "PBSZ 0");
@@ -140,7 +140,7 @@ static void logged_in(struct ftp_line *ftp)
         ftp_command(ftp, FTP_TYPE, "TYPE I");
 }
 
-static void login_refused(struct ftp_line *ftp)
+static void ftp_control_login_refused(struct ftp_line *ftp)
 {
     if (ftp->reply.code / 100 == 4)
         ftp_fail_reply(ftp, "the login");
@@ -223,11 +223,11 @@ static void login_reply(struct ftp_line *ftp, bool more)
     else if (ftp->step == FTP_AUTH)
         ftp_fail_reply(ftp, "AUTH TLS");
     else if ((ftp->step == FTP_USER || ftp->step == FTP_PASS) && code / 100 == 2)
-        logged_in(ftp);
+        ftp_control_logged_in(ftp);
     else if (ftp->step == FTP_USER && code == 331)
         ftp_command(ftp, FTP_PASS, "PASS %s", password_of(ftp));
     else if (ftp->step == FTP_USER || ftp->step == FTP_PASS)
-        login_refused(ftp);
+        ftp_control_login_refused(ftp);
     else if (code / 100 != 2)
         ftp_fail_reply(ftp, ftp->step == FTP_TYPE ? "TYPE I" : ftp->step == FTP_PROT ? "PROT P" : "PBSZ");
     else if (ftp->step == FTP_PBSZ)
@@ -282,7 +282,7 @@ static void set_control(struct ftp_line *ftp, struct stream *control)
     stream_read(control, true);
 }
 
-static void on_dialled(void *arg, const struct dial_result *result)
+static void on_ftp_control_dialled(void *arg, const struct dial_result *result)
 {
     struct ftp_line *ftp = arg;
     socklen_t length = sizeof ftp->peer;
@@ -314,7 +314,7 @@ void ftp_connect(struct ftp_line *ftp)
     ftp->step = FTP_DIAL;
     uv_timer_stop(&ftp->timer);
     ftp->dial = dial_new(ftp->line.lines->client.loop, ftp->place.host, ftp->place.port, ftp->line.lines->local,
-                         ftp->line.lines->connect_timeout_ms, on_dialled, ftp);
+                         ftp->line.lines->connect_timeout_ms, on_ftp_control_dialled, ftp);
 }
 
 static void set_data(struct ftp_line *ftp, struct stream *data)

@@ -16,7 +16,7 @@
 #include "net/tls.h"
 #include "remote/ftp/internal.h"
 
-static uint64_t now_us(void)
+static uint64_t ftp_now_us(void)
 {
     return uv_hrtime() / 1000;
 }
@@ -57,7 +57,7 @@ static void ended(struct ftp_line *ftp)
 }
 
 /* Before its end or at it. The reply says which, and may be here. */
-static void cut(struct ftp_line *ftp)
+static void ftp_cut(struct ftp_line *ftp)
 {
     ftp_stream_drop(&ftp->data);
     slices_clear(&ftp->ahead);
@@ -74,23 +74,23 @@ static void cut(struct ftp_line *ftp)
 static void note_first_byte(struct ftp_line *ftp)
 {
     if (ftp->asked_us && ftp->line.current)
-        ftp->line.current->request.first_byte_us = now_us() - ftp->asked_us;
+        ftp->line.current->request.first_byte_us = ftp_now_us() - ftp->asked_us;
     ftp->asked_us = 0;
 }
 
 /* There is more than the size allows: it is another file now, or never was of that size. */
-static void too_long(struct ftp_line *ftp)
+static void ftp_too_long(struct ftp_line *ftp)
 {
     ftp->checked_at = 0;
     if (ftp->line.current)
         line_fail(&ftp->line, REMOTE_REFUSED, -EREMOTEIO, "the FTP server sent more of the image than its size, %" PRIu64,
                  ftp->size);
     else
-        cut(ftp);
+        ftp_cut(ftp);
 }
 
 /* How much of it goes to the current job. */
-static size_t use(struct ftp_line *ftp, const uint8_t *bytes, size_t length)
+static size_t ftp_use(struct ftp_line *ftp, const uint8_t *bytes, size_t length)
 {
     struct line_job *job = ftp->line.current;
     size_t part = job->length - job->filled < length ? job->length - job->filled : length;
@@ -114,14 +114,14 @@ void on_ftp_data(struct stream *data, const uint8_t *bytes, size_t length)
     ftp_watch(ftp);
     note_first_byte(ftp);
     while (length > 0 && ftp->data == data && wants(ftp)) {
-        size_t part = use(ftp, bytes, length);
+        size_t part = ftp_use(ftp, bytes, length);
         bytes += part;
         length -= part;
     }
     if (ftp->data != data)
         return;
     if (length > 0 && ftp->line.position >= ftp->size) {
-        too_long(ftp);
+        ftp_too_long(ftp);
     } else if (!ftp->line.current) {
         stream_read(data, false);
         if (length > 0)
@@ -152,7 +152,7 @@ void on_ftp_data_end(struct stream *data, int status)
         line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server ended the transfer after %" PRIu32 " of %" PRIu32 " bytes",
                  job->filled, job->length);
     else
-        cut(ftp);
+        ftp_cut(ftp);
 }
 
 /* The rest of it, from where the last range ended. */
@@ -220,7 +220,7 @@ static void timed(struct ftp_line *ftp)
         ftp_fail_reply(ftp, "MDTM");
 }
 
-static void set_port(struct sockaddr_storage *address, uint16_t port)
+static void ftp_set_port(struct sockaddr_storage *address, uint16_t port)
 {
     if (address->ss_family == AF_INET)
         ((struct sockaddr_in *)address)->sin_port = htons(port);
@@ -231,7 +231,7 @@ static void set_port(struct sockaddr_storage *address, uint16_t port)
 /* TLS begins when the server does its part of it, which some do before they reply. */
 static void retrieve(struct ftp_line *ftp)
 {
-    ftp->asked_us = now_us();
+    ftp->asked_us = ftp_now_us();
     ftp_command(ftp, FTP_RETR, "RETR %s", ftp->place.path);
     if (ftp->secure)
         ftp_data_secure(ftp);
@@ -261,7 +261,7 @@ static void on_data_dialled(void *arg, const struct dial_result *result)
 static void dial_data(struct ftp_line *ftp, uint16_t port)
 {
     struct sockaddr_storage address = ftp->peer;
-    set_port(&address, port);
+    ftp_set_port(&address, port);
     ftp->step = FTP_DATA_DIAL;
     uv_timer_stop(&ftp->timer);
     ftp->dial = dial_address_new(ftp->line.lines->client.loop, (const struct sockaddr *)&address, ftp->line.lines->local,
@@ -377,7 +377,7 @@ void ftp_ready(struct ftp_line *ftp)
 void ftp_idle_over(struct ftp_line *ftp)
 {
     if (ftp->step == FTP_STREAM)
-        cut(ftp);
+        ftp_cut(ftp);
     else
         ftp_reset(ftp);
 }
@@ -399,7 +399,7 @@ static void ftp_begin(struct line *line)
     else if (ftp->step == FTP_STREAM && can_go_on(ftp))
         stream_on(ftp);
     else if (ftp->step == FTP_STREAM)
-        cut(ftp);
+        ftp_cut(ftp);
 }
 
 static void ftp_line_reset(struct line *line)
@@ -407,7 +407,7 @@ static void ftp_line_reset(struct line *line)
     ftp_reset(ftp_of(line));
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_ftp_timer_closed(uv_handle_t *handle)
 {
     struct ftp_line *ftp = container_of((uv_timer_t *)handle, struct ftp_line, timer);
     mem_free(ftp);
@@ -418,7 +418,7 @@ static void ftp_close(struct line *line)
     struct ftp_line *ftp = ftp_of(line);
     ftp_reset(ftp);
     place_clear(&ftp->place);
-    uv_close((uv_handle_t *)&ftp->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&ftp->timer, on_ftp_timer_closed);
 }
 
 static struct line *ftp_make(struct lines *lines);

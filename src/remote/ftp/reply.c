@@ -38,7 +38,7 @@ static enum ftp_fed end_reply(struct ftp_reply *reply)
     return FTP_REPLY;
 }
 
-static enum ftp_fed take_line(struct ftp_reply *reply)
+static enum ftp_fed ftp_reply_take_line(struct ftp_reply *reply)
 {
     if (reply->used > 0 && reply->line[reply->used - 1] == '\r')
         reply->used--;
@@ -65,7 +65,7 @@ enum ftp_fed ftp_reply_feed(struct ftp_reply *reply, const uint8_t *data, size_t
         if (++reply->total > FTP_REPLY_MAX)
             fed = FTP_GARBAGE;
         else if (c == '\n')
-            fed = take_line(reply);
+            fed = ftp_reply_take_line(reply);
         else if (reply->used < sizeof reply->line - 1)
             reply->line[reply->used++] = c;
     }
@@ -76,7 +76,7 @@ enum ftp_fed ftp_reply_feed(struct ftp_reply *reply, const uint8_t *data, size_t
 /* --- what is in them --- */
 
 /* Digits; moves past them. */
-static bool number(const char **text, uint64_t most, uint64_t *value)
+static bool ftp_reply_number(const char **text, uint64_t most, uint64_t *value)
 {
     const char *p = *text;
     uint64_t n = 0;
@@ -100,7 +100,7 @@ static bool only_blanks(const char *text)
 bool ftp_parse_size(const char *text, uint64_t *size)
 {
     text += strspn(text, " ");
-    return number(&text, INT64_MAX, size) && only_blanks(text);
+    return ftp_reply_number(&text, INT64_MAX, size) && only_blanks(text);
 }
 
 bool ftp_parse_time(const char *text, char *time, size_t size)
@@ -126,7 +126,7 @@ bool ftp_parse_epsv(const char *text, uint16_t *port)
         return false;
     char bar = p[1];
     p += 4;
-    if (!number(&p, UINT16_MAX, &value) || value == 0 || p[0] != bar || p[1] != ')')
+    if (!ftp_reply_number(&p, UINT16_MAX, &value) || value == 0 || p[0] != bar || p[1] != ')')
         return false;
     *port = (uint16_t)value;
     return true;
@@ -138,7 +138,7 @@ bool ftp_parse_pasv(const char *text, uint16_t *port)
     uint64_t part[6];
     const char *p = text + strcspn(text, "0123456789");
     for (unsigned i = 0; i < 6; i++) {
-        if ((i > 0 && *p++ != ',') || !number(&p, 255, &part[i]))
+        if ((i > 0 && *p++ != ',') || !ftp_reply_number(&p, 255, &part[i]))
             return false;
     }
     *port = (uint16_t)(part[4] * 256 + part[5]);

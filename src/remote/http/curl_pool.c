@@ -36,7 +36,7 @@ static void finish_transfers(struct curl_pool *pool)
     }
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_fetch_curl_pool_timer_closed(uv_handle_t *handle)
 {
     mem_free(handle->data);
 }
@@ -44,7 +44,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void pool_end(struct curl_pool *pool)
 {
     curl_multi_cleanup(pool->multi); /* stops its watches through on_curl_socket */
-    uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&pool->timer, on_fetch_curl_pool_timer_closed);
 }
 
 static void act(struct curl_pool *pool, curl_socket_t fd, int events)
@@ -58,7 +58,7 @@ static void act(struct curl_pool *pool, curl_socket_t fd, int events)
         pool_end(pool);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_fetch_curl_pool_timer(uv_timer_t *timer)
 {
     act(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
@@ -70,11 +70,11 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
     if (timeout_ms < 0)
         uv_timer_stop(&pool->timer);
     else
-        uv_timer_start(&pool->timer, on_timer, (uint64_t)timeout_ms, 0);
+        uv_timer_start(&pool->timer, on_fetch_curl_pool_timer, (uint64_t)timeout_ms, 0);
     return 0;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_fetch_curl_pool_poll(uv_poll_t *poll, int status, int events)
 {
     struct socket_watch *watch = poll->data;
     int flags = status < 0 ? CURL_CSELECT_ERR : 0;
@@ -85,17 +85,17 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     act(watch->pool, watch->fd, flags);
 }
 
-static void on_watch_closed(uv_handle_t *handle)
+static void on_fetch_curl_pool_watch_closed(uv_handle_t *handle)
 {
     mem_free(handle->data);
 }
 
-static void watch_end(struct socket_watch *watch)
+static void fetch_curl_pool_watch_end(struct socket_watch *watch)
 {
     if (!watch)
         return;
     uv_poll_stop(&watch->poll); /* before libcurl closes the fd */
-    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+    uv_close((uv_handle_t *)&watch->poll, on_fetch_curl_pool_watch_closed);
 }
 
 static struct socket_watch *watch_begin(struct curl_pool *pool, curl_socket_t fd)
@@ -118,7 +118,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
     struct socket_watch *watch = socket_arg;
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
-        watch_end(watch);
+        fetch_curl_pool_watch_end(watch);
         curl_multi_assign(pool->multi, fd, NULL);
         return 0;
     }
@@ -130,7 +130,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= UV_WRITABLE;
     if (events)
-        uv_poll_start(&watch->poll, events, on_poll);
+        uv_poll_start(&watch->poll, events, on_fetch_curl_pool_poll);
     else
         uv_poll_stop(&watch->poll);
     return 0;

@@ -37,7 +37,7 @@ static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
     return connected ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
-static int on_request(void *arg, char *primary_ip, char *local_ip, int primary_port, int local_port)
+static int on_fetch_guard_request(void *arg, char *primary_ip, char *local_ip, int primary_port, int local_port)
 {
     struct sockaddr_storage address;
     (void)local_ip;
@@ -55,7 +55,7 @@ void http_guard_addresses(struct http_guard *guard, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, guard);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, guard);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_fetch_guard_request);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, guard);
 }
 
@@ -79,7 +79,7 @@ static bool has_name(const X509 *certificate)
     return has;
 }
 
-static int on_verified(int good, X509_STORE_CTX *store)
+static int on_fetch_guard_verified(int good, X509_STORE_CTX *store)
 {
     if (!good || X509_STORE_CTX_get_error_depth(store) > 0 || has_name(X509_STORE_CTX_get_current_cert(store)))
         return good;
@@ -91,7 +91,7 @@ static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     (void)easy;
     (void)arg;
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verified);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_fetch_guard_verified);
     return CURLE_OK;
 }
 

@@ -139,7 +139,7 @@ static uint64_t http_received(const struct remote_request *request)
     return request->received;
 }
 
-static void on_watch_closed(uv_handle_t *handle)
+static void on_fetch_watch_closed(uv_handle_t *handle)
 {
     mem_free(container_of((uv_timer_t *)handle, struct http_fetch, watch));
 }
@@ -151,7 +151,7 @@ void http_fetch_free(struct http_fetch *http)
     http_cancel(&http->request);
     curl_easy_cleanup(http->transfer.easy);
     curl_slist_free_all(http->headers);
-    uv_close((uv_handle_t *)&http->watch, on_watch_closed);
+    uv_close((uv_handle_t *)&http->watch, on_fetch_watch_closed);
 }
 
 static void http_request_free(struct remote_request *request)

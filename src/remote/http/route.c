@@ -75,7 +75,7 @@ static void route_free(struct http_route *route)
     uv_close((uv_handle_t *)&route->idle, on_idle_closed);
 }
 
-static void on_idle(uv_timer_t *timer)
+static void on_fetch_route_idle(uv_timer_t *timer)
 {
     http_route_leave_all(timer->data);
 }
@@ -87,7 +87,7 @@ static void route_settle(struct http_route *route)
     if (!used && route->left)
         route_free(route);
     else if (!used)
-        uv_timer_start(&route->idle, on_idle, HTTP_ROUTE_IDLE_MS, 0);
+        uv_timer_start(&route->idle, on_fetch_route_idle, HTTP_ROUTE_IDLE_MS, 0);
     else
         uv_timer_stop(&route->idle);
 }
@@ -121,7 +121,7 @@ static struct curl_slist *pin_new(const struct http_route *route, const struct s
     return curl_slist_append(NULL, line);
 }
 
-static void on_dialled(void *arg, const struct dial_result *result)
+static void on_fetch_route_dialled(void *arg, const struct dial_result *result)
 {
     struct http_route *route = arg;
     struct http_route_user self = {.route = route}; /* keeps it while users come and go */
@@ -164,7 +164,7 @@ static struct http_route *route_new(struct http_image *image, const char *url)
     }
     route->pool = curl_pool_new(loop);
     route->dial = dial_new(loop, route->host, route->port, image->proxy ? ADDRESS_LOCAL_ALL : image->local,
-                           image->connect_timeout_ms, on_dialled, route);
+                           image->connect_timeout_ms, on_fetch_route_dialled, route);
     return route;
 }
 

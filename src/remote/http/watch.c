@@ -62,15 +62,15 @@ static uint64_t last_due(const struct http_fetch *http)
     return http->since_ms + (http->phase == HTTP_CONNECTING ? image->connect_timeout_ms : image->stall_timeout_ms);
 }
 
-static void on_watch(uv_timer_t *timer);
+static void on_fetch_watch_watch(uv_timer_t *timer);
 
 static void watch_set(struct http_fetch *http)
 {
     uint64_t due = least(early_due(http), last_due(http)), now = now_of(http);
-    uv_timer_start(&http->watch, on_watch, due > now ? due - now : 0, 0);
+    uv_timer_start(&http->watch, on_fetch_watch_watch, due > now ? due - now : 0, 0);
 }
 
-static void on_watch(uv_timer_t *timer)
+static void on_fetch_watch_watch(uv_timer_t *timer)
 {
     struct http_fetch *http = container_of(timer, struct http_fetch, watch);
     uint64_t now = now_of(http);

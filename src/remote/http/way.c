@@ -25,7 +25,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *arg)
+static size_t on_fetch_way_body(char *data, size_t size, size_t count, void *arg)
 {
     struct http_fetch *http = arg;
     size_t length = size * count;
@@ -149,17 +149,17 @@ static bool http_address_is_gone(const struct http_fetch *http)
 }
 
 /* Did the server, or what is between, forget the connection while it was idle? Or the address all of them? */
-static bool is_forgotten(const struct http_fetch *http, CURLcode code)
+static bool fetch_way_is_forgotten(const struct http_fetch *http, CURLcode code)
 {
     if (code == CURLE_COULDNT_CONNECT)
         return http->forgotten || http_address_is_gone(http);
     return is_connection_trouble(code) && !http->guard.opened && !http->heard;
 }
 
-static void on_done(struct curl_transfer *transfer, CURLcode code)
+static void on_fetch_way_done(struct curl_transfer *transfer, CURLcode code)
 {
     struct http_fetch *http = container_of(transfer, struct http_fetch, transfer);
-    if (is_forgotten(http, code) && http_try_again(http))
+    if (fetch_way_is_forgotten(http, code) && http_try_again(http))
         return;
     measure(http);
     http_judge(http, code);
@@ -194,7 +194,7 @@ static void http_send(struct http_fetch *http)
     http_watch_begin(http);
 }
 
-static void on_ready(struct http_route_user *user)
+static void on_fetch_way_ready(struct http_route_user *user)
 {
     struct http_fetch *http = container_of(user, struct http_fetch, user);
     const struct http_route *route = user->route;
@@ -243,14 +243,14 @@ void http_way_init(struct http_fetch *http)
         mem_exhausted();
     http->guard = (struct http_guard){.local = image->proxy ? ADDRESS_LOCAL_ALL : image->local,
                                       .curl = image->curl, .fd = -1, .opening = on_opening, .asking = on_asking};
-    http->user.ready = on_ready;
+    http->user.ready = on_fetch_way_ready;
     http->transfer.easy = easy;
-    http->transfer.done = on_done;
+    http->transfer.done = on_fetch_way_done;
     uv_timer_init(curl_loop_uv(image->curl), &http->watch);
     http_set_fixed(http);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, http);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_fetch_way_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, http);
 }
 

@@ -13,7 +13,7 @@
 /* --- paths --- */
 
 /* One name more, or one less for ".."; false: no room. */
-static bool add_name(char *out, const char *name, size_t length)
+static bool nfs_address_add_name(char *out, const char *name, size_t length)
 {
     size_t used = strlen(out);
     if (length == 0 || (length == 1 && *name == '.'))
@@ -36,7 +36,7 @@ static bool add_names(char *out, const char *path)
 {
     while (*path) {
         size_t length = strcspn(path, "/");
-        if (!add_name(out, path, length))
+        if (!nfs_address_add_name(out, path, length))
             return false;
         path += length + (path[length] == '/');
     }

@@ -337,7 +337,7 @@ static void find_begin(struct nfs_find *find)
 }
 
 /* An address that refuses is there: version 3 may have another port. */
-static void on_raced(void *owner, const struct dial_result *result)
+static void on_nfs_find_raced(void *owner, const struct dial_result *result)
 {
     struct nfs_find *find = owner;
     struct nfs_reply reply = {0};
@@ -363,7 +363,7 @@ static uint16_t first_port(const struct nfs_find *find)
     return address->mount_port ? address->mount_port : RPCBIND_PORT;
 }
 
-static void on_resolved(void *owner, const struct resolve_result *result)
+static void on_nfs_find_resolved(void *owner, const struct resolve_result *result)
 {
     struct nfs_find *find = owner;
     find->resolve = NULL;
@@ -380,7 +380,7 @@ static void on_resolved(void *owner, const struct resolve_result *result)
     find->address_count = result->count;
     if (result->count > 1)
         find->dial = dial_race_new(find->options->rpc.loop, result, first_port(find),
-                                   find->options->rpc.connect_timeout_ms, on_raced, find);
+                                   find->options->rpc.connect_timeout_ms, on_nfs_find_raced, find);
     else
         find_begin(find);
 }
@@ -396,7 +396,7 @@ struct nfs_find *nfs_find_start(const struct nfs_find_options *options,
     find->about = "";
     find->protocol = version == 3 ? &nfs_protocol_3 : &nfs_protocol_4;
     memcpy(find->path, options->address.path, sizeof find->path);
-    find->resolve = resolve_start(options->rpc.loop, options->address.host, options->local, on_resolved, find);
+    find->resolve = resolve_start(options->rpc.loop, options->address.host, options->local, on_nfs_find_resolved, find);
     return find;
 }
 

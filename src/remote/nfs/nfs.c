@@ -40,7 +40,7 @@ static struct nfs_client *nfs_of(struct remote_client *client)
     return container_of(client, struct nfs_client, client);
 }
 
-static struct nfs_request *request_of(struct remote_request *request)
+static struct nfs_request *nfs_request_of(struct remote_request *request)
 {
     return container_of(request, struct nfs_request, request);
 }
@@ -94,7 +94,7 @@ static void on_found(void *owner, struct nfs_found *found)
 
 static void nfs_probe(struct remote_request *request)
 {
-    struct nfs_request *nfs = request_of(request);
+    struct nfs_request *nfs = nfs_request_of(request);
     request_begin(nfs);
     nfs->find = nfs_find_start(&nfs_of(request->client)->find, on_found, nfs);
 }
@@ -104,8 +104,8 @@ static void nfs_adopt(struct remote_request *probe)
 {
     struct nfs_client *nfs = nfs_of(probe->client);
     nfs_session_unref(nfs->session);
-    nfs->session = request_of(probe)->session;
-    request_of(probe)->session = NULL;
+    nfs->session = nfs_request_of(probe)->session;
+    nfs_request_of(probe)->session = NULL;
     nfs->find.version = nfs->session->protocol->version;
 }
 
@@ -140,14 +140,14 @@ __attribute__((format(printf, 4, 5))) static void range_fail(struct nfs_request 
     range_end(nfs);
 }
 
-static void on_piece(void *owner, const struct nfs_reply *reply);
+static void on_nfs_piece(void *owner, const struct nfs_reply *reply);
 
-static void piece_ask(struct nfs_piece *piece)
+static void nfs_piece_ask(struct nfs_piece *piece)
 {
     struct nfs_request *nfs = piece->request;
     struct nfs_session *session = nfs->session;
     piece->call = session->protocol->read(session->rpc, &session->handle, nfs->offset + piece->offset + piece->filled,
-                                          piece->length - piece->filled, on_piece, piece);
+                                          piece->length - piece->filled, on_nfs_piece, piece);
 }
 
 static uint32_t piece_length(const struct nfs_session *session)
@@ -167,7 +167,7 @@ static void piece_begin(struct nfs_piece *piece)
     piece->length = rest < most ? rest : most;
     piece->filled = 0;
     nfs->next += piece->length;
-    piece_ask(piece);
+    nfs_piece_ask(piece);
 }
 
 static bool all_idle(const struct nfs_request *nfs)
@@ -182,7 +182,7 @@ static void piece_go_on(struct nfs_piece *piece)
 {
     struct nfs_request *nfs = piece->request;
     if (piece->filled < piece->length)
-        piece_ask(piece); /* a short read, as a server may answer */
+        nfs_piece_ask(piece); /* a short read, as a server may answer */
     else
         piece_begin(piece);
     if (all_idle(nfs))
@@ -217,7 +217,7 @@ static void on_piece_attributes(void *owner, const struct nfs_reply *reply)
         piece_go_on(piece);
 }
 
-static void on_piece(void *owner, const struct nfs_reply *reply)
+static void on_nfs_piece(void *owner, const struct nfs_reply *reply)
 {
     struct nfs_piece *piece = owner;
     struct nfs_request *nfs = piece->request;
@@ -242,7 +242,7 @@ static void on_piece(void *owner, const struct nfs_reply *reply)
 
 static void nfs_range(struct remote_request *request, uint64_t offset, uint32_t length)
 {
-    struct nfs_request *nfs = request_of(request);
+    struct nfs_request *nfs = nfs_request_of(request);
     request_begin(nfs);
     nfs->session = nfs_session_ref(nfs_of(request->client)->session);
     nfs->offset = offset;
@@ -268,7 +268,7 @@ static struct remote_request *nfs_request_new(struct remote_client *client)
 
 static void nfs_cancel(struct remote_request *request)
 {
-    struct nfs_request *nfs = request_of(request);
+    struct nfs_request *nfs = nfs_request_of(request);
     nfs_find_cancel(nfs->find);
     nfs->find = NULL;
     cancel_pieces(nfs);
@@ -283,10 +283,10 @@ static uint64_t nfs_received(const struct remote_request *request)
 static void nfs_request_free(struct remote_request *request)
 {
     nfs_cancel(request);
-    mem_free(request_of(request));
+    mem_free(nfs_request_of(request));
 }
 
-static void on_closed(struct defer *defer)
+static void on_nfs_closed(struct defer *defer)
 {
     struct nfs_client *nfs = container_of(defer, struct nfs_client, closed);
     nfs->client.closed(&nfs->client);
@@ -349,7 +349,7 @@ struct source *nfs_source_new(uv_loop_t *loop, const char *who, const struct nfs
         return NULL;
     struct nfs_client *nfs = mem_alloc(sizeof *nfs);
     nfs->client = (struct remote_client){.ops = &ops, .loop = loop, .url = mem_strdup(options->url)};
-    defer_setup(&nfs->closed, on_closed);
+    defer_setup(&nfs->closed, on_nfs_closed);
     nfs->find = find_options(loop, &nfs->pool, &address, options);
     return remote_source_new(&nfs->client, who, options->connections, options->io_timeout_ms);
 }

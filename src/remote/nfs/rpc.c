@@ -70,7 +70,7 @@ __attribute__((format(printf, 3, 4))) static void rpc_die(struct nfs_rpc *rpc, i
     defer_schedule(rpc->loop, &rpc->failing);
 }
 
-static void call_end(struct nfs_call *call, const struct nfs_reply *reply)
+static void nfs_rpc_call_end(struct nfs_call *call, const struct nfs_reply *reply)
 {
     list_remove(&call->link);
     if (call->done)
@@ -85,7 +85,7 @@ static void on_failing(struct defer *defer)
         struct nfs_call *call = container_of(rpc->failed.next, struct nfs_call, link);
         struct nfs_reply reply = {.verdict = REMOTE_TRANSIENT, .reason = rpc->reason};
         snprintf(reply.error, sizeof reply.error, "%s", rpc->error);
-        call_end(call, &reply);
+        nfs_rpc_call_end(call, &reply);
     }
 }
 
@@ -130,14 +130,14 @@ static void take_record(struct nfs_rpc *rpc)
         rpc->asked--;
         if (call->done)
             decode_answer(call, &in, &reply);
-        call_end(call, &reply);
+        nfs_rpc_call_end(call, &reply);
         return;
     }
 }
 
 /* --- the socket --- */
 
-static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_nfs_rpc_poll(uv_poll_t *poll, int status, int events);
 
 static void arm(struct nfs_rpc *rpc)
 {
@@ -146,7 +146,7 @@ static void arm(struct nfs_rpc *rpc)
                                                  : UV_READABLE;
     if (rpc->dead || !rpc->polled || events == rpc->events)
         return;
-    uv_poll_start(&rpc->poll, events, on_poll);
+    uv_poll_start(&rpc->poll, events, on_nfs_rpc_poll);
     rpc->events = events;
 }
 
@@ -187,7 +187,7 @@ static int socket_error(const struct nfs_rpc *rpc)
 }
 
 /* False: not now, or it has ended. */
-static bool receive(struct nfs_rpc *rpc, unsigned char *to, uint32_t length, uint32_t *used)
+static bool nfs_rpc_receive(struct nfs_rpc *rpc, unsigned char *to, uint32_t length, uint32_t *used)
 {
     ssize_t n = recv(rpc->fd, to + *used, length - *used, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
@@ -224,13 +224,13 @@ static void end_fragment(struct nfs_rpc *rpc)
 static bool receive_some(struct nfs_rpc *rpc)
 {
     if (rpc->marker_used < 4) {
-        if (!receive(rpc, rpc->marker, 4, &rpc->marker_used))
+        if (!nfs_rpc_receive(rpc, rpc->marker, 4, &rpc->marker_used))
             return false;
         if (rpc->marker_used == 4)
             begin_fragment(rpc);
     } else {
         uint32_t before = rpc->record_used;
-        if (!receive(rpc, rpc->record, before + rpc->fragment_left, &rpc->record_used))
+        if (!nfs_rpc_receive(rpc, rpc->record, before + rpc->fragment_left, &rpc->record_used))
             return false;
         rpc->fragment_left -= rpc->record_used - before;
     }
@@ -252,7 +252,7 @@ static void send_some(struct nfs_rpc *rpc)
     rpc->out_used = rpc->out_sent = 0;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_nfs_rpc_poll(uv_poll_t *poll, int status, int events)
 {
     struct nfs_rpc *rpc = poll->data;
     int error = !rpc->connected || status < 0 ? socket_error(rpc) : 0;
@@ -296,13 +296,13 @@ static void rpc_begin(struct nfs_rpc *rpc)
 
 static void close_handles(struct nfs_rpc *rpc);
 
-static void on_ask(struct work *work)
+static void on_nfs_rpc_ask(struct work *work)
 {
     low_port_ask(container_of(work, struct nfs_rpc, asking_work)->fd);
 }
 
 /* Who may not have such a port goes without. */
-static void on_asked(struct work *work)
+static void on_nfs_rpc_asked(struct work *work)
 {
     struct nfs_rpc *rpc = container_of(work, struct nfs_rpc, asking_work);
     rpc->asking = false;
@@ -317,7 +317,7 @@ static void rpc_bind(struct nfs_rpc *rpc)
 {
     if (low_port_bind(rpc->fd) == -EACCES && low_port_can_ask()) {
         rpc->asking = true;
-        work_start(rpc->loop, &rpc->asking_work, on_ask, on_asked);
+        work_start(rpc->loop, &rpc->asking_work, on_nfs_rpc_ask, on_nfs_rpc_asked);
     } else {
         rpc_begin(rpc);
     }
@@ -370,7 +370,7 @@ struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct 
     return rpc;
 }
 
-static void on_closed(struct closing *closing)
+static void on_nfs_rpc_closed(struct closing *closing)
 {
     struct nfs_rpc *rpc = container_of(closing, struct nfs_rpc, closer);
     struct nfs_pool *pool = rpc->pool;
@@ -388,7 +388,7 @@ static void on_closed(struct closing *closing)
 
 static void close_handles(struct nfs_rpc *rpc)
 {
-    closing_begin(&rpc->closer, rpc->loop, on_closed);
+    closing_begin(&rpc->closer, rpc->loop, on_nfs_rpc_closed);
     if (rpc->polled)
         closing_add(&rpc->closer, (uv_handle_t *)&rpc->poll);
     closing_add(&rpc->closer, (uv_handle_t *)&rpc->timer);

@@ -41,7 +41,7 @@ static void take_fattr(struct xdr_in *in, struct nfs_attributes *a)
     a->ctime_ns = xdr_u32(in);
 }
 
-static void take_attributes(struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v3_take_attributes(struct xdr_in *in, struct nfs_reply *reply)
 {
     if (xdr_u32(in))
         take_fattr(in, &reply->attributes);
@@ -62,28 +62,28 @@ static void take_handle(struct xdr_in *in, struct nfs_reply *reply)
         nfs_take_handle(reply, handle, length, HANDLE_MAX);
 }
 
-static void decode_lookup(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v3_decode_lookup(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     (void)call;
     if (!take_status(in, reply))
         return;
     take_handle(in, reply);
-    take_attributes(in, reply);
+    nfs_v3_take_attributes(in, reply);
 }
 
-static void decode_readlink(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v3_decode_readlink(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     uint32_t length;
     (void)call;
     if (!take_status(in, reply))
         return;
-    take_attributes(in, reply);
+    nfs_v3_take_attributes(in, reply);
     const void *text = xdr_bytes(in, NFS_LINK_MAX, &length);
     if (text)
         nfs_take_link(reply, text, length);
 }
 
-static void decode_attributes(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v3_decode_attributes(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     (void)call;
     if (take_status(in, reply))
@@ -96,15 +96,15 @@ static void decode_limits(const struct nfs_call *call, struct xdr_in *in, struct
     (void)call;
     if (!take_status(in, reply))
         return;
-    take_attributes(in, &unused);
+    nfs_v3_take_attributes(in, &unused);
     reply->read_max = xdr_u32(in);
 }
 
-static void decode_read(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v3_decode_read(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     if (!take_status(in, reply))
         return;
-    take_attributes(in, reply);
+    nfs_v3_take_attributes(in, reply);
     uint32_t count = xdr_u32(in);
     reply->eof = xdr_u32(in);
     reply->data = xdr_bytes(in, call->count, &reply->length);
@@ -129,8 +129,8 @@ static void decode_mount(const struct nfs_call *call, struct xdr_in *in, struct 
 
 /* --- questions --- */
 
-static struct nfs_call *ask(struct nfs_rpc *rpc, uint32_t procedure, const struct nfs_handle *handle,
-                            struct xdr_out *out, nfs_decode decode, nfs_done done, void *owner)
+static struct nfs_call *nfs_v3_ask(struct nfs_rpc *rpc, uint32_t procedure, const struct nfs_handle *handle,
+                                   struct xdr_out *out, nfs_decode decode, nfs_done done, void *owner)
 {
     struct nfs_call *call = nfs_call_new(rpc, PROGRAM_NFS, 3, procedure, out, decode, done, owner);
     xdr_put_bytes(out, handle->data, handle->length);
@@ -141,29 +141,30 @@ static struct nfs_call *ask_of(struct nfs_rpc *rpc, uint32_t procedure, const st
                                nfs_decode decode, nfs_done done, void *owner)
 {
     struct xdr_out out;
-    struct nfs_call *call = ask(rpc, procedure, handle, &out, decode, done, owner);
+    struct nfs_call *call = nfs_v3_ask(rpc, procedure, handle, &out, decode, done, owner);
     nfs_call_send(call, &out);
     return call;
 }
 
-static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
-                               void *owner)
+static struct nfs_call *nfs_v3_lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name,
+                                      nfs_done done, void *owner)
 {
     struct xdr_out out;
-    struct nfs_call *call = ask(rpc, PROC_LOOKUP, folder, &out, decode_lookup, done, owner);
+    struct nfs_call *call = nfs_v3_ask(rpc, PROC_LOOKUP, folder, &out, nfs_v3_decode_lookup, done, owner);
     xdr_put_bytes(&out, name, (uint32_t)strlen(name));
     nfs_call_send(call, &out);
     return call;
 }
 
-static struct nfs_call *read_link(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner)
+static struct nfs_call *nfs_v3_read_link(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner)
 {
-    return ask_of(rpc, PROC_READLINK, link, decode_readlink, done, owner);
+    return ask_of(rpc, PROC_READLINK, link, nfs_v3_decode_readlink, done, owner);
 }
 
-static struct nfs_call *attributes(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner)
+static struct nfs_call *nfs_v3_attributes(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done,
+                                          void *owner)
 {
-    return ask_of(rpc, PROC_GETATTR, file, decode_attributes, done, owner);
+    return ask_of(rpc, PROC_GETATTR, file, nfs_v3_decode_attributes, done, owner);
 }
 
 static struct nfs_call *limits(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner)
@@ -171,11 +172,11 @@ static struct nfs_call *limits(struct nfs_rpc *rpc, const struct nfs_handle *fil
     return ask_of(rpc, PROC_FSINFO, file, decode_limits, done, owner);
 }
 
-static struct nfs_call *read_range(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset, uint32_t count,
-                                   nfs_done done, void *owner)
+static struct nfs_call *nfs_v3_read_range(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset,
+                                          uint32_t count, nfs_done done, void *owner)
 {
     struct xdr_out out;
-    struct nfs_call *call = ask(rpc, PROC_READ, file, &out, decode_read, done, owner);
+    struct nfs_call *call = nfs_v3_ask(rpc, PROC_READ, file, &out, nfs_v3_decode_read, done, owner);
     xdr_put_u64(&out, offset);
     xdr_put_u32(&out, count);
     call->count = count;
@@ -204,4 +205,5 @@ struct nfs_call *nfs_ask_mount(struct nfs_rpc *rpc, const char *folder, nfs_done
     return call;
 }
 
-const struct nfs_protocol nfs_protocol_3 = {3, lookup, read_link, attributes, limits, read_range};
+const struct nfs_protocol nfs_protocol_3 = {3,      nfs_v3_lookup,    nfs_v3_read_link, nfs_v3_attributes,
+                                            limits, nfs_v3_read_range};

@@ -39,7 +39,7 @@ static enum nfs_type type_of(uint32_t type)
     return type == TYPE_FILE ? NFS_FILE : type == TYPE_FOLDER ? NFS_FOLDER : type == TYPE_LINK ? NFS_LINK : NFS_OTHER;
 }
 
-static void take_value(struct xdr_in *values, unsigned number, struct nfs_reply *reply)
+static void nfs_v4_take_value(struct xdr_in *values, unsigned number, struct nfs_reply *reply)
 {
     struct nfs_attributes *a = &reply->attributes;
     uint64_t most;
@@ -73,7 +73,7 @@ static void take_value(struct xdr_in *values, unsigned number, struct nfs_reply 
     }
 }
 
-static void take_attributes(struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v4_take_attributes(struct xdr_in *in, struct nfs_reply *reply)
 {
     uint32_t words[2] = {0}, count = xdr_u32(in), length;
     in->bad |= count > 2;
@@ -85,7 +85,7 @@ static void take_attributes(struct xdr_in *in, struct nfs_reply *reply)
     struct xdr_in values = {.next = bytes, .end = bytes + length};
     for (unsigned number = 0; number < 64 && !values.bad; number++)
         if (words[number / 32] & BIT(number))
-            take_value(&values, number, reply);
+            nfs_v4_take_value(&values, number, reply);
     reply->attributes.known = true;
     in->bad |= values.bad || values.next != values.end || (words[0] & NEEDED_0) != NEEDED_0;
 }
@@ -125,7 +125,7 @@ static void take_found(struct xdr_in *in, struct nfs_reply *reply)
         return;
     const void *handle = xdr_bytes(in, NFS_HANDLE_MAX, &length);
     if (handle && nfs_take_handle(reply, handle, length, NFS_HANDLE_MAX) && take_operation(in, OP_GETATTR, reply))
-        take_attributes(in, reply);
+        nfs_v4_take_attributes(in, reply);
 }
 
 static void decode_root(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
@@ -135,14 +135,14 @@ static void decode_root(const struct nfs_call *call, struct xdr_in *in, struct n
         take_found(in, reply);
 }
 
-static void decode_lookup(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v4_decode_lookup(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     (void)call;
     if (take_compound(in, reply) && take_operation(in, OP_PUTFH, reply) && take_operation(in, OP_LOOKUP, reply))
         take_found(in, reply);
 }
 
-static void decode_readlink(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v4_decode_readlink(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     uint32_t length;
     (void)call;
@@ -153,21 +153,21 @@ static void decode_readlink(const struct nfs_call *call, struct xdr_in *in, stru
         nfs_take_link(reply, text, length);
 }
 
-static void decode_attributes(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v4_decode_attributes(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     (void)call;
     if (take_compound(in, reply) && take_operation(in, OP_PUTFH, reply) && take_operation(in, OP_GETATTR, reply))
-        take_attributes(in, reply);
+        nfs_v4_take_attributes(in, reply);
 }
 
-static void decode_read(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
+static void nfs_v4_decode_read(const struct nfs_call *call, struct xdr_in *in, struct nfs_reply *reply)
 {
     if (!take_compound(in, reply) || !take_operation(in, OP_PUTFH, reply) || !take_operation(in, OP_READ, reply))
         return;
     reply->eof = xdr_u32(in);
     reply->data = xdr_bytes(in, call->count, &reply->length);
     if (take_operation(in, OP_GETATTR, reply))
-        take_attributes(in, reply);
+        nfs_v4_take_attributes(in, reply);
 }
 
 /* --- questions --- */
@@ -193,12 +193,12 @@ static void put_getattr(struct xdr_out *out)
     xdr_put_u32(out, WANTED_1);
 }
 
-static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name, nfs_done done,
-                               void *owner)
+static struct nfs_call *nfs_v4_lookup(struct nfs_rpc *rpc, const struct nfs_handle *folder, const char *name,
+                                      nfs_done done, void *owner)
 {
     struct xdr_out out;
     struct nfs_call *call =
-        compound(rpc, folder ? 4 : 3, folder, &out, folder ? decode_lookup : decode_root, done, owner);
+        compound(rpc, folder ? 4 : 3, folder, &out, folder ? nfs_v4_decode_lookup : decode_root, done, owner);
     if (folder) {
         xdr_put_u32(&out, OP_LOOKUP);
         xdr_put_bytes(&out, name, (uint32_t)strlen(name));
@@ -209,29 +209,30 @@ static struct nfs_call *lookup(struct nfs_rpc *rpc, const struct nfs_handle *fol
     return call;
 }
 
-static struct nfs_call *read_link(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner)
+static struct nfs_call *nfs_v4_read_link(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner)
 {
     struct xdr_out out;
-    struct nfs_call *call = compound(rpc, 2, link, &out, decode_readlink, done, owner);
+    struct nfs_call *call = compound(rpc, 2, link, &out, nfs_v4_decode_readlink, done, owner);
     xdr_put_u32(&out, OP_READLINK);
     nfs_call_send(call, &out);
     return call;
 }
 
-static struct nfs_call *attributes(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner)
+static struct nfs_call *nfs_v4_attributes(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done,
+                                          void *owner)
 {
     struct xdr_out out;
-    struct nfs_call *call = compound(rpc, 2, file, &out, decode_attributes, done, owner);
+    struct nfs_call *call = compound(rpc, 2, file, &out, nfs_v4_decode_attributes, done, owner);
     put_getattr(&out);
     nfs_call_send(call, &out);
     return call;
 }
 
-static struct nfs_call *read_range(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset, uint32_t count,
-                                   nfs_done done, void *owner)
+static struct nfs_call *nfs_v4_read_range(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset,
+                                          uint32_t count, nfs_done done, void *owner)
 {
     struct xdr_out out;
-    struct nfs_call *call = compound(rpc, 3, file, &out, decode_read, done, owner);
+    struct nfs_call *call = compound(rpc, 3, file, &out, nfs_v4_decode_read, done, owner);
     xdr_put_u32(&out, OP_READ);
     for (int i = 0; i < 4; i++) /* the stateid */
         xdr_put_u32(&out, UINT32_MAX);
@@ -243,4 +244,5 @@ static struct nfs_call *read_range(struct nfs_rpc *rpc, const struct nfs_handle 
     return call;
 }
 
-const struct nfs_protocol nfs_protocol_4 = {4, lookup, read_link, attributes, attributes, read_range};
+const struct nfs_protocol nfs_protocol_4 = {
+    4, nfs_v4_lookup, nfs_v4_read_link, nfs_v4_attributes, nfs_v4_attributes, nfs_v4_read_range};

@@ -94,7 +94,7 @@ static char *read_hosts(const struct ssh_hosts *hosts)
 }
 
 /* NULL: no file, or it can't be read. Lines that are not understood are passed over. */
-static LIBSSH2_KNOWNHOSTS *load(LIBSSH2_SESSION *session, const char *text)
+static LIBSSH2_KNOWNHOSTS *sftp_hosts_load(LIBSSH2_SESSION *session, const char *text)
 {
     LIBSSH2_KNOWNHOSTS *known = libssh2_knownhost_init(session);
     if (!known)
@@ -145,7 +145,7 @@ void ssh_hosts_prefer(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session)
     char order[512] = "", name[NAME_MAX_BYTES], *text = read_hosts(hosts);
     const char **supported = NULL;
     int count = libssh2_session_supported_algs(session, LIBSSH2_METHOD_HOSTKEY, &supported);
-    LIBSSH2_KNOWNHOSTS *known = text ? load(session, text) : NULL;
+    LIBSSH2_KNOWNHOSTS *known = text ? sftp_hosts_load(session, text) : NULL;
     size_t used = 0;
     entry_name(hosts, name);
     for (unsigned round = 0; round < 2; round++) {
@@ -165,18 +165,18 @@ void ssh_hosts_prefer(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session)
     libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, order);
 }
 
-static bool refuse(char *error, size_t size, const struct ssh_hosts *hosts, const char *kind, const char *fingerprint,
-                   const char *why)
+static bool sftp_hosts_refuse(char *error, size_t size, const struct ssh_hosts *hosts, const char *kind,
+                              const char *fingerprint, const char *why)
 {
     snprintf(error, size, "the SSH server %s has the %s host key %s, %s", hosts->host, kind, fingerprint, why);
     return false;
 }
 
-static bool is_known(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session, const char *text, const char *key,
-                     size_t length, int bit, int *found)
+static bool sftp_hosts_is_known(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session, const char *text,
+                                const char *key, size_t length, int bit, int *found)
 {
     char name[NAME_MAX_BYTES];
-    LIBSSH2_KNOWNHOSTS *known = load(session, text);
+    LIBSSH2_KNOWNHOSTS *known = sftp_hosts_load(session, text);
     entry_name(hosts, name);
     *found = look_up(known, name, key, length, bit);
     libssh2_knownhost_free(known);
@@ -200,21 +200,23 @@ bool ssh_hosts_check(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session, ch
     int problem = errno;
     bool revoked = text && is_revoked(text, key, length);
     bool good = !revoked && (is_listed(hosts->fingerprints, fingerprint) ||
-                             (text && is_known(hosts, session, text, key, length, kind->bit, &found)));
+                             (text && sftp_hosts_is_known(hosts, session, text, key, length, kind->bit, &found)));
     mem_free(text);
     if (good)
         return true;
     if (revoked)
-        return refuse(error, size, hosts, kind->name, fingerprint, "which ssh-known-hosts says is revoked");
+        return sftp_hosts_refuse(error, size, hosts, kind->name, fingerprint, "which ssh-known-hosts says is revoked");
     if (unreadable) {
         snprintf(error, size, "ssh-known-hosts can't be read: %s", strerror(problem));
         return false;
     }
     if (found == LIBSSH2_KNOWNHOST_CHECK_MISMATCH)
-        return refuse(error, size, hosts, kind->name, fingerprint,
-                      "not the one in ssh-known-hosts (it is another server, or it was installed anew)");
+        return sftp_hosts_refuse(error, size, hosts, kind->name, fingerprint,
+                                 "not the one in ssh-known-hosts (it is another server, or it was installed anew)");
     if (hosts->fingerprints)
-        return refuse(error, size, hosts, kind->name, fingerprint, "which is not in ssh-host-key or ssh-known-hosts");
-    return refuse(error, size, hosts, kind->name, fingerprint,
-                  "which is unknown here (if ssh-keygen -l says the same on the server, set ssh-host-key to it)");
+        return sftp_hosts_refuse(error, size, hosts, kind->name, fingerprint,
+                                 "which is not in ssh-host-key or ssh-known-hosts");
+    return sftp_hosts_refuse(
+        error, size, hosts, kind->name, fingerprint,
+        "which is unknown here (if ssh-keygen -l says the same on the server, set ssh-host-key to it)");
 }

@@ -14,7 +14,7 @@
 
 /* --- ends --- */
 
-static void on_watch_closed(uv_handle_t *handle)
+static void on_sftp_login_watch_closed(uv_handle_t *handle)
 {
     mem_free(container_of((uv_poll_t *)handle, struct sftp_watch, poll));
 }
@@ -48,7 +48,7 @@ void sftp_reset(struct sftp_line *sftp)
     free_session(sftp);
     if (sftp->watch) {
         uv_poll_stop(&sftp->watch->poll);
-        uv_close((uv_handle_t *)&sftp->watch->poll, on_watch_closed);
+        uv_close((uv_handle_t *)&sftp->watch->poll, on_sftp_login_watch_closed);
         close(sftp->fd);
     }
     sftp->watch = NULL;
@@ -73,7 +73,7 @@ void sftp_fail_ssh(struct sftp_line *sftp, const char *what)
 
 /* --- time --- */
 
-static void on_timer(uv_timer_t *timer)
+static void on_sftp_login_timer(uv_timer_t *timer)
 {
     struct sftp_line *sftp = container_of(timer, struct sftp_line, timer);
     if (sftp->line.current)
@@ -84,7 +84,7 @@ static void on_timer(uv_timer_t *timer)
 
 void sftp_due(struct sftp_line *sftp, uint64_t ms)
 {
-    uv_timer_start(&sftp->timer, on_timer, ms, 0);
+    uv_timer_start(&sftp->timer, on_sftp_login_timer, ms, 0);
 }
 
 /* --- logging in --- */
@@ -126,7 +126,7 @@ static bool server_takes(const struct sftp_line *sftp, const char *method)
     return strstr(sftp->methods, method);
 }
 
-static void login_refused(struct sftp_line *sftp)
+static void sftp_login_login_refused(struct sftp_line *sftp)
 {
     const struct sftp_image *image = sftp_image_of(sftp);
     if (!image->key && !image->lines.password)
@@ -147,10 +147,10 @@ static void next_method(struct sftp_line *sftp)
     else if (sftp->step < SFTP_QUESTIONS && image->lines.password && server_takes(sftp, "keyboard-interactive"))
         sftp->step = SFTP_QUESTIONS;
     else
-        login_refused(sftp);
+        sftp_login_login_refused(sftp);
 }
 
-static void logged_in(struct sftp_line *sftp)
+static void sftp_login_logged_in(struct sftp_line *sftp)
 {
     sftp->line.established = true;
     sftp->step = SFTP_INIT;
@@ -192,7 +192,7 @@ static bool do_methods(struct sftp_line *sftp)
     if (libssh2_session_last_errno(sftp->session) == LIBSSH2_ERROR_EAGAIN)
         return false;
     if (libssh2_userauth_authenticated(sftp->session))
-        logged_in(sftp);
+        sftp_login_logged_in(sftp);
     else
         sftp_fail_ssh(sftp, "the SSH server does not say how to log in");
     return sftp->session;
@@ -215,7 +215,7 @@ static bool do_login(struct sftp_line *sftp)
              status == LIBSSH2_ERROR_SOCKET_SEND)
         sftp_fail_ssh(sftp, "the SSH server hung up at the login");
     else if (status == 0)
-        logged_in(sftp);
+        sftp_login_logged_in(sftp);
     else
         next_method(sftp);
     return sftp->session;
@@ -257,7 +257,7 @@ static LIBSSH2_SESSION *session_new(struct sftp_line *sftp)
     return session;
 }
 
-static void on_dialled(void *arg, const struct dial_result *result)
+static void on_sftp_login_dialled(void *arg, const struct dial_result *result)
 {
     struct sftp_line *sftp = arg;
     sftp->dial = NULL;
@@ -287,5 +287,5 @@ void sftp_connect(struct sftp_line *sftp)
     sftp->step = SFTP_DIAL;
     uv_timer_stop(&sftp->timer);
     sftp->dial = dial_new(sftp->line.lines->client.loop, sftp->place.host, sftp->place.port, sftp->line.lines->local,
-                          sftp->line.lines->connect_timeout_ms, on_dialled, sftp);
+                          sftp->line.lines->connect_timeout_ms, on_sftp_login_dialled, sftp);
 }

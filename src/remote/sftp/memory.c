@@ -43,7 +43,7 @@ static void release(struct ssh_memory *memory, void *data)
     free(block);
 }
 
-static void *on_alloc(size_t size, void **abstract)
+static void *on_sftp_memory_alloc(size_t size, void **abstract)
 {
     return ssh_memory_alloc(*abstract, size);
 }
@@ -68,7 +68,7 @@ LIBSSH2_SESSION *ssh_memory_session(struct ssh_memory *memory)
 {
     list_init(&memory->blocks);
     memory->used = 0;
-    LIBSSH2_SESSION *session = libssh2_session_init_ex(on_alloc, on_free, on_realloc, memory);
+    LIBSSH2_SESSION *session = libssh2_session_init_ex(on_sftp_memory_alloc, on_free, on_realloc, memory);
     if (!session)
         mem_exhausted();
     return session;

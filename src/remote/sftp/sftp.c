@@ -184,7 +184,7 @@ static void on_ready_socket(uv_poll_t *poll, int status, int events)
     sftp_advance(sftp);
 }
 
-static void on_deferred(struct defer *defer)
+static void on_sftp_deferred(struct defer *defer)
 {
     struct sftp_line *sftp = container_of(defer, struct sftp_line, defer);
     if (sftp->session)
@@ -219,7 +219,7 @@ static void sftp_line_reset(struct line *line)
     sftp_reset(sftp_of(line)); /* libssh2 must not be left in the midst of a call */
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_sftp_timer_closed(uv_handle_t *handle)
 {
     mem_free(container_of((uv_timer_t *)handle, struct sftp_line, timer));
 }
@@ -229,7 +229,7 @@ static void sftp_close(struct line *line)
     struct sftp_line *sftp = sftp_of(line);
     sftp_reset(sftp);
     place_clear(&sftp->place);
-    uv_close((uv_handle_t *)&sftp->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&sftp->timer, on_sftp_timer_closed);
 }
 
 static struct line *sftp_make(struct lines *lines);
@@ -253,7 +253,7 @@ static struct line *sftp_make(struct lines *lines)
     initialised = true;
     line_init(&sftp->line, &sftp_line_ops, lines);
     place_read(&sftp->place, lines->client.url); /* place_check() passed it */
-    defer_setup(&sftp->defer, on_deferred);
+    defer_setup(&sftp->defer, on_sftp_deferred);
     uv_timer_init(lines->client.loop, &sftp->timer);
     return &sftp->line;
 }

@@ -16,7 +16,7 @@
 
 /* --- what the owner is told --- */
 
-static void on_tell(struct defer *defer)
+static void on_smb_connection_tell(struct defer *defer)
 {
     struct smb *smb = container_of(defer, struct smb, defer);
     if (smb->opened_due && !smb->failure_due) {
@@ -59,7 +59,7 @@ void smb_fail(struct smb *smb, bool transient, int reason, const char *format, .
 
 /* --- time --- */
 
-static void on_timer(uv_timer_t *timer)
+static void on_smb_connection_timer(uv_timer_t *timer)
 {
     struct smb *smb = timer->data;
     uint64_t quiet = uv_now(smb->loop) - smb->heard;
@@ -70,7 +70,7 @@ static void on_timer(uv_timer_t *timer)
     else if (smb->awaited > 0 && quiet >= smb->stall_timeout_ms)
         smb_fail(smb, true, 0, "the server sent nothing for stall-timeout");
     else if (smb->awaited > 0)
-        uv_timer_start(timer, on_timer, smb->stall_timeout_ms - quiet, 0);
+        uv_timer_start(timer, on_smb_connection_timer, smb->stall_timeout_ms - quiet, 0);
 }
 
 void smb_await(struct smb *smb)
@@ -79,7 +79,7 @@ void smb_await(struct smb *smb)
         return;
     smb->heard = uv_now(smb->loop);
     if (!uv_is_active((uv_handle_t *)&smb->timer))
-        uv_timer_start(&smb->timer, on_timer, smb->stall_timeout_ms, 0);
+        uv_timer_start(&smb->timer, on_smb_connection_timer, smb->stall_timeout_ms, 0);
 }
 
 bool smb_answered(struct smb *smb, int status)
@@ -117,7 +117,7 @@ static void sow(void)
         srandom(seed);
 }
 
-static void configure(struct smb *smb, const struct smb_options *options)
+static void smb_connection_configure(struct smb *smb, const struct smb_options *options)
 {
     struct smb2_context *library = smb->library;
     smb2_set_authentication(library, NTLMSSP);
@@ -134,7 +134,7 @@ static void configure(struct smb *smb, const struct smb_options *options)
         smb2_set_domain(library, options->domain);
 }
 
-static bool start(struct smb *smb, const struct smb_options *options)
+static bool smb_connection_start(struct smb *smb, const struct smb_options *options)
 {
     char host[NI_MAXHOST], port[NI_MAXSERV], target[TARGET_MAX];
     socklen_t size = options->address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
@@ -142,7 +142,7 @@ static bool start(struct smb *smb, const struct smb_options *options)
     if (!smb->library)
         mem_exhausted();
     sow();
-    configure(smb, options);
+    smb_connection_configure(smb, options);
     if (getnameinfo(options->address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return false;
     snprintf(target, sizeof target, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
@@ -171,14 +171,14 @@ struct smb *smb_open(uv_loop_t *loop, const struct smb_options *options, const s
     smb->newest = options->newest || options->must_seal;
     smb->stall_timeout_ms = options->stall_timeout_ms;
     smb_guard_init(&smb->guard, smb->must_seal, smb->guest);
-    defer_setup(&smb->defer, on_tell);
+    defer_setup(&smb->defer, on_smb_connection_tell);
     struct link *lists[] = {&smb->reading, &smb->read, &smb->checking, &smb->finished, &smb->waiting, &smb->pieces};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
     uv_timer_init(loop, &smb->timer);
     smb->timer.data = smb;
-    uv_timer_start(&smb->timer, on_timer, options->connect_timeout_ms, 0);
-    if (!start(smb, options))
+    uv_timer_start(&smb->timer, on_smb_connection_timer, options->connect_timeout_ms, 0);
+    if (!smb_connection_start(smb, options))
         smb_fail(smb, true, 0, "no connection can be made now: %s", strerror(errno));
     return smb;
 }
@@ -194,7 +194,7 @@ void smb_set_owner(struct smb *smb, const struct smb_events *events, void *owner
     smb->owner = owner;
 }
 
-static void on_closed(struct closing *closing)
+static void on_smb_connection_closed(struct closing *closing)
 {
     struct smb *smb = container_of(closing, struct smb, closing);
     mem_free(smb->server);
@@ -213,7 +213,7 @@ void smb_close(struct smb *smb)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (struct link *l = list_pop(lists[i]); l; l = list_pop(lists[i]))
             smb_read_cancel(container_of(l, struct smb_read, link));
-    closing_begin(&smb->closing, smb->loop, on_closed);
+    closing_begin(&smb->closing, smb->loop, on_smb_connection_closed);
     closing_add(&smb->closing, (uv_handle_t *)&smb->timer);
     smb_stream_end(smb);
     smb2_destroy_context(smb->library);

@@ -62,7 +62,7 @@ bool smb_facts(struct smb *smb, int status, struct smb2_query_info_reply *reply,
     return true;
 }
 
-static void on_index(struct smb2_context *library, int status, void *data, void *arg)
+static void on_smb_login_index(struct smb2_context *library, int status, void *data, void *arg)
 {
     struct smb *smb = arg;
     struct smb2_query_info_reply *reply = data;
@@ -112,7 +112,7 @@ static void on_created(struct smb2_context *library, int status, void *data, voi
         smb->unknown = 2;
         smb->asked_us = smb_now_us();
         smb_query(smb, SMB2_FILE_NETWORK_OPEN_INFORMATION, on_facts);
-        smb_query(smb, SMB2_FILE_INTERNAL_INFORMATION, on_index);
+        smb_query(smb, SMB2_FILE_INTERNAL_INFORMATION, on_smb_login_index);
     }
 }
 

@@ -17,7 +17,7 @@ struct piece {
     uint32_t done, length; /* `length`: of the whole piece */
 };
 
-static void read_end(struct smb_read *read, int status, const char *error)
+static void smb_read_read_end(struct smb_read *read, int status, const char *error)
 {
     read->status = status;
     snprintf(read->error, sizeof read->error, "%s", error);
@@ -53,9 +53,9 @@ static void on_checked(struct smb2_context *library, int status, void *data, voi
         struct smb_read *read = container_of(l, struct smb_read, link);
         read->round_trip_us = round_trip;
         if (same)
-            read_end(read, 0, "");
+            smb_read_read_end(read, 0, "");
         else
-            read_end(read, -ESTALE, "the image changed on the server (eject and insert it again)");
+            smb_read_read_end(read, -ESTALE, "the image changed on the server (eject and insert it again)");
     }
     check_reads(smb);
     pieces_ask(smb); /* its credit may have been missing */
@@ -107,18 +107,18 @@ static void piece_failed(struct piece *piece, uint32_t status)
     snprintf(words, sizeof words, "the server can't read the image: %s", nterror_to_str(status));
     bool ended = status == SMB2_STATUS_END_OF_FILE || status == 0;
     read_leave(read);
-    read_end(read, ended ? -ENODATA : -EIO, ended ? "the image ends before its size" : words);
+    smb_read_read_end(read, ended ? -ENODATA : -EIO, ended ? "the image ends before its size" : words);
 }
 
-static void on_piece(struct smb2_context *library, int status, void *data, void *arg);
+static void on_smb_read_piece(struct smb2_context *library, int status, void *data, void *arg);
 
 /* Gives it to the library, which asks for less when it has less credit; with none it would ask for nothing. */
-static bool piece_ask(struct piece *piece)
+static bool smb_read_piece_ask(struct piece *piece)
 {
     struct smb *smb = piece->smb;
     uint8_t *at = piece->bytes->data + piece->done;
     int status = smb2_pread_async(smb->library, smb->handle, at, piece->length - piece->done,
-                                  piece->offset + piece->done, on_piece, piece);
+                                  piece->offset + piece->done, on_smb_read_piece, piece);
     if (status != 0)
         smb_fail(smb, true, status, "libsmb2: %s", smb2_get_error(smb->library));
     else
@@ -140,7 +140,7 @@ static void pieces_ask(struct smb *smb)
         struct piece *piece = container_of(list_pop(&smb->waiting), struct piece, link);
         list_append(&smb->pieces, &piece->link);
         smb->piece_count++;
-        if (!piece_ask(piece)) {
+        if (!smb_read_piece_ask(piece)) {
             smb->piece_count--;
             piece_free(piece);
         }
@@ -160,7 +160,7 @@ static void piece_arrived(struct piece *piece)
 }
 
 /* `status`: the bytes that came, or a negative errno. */
-static void on_piece(struct smb2_context *library, int status, void *data, void *arg)
+static void on_smb_read_piece(struct smb2_context *library, int status, void *data, void *arg)
 {
     struct piece *piece = arg;
     struct smb *smb = piece->smb;

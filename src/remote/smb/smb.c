@@ -55,7 +55,7 @@ static struct smb_client *client_of(const struct remote_request *request)
     return container_of(request->client, struct smb_client, client);
 }
 
-static struct smb_request *request_of(struct remote_request *request)
+static struct smb_request *smb_request_of(struct remote_request *request)
 {
     return container_of(request, struct smb_request, request);
 }
@@ -112,7 +112,7 @@ static void on_lost(void *owner, bool transient, int reason, const char *error)
 
 static void probe_next(struct smb_request *smb);
 
-static void on_opened(void *owner, const struct smb_file *file, uint64_t round_trip_us)
+static void on_smb_opened(void *owner, const struct smb_file *file, uint64_t round_trip_us)
 {
     struct smb_request *smb = owner;
     struct smb_client *client = client_of(&smb->request);
@@ -155,7 +155,7 @@ static void on_failed(void *owner, bool transient, int reason, const char *error
 /* Connects to the next of the name's addresses. */
 static void probe_next(struct smb_request *smb)
 {
-    static const struct smb_events events = {on_opened, on_failed};
+    static const struct smb_events events = {on_smb_opened, on_failed};
     struct smb_client *client = client_of(&smb->request);
     struct sockaddr_storage address = smb->found.addresses[smb->next++];
     /* The port is at the same place in both. */
@@ -177,7 +177,7 @@ static void probe_next(struct smb_request *smb)
 }
 
 /* libsmb2 makes its connections itself: to the address that won. */
-static void on_raced(void *owner, const struct dial_result *result)
+static void on_smb_raced(void *owner, const struct dial_result *result)
 {
     struct smb_request *smb = owner;
     smb->dial = NULL;
@@ -191,7 +191,7 @@ static void on_raced(void *owner, const struct dial_result *result)
     probe_next(smb);
 }
 
-static void on_resolved(void *owner, const struct resolve_result *result)
+static void on_smb_resolved(void *owner, const struct resolve_result *result)
 {
     struct smb_request *smb = owner;
     const struct smb_client *client = client_of(&smb->request);
@@ -204,20 +204,21 @@ static void on_resolved(void *owner, const struct resolve_result *result)
     smb->next = 0;
     smb->newest = client->newest;
     if (result->count > 1)
-        smb->dial = dial_race_new(client->client.loop, result, client->url.port, client->connect_timeout_ms, on_raced, smb);
+        smb->dial =
+            dial_race_new(client->client.loop, result, client->url.port, client->connect_timeout_ms, on_smb_raced, smb);
     else
         probe_next(smb);
 }
 
 static void smb_probe(struct remote_request *request)
 {
-    struct smb_request *smb = request_of(request);
+    struct smb_request *smb = smb_request_of(request);
     struct smb_client *client = client_of(request);
     request->received = request->first_byte_us = 0;
     if (client->wrong)
         break_request(smb, REMOTE_REFUSED);
     else
-        smb->resolve = resolve_start(client->client.loop, client->url.host, client->local, on_resolved, smb);
+        smb->resolve = resolve_start(client->client.loop, client->url.host, client->local, on_smb_resolved, smb);
 }
 
 /* Its connection becomes the ranges'. One that still hangs on the old one is tried again. */
@@ -233,7 +234,7 @@ static void smb_adopt(struct remote_request *request)
 
 /* --- a range --- */
 
-static void on_read(struct smb_read *read)
+static void on_smb_read(struct smb_read *read)
 {
     struct smb_request *smb = read->owner;
     struct remote_request *request = &smb->request;
@@ -250,7 +251,7 @@ static void on_read(struct smb_read *read)
 
 static void smb_range(struct remote_request *request, uint64_t offset, uint32_t length)
 {
-    struct smb_request *smb = request_of(request);
+    struct smb_request *smb = smb_request_of(request);
     struct smb_client *client = client_of(request);
     request->received = request->first_byte_us = smb->read.received = 0;
     if (!client->smb) {
@@ -270,7 +271,7 @@ static struct remote_request *smb_request_new(struct remote_client *client)
     slices_init(&smb->request.data);
     slices_init(&smb->read.data);
     smb->read.owner = smb;
-    smb->read.done = on_read;
+    smb->read.done = on_smb_read;
     list_init(&smb->link);
     defer_setup(&smb->broken, on_broken);
     return &smb->request;
@@ -278,7 +279,7 @@ static struct remote_request *smb_request_new(struct remote_client *client)
 
 static void smb_cancel(struct remote_request *request)
 {
-    struct smb_request *smb = request_of(request);
+    struct smb_request *smb = smb_request_of(request);
     defer_cancel(&smb->broken);
     resolve_cancel(smb->resolve);
     dial_cancel(smb->dial);
@@ -297,7 +298,7 @@ static uint64_t smb_received(const struct remote_request *request)
 
 static void smb_request_free(struct remote_request *request)
 {
-    struct smb_request *smb = request_of(request);
+    struct smb_request *smb = smb_request_of(request);
     slices_clear(&request->data);
     slices_clear(&smb->read.data);
     mem_free(smb);
@@ -305,7 +306,7 @@ static void smb_request_free(struct remote_request *request)
 
 /* --- the client --- */
 
-static void on_client_closed(struct defer *defer)
+static void on_smb_client_closed(struct defer *defer)
 {
     struct smb_client *client = container_of(defer, struct smb_client, closed);
     client->client.closed(&client->client);
@@ -357,6 +358,6 @@ struct source *smb_source_new(uv_loop_t *loop, const char *who, const struct smb
     client->connect_timeout_ms = options->connect_timeout_ms;
     client->stall_timeout_ms = options->stall_timeout_ms;
     list_init(&client->ranges);
-    defer_setup(&client->closed, on_client_closed);
+    defer_setup(&client->closed, on_smb_client_closed);
     return remote_source_new(&client->client, who, options->requests, options->io_timeout_ms);
 }

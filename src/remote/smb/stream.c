@@ -13,20 +13,20 @@
 
 #define LENGTH 4 /* before each message: its bytes, big endian */
 
-static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_smb_stream_poll(uv_poll_t *poll, int status, int events);
 
 static uint32_t message_length(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static void watch(struct smb *smb, int events)
+static void smb_stream_watch(struct smb *smb, int events)
 {
     if (events == smb->polled)
         return;
     smb->polled = events;
     if (events)
-        uv_poll_start(&smb->poll, events, on_poll);
+        uv_poll_start(&smb->poll, events, on_smb_stream_poll);
     else
         uv_poll_stop(&smb->poll);
 }
@@ -98,7 +98,7 @@ void smb_stream_send(struct smb *smb)
     while (!full && take_requests(smb))
         full = !send_requests(smb);
     if (smb->stage != SMB_FAILED)
-        watch(smb, UV_READABLE | (smb->out_sent < smb->out_checked ? UV_WRITABLE : 0));
+        smb_stream_watch(smb, UV_READABLE | (smb->out_sent < smb->out_checked ? UV_WRITABLE : 0));
 }
 
 /* --- from the server --- */
@@ -150,7 +150,7 @@ static bool refuse_answer(struct smb *smb)
 
 /* The message at the beginning of what was received: how many bytes of it may go to the library; 0: there must
  * be more of it first. False: it is refused. */
-static bool look(struct smb *smb, const uint8_t *at, size_t have, size_t *count)
+static bool smb_stream_look(struct smb *smb, const uint8_t *at, size_t have, size_t *count)
 {
     size_t length = have < LENGTH ? 0 : message_length(at), known = have < LENGTH ? 0 : have - LENGTH;
     *count = 0;
@@ -181,7 +181,7 @@ static void take_answers(struct smb *smb)
         if (smb->passing > 0) {
             count = have < smb->passing ? have : (size_t)smb->passing;
             smb->passing -= count;
-        } else if (!look(smb, smb->in + at, have, &count)) {
+        } else if (!smb_stream_look(smb, smb->in + at, have, &count)) {
             return;
         }
         if (count == 0)
@@ -194,7 +194,7 @@ static void take_answers(struct smb *smb)
     smb->in_used -= at;
 }
 
-static void receive(struct smb *smb)
+static void smb_stream_receive(struct smb *smb)
 {
     for (size_t turn = 0; turn < SMB_TURN_MAX && smb->stage != SMB_FAILED;) {
         ssize_t n = recv(smb->tcp, smb->in + smb->in_used, SMB_IN_MAX - smb->in_used, MSG_DONTWAIT);
@@ -216,7 +216,7 @@ static void receive(struct smb *smb)
 
 /* --- connecting --- */
 
-static void on_connected(struct smb *smb)
+static void on_smb_stream_connected(struct smb *smb)
 {
     int error = 0;
     socklen_t size = sizeof error;
@@ -231,17 +231,17 @@ static void on_connected(struct smb *smb)
         smb_fail(smb, false, -EREMOTEIO, "%s", smb2_get_error(smb->library));
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_smb_stream_poll(uv_poll_t *poll, int status, int events)
 {
     struct smb *smb = poll->data;
     if (smb->stage == SMB_CONNECTING)
-        on_connected(smb);
+        on_smb_stream_connected(smb);
     else if (status < 0 || events & UV_READABLE)
-        receive(smb);
+        smb_stream_receive(smb);
     if (smb->stage != SMB_FAILED && (smb->out_sent == smb->out_checked || send_requests(smb)))
         smb_stream_send(smb);
     if (smb->stage == SMB_FAILED)
-        watch(smb, 0);
+        smb_stream_watch(smb, 0);
 }
 
 /* The library's socket, which connects, becomes ours; under its number the library finds the pair. */
@@ -269,7 +269,7 @@ bool smb_stream_begin(struct smb *smb)
     smb->poll.data = smb;
     smb->out = mem_alloc(SMB_OUT_MAX);
     smb->in = mem_alloc(SMB_IN_MAX);
-    watch(smb, UV_WRITABLE);
+    smb_stream_watch(smb, UV_WRITABLE);
     return true;
 }
 

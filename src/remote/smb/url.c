@@ -8,7 +8,7 @@
 
 #define SCHEME "smb://"
 
-static int hex_digit(char c)
+static int smb_url_hex_digit(char c)
 {
     const char digits[] = "0123456789abcdef";
     const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
@@ -16,13 +16,13 @@ static int hex_digit(char c)
 }
 
 /* Decodes %XX in place; a zero byte can't be in a name. */
-static bool decode(char *text)
+static bool smb_url_decode(char *text)
 {
     char *to = text;
     for (const char *from = text; *from; from++) {
         char c = *from;
         if (c == '%') {
-            int high = hex_digit(from[1]), low = high < 0 ? -1 : hex_digit(from[2]);
+            int high = smb_url_hex_digit(from[1]), low = high < 0 ? -1 : smb_url_hex_digit(from[2]);
             if (low < 0 || (high | low) == 0)
                 return false;
             c = (char)(high << 4 | low);
@@ -60,7 +60,7 @@ static bool has_odd_folder(const char *path)
     }
 }
 
-static bool parse_port(const char *text, uint16_t *port)
+static bool smb_url_parse_port(const char *text, uint16_t *port)
 {
     uint64_t value = SMB_URL_PORT;
     if (*text == ':' && text[1] && (!text_parse_uint(text + 1, &value) || value < 1 || value > UINT16_MAX))
@@ -76,10 +76,10 @@ static const char *parse_server(char *server, struct smb_url *parsed)
     char *end = server + bracket + n;
     if (strchr(server, '@'))
         return "the URL must not carry a user or password (give them as user= and password=)";
-    if (n == 0 || n > 255 || (bracket && *end != ']') || !parse_port(end + bracket, &parsed->port))
+    if (n == 0 || n > 255 || (bracket && *end != ']') || !smb_url_parse_port(end + bracket, &parsed->port))
         return "the URL has no right host or port";
     *end = '\0';
-    if (!decode(server + bracket) || !is_name(server + bracket) || strpbrk(server + bracket, " /"))
+    if (!smb_url_decode(server + bracket) || !is_name(server + bracket) || strpbrk(server + bracket, " /"))
         return "the URL has no right host or port";
     parsed->host = mem_strdup(server + bracket);
     return NULL;
@@ -94,7 +94,7 @@ static const char *parse_parts(char *text, struct smb_url *parsed)
     const char *wrong = parse_server(text, parsed);
     if (wrong)
         return wrong;
-    if (!decode(share) || !decode(path) || !is_name(share) || !is_name(path) || strchr(share, '/'))
+    if (!smb_url_decode(share) || !smb_url_decode(path) || !is_name(share) || !is_name(path) || strchr(share, '/'))
         return "share and path must be UTF-8, percent-encoded, with / between folders";
     if (has_odd_folder(path))
         return "the path has an empty folder, or one of \".\" and \"..\"";
