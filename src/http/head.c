@@ -204,6 +204,13 @@ static unsigned skip_empty_line(struct http_head *head)
     return status;
 }
 
+/* One that nobody knows, in a line that begins like a request. */
+static bool names_a_method(const struct http_head *head)
+{
+    size_t length = strcspn(head->text, " \r\n");
+    return head->text[length] == ' ' && is_token(head->text, length);
+}
+
 /* Takes bytes of one line, at most up to its end. */
 static size_t line_input(struct http_head *head, llhttp_t *parser, const uint8_t *data, size_t length, unsigned *status)
 {
@@ -220,7 +227,7 @@ static size_t line_input(struct http_head *head, llhttp_t *parser, const uint8_t
     if (*status || done < part || !end)
         return done;
     if (head->bad_method)
-        *status = is_token(head->text, strcspn(head->text, " \r\n")) ? 501 : 400;
+        *status = names_a_method(head) ? 501 : 400;
     else if (head->parts.method.length == 0)
         *status = skip_empty_line(head);
     else

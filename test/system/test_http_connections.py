@@ -162,7 +162,7 @@ def test_a_busy_link_is_not_taken_for_a_dead_one(daemon, liar):
 
     def thin(request):
         with one_at_a_time:
-            time.sleep(0.7)
+            time.sleep(0.4) # the last one waits longer than for a dead one
             request.partial(IMAGE)
 
     liar.behaviour = slow
