@@ -29,6 +29,7 @@
 #include "base/wipe.h"
 #include "base/work.h"
 #include "config/config.h"
+#include "helper/filter.h"
 #include "helper/helper.h"
 #include "helper/rights.h"
 #include "host/host.h"
@@ -410,7 +411,11 @@ static bool part(struct daemon *d)
     struct helper_options helper = {.read = main_read_settings, .arg = d};
     char error[RIGHTS_ERROR_MAX];
     fill_settings(&d->config, &helper.settings);
-    int status = rights_find(d->config.user, &d->user, error);
+    int status = filter_prepare();
+    if (status != 0)
+        snprintf(error, sizeof error, "the filter of system calls can't be made: %s", strerror(-status));
+    else
+        status = rights_find(d->config.user, &d->user, error);
     if (status == 0 && (status = helper_begin(&helper, d->arguments->helper)) != 0)
         snprintf(error, sizeof error, "the helper can't be %s: %s", d->arguments->helper ? "reached (see --helper)" : "started",
                  strerror(-status));

@@ -12,7 +12,20 @@
 #define WHO "nbd-proxy"
 
 #ifdef HAVE_SECCOMP
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the kernel loads; BPF_MAXINSNS is its own limit. */
+static struct {
+    unsigned short length; /* 0: there is none */
+    struct sock_filter code[BPF_MAXINSNS];
+} program;
 
 /* By name: an architecture has its own selection, and its own names of the same. */
 static const char *const allowed[] = {
@@ -56,11 +69,11 @@ static const char *const allowed[] = {
 #endif
 };
 
-static void allow(scmp_filter_ctx filter, const char *name)
+/* A name that libseccomp does not know is one of a newer kernel, or of another architecture. 0 or a negative errno. */
+static int allow(scmp_filter_ctx filter, const char *name)
 {
     int number = seccomp_syscall_resolve_name(name);
-    if (number != __NR_SCMP_ERROR)
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+    return number == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 }
 
 /* A thread of this process, and no process. s390 has the flags in the second place. */
@@ -75,27 +88,60 @@ static int allow_threads(scmp_filter_ctx filter)
 }
 
 /* 0 or a negative errno. */
-static int filter_load(scmp_filter_ctx filter)
+static int write_program(int fd)
 {
-    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
-        allow(filter, allowed[i]);
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree: kernels before 5.11 walk it for each call */
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    if (!filter)
+        return -ENOMEM;
     int status = allow_threads(filter);
-    if (status == 0)
-        status = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-    return status == 0 ? seccomp_load(filter) : status;
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0] && status == 0; i++)
+        status = allow(filter, allowed[i]);
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree: kernels before 5.11 walk it for each call */
+    return status == 0 ? seccomp_export_bpf(filter, fd) : status;
+}
+
+static size_t read_program(int fd)
+{
+    size_t used = 0;
+    for (ssize_t n = 1; n > 0 || (n < 0 && errno == EINTR);) {
+        n = read(fd, (char *)program.code + used, sizeof program.code - used);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    return used;
+}
+
+int filter_prepare(void)
+{
+    int pair[2], status = 0;
+    pid_t child = pipe2(pair, O_CLOEXEC) == 0 ? fork() : -1;
+    if (child < 0)
+        return -errno;
+    if (child == 0)
+        _exit(write_program(pair[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+    close(pair[1]);
+    size_t size = read_program(pair[0]);
+    close(pair[0]);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    program.length = status == 0 ? (unsigned short)(size / sizeof program.code[0]) : 0;
+    return 0;
 }
 
 void filter_install(void)
 {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    int status = filter ? filter_load(filter) : -ENOMEM;
-    if (status != 0)
-        log_warning(WHO, "its system calls are not limited: %s", strerror(-status));
-    seccomp_release(filter);
+    struct sock_fprog whole = {.len = program.length, .filter = program.code};
+    if (program.length == 0)
+        log_warning(WHO, "its system calls are not limited: the filter could not be made");
+    else if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &whole) != 0)
+        log_warning(WHO, "its system calls are not limited: %s", strerror(errno));
 }
 
 #else
+
+int filter_prepare(void)
+{
+    return 0;
+}
 
 void filter_install(void)
 {

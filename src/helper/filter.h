@@ -15,6 +15,9 @@
 #ifndef HELPER_FILTER_H
 #define HELPER_FILTER_H
 
+/* Makes what filter_install() loads, in a child that ends: libseccomp's tables would stay with us for good, half a MiB.
+ * Before any thread is there. 0; or a negative errno: there was no pipe or no process for it. */
+int filter_prepare(void);
 /* For all threads, and those to come. no_new_privs is set. What fails is logged: an older kernel serves without. */
 void filter_install(void);
 

@@ -33,6 +33,24 @@ __attribute__((format(printf, 2, 3))) static int failed(char error[RIGHTS_ERROR_
 
 /* --- who --- */
 
+static const struct passwd *find_in_file(const char *name)
+{
+    FILE *file = fopen("/etc/passwd", "re");
+    const struct passwd *entry = NULL;
+    while (file && (entry = fgetpwent(file)) != NULL && strcmp(entry->pw_name, name) != 0)
+        ;
+    if (file)
+        fclose(file);
+    return entry;
+}
+
+/* The modules of a name service stay in memory, so they are asked only for whom the configuration names. */
+static const struct passwd *find_user(const char *name)
+{
+    const struct passwd *entry = find_in_file(*name ? name : RIGHTS_USER);
+    return entry || !*name ? entry : getpwnam(name);
+}
+
 int rights_find(const char *name, struct rights_user *user, char error[RIGHTS_ERROR_MAX])
 {
     *user = (struct rights_user){0};
@@ -40,7 +58,7 @@ int rights_find(const char *name, struct rights_user *user, char error[RIGHTS_ER
         return *name && (!getpwnam(name) || getpwnam(name)->pw_uid != geteuid())
                    ? failed(error, "user = %.64s: only root can become another user (start it as root, or as that user)", name)
                    : 0;
-    const struct passwd *entry = getpwnam(*name ? name : RIGHTS_USER);
+    const struct passwd *entry = find_user(name);
     if (!entry && *name)
         return failed(error, "user = %.64s: there is no such user (useradd --system %.64s)", name, name);
     if (!entry) {

@@ -156,7 +156,9 @@ def test_cache_command_saves_the_later_fetch(daemon, own_nginx, ca):
     wait_for(lambda: d.slot()["cached"] >= 1 << 20, "the hint's fetch")
     before = len(ranges(own_nginx, "/image.iso", 0))
     h.pread(1 << 20, 1 << 20)
-    assert len(ranges(own_nginx, "/image.iso", 0)) == before
+    for range in ranges(own_nginx, "/image.iso", 0)[before:]: # what is ahead may be asked for
+        first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", range).groups())
+        assert last < 1 << 20 or first >= 2 << 20
 
 
 def test_only_what_is_read_is_fetched(daemon, own_nginx, ca):

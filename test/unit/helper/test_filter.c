@@ -35,6 +35,8 @@ static int in_filter(int (*check)(void))
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (filter_prepare() != 0)
+            _exit(99);
         filter_install();
         _exit(check());
     }
