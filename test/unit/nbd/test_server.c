@@ -555,7 +555,7 @@ static void who_waits_for_the_source_is_not_idle(void **state)
     (void)state;
     struct rig rig;
     struct script s = {.length = 0};
-    idle_timeout = 10;
+    idle_timeout = 100;
     rig_begin(&rig, false);
     idle_timeout = 0;
     enter(&rig, rig.client);
@@ -563,7 +563,7 @@ static void who_waits_for_the_source_is_not_idle(void **state)
     put_request(&s, 0, NBD_CMD_READ, 1, 0, 0x10);
     send_script(&rig, &s);
     uint64_t start = uv_now(&rig.loop);
-    while (uv_now(&rig.loop) < start + 60)
+    while (uv_now(&rig.loop) < start + 300)
         uv_run(&rig.loop, UV_RUN_ONCE);
     assert_false(peer_has_closed(rig.client));
     fake_source_hold(rig.source, false);

@@ -169,7 +169,7 @@ static void with_stay_it_goes_on(void **state)
     (void)state;
     struct rig rig;
     struct browser_options options = usual;
-    options.grace_ms = 20;
+    options.grace_ms = 100;
     options.stay = true;
     open_usual(&rig, &options);
     lose(&rig);
