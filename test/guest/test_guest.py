@@ -449,7 +449,8 @@ def test_a_daemon_that_hangs_loses_its_connections_and_gets_new_ones(machine, pr
 
 def test_a_device_of_another_program_is_left_alone(machine, proxy, nginx, image):
     machine.ok(f"mkdir -p /run/other; cat >/tmp/conf2 <<'END'\n[daemon]\nruntime-dir = /run/other\n{HTTP}[slot other]\nattach = nbd\n"
-               "END\nnbd-proxy --config /tmp/conf2 >/tmp/log2 2>&1 </dev/null & echo $! >/tmp/pid2; sleep 1; "
+               "END\nnbd-proxy --config /tmp/conf2 >/tmp/log2 2>&1 </dev/null & echo $! >/tmp/pid2; "
+               "for i in $(seq 120); do [ -S /run/other/control.sock ] && break; sleep 0.5; done; "
                f"echo 'insert other {url(nginx)}' | socat -t 60 - UNIX-CONNECT:/run/other/control.sock")
     proxy.start(CD + "attach = nbd\n")
     assert "in use by another program" in proxy.error(f"insert cd {url(nginx)}")
