@@ -13,6 +13,7 @@ export class UploadsPanel {
     #uploads = new Map(); // name -> Upload
     #rows = new Map(); // name -> {root, parts}
     #free = 0;
+    #known = Promise.resolve(); // when what is stored, and what is free, has been asked for
     /** Called with the names of the images that can be inserted. */
     onStored = () => {};
 
@@ -45,10 +46,15 @@ export class UploadsPanel {
     stop() {
         for (const upload of this.#uploads.values())
             upload.stop();
-        this.#uploads.clear();
+        this.#uploads = new Map();
     }
 
-    async #reload() {
+    #reload() {
+        this.#known = this.#ask();
+        return this.#known;
+    }
+
+    async #ask() {
         try {
             const { uploads, free } = await this.#api.uploads();
             this.#stored = new Map(uploads.map((upload) => [upload.name, upload]));
@@ -62,6 +68,10 @@ export class UploadsPanel {
     }
 
     async #upload(file) {
+        const uploads = this.#uploads;
+        await this.#known; // a file may be picked before the BMC has answered
+        if (uploads !== this.#uploads)
+            return; // logged out
         const problem = this.#problem(file);
         showMessage(element('upload-error'), problem);
         if (problem)

@@ -71,6 +71,7 @@ static size_t put_in(const uint8_t *from, size_t length, char to[TEXT_MAX])
 static bool line_has(const char *text, const char *begin, const char *what)
 {
     for (const char *line = text; *line;) {
+        line += strspn(line, " \t");
         size_t length = strcspn(line, "\n");
         char *copy = mem_alloc(length + 1);
         memcpy(copy, line, length);

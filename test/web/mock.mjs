@@ -83,6 +83,8 @@ export class MockDaemon {
     slots = [];
     uploads = new Map(); // name -> {size, parts, offset}
     pieceDelayMs = 0;
+    #uploadsHeld = Promise.resolve();
+    releaseUploads = () => {};
     requests = []; // "METHOD path" of the API
     refuseTickets = '';
     failPieces = 0; // so many PUTs lose their connection
@@ -297,7 +299,13 @@ export class MockDaemon {
 
     // --- uploads ---
 
+    /** Nothing is said of what is stored until releaseUploads(). */
+    holdUploads() {
+        this.#uploadsHeld = new Promise((resolve) => { this.releaseUploads = resolve; });
+    }
+
     async #apiUploads(request, response, name) {
+        await this.#uploadsHeld;
         const upload = this.uploads.get(name);
         if (!name)
             return answer(response, 200, { free: this.free, uploads: [...this.uploads].map(([n, u]) => this.#uploadRow(n, u)) });

@@ -447,6 +447,16 @@ pageTest('an upload that was stopped goes on where it was, also after a reload',
     assert.ok(!daemon.requests.includes('DELETE /api/uploads/stopped.img'));
 });
 
+pageTest('a file that is picked before the BMC said what is stored waits for that', async (page, daemon) => {
+    const upload = join(folder, 'early.img');
+    writeFileSync(upload, pattern(5, 300_000));
+    daemon.holdUploads();
+    await logIn(page);
+    await page.getByLabel('Image to upload').setInputFiles(upload);
+    daemon.releaseUploads();
+    await page.getByRole('listitem').filter({ hasText: 'early.img' }).getByText('SHA-256').waitFor();
+});
+
 pageTest('another file by the name of half an upload starts anew', async (page, daemon) => {
     const upload = join(folder, 'half.img');
     writeFileSync(upload, pattern(1, 1000));

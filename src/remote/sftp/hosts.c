@@ -93,19 +93,37 @@ static char *read_hosts(const struct ssh_hosts *hosts)
     return ssh_read_file(hosts->file, SSH_HOSTS_FILE_MAX, &length);
 }
 
+#define HASH_BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+#define HASH_DIGITS 27 /* of SHA-1's 20 bytes; one '=' follows */
+
+/* "|1|SALT|HASH": libssh2 forgets what it allocated for a hash of another length. */
+static bool is_hash_whole(const char *line)
+{
+    if (strncmp(line, "|1|", 3) != 0)
+        return true;
+    const char *hash = line + 3 + strspn(line + 3, HASH_BASE64 "=");
+    return *hash == '|' && strspn(hash + 1, HASH_BASE64) == HASH_DIGITS && hash[1 + HASH_DIGITS] == '=' &&
+           (hash[2 + HASH_DIGITS] == ' ' || hash[2 + HASH_DIGITS] == '\t');
+}
+
+/* From its first word on, with its end of line; its length, 0: there is none any more. */
+static size_t next_line(const char **line)
+{
+    *line += strspn(*line, " \t");
+    size_t length = strcspn(*line, "\n");
+    return length + ((*line)[length] == '\n');
+}
+
 /* NULL: no file, or it can't be read. Lines that are not understood are passed over. */
 static LIBSSH2_KNOWNHOSTS *sftp_hosts_load(LIBSSH2_SESSION *session, const char *text)
 {
     LIBSSH2_KNOWNHOSTS *known = libssh2_knownhost_init(session);
     if (!known)
         mem_exhausted();
-    for (const char *line = text; *line;) {
-        size_t length = strcspn(line, "\n");
-        length += line[length] == '\n'; /* libssh2 takes one off when it sees one */
-        if (*line != '@' && *line != '#')
-            libssh2_knownhost_readline(known, line, length, LIBSSH2_KNOWNHOST_FILE_OPENSSH);
-        line += length;
-    }
+    const char *line = text;
+    for (size_t length; (length = next_line(&line)); line += length)
+        if (*line != '@' && *line != '#' && is_hash_whole(line))
+            libssh2_knownhost_readline(known, line, length, LIBSSH2_KNOWNHOST_FILE_OPENSSH); /* takes a '\n' off */
     return known;
 }
 
@@ -116,15 +134,14 @@ static int look_up(LIBSSH2_KNOWNHOSTS *known, const char *name, const char *key,
 }
 
 /* Whatever the host: a key that is revoked for one is good for none. */
-static bool is_revoked(const char *text, const char *key, size_t length)
+static bool is_revoked(const char *text, const char *key, size_t key_length)
 {
-    char *coded = mem_alloc(length * 4 / 3 + 8);
+    char *coded = mem_alloc(key_length * 4 / 3 + 8);
     bool revoked = false;
-    to_base64(key, length, coded);
-    for (const char *line = strstr(text, "@revoked"); line && !revoked; line = strstr(line + 1, "@revoked")) {
-        const char *end = line + strcspn(line, "\n"), *at = strstr(line, coded);
-        revoked = (line == text || line[-1] == '\n') && at && at < end;
-    }
+    const char *line = text;
+    to_base64(key, key_length, coded);
+    for (size_t length; !revoked && (length = next_line(&line)); line += length)
+        revoked = strncmp(line, "@revoked", 8) == 0 && memmem(line, length, coded, strlen(coded));
     mem_free(coded);
     return revoked;
 }
