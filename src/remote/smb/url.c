@@ -79,7 +79,7 @@ static const char *parse_server(char *server, struct smb_url *parsed)
     if (n == 0 || n > 255 || (bracket && *end != ']') || !smb_url_parse_port(end + bracket, &parsed->port))
         return "the URL has no right host or port";
     *end = '\0';
-    if (!smb_url_decode(server + bracket) || !is_name(server + bracket) || strpbrk(server + bracket, " /"))
+    if (!smb_url_decode(server + bracket) || !is_name(server + bracket) || strpbrk(server + bracket, " /@?#"))
         return "the URL has no right host or port";
     parsed->host = mem_strdup(server + bracket);
     return NULL;

@@ -65,6 +65,10 @@ static void wrong_ones_are_refused(void **state)
         "smb://h/s/%2e%2e/x",
         "smb://a b/s/x",
         "smb://a%20b/s/x",
+        "smb://a%40b/s/x",
+        "smb://[::1%25eth0%40b]/s/x",
+        "smb://a%3Fb/s/x",
+        "smb://a%23b/s/x",
     };
     struct smb_url url;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
