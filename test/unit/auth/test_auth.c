@@ -366,21 +366,15 @@ static uint64_t cpu_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* The least of several, since anything else may run at the same time. */
 static uint64_t cost(const char *name, const char *password)
 {
-    uint64_t least = UINT64_MAX;
     char peer[32];
     static unsigned next;
-    for (unsigned i = 0; i < 7; i++) {
-        snprintf(peer, sizeof peer, "10.0.%u.%u", next / 200, next % 200);
-        next++;
-        uint64_t before = cpu_us();
-        assert_int_equal(verify_from(name, password, peer), -EACCES);
-        uint64_t took = cpu_us() - before;
-        least = took < least ? took : least;
-    }
-    return least;
+    snprintf(peer, sizeof peer, "10.0.%u.%u", next / 200, next % 200);
+    next++;
+    uint64_t before = cpu_us();
+    assert_int_equal(verify_from(name, password, peer), -EACCES);
+    return cpu_us() - before;
 }
 
 /* Hashes that are dear enough to be seen: 20 ms or so. */
@@ -395,12 +389,21 @@ static void time_does_not_tell_who_exists(void **state)
     }
     const struct auth_options options = {0};
     start_with(text, options);
-    uint64_t known = cost("admin", "wrong"), unknown = cost("nobody", "wrong"), disabled = cost("old", "correct horse"),
-             invalid = cost("a:b", "wrong"), empty = cost("admin", "");
-    const uint64_t others[] = {unknown, disabled, invalid, empty};
-    for (unsigned i = 0; i < 4; i++)
-        if (others[i] < known / 2 || others[i] > known * 2)
-            fail_msg("known %u us, other %u: %u us", (unsigned)known, i, (unsigned)others[i]);
+    static const char *const logins[][2] = {
+        {"admin", "wrong"}, {"nobody", "wrong"}, {"old", "correct horse"}, {"a:b", "wrong"}, {"admin", ""}};
+    enum { LOGINS = sizeof logins / sizeof *logins };
+    uint64_t least[LOGINS];
+    memset(least, 0xff, sizeof least);
+    /* The least of several, in turns: the machine has other work, and may be slow for a while. */
+    for (unsigned round = 0; round < 7; round++) {
+        for (unsigned i = 0; i < LOGINS; i++) {
+            uint64_t took = cost(logins[i][0], logins[i][1]);
+            least[i] = took < least[i] ? took : least[i];
+        }
+    }
+    for (unsigned i = 1; i < LOGINS; i++)
+        if (least[i] < least[0] / 2 || least[i] > least[0] * 2)
+            fail_msg("%s: %u us, %s: %u us", logins[0][0], (unsigned)least[0], logins[i][0], (unsigned)least[i]);
 }
 
 static void without_accounts_nobody_comes_in(void **state)
