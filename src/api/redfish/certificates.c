@@ -38,7 +38,8 @@ static void add_part(json_t *identifier, const char *property, const X509_NAME *
     unsigned char *text = NULL;
     int length = at < 0 ? -1 : ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     if (length >= 0 && length < TEXT_MAX) {
-        json_t *value = json_stringn((const char *)text, (size_t)length);
+        bool whole = !memchr(text, 0, (size_t)length); /* clients that end a text there would read another name */
+        json_t *value = whole ? json_stringn((const char *)text, (size_t)length) : NULL;
         json_object_set_new(identifier, property, value ? value : json_string(""));
     }
     OPENSSL_free(text);
