@@ -37,7 +37,7 @@
 #include "net/low_port.h"
 #include "net/tcp_listener.h"
 #include "slot/pipeline.h"
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 #define DEFAULT_CONFIG SYSCONFDIR "/nbd-proxy.conf"
 #define EXIT_USAGE 2

@@ -2,7 +2,7 @@
 #ifndef API_STATUS_H
 #define API_STATUS_H
 
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 /* Lines with their ends; the caller frees with mem_free(). */
 char *status_table(struct slots *slots);

@@ -41,7 +41,7 @@ void slot_request_answer(struct slot *slot, struct slot_request *request, int st
 {
     request->status = status;
     snprintf(request->error, sizeof request->error, "%s", error);
-    defer_schedule(slot->set->loop, &request->defer);
+    defer_schedule(slot->shared->loop, &request->defer);
 }
 
 void slot_requests_init(struct slot_requests *requests)
@@ -71,6 +71,16 @@ void slot_requests_answer(struct slot *slot, struct slot_requests *requests, int
 {
     for (struct slot_request *r = slot_requests_pop(requests); r; r = slot_requests_pop(requests))
         slot_request_answer(slot, r, status, error);
+}
+
+void slot_save(struct slot *slot)
+{
+    slot->shared->save(slot->shared);
+}
+
+static void slot_tell(struct slot *slot, enum slot_change change)
+{
+    slot->shared->tell(slot->shared, slot, change);
 }
 
 void slot_ignore_done(void *arg, int status, const char *error)
@@ -110,7 +120,7 @@ void slot_refuse(struct slot *slot, struct slot_request *request, int status, co
 {
     set_error(slot, error);
     slot_request_answer(slot, request, status, error);
-    slots_tell(slot, SLOT_FAILED);
+    slot_tell(slot, SLOT_FAILED);
 }
 
 /* A browser is told why its file is wanted no more. */
@@ -119,7 +129,7 @@ static void close_source(struct slot *slot)
     struct source *browser = pipeline_browser(slot->source);
     enum browser_end end = slot->failure == -EACCES                    ? BROWSER_REFUSED
                            : slot->failure                             ? BROWSER_FAILED
-                           : slot->set->closing || slot->leaving ? BROWSER_STOPPING
+                           : slot->shared->closing || slot->leaving ? BROWSER_STOPPING
                                                                  : BROWSER_EJECTED;
     if (browser)
         browser_source_set_end(browser, end, slot->failure ? slot->error : "");
@@ -132,7 +142,7 @@ static void close_source(struct slot *slot)
 static void help_job(struct slot *slot, uint64_t now)
 {
     struct slot_device *device = &slot->device;
-    uint64_t limit = slot->set->step_timeout_ms;
+    uint64_t limit = slot->shared->step_timeout_ms;
     if (device->forced == 0 && now - device->began >= limit) {
         device->forced = 1;
         log_error(slot->config.name, "the kernel takes too long (%s): what it still reads fails", slot_state_name(slot->state));
@@ -184,14 +194,14 @@ static void slot_watch(struct slot *slot)
 static void slot_ready(struct slot *slot)
 {
     char size[TEXT_SIZE_MAX];
-    slot->ready_at = uv_now(slot->set->loop);
+    slot->ready_at = uv_now(slot->shared->loop);
     slot_move(slot, SLOT_READY);
     text_human_size(slot->source->size, size);
     log_notice(slot->config.name, "inserted %s, %s, %s", slot->url_public, size, slot->writable ? "writable" : "read-only");
     slot_requests_answer(slot, &slot->inserting, 0, "");
     slot_stay_begin(slot);
-    slots_save_state(slot->set);
-    slots_tell(slot, SLOT_INSERTED);
+    slot_save(slot);
+    slot_tell(slot, SLOT_INSERTED);
 }
 
 static void slot_serve(struct slot *slot)
@@ -416,9 +426,9 @@ static void slot_emptied(struct slot *slot)
     slot_requests_answer(slot, &slot->ejecting, 0, "");
     uv_timer_stop(&slot->stay_timer);
     slot_forget_media(slot);
-    slots_save_state(slot->set);
+    slot_save(slot);
     if (!slot_retry_is_trying(slot) || slot->retry.tries == 0)
-        slots_tell(slot, slot->failure ? SLOT_FAILED : SLOT_EJECTED);
+        slot_tell(slot, slot->failure ? SLOT_FAILED : SLOT_EJECTED);
     slot_begin_next(slot);
     slot_settle(slot);
 }

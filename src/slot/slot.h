@@ -54,8 +54,8 @@ struct slot_insert_options {
     const char *user, *password, *bearer_token;
     const char *ca_file;
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
-    const char *tied;     /* why the medium must not outlive the process; must outlive the slot; NULL: it may */
-    uint64_t stay_ms;     /* then it is ejected; SLOT_STAYS: never */
+    const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
+    uint64_t stay_ms;     /* after that time the medium is ejected; SLOT_STAYS: never */
     bool nfs_ids; /* who asks may say in the URL as whom an NFS server is asked: an administrator */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
@@ -90,7 +90,7 @@ struct slot_status {
     bool waiting;           /* for a browser to come back */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
     const char *warning;    /* what makes one doubt that it is a medium; "" for nothing */
-    bool is_page;           /* it is a web page */
+    bool is_page;           /* the medium is a web page */
     const char *error;      /* the last failure in words, "" if none since the last insert */
     time_t error_at;        /* of that failure */
     bool failing;           /* the medium is in, and can't be read for now */
@@ -104,41 +104,14 @@ struct slot_status {
 };
 
 struct slot;
-struct slots; /* the set */
 
 /* `done(arg, 0, "")` once the image is probed and readable, else a negative
  * errno and the reason in words; exactly once, never inside the call. */
 typedef void slot_done(void *arg, int status, const char *error);
 
-/* Media of before a restart are gone on with, else what the configuration names is inserted. What can't be put in
- * yet is tried again until it is in, until somebody inserts or ejects, or until it can't be any more (another image is
- * in place of the one before the restart, or the URL can't be a source). NULL on failure. */
-struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
-                        char error[CONFIG_ERROR_MAX]);
-unsigned slots_count(const struct slots *slots);
-struct slot *slots_get(struct slots *slots, unsigned index);
-struct slot *slots_find(struct slots *slots, const char *name_or_index); /* NULL: none */
 /* What happened to a medium: the host can read it; it is out; it is out because of a failure, or
  * never got in. */
 enum slot_change { SLOT_INSERTED, SLOT_EJECTED, SLOT_FAILED };
-/* Called from inside the change: it may look at the slot, and take note. */
-struct slots_watch {
-    void (*changed)(struct slots_watch *watch, struct slot *slot, enum slot_change change);
-};
-void slots_set_watch(struct slots *slots, struct slots_watch *watch); /* one; NULL: none any more */
-/* All or nothing: a slot whose section did not change is untouched. */
-int slots_reload(struct slots *slots, const struct config *config, char error[CONFIG_ERROR_MAX]);
-/* Is the upload of that name inserted somewhere? */
-bool slots_use_upload(struct slots *slots, const char *name);
-struct cache *slots_cache(struct slots *slots);
-/* May the process end with the media in, for another to go on with them? False with
- * the reason: what was written to a medium is in memory only. */
-bool slots_may_keep(const struct slots *slots, char error[CONFIG_ERROR_MAX]);
-/* Calls `kept` once the state file is written; the process then exits, and neither
- * the kernel's devices nor the gadgets are taken away. */
-void slots_keep(struct slots *slots, void (*kept)(void *arg), void *arg);
-/* Ejects all, closes all, frees; then `closed`. */
-void slots_close(struct slots *slots, void (*closed)(void *arg), void *arg);
 
 /* -EBUSY when it is not empty (what it tries by itself gives way); -EINVAL for a URL that can't be a source. Whoever
  * asks again for what is going in already, in the same words, gets the same answer at the same time. */
@@ -152,15 +125,15 @@ void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);
 /* Something is to get in by itself: what failed just now is tried again. */
 bool slot_awaits(const struct slot *slot);
-/* Whether its images may come from other machines in that way: it is built in, and allowed. */
+/* Whether the slot's images may come from other machines by that protocol, which is built in and allowed then. */
 bool slot_speaks(const struct slot *slot, enum location_kind kind);
-/* Of the medium that is in, or going in: it is ejected when it has been in for that long from now on;
- * 0: it stays. And why it must not outlive the process, as an insert may say it. */
+/* The medium that is in, or going in, is ejected when it has been in for that long from now on; 0: it stays.
+ * `tied` is why the medium must not outlive the process, as in the options of an insert. */
 void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied);
 /* Could a browser with that claim (see source/browser.h) be connected now? 0, or a negative errno
  * and why not. */
 int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX]);
-/* If so, and before the loop turns: its file becomes the medium of an empty slot, or it goes on as
+/* If so, and before the loop turns: the browser's file becomes the medium of an empty slot, or it goes on as
  * that of a slot which waits for it. `name` is the file's, for people; it may be "". Takes over the
  * connection's stream. `done` as for slot_insert(). */
 void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection,

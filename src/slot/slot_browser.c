@@ -39,7 +39,7 @@ static void slot_browser_insert(struct slot *slot, const char *name, const struc
     struct pipeline_drive drive = slot_device_drive(slot);
     slot_browser_remember(slot, name);
     struct source *source =
-        pipeline_browser_new(&slot->set->context, &slot->config, &drive, slot->url_public, connection);
+        pipeline_browser_new(&slot->shared->context, &slot->config, &drive, slot->url_public, connection);
     slot_begin_insert(slot, source, request);
 }
 

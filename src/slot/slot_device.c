@@ -77,7 +77,7 @@ void slot_device_setup(struct slot *slot)
     struct slot_device *device = &slot->device;
     const struct config_slot *config = &slot->config;
     uint64_t timeout = config->http.io_timeout_ms + TIMEOUT_SPARE_MS;
-    device->kernel = slot->set->kernel;
+    device->kernel = slot->shared->kernel;
     device->attach = resolve_attach(device->kernel, config->attach);
     device->eject_patience_ms = (unsigned)config->usb.eject_patience_ms;
     device->swept = device->unsweepable = false;
@@ -243,7 +243,7 @@ static int make_connections(struct slot *slot, unsigned count)
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
             return -errno;
         device->nbd.fds[device->nbd.count++] = pair[1];
-        struct stream *stream = socket_stream_new(slot->set->loop, pair[0], &status);
+        struct stream *stream = socket_stream_new(slot->shared->loop, pair[0], &status);
         if (!stream)
             return status;
         nbd_server_add_kernel(slot->server, stream);
@@ -277,10 +277,10 @@ void slot_device_start(struct slot *slot, enum slot_job job)
     device->job = job;
     device->running = device->touched = true;
     device->forced = 0;
-    device->began = uv_now(slot->set->loop);
+    device->began = uv_now(slot->shared->loop);
     device->error[0] = '\0';
     device->status = connections_for(slot, job);
-    work_start(slot->set->loop, &device->work, device->status == 0 ? on_slot_device_run : on_fail, on_slot_device_done);
+    work_start(slot->shared->loop, &device->work, device->status == 0 ? on_slot_device_run : on_fail, on_slot_device_done);
 }
 
 void slot_device_replace_lost(struct slot *slot)

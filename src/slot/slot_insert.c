@@ -10,7 +10,7 @@
 
 static const char *slot_change_problem(const struct slot *slot)
 {
-    if (slot->leaving || slot->set->closing)
+    if (slot->leaving || slot->shared->closing)
         return "the slot is being removed";
     return slot->next_config ? "the slot takes up its new configuration (try again)" : NULL;
 }
@@ -105,7 +105,7 @@ static struct source *make_source(struct slot *slot, const char *url, const stru
     struct pipeline_drive drive = slot_device_drive(slot);
     if (slot_url_problem(url, refusal))
         return NULL;
-    return pipeline_new(&slot->set->context, &slot->config, &drive, url, options, refusal);
+    return pipeline_new(&slot->shared->context, &slot->config, &drive, url, options, refusal);
 }
 
 bool slot_url_problem(const char *url, struct pipeline_refusal *refusal)

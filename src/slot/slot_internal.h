@@ -2,7 +2,7 @@
  * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_look.c (is it a
  * medium?), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
  * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and removing it), slot_status.c (what it
- * says), slots.c (the set) and state.c (what outlives the process).
+ * says). slots.c has them all, and makes them.
  */
 #ifndef SLOT_SLOT_INTERNAL_H
 #define SLOT_SLOT_INTERNAL_H
@@ -28,25 +28,20 @@
 #define SLOT_RETRY_MAX_MS 60000
 #define SLOT_LOOK_MS 5000      /* an insert waits so long to see whether it is a medium */
 
-struct slots {
+/* What a slot is given when it is made: what it shares with the other slots, of which it knows nothing,
+ * and whom it tells. */
+struct slot_shared {
     uv_loop_t *loop;
-    struct pipeline_context context;
     const struct kernel_ops *kernel;
-    struct link_watch *link_watch;
-    char *file_directory, *upload_directory;
-    struct slot_credentials credentials;
+    struct pipeline_context context;
     char *runtime_dir;
     uint64_t step_timeout_ms;
     struct nbd_server_budget budget;
-    struct state state;
-    struct slots_watch *watch; /* NULL: nobody */
-    struct slot *slots[CONFIG_SLOTS_MAX];
-    unsigned count;
-    unsigned alive; /* slots not freed yet, those being removed too */
-    bool closing;
-    struct defer closed_defer;
-    void (*closed)(void *arg);
-    void *closed_arg;
+    bool closing; /* the process ends, and so all slots leave */
+
+    void (*save)(struct slot_shared *shared); /* what is in, or is to get in again after a restart, was changed */
+    void (*tell)(struct slot_shared *shared, struct slot *slot, enum slot_change change);
+    void (*gone)(struct slot_shared *shared); /* a slot that left has been freed */
 };
 
 /* An answer that is owed to a caller. */
@@ -124,7 +119,7 @@ struct slot_device {
 };
 
 struct slot {
-    struct slots *set;
+    struct slot_shared *shared;
     unsigned index;
     struct config_slot config;
     struct config_slot *next_config; /* takes effect when the slot is empty */
@@ -189,12 +184,13 @@ void slot_step(struct slot *slot); /* one step towards what is wanted */
 void slot_fail(struct slot *slot, int status, const char *error);
 void slot_job_done(struct slot *slot, enum slot_job job, int status, const char *error);
 void slot_ignore_done(void *arg, int status, const char *error);
+void slot_save(struct slot *slot); /* see struct slot_shared */
 
 /* slot_insert.c */
 /* Why nothing can be inserted now; NULL: it can, or what the slot tries by itself would give way. */
 const char *slot_insert_problem(const struct slot *slot);
 bool slot_url_problem(const char *url, struct pipeline_refusal *refusal); /* true: `refusal` says why it is none */
-/* An insert, and as media; the one that is made is the caller's, what is made of it refers to it. */
+/* An insert's options as media, which are the caller's to clear, and back: these options refer to the media. */
 struct slot_media slot_media_of(const struct slot *slot, const char *url, const struct slot_insert_options *options);
 struct slot_insert_options slot_media_options(const struct slot_media *media);
 void slot_show_media(struct slot *slot);
@@ -206,23 +202,24 @@ void slot_insert_next(struct slot *slot, struct slot_media *media, const char *t
 void slot_begin_next(struct slot *slot); /* the slot is empty now */
 
 /* slot_look.c */
-void slot_look(struct slot *slot); /* it has opened */
+void slot_look(struct slot *slot); /* the source has opened */
 
 /* slot_replace.c */
 void slot_replace_give_up(struct slot *slot, const char *why);
 
 /* slot_retry.c */
-/* Puts in what was in before a restart, or what the config names. */
-void slot_start(struct slot *slot);
+/* Puts in what was in before a restart (`before`, which must outlive the slot; NULL: nothing was), or what the config
+ * names. */
+void slot_start(struct slot *slot, struct slot_media *before);
 void slot_retry_configured(struct slot *slot);
-/* Somebody else decides what is in the slot. A try under way goes on. */
+/* Nothing gets in by itself any more, since somebody else decides what is in the slot. A try under way goes on. */
 void slot_retry_cancel(struct slot *slot);
 const struct slot_media *slot_restoring(const struct slot *slot); /* of before a restart; NULL: there is none */
-bool slot_retry_is_trying(const struct slot *slot); /* its end is not told yet */
+bool slot_retry_is_trying(const struct slot *slot); /* a try is under way, and its end not told yet */
 void slot_retry_show(const struct slot *slot, struct slot_status *status);
 
 /* slot_life.c: how long a medium stays */
-void slot_stay_begin(struct slot *slot); /* it is in */
+void slot_stay_begin(struct slot *slot); /* the medium is in */
 
 /* slot_device.c */
 void slot_device_setup(struct slot *slot);
@@ -240,17 +237,12 @@ void slot_device_replace_lost(struct slot *slot);
 /* The default path when the config gives none. */
 char *slot_socket_path(const struct config_slot *config, const char *runtime_dir);
 struct listener *slot_listen(struct slot *slot, const struct config_slot *config, const char *path, char error[CONFIG_ERROR_MAX]);
-struct slot *slot_new(struct slots *set, unsigned index, const struct config_slot *config, char error[CONFIG_ERROR_MAX]);
-/* Ejects, then closes its server and frees itself; counts set->alive down. */
+struct slot *slot_new(struct slot_shared *shared, unsigned index, const struct config_slot *config, char error[CONFIG_ERROR_MAX]);
+/* The slot ejects, then closes its server and frees itself; `gone` of what it was given tells. */
 void slot_leave(struct slot *slot);
 /* A new configuration: what is in is ejected first. Its socket must be listening already. */
 void slot_reconfigure(struct slot *slot, const struct config_slot *config);
 /* The slot is empty and no job runs: what waited for that. */
 void slot_settle(struct slot *slot);
-
-/* slots.c */
-void slots_save_state(struct slots *set); /* what is in was changed */
-void slots_slot_gone(struct slots *set); /* the slot has been freed */
-void slots_tell(struct slot *slot, enum slot_change change);
 
 #endif

@@ -36,7 +36,7 @@ struct listener *slot_listen(struct slot *slot, const struct config_slot *config
     };
     int status;
     char why[CONFIG_ERROR_MAX - 64];
-    struct listener *listener = listener_new(slot->set->loop, &options, on_client, slot, &status, why, sizeof why);
+    struct listener *listener = listener_new(slot->shared->loop, &options, on_client, slot, &status, why, sizeof why);
     if (!listener)
         snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config->name, why);
     return listener;
@@ -44,15 +44,15 @@ struct listener *slot_listen(struct slot *slot, const struct config_slot *config
 
 /* --- made --- */
 
-struct slot *slot_new(struct slots *set, unsigned index, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
+struct slot *slot_new(struct slot_shared *shared, unsigned index, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
 {
     struct slot *slot = mem_alloc(sizeof *slot);
-    slot->set = set;
+    slot->shared = shared;
     slot->index = index;
     slot_requests_init(&slot->inserting);
     slot_requests_init(&slot->ejecting);
     config_slot_copy(&slot->config, config);
-    slot->socket = slot_socket_path(config, set->runtime_dir);
+    slot->socket = slot_socket_path(config, shared->runtime_dir);
     slot->listener = slot_listen(slot, config, slot->socket, error);
     if (!slot->listener) {
         config_slot_clear(&slot->config);
@@ -66,16 +66,15 @@ struct slot *slot_new(struct slots *set, unsigned index, const struct config_slo
         .description = config->media == MEDIA_CD ? "CD/DVD drive" : "USB stick",
         .max_connections = (unsigned)config->max_connections,
         .idle_timeout_ms = config->idle_timeout_ms,
-        .budget = &set->budget,
+        .budget = &shared->budget,
     };
-    slot->server = nbd_server_new(set->loop, &options);
-    uv_timer_init(set->loop, &slot->tick);
-    uv_timer_init(set->loop, &slot->stay_timer);
-    uv_timer_init(set->loop, &slot->retry.timer);
-    uv_timer_init(set->loop, &slot->look_timer);
+    slot->server = nbd_server_new(shared->loop, &options);
+    uv_timer_init(shared->loop, &slot->tick);
+    uv_timer_init(shared->loop, &slot->stay_timer);
+    uv_timer_init(shared->loop, &slot->retry.timer);
+    uv_timer_init(shared->loop, &slot->look_timer);
     slot->tick.data = slot->stay_timer.data = slot->retry.timer.data = slot->look_timer.data = slot;
     slot_device_setup(slot);
-    set->alive++;
     return slot;
 }
 
@@ -93,7 +92,7 @@ static void on_stay(uv_timer_t *timer)
 static void stay_for(struct slot *slot, uint64_t left_ms)
 {
     uv_timer_stop(&slot->stay_timer);
-    slot->media.eject_at = slot->media.stay_ms ? uv_now(slot->set->loop) + left_ms : 0;
+    slot->media.eject_at = slot->media.stay_ms ? uv_now(slot->shared->loop) + left_ms : 0;
     if (slot->media.stay_ms)
         uv_timer_start(&slot->stay_timer, on_stay, left_ms, 0);
 }
@@ -101,7 +100,7 @@ static void stay_for(struct slot *slot, uint64_t left_ms)
 /* One that was in before a restart has what is left of its time. */
 void slot_stay_begin(struct slot *slot)
 {
-    uint64_t now = uv_now(slot->set->loop), stay = slot->media.stay_ms, left = stay;
+    uint64_t now = uv_now(slot->shared->loop), stay = slot->media.stay_ms, left = stay;
     const struct slot_media *before = slot_restoring(slot);
     if (before)
         left = before->eject_at <= now ? 0 : before->eject_at - now;
@@ -116,7 +115,7 @@ void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied)
     slot->tied = tied;
     if (slot->state == SLOT_READY) {
         stay_for(slot, stay_ms);
-        slots_save_state(slot->set);
+        slot_save(slot);
     }
 }
 
@@ -153,20 +152,20 @@ void slot_reconfigure(struct slot *slot, const struct config_slot *config)
 static void on_slot_closed(struct closing *closing)
 {
     struct slot *slot = container_of(closing, struct slot, closing);
-    struct slots *set = slot->set;
+    struct slot_shared *shared = slot->shared;
     config_slot_clear(&slot->config);
     if (slot->next_config)
         config_slot_clear(slot->next_config);
     mem_free(slot->next_config);
     mem_free(slot->socket);
     mem_free(slot);
-    slots_slot_gone(set);
+    shared->gone(shared);
 }
 
 static void on_server_closed(void *arg)
 {
     struct slot *slot = arg;
-    closing_begin(&slot->closing, slot->set->loop, on_slot_closed);
+    closing_begin(&slot->closing, slot->shared->loop, on_slot_closed);
     closing_add(&slot->closing, (uv_handle_t *)&slot->tick);
     closing_add(&slot->closing, (uv_handle_t *)&slot->stay_timer);
     closing_add(&slot->closing, (uv_handle_t *)&slot->retry.timer);

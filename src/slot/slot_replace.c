@@ -77,7 +77,7 @@ static void replacement_adopt(struct slot *slot)
     if (replacement->stays)
         slot_set_stay(slot, stay_ms, replacement->tied);
     else
-        slots_save_state(slot->set);
+        slot_save(slot);
 }
 
 /* --- opened --- */
@@ -160,7 +160,7 @@ void slot_replace(struct slot *slot, const char *url, const struct slot_insert_o
         return;
     }
     struct source *source = slot_url_problem(url, &refusal) ? NULL
-                            : pipeline_reader_new(&slot->set->context, &slot->config, url, options, &refusal);
+                            : pipeline_reader_new(&slot->shared->context, &slot->config, url, options, &refusal);
     if (source)
         replacement_open(slot, source, url, options, request);
     else

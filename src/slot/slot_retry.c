@@ -24,7 +24,7 @@ static void on_retry(uv_timer_t *timer)
 
 static bool in_grace(const struct slot *slot)
 {
-    return slot->retry.kind == RETRY_RESTORED && uv_now(slot->set->loop) < slot->retry.grace_until;
+    return slot->retry.kind == RETRY_RESTORED && uv_now(slot->shared->loop) < slot->retry.grace_until;
 }
 
 const struct slot_media *slot_restoring(const struct slot *slot)
@@ -63,7 +63,7 @@ void slot_retry_cancel(struct slot *slot)
         return;
     retry_end(slot);
     if (slot->state == SLOT_EMPTY)
-        slots_save_state(slot->set); /* nothing is to be gone on with */
+        slot_save(slot); /* nothing is to be gone on with */
 }
 
 /* --- a try --- */
@@ -103,7 +103,7 @@ static void retry_later(struct slot *slot, const char *error)
     uint64_t pause = retry_pause(slot);
     retry_take_note(slot, error);
     retry->tries++;
-    retry->at = uv_now(slot->set->loop) + pause;
+    retry->at = uv_now(slot->shared->loop) + pause;
     uv_timer_start(&retry->timer, on_retry, pause, 0);
     if (!in_grace(slot) && retry->device_waits) {
         retry->device_waits = slot->device.reconnect = false;
@@ -115,7 +115,7 @@ static void retry_give_up(struct slot *slot, const char *error)
 {
     log_error(slot->config.name, "%s is not put in: %s", retry_what(slot), error);
     retry_end(slot);
-    slots_save_state(slot->set);
+    slot_save(slot);
     slot_step(slot);
 }
 
@@ -166,15 +166,14 @@ static void retry_restored(struct slot *slot, struct slot_media *media)
     retry->kind = RETRY_RESTORED;
     retry->media = media;
     retry->device_waits = true;
-    retry->grace_until = uv_now(slot->set->loop) + slot->config.restart_grace_ms;
+    retry->grace_until = uv_now(slot->shared->loop) + slot->config.restart_grace_ms;
     retry_try(slot);
 }
 
-void slot_start(struct slot *slot)
+void slot_start(struct slot *slot, struct slot_media *before)
 {
-    struct slot_media *media = state_find(&slot->set->state, slot->config.name);
-    if (media && media->device == slot->device.nbd.index) {
-        retry_restored(slot, media);
+    if (before && before->device == slot->device.nbd.index) {
+        retry_restored(slot, before);
         return;
     }
     slot_retry_configured(slot);
@@ -189,7 +188,7 @@ void slot_retry_show(const struct slot *slot, struct slot_status *status)
     const struct slot_media *media = slot_restoring(slot);
     if (retry->kind == RETRY_NOTHING || slot->state == SLOT_READY || retry->tries == 0)
         return;
-    uint64_t now = uv_now(slot->set->loop);
+    uint64_t now = uv_now(slot->shared->loop);
     text_url_public(media ? media->url : slot->config.image, status->awaited, sizeof status->awaited);
     status->awaited_tries = retry->tries;
     status->awaited_ms = !retry->trying && retry->at > now ? retry->at - now : 0;

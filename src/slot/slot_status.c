@@ -37,7 +37,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
     if (slot->state == SLOT_READY) {
         status->size = slot->source->size;
         status->writable = slot->writable;
-        status->inserted_ms = uv_now(slot->set->loop) - slot->ready_at;
+        status->inserted_ms = uv_now(slot->shared->loop) - slot->ready_at;
         status->failing = pipeline_failing(slot->source);
         if (!*slot->error) {
             status->error = pipeline_error(slot->source);

@@ -1,3 +1,5 @@
+#include "slot/slots.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,21 @@
 #define BUDGET_MIN (4ull << 20)
 #define BUDGET_MAX (64ull << 20)
 
+struct slots {
+    struct slot_shared shared; /* what its slots are given */
+    struct link_watch *link_watch;
+    char *file_directory, *upload_directory;
+    struct slot_credentials credentials;
+    struct state state;
+    struct slots_watch *watch; /* NULL: nobody */
+    struct slot *slots[CONFIG_SLOTS_MAX];
+    unsigned count;
+    unsigned alive; /* slots not freed yet, those being removed too */
+    struct defer closed_defer;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
 /* What clients may have in flight: a part of the cache's size, since replies
  * hold cached blocks until they are sent. */
 static uint64_t budget_for(uint64_t cache_size)
@@ -18,13 +35,81 @@ static uint64_t budget_for(uint64_t cache_size)
     return part < BUDGET_MIN ? BUDGET_MIN : part > BUDGET_MAX ? BUDGET_MAX : part;
 }
 
+/* --- what outlives the process --- */
+
+static const char *tied(const struct slot *slot)
+{
+    return slot->tied ? slot->tied : pipeline_tied(slot->source, &slot->config);
+}
+
+static const struct slot_media *media_of(struct slot *slot)
+{
+    if (slot->state != SLOT_READY || !slot->wanted || !slot->source)
+        return slot_restoring(slot); /* still to be gone on with, or NULL */
+    struct slot_media *media = &slot->media;
+    snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
+    media->size = slot->source->size;
+    media->device = slot->device.nbd.index;
+    media->tied = tied(slot);
+    mem_free(media->validator);
+    media->validator = mem_strdup(slot->source->validator);
+    return media;
+}
+
+static void slots_save_state(struct slots *set)
+{
+    const struct slot_media *media[CONFIG_SLOTS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < set->count; i++) {
+        media[count] = media_of(set->slots[i]);
+        count += media[count] != NULL;
+    }
+    state_save(&set->state, media, count);
+}
+
+/* --- what a slot tells --- */
+
+static void on_slot_saves(struct slot_shared *shared)
+{
+    slots_save_state(container_of(shared, struct slots, shared));
+}
+
+static void on_slot_tells(struct slot_shared *shared, struct slot *slot, enum slot_change change)
+{
+    struct slots_watch *watch = container_of(shared, struct slots, shared)->watch;
+    if (watch)
+        watch->changed(watch, slot, change);
+}
+
+static void on_slot_gone(struct slot_shared *shared)
+{
+    struct slots *set = container_of(shared, struct slots, shared);
+    if (--set->alive == 0 && set->shared.closing)
+        defer_schedule(set->shared.loop, &set->closed_defer);
+}
+
+/* --- made --- */
+
+static struct slot *slots_make(struct slots *set, unsigned index, const struct config_slot *config,
+                               char error[CONFIG_ERROR_MAX])
+{
+    struct slot *slot = slot_new(&set->shared, index, config, error);
+    set->alive += slot != NULL;
+    return slot;
+}
+
 static bool slots_add(struct slots *set, const struct config_slot *config, char error[CONFIG_ERROR_MAX])
 {
-    struct slot *slot = slot_new(set, set->count, config, error);
+    struct slot *slot = slots_make(set, set->count, config, error);
     if (!slot)
         return false;
     set->slots[set->count++] = slot;
     return true;
+}
+
+static void slots_start(struct slots *set, struct slot *slot)
+{
+    slot_start(slot, state_find(&set->state, slot->config.name));
 }
 
 static void slots_ignore_closed(void *arg)
@@ -48,7 +133,7 @@ static void watch_links(struct slots *set)
 {
     for (unsigned i = 0; i < set->count && !set->link_watch; i++)
         if (slot_device_uses_kernel(set->slots[i]))
-            set->link_watch = link_watch_new(set->loop, on_link_dead, set);
+            set->link_watch = link_watch_new(set->shared.loop, on_link_dead, set);
 }
 
 static void read_boot_id(char *id, size_t size)
@@ -61,44 +146,52 @@ static void read_boot_id(char *id, size_t size)
     id[strcspn(id, "\n")] = '\0';
 }
 
-/* What inserts from now on go by. */
+/* The folders and credentials that each insert from now on goes by. */
 static void use_context(struct slots *set, const struct config *config)
 {
     slot_credentials_check(config);
     slot_credentials_read(&set->credentials, config);
-    set->context.credentials = &set->credentials;
+    set->shared.context.credentials = &set->credentials;
     mem_free(set->file_directory);
     mem_free(set->upload_directory);
-    set->context.file_directory = set->file_directory = mem_strdup(config->file_directory);
-    set->context.upload_directory = set->upload_directory = mem_strdup(config->web.upload_directory);
+    set->shared.context.file_directory = set->file_directory = mem_strdup(config->file_directory);
+    set->shared.context.upload_directory = set->upload_directory = mem_strdup(config->web.upload_directory);
+}
+
+static void slots_share(struct slots *set, uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel)
+{
+    set->shared = (struct slot_shared){
+        .loop = loop,
+        .kernel = kernel,
+        .context = {.loop = loop,
+                    .curl = curl_loop_new(loop),
+                    .cache = cache_new(config->cache_size, config->cache_slot_minimum)},
+        .runtime_dir = mem_strdup(config->runtime_dir),
+        .step_timeout_ms = config->step_timeout_ms,
+        .budget.limit = budget_for(config->cache_size),
+        .save = on_slot_saves,
+        .tell = on_slot_tells,
+        .gone = on_slot_gone,
+    };
+    list_init(&set->shared.budget.waiting);
 }
 
 struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
                         char error[CONFIG_ERROR_MAX])
 {
     struct slots *set = mem_alloc(sizeof *set);
-    set->loop = loop;
-    set->kernel = kernel;
-    set->step_timeout_ms = config->step_timeout_ms;
     state_load(&set->state, loop, config->runtime_dir, config->state_secrets);
-    set->runtime_dir = mem_strdup(config->runtime_dir);
-    set->budget.limit = budget_for(config->cache_size);
-    list_init(&set->budget.waiting);
-    set->context = (struct pipeline_context){
-        .loop = loop,
-        .curl = curl_loop_new(loop),
-        .cache = cache_new(config->cache_size, config->cache_slot_minimum),
-    };
+    slots_share(set, loop, config, kernel);
     use_context(set, config);
     for (unsigned i = 0; i < config->slot_count; i++)
         if (!slots_add(set, &config->slots[i], error)) {
             slots_close(set, slots_ignore_closed, NULL);
             return NULL;
         }
-    read_boot_id(set->context.boot_id, sizeof set->context.boot_id);
+    read_boot_id(set->shared.context.boot_id, sizeof set->shared.context.boot_id);
     watch_links(set);
     for (unsigned i = 0; i < set->count; i++)
-        slot_start(set->slots[i]);
+        slots_start(set, set->slots[i]);
     return set;
 }
 
@@ -137,7 +230,7 @@ bool slots_use_upload(struct slots *set, const char *name)
 
 struct cache *slots_cache(struct slots *set)
 {
-    return set->context.cache;
+    return set->shared.context.cache;
 }
 
 /* --- who looks --- */
@@ -145,12 +238,6 @@ struct cache *slots_cache(struct slots *set)
 void slots_set_watch(struct slots *set, struct slots_watch *watch)
 {
     set->watch = watch;
-}
-
-void slots_tell(struct slot *slot, enum slot_change change)
-{
-    if (slot->set->watch)
-        slot->set->watch->changed(slot->set->watch, slot, change);
 }
 
 /* --- reload --- */
@@ -161,7 +248,7 @@ struct reload_slot {
     struct slot *slot;         /* NULL: new */
     bool changed;
     char *socket;              /* a path that differs from the old one, or NULL */
-    struct listener *listener; /* on it */
+    struct listener *listener; /* on that path, or NULL */
 };
 
 static bool same_socket(const struct slot *slot, const struct config_slot *config, const char *path)
@@ -178,7 +265,7 @@ static bool reload_prepare(struct slots *set, struct reload_slot *plan, unsigned
     plan->config = config;
     plan->slot = slots_find(set, config->name);
     if (!plan->slot) {
-        plan->slot = slot_new(set, index, config, error);
+        plan->slot = slots_make(set, index, config, error);
         plan->changed = false;
         plan->socket = NULL;
         plan->listener = NULL;
@@ -187,7 +274,7 @@ static bool reload_prepare(struct slots *set, struct reload_slot *plan, unsigned
     bool moves = plan->slot->index != index && slot_device_uses_kernel(plan->slot); /* another device by default */
     const struct config_slot *now = plan->slot->next_config ? plan->slot->next_config : &plan->slot->config;
     plan->changed = moves || !config_slot_equal(now, config);
-    char *path = slot_socket_path(config, set->runtime_dir);
+    char *path = slot_socket_path(config, set->shared.runtime_dir);
     if (!plan->changed || same_socket(plan->slot, config, path)) {
         mem_free(path);
         return true;
@@ -217,7 +304,7 @@ static void reload_undo(struct slots *set, struct reload_slot *plans, unsigned c
     }
 }
 
-static void reload_apply_one(struct reload_slot *plan, bool is_new)
+static void reload_apply_one(struct slots *set, struct reload_slot *plan, bool is_new)
 {
     struct slot *slot = plan->slot;
     if (plan->listener) {
@@ -227,7 +314,7 @@ static void reload_apply_one(struct reload_slot *plan, bool is_new)
         slot->socket = plan->socket;
     }
     if (is_new)
-        slot_start(slot);
+        slots_start(set, slot);
     else if (plan->changed)
         slot_reconfigure(slot, plan->config);
 }
@@ -247,7 +334,7 @@ static void reload_apply(struct slots *set, struct reload_slot *plans, unsigned 
             }
         set->slots[i] = plans[i].slot;
         plans[i].slot->index = i;
-        reload_apply_one(&plans[i], is_new);
+        reload_apply_one(set, &plans[i], is_new);
     }
     for (unsigned j = 0; j < old_count; j++)
         if (old[j])
@@ -264,45 +351,15 @@ int slots_reload(struct slots *set, const struct config *config, char error[CONF
         }
     reload_apply(set, plans, config->slot_count);
     use_context(set, config);
-    set->budget.limit = budget_for(config->cache_size);
-    set->step_timeout_ms = config->step_timeout_ms;
+    set->shared.budget.limit = budget_for(config->cache_size);
+    set->shared.step_timeout_ms = config->step_timeout_ms;
     set->state.secrets = config->state_secrets;
     watch_links(set);
-    cache_resize(set->context.cache, config->cache_size, config->cache_slot_minimum);
+    cache_resize(set->shared.context.cache, config->cache_size, config->cache_slot_minimum);
     return 0;
 }
 
 /* --- what outlives the process --- */
-
-static const char *tied(const struct slot *slot)
-{
-    return slot->tied ? slot->tied : pipeline_tied(slot->source, &slot->config);
-}
-
-static const struct slot_media *media_of(struct slot *slot)
-{
-    if (slot->state != SLOT_READY || !slot->wanted || !slot->source)
-        return slot_restoring(slot); /* still to be gone on with, or NULL */
-    struct slot_media *media = &slot->media;
-    snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
-    media->size = slot->source->size;
-    media->device = slot->device.nbd.index;
-    media->tied = tied(slot);
-    mem_free(media->validator);
-    media->validator = mem_strdup(slot->source->validator);
-    return media;
-}
-
-void slots_save_state(struct slots *set)
-{
-    const struct slot_media *media[CONFIG_SLOTS_MAX];
-    unsigned count = 0;
-    for (unsigned i = 0; i < set->count; i++) {
-        media[count] = media_of(set->slots[i]);
-        count += media[count] != NULL;
-    }
-    state_save(&set->state, media, count);
-}
 
 bool slots_may_keep(const struct slots *set, char error[CONFIG_ERROR_MAX])
 {
@@ -330,12 +387,12 @@ static void on_curl_closed(void *arg)
     struct slots *set = arg;
     void (*closed)(void *arg) = set->closed;
     void *closed_arg = set->closed_arg;
-    cache_free(set->context.cache);
+    cache_free(set->shared.context.cache);
     state_free(&set->state);
     mem_free(set->file_directory);
     slot_credentials_clear(&set->credentials);
     mem_free(set->upload_directory);
-    mem_free(set->runtime_dir);
+    mem_free(set->shared.runtime_dir);
     mem_free(set);
     closed(closed_arg);
 }
@@ -343,7 +400,7 @@ static void on_curl_closed(void *arg)
 static void on_state_written(void *arg)
 {
     struct slots *set = arg;
-    curl_loop_close(set->context.curl, on_curl_closed, set);
+    curl_loop_close(set->shared.context.curl, on_curl_closed, set);
 }
 
 static void on_all_gone(struct defer *defer)
@@ -353,22 +410,16 @@ static void on_all_gone(struct defer *defer)
     state_flush(&set->state, on_state_written, set);
 }
 
-void slots_slot_gone(struct slots *set)
-{
-    if (--set->alive == 0 && set->closing)
-        defer_schedule(set->loop, &set->closed_defer);
-}
-
 void slots_close(struct slots *set, void (*closed)(void *arg), void *arg)
 {
-    set->closing = true;
+    set->shared.closing = true;
     set->closed = closed;
     set->closed_arg = arg;
     defer_setup(&set->closed_defer, on_all_gone);
     if (set->alive == 0)
-        defer_schedule(set->loop, &set->closed_defer);
+        defer_schedule(set->shared.loop, &set->closed_defer);
     unsigned count = set->count;
-    set->count = 0; /* and so the state is saved as empty */
+    set->count = 0; /* so the state file is written as one without media */
     slots_save_state(set);
     for (unsigned i = 0; i < count; i++)
         slot_leave(set->slots[i]);

@@ -7,7 +7,7 @@
 #define TEST_FUZZ_FAKES_H
 
 #include "host/host.h"
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 #define FAKE_SLOTS 2u
 

@@ -28,7 +28,7 @@
 
 #include "config/config.h"
 #include "dbus/bus.h"
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 struct bmcweb;
 

@@ -9,7 +9,7 @@
 #include <uv.h>
 
 #include "config/config.h"
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 struct dbus;
 

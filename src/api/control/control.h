@@ -14,7 +14,7 @@
 
 #include "config/config.h"
 #include "host/host.h"
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 #define CONTROL_LINE_MAX 4096         /* bytes of a command, its end included */
 #define CONTROL_UNSENT_MAX (256 << 10) /* answers that a client has not read: then its commands wait */

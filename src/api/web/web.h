@@ -10,7 +10,7 @@
 
 #include "config/config.h"
 #include "host/host.h"
-#include "slot/slot.h"
+#include "slot/slots.h"
 
 #define WEB_LISTENERS_MAX 16
 

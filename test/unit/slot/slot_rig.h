@@ -8,6 +8,7 @@
 #include "../cmocka_all.h"
 #include "fake_kernel.h"
 #include "slot/slot_internal.h"
+#include "slot/slots.h"
 
 #define IMAGE_SIZE (1u << 20)
 #define TURNS 20000
