@@ -33,7 +33,7 @@ def privileges(text):
 
 def routes():
     """By path: the methods, each with its privilege, as in the manual."""
-    code, found = read("internal.h", "redfish.c"), {}
+    code, found = read("call.h", "redfish.c"), {}
     macros = string_macros(code)
     table = re.search(r"struct redfish_route routes\[\] = \{(.*?)^\};", code, re.M | re.S)[1]
     for entry in re.split(r"^    (?=\{\.path)", re.sub(r"/\* .*?\*/", "", table), flags=re.M)[1:]:

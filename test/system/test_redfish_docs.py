@@ -20,7 +20,7 @@ def test_every_resource_is_in_the_manual():
 
 def messages():
     """Registry, name, words and resolution of each in the table."""
-    code = read("internal.h", "messages.c")
+    code = read("answer.h", "messages.c")
     macros = dict(re.findall(r'^#define (\w+)(?:\(\w+\))? +("[^"]*"|[A-Z_]+)', code, re.M))
     string = r'((?:\s*(?:"[^"]*"|[A-Z_]+))+)'
     for registry, name, words, resolution in re.findall(

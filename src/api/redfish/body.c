@@ -1,8 +1,8 @@
-/* What a Redfish request's body may hold. See api/redfish/internal.h. */
+/* What a Redfish request's body may hold. See api/redfish/answer.h. */
 #include <stdio.h>
 #include <string.h>
 
-#include "api/redfish/internal.h"
+#include "api/redfish/answer.h"
 #include "base/text.h"
 
 #define NOTES_MAX 16 /* messages on one body */

@@ -4,13 +4,11 @@
  * are not offered: the daemon does not hear when the host has done with a medium.
  * See api/redfish/internal.h.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "api/redfish/duration.h"
 #include "api/redfish/internal.h"
 #include "base/log.h"
-#include "base/text.h"
 
 #define TIMEOUT_MIN 1000ull
 #define TIMEOUT_MAX (30 * 86400000ull)
@@ -179,51 +177,4 @@ void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct
     bool session = stay->policy == REDFISH_SESSION && s->via != SLOT_VIA_BROWSER;
     bind_session(call, setting, session ? stay : &(struct redfish_stay){.policy = REDFISH_PERSISTENT});
     slot_set_stay(slot, stay->policy == REDFISH_TIMED ? stay->ms : 0, session ? ends_with_session : NULL);
-}
-
-/* --- settings --- */
-
-static struct redfish_setting *redfish_eject_policy_find(struct redfish *redfish, const char *slot)
-{
-    for (unsigned i = 0; i < CONFIG_SLOTS_MAX; i++)
-        if (strcmp(redfish->settings[i].slot, slot) == 0)
-            return &redfish->settings[i];
-    return NULL;
-}
-
-/* There is always one: a slot that a reload removed needs its own no more. */
-static struct redfish_setting *find_free(struct web *web)
-{
-    struct redfish_setting *setting = web->redfish->settings;
-    while (*setting->slot && slots_find(web->slots, setting->slot))
-        setting++;
-    if (*setting->slot)
-        session_detach(&setting->session);
-    return setting;
-}
-
-struct redfish_setting *redfish_setting(struct web *web, const char *slot)
-{
-    struct redfish_setting *setting = redfish_eject_policy_find(web->redfish, slot);
-    if (setting)
-        return setting;
-    setting = find_free(web);
-    *setting = (struct redfish_setting){.web = web, .verify = -1};
-    snprintf(setting->slot, sizeof setting->slot, "%s", slot);
-    list_init(&setting->session.link);
-    return setting;
-}
-
-void redfish_stay_over(struct web *web, const char *slot)
-{
-    struct redfish_setting *setting = redfish_eject_policy_find(web->redfish, slot);
-    if (setting)
-        session_detach(&setting->session);
-}
-
-void redfish_settings_stop(struct redfish *redfish)
-{
-    for (unsigned i = 0; i < CONFIG_SLOTS_MAX; i++)
-        if (*redfish->settings[i].slot)
-            session_detach(&redfish->settings[i].session);
 }

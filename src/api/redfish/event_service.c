@@ -22,7 +22,6 @@
 struct redfish_events {
     struct web *web;
     struct event_streams *streams;
-    struct slots_watch watch;
     uint64_t first, last; /* ids; first: the one before all that are kept since the start */
     char *texts[EVENTS_KEPT];
     char *lost;    /* for those who missed some */
@@ -79,9 +78,8 @@ static void redfish_event_service_add(struct redfish_events *events, const struc
     event_streams_wake(events->streams);
 }
 
-static void on_redfish_event_service_changed(struct slots_watch *watch, struct slot *slot, enum slot_change change)
+void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum slot_change change)
 {
-    struct redfish_events *events = container_of(watch, struct redfish_events, watch);
     struct slot_status s;
     slot_get_status(slot, &s);
     if (change == SLOT_INSERTED) {
@@ -90,7 +88,6 @@ static void on_redfish_event_service_changed(struct slots_watch *watch, struct s
             redfish_message("MediaInserted", NULL, *s.image_name ? s.image_name : "A medium", s.name, NULL));
         return;
     }
-    redfish_stay_over(events->web, s.name);
     redfish_event_service_add(
         events, &s,
         change == SLOT_EJECTED
@@ -246,13 +243,13 @@ void redfish_event_stream_delete(struct redfish_call *call)
 
 /* --- life --- */
 
-/* Ids go on from those of the last process, more or less: who comes back with an old one hears that
- * it has missed some. */
-void redfish_user_changed(struct web *web, const char *user)
+void redfish_events_user_changed(struct redfish_events *events, const char *user)
 {
-    event_streams_user_changed(web->redfish->events->streams, user);
+    event_streams_user_changed(events->streams, user);
 }
 
+/* Ids go on from those of the last process, more or less: a client that comes back with an old one hears that
+ * it has missed some. */
 struct redfish_events *redfish_events_new(struct web *web)
 {
     struct redfish_events *events = mem_alloc(sizeof *events);
@@ -261,14 +258,11 @@ struct redfish_events *redfish_events_new(struct web *web)
     events->web = web;
     events->first = events->last = (uint64_t)time(NULL) * 1000;
     events->streams = event_streams_new(web, &options);
-    events->watch.changed = on_redfish_event_service_changed;
-    slots_set_watch(web->slots, &events->watch);
     return events;
 }
 
 void redfish_events_close(struct redfish_events *events)
 {
-    slots_set_watch(events->web->slots, NULL);
     event_streams_close(events->streams);
     for (unsigned i = 0; i < EVENTS_KEPT; i++)
         mem_free(events->texts[i]);

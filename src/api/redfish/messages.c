@@ -1,5 +1,5 @@
 /* Redfish messages, of DMTF's registries Base and ResourceEvent and of our own, which registries.c
- * publishes from the same table. See api/redfish/internal.h. */
+ * publishes from the same table. See api/redfish/answer.h. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "api/redfish/internal.h"
+#include "api/redfish/answer.h"
 #include "base/text.h"
 
 /* A registry, and when a message of it is used, which DMTF's say by themselves. */

@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include "api/redfish/internal.h"
-#include "base/text.h"
 
 /* --- the routes, each with what it takes to read and to change --- */
 
@@ -119,55 +118,11 @@ static const struct redfish_route routes[] = {
      .post = redfish_media_eject,
      .action = "VirtualMedia.EjectMedia"},
 };
-#define ROUTES (sizeof routes / sizeof *routes)
-
-/* What is in the place of each "*" is cut out. */
-static bool redfish_path_matches(const char *pattern, const char *path, char *parts[2])
-{
-    for (unsigned n = 0; *pattern; pattern++) {
-        if (*pattern != '*') {
-            if (*path++ != *pattern)
-                return false;
-            continue;
-        }
-        size_t length = strcspn(path, "/");
-        if (length == 0 || length >= REDFISH_ID_MAX)
-            return false;
-        snprintf(parts[n++], REDFISH_ID_MAX, "%.*s", (int)length, path);
-        path += length;
-    }
-    return *path == '\0';
-}
-
-/* The call gets its path, without a slash at its end, which changes nothing, and its parts. */
-static const struct redfish_route *find_route(const char *sent, struct redfish_call *call)
-{
-    char *parts[] = {call->id, call->part};
-    size_t length = strlen(sent);
-    *call->path = '\0';
-    length -= sent[length - 1] == '/';
-    if (length >= REDFISH_PATH_MAX)
-        return NULL;
-    snprintf(call->path, REDFISH_PATH_MAX, "%.*s", (int)length, sent);
-    for (size_t i = 0; i < ROUTES; i++) {
-        *call->id = *call->part = '\0';
-        if (redfish_path_matches(routes[i].path, call->path, parts))
-            return &routes[i];
-    }
-    return NULL;
-}
+static const struct redfish_routes table = {routes, sizeof routes / sizeof *routes};
 
 static bool redfish_is_reading(const struct http_request *request)
 {
     return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
-}
-
-static bool has_method(const struct redfish_route *route, const char *method)
-{
-    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
-        return route->get || route->document;
-    return (strcmp(method, "POST") == 0 && route->post) || (strcmp(method, "PATCH") == 0 && route->patch) ||
-           (strcmp(method, "DELETE") == 0 && route->remove);
 }
 
 static void add_allow(struct redfish_call *call)
@@ -175,46 +130,9 @@ static void add_allow(struct redfish_call *call)
     static const char *const methods[] = {"GET", "HEAD", "POST", "PATCH", "DELETE"};
     char list[64] = "";
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (has_method(call->route, methods[i]))
+        if (redfish_route_has(call->route, methods[i]))
             snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "", methods[i]);
     http_add_field(call->request, "Allow", list);
-}
-
-/* --- a call's life --- */
-
-void redfish_call_free(struct redfish_call *call)
-{
-    json_decref(call->notes);
-    mem_free(call);
-}
-
-static void on_redfish_gone(struct http_request *request)
-{
-    struct redfish_call *call = request->owner;
-    call->request = NULL;
-    if (!call->waiting)
-        redfish_call_free(call);
-    else if (call->cancel)
-        call->cancel(call);
-}
-
-void redfish_wait(struct redfish_call *call, void (*cancel)(struct redfish_call *call))
-{
-    call->waiting = true;
-    call->cancel = cancel;
-}
-
-static struct redfish_call *call_new(struct web *web, struct http_request *request)
-{
-    struct redfish_call *call = mem_alloc(sizeof *call);
-    call->web = web;
-    call->request = request;
-    call->query = (struct redfish_query){.top = -1, .skip = -1};
-    call->route = find_route(request->path, call);
-    access_peer(web, request, call->peer);
-    request->owner = call;
-    request->on_gone = on_redfish_gone;
-    return call;
 }
 
 /* --- changes --- */
@@ -306,19 +224,6 @@ static void read_resource(struct redfish_call *call)
         redfish_not_found(call);
 }
 
-json_t *redfish_lookup(const struct redfish_call *call, const char *path)
-{
-    struct redfish_call other = *call;
-    other.route = find_route(path, &other);
-    if (!other.route || !other.route->get || !*call->user || !auth_allows(call->role, other.route->reading))
-        return NULL;
-    json_t *resource = other.route->get(&other);
-    char etag[REDFISH_ETAG_SIZE];
-    if (resource)
-        redfish_tag(&other, resource, etag);
-    return resource;
-}
-
 /* Answered when false. */
 static bool read_query(struct redfish_call *call)
 {
@@ -361,7 +266,7 @@ static void proceed(struct redfish_call *call)
         redfish_fail(call, 412, redfish_message("HeaderInvalid", NULL, "OData-Version", NULL));
     } else if (!route) {
         redfish_fail(call, 404, redfish_message("InvalidURI", NULL, call->request->path, NULL));
-    } else if (!has_method(route, call->request->method)) {
+    } else if (!redfish_route_has(route, call->request->method)) {
         add_allow(call);
         redfish_fail(call, 405, redfish_message("OperationNotAllowed", NULL, NULL));
     } else if (privileges != REDFISH_PUBLIC && !auth_allows(call->role, privileges)) {
@@ -378,7 +283,7 @@ static void proceed(struct redfish_call *call)
 
 static void on_redfish_access(struct web *web, struct http_request *request, const struct api_caller *caller)
 {
-    struct redfish_call *call = call_new(web, request);
+    struct redfish_call *call = redfish_call_new(web, request, &table);
     snprintf(call->user, sizeof call->user, "%s", caller->user);
     snprintf(call->session, sizeof call->session, "%s", caller->session ? caller->session->id : "");
     call->role = caller->role;
@@ -387,14 +292,14 @@ static void on_redfish_access(struct web *web, struct http_request *request, con
 
 static void on_refused(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
 {
-    redfish_login_failed(call_new(web, request), status, retry_ms, words);
+    redfish_login_failed(redfish_call_new(web, request, &table), status, retry_ms, words);
 }
 
 static const struct access_door door = {false, on_redfish_access, on_refused}; /* Redfish: no cookie authenticates */
 
 static bool is_public(const struct redfish_route *route, const struct http_request *request)
 {
-    if (!route || !has_method(route, request->method))
+    if (!route || !redfish_route_has(route, request->method))
         return false;
     return (redfish_is_reading(request) ? route->reading : route->changing) == REDFISH_PUBLIC;
 }
@@ -403,9 +308,9 @@ void redfish_handle(struct web *web, struct http_request *request)
 {
     struct redfish_call place;
     if (web->closing)
-        redfish_login_failed(call_new(web, request), -EBUSY, 0, NULL);
-    else if (is_public(find_route(request->path, &place), request))
-        proceed(call_new(web, request));
+        redfish_login_failed(redfish_call_new(web, request, &table), -EBUSY, 0, NULL);
+    else if (is_public(redfish_route_find(&table, request->path, &place), request))
+        proceed(redfish_call_new(web, request, &table));
     else
         access_check(web, request, &door);
 }

@@ -1,20 +1,91 @@
 /* The Redfish service's parts that live as long as it does. See api/redfish/internal.h. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "api/redfish/certificate_store.h"
 #include "api/redfish/internal.h"
+#include "base/text.h"
 
+#define MACHINE_ID   "/etc/machine-id"
 #define CERTIFICATES "slot-certificates.json" /* beside the accounts */
+
+/* --- which service it is --- */
+
+/* The machine's id itself is not for others (machine-id(5)): a UUID is derived for each use. */
+static void make_uuid(const char *machine, const char *use, char uuid[37])
+{
+    char text[128];
+    unsigned char d[SECRET_DIGEST];
+    snprintf(text, sizeof text, "nbd-proxy %s %s", use, machine);
+    secret_digest(text, d);
+    d[6] = (unsigned char)((d[6] & 0x0f) | 0x80); /* RFC 9562: version 8, made in a way of one's own */
+    d[8] = (unsigned char)((d[8] & 0x3f) | 0x80);
+    snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2], d[3],
+             d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
+}
+
+static bool read_machine_id(char id[33])
+{
+    int fd = open(MACHINE_ID, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, id, 32);
+    if (fd >= 0)
+        close(fd);
+    id[length > 0 ? length : 0] = '\0';
+    return length == 32 && strspn(id, "0123456789abcdef") == 32;
+}
+
+struct redfish *redfish_new(void)
+{
+    struct redfish *redfish = mem_alloc(sizeof *redfish);
+    char id[33];
+    redfish->started = time(NULL);
+    if (read_machine_id(id)) {
+        make_uuid(id, "redfish service", redfish->uuid);
+        make_uuid(id, "redfish system", redfish->system_uuid);
+    }
+    return redfish;
+}
+
+void redfish_free(struct redfish *redfish)
+{
+    mem_free(redfish);
+}
+
+/* --- what the slots tell --- */
+
+static void on_redfish_slot_changed(struct slots_watch *watch, struct slot *slot, enum slot_change change)
+{
+    struct redfish *redfish = container_of(watch, struct redfish, watch);
+    struct slot_status s;
+    slot_get_status(slot, &s);
+    if (change != SLOT_INSERTED)
+        redfish_setting_over(redfish, s.name);
+    redfish_events_tell(redfish->events, slot, change);
+}
+
+/* --- life --- */
 
 void redfish_start(struct web *web)
 {
     char *path = web_beside_users(&web->config.web, CERTIFICATES);
     web->redfish->certificates = certificate_store_new(web->loop, path);
     web->redfish->events = redfish_events_new(web);
+    web->redfish->watch.changed = on_redfish_slot_changed;
+    slots_set_watch(web->slots, &web->redfish->watch);
 }
 
 void redfish_stop(struct web *web)
 {
+    slots_set_watch(web->slots, NULL);
     redfish_events_close(web->redfish->events);
     redfish_settings_stop(web->redfish);
+}
+
+void redfish_user_changed(struct web *web, const char *user)
+{
+    redfish_events_user_changed(web->redfish->events, user);
 }
 
 static void on_certificates_closed(void *arg)

@@ -1,12 +1,8 @@
 /* Redfish's managed system: the host. See api/redfish/internal.h. */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api/redfish/internal.h"
 #include "auth/audit.h"
-
-#define RETRY_MS 5000
 
 #define TARGET  "Boot/BootSourceOverrideTarget"
 #define ENABLED "Boot/BootSourceOverrideEnabled"
@@ -130,41 +126,7 @@ json_t *redfish_system(struct redfish_call *call)
     return system;
 }
 
-/* --- asking the platform --- */
-
-static void on_redfish_systems_asked(struct host_request *request)
-{
-    struct redfish_call *call = container_of(request, struct redfish_call, host);
-    call->waiting = false;
-    if (call->request)
-        call->host_asked(call); /* whether it told: the state says so */
-    else
-        redfish_call_free(call);
-}
-
-void redfish_ask_host(struct redfish_call *call, void (*ready)(struct redfish_call *call))
-{
-    if (!host_is_configured(call->web->host)) {
-        ready(call);
-        return;
-    }
-    call->host_asked = ready;
-    call->host = (struct host_request){.verb = HOST_GET, .done = on_redfish_systems_asked};
-    redfish_wait(call, NULL);
-    host_submit(call->web->host, &call->host);
-}
-
-void redfish_host_failed(struct redfish_call *call, int status, const char *message, const char *words)
-{
-    bool cannot = status == -ENOTSUP || status == -ENODEV;
-    bool passing = status == -EAGAIN || status == -EBUSY || status == -ETIMEDOUT || status == -ECANCELED;
-    const char *own = cannot ? "HostCannot" : passing ? "HostNotNow" : "HostFailed";
-    json_t *body = redfish_message(message ? message : own, NULL, words, NULL);
-    if (passing)
-        redfish_fail_later(call, 503, RETRY_MS, body);
-    else
-        redfish_fail(call, cannot ? 400 : 500, body);
-}
+/* --- a change --- */
 
 /* A change of the resource is answered with it: RackN's driver takes no body for an error. */
 static void on_redfish_systems_changed(struct host_request *request)

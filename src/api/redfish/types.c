@@ -1,5 +1,5 @@
-/* The schemas in use. See api/redfish/internal.h. */
-#include "api/redfish/internal.h"
+/* The schemas in use. See api/redfish/answer.h. */
+#include "api/redfish/answer.h"
 
 static const struct {
     const char *name, *space;

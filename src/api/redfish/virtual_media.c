@@ -4,37 +4,12 @@
 
 #include "api/redfish/internal.h"
 
-#define SLOT_PREFIX "Slot_"
-
-/* --- slots --- */
-
-static void slot_id(unsigned index, char id[16])
-{
-    snprintf(id, 16, SLOT_PREFIX "%u", index);
-}
-
-void redfish_media_path(unsigned index, char path[REDFISH_PATH_MAX])
-{
-    snprintf(path, REDFISH_PATH_MAX, REDFISH_MEDIA "/" SLOT_PREFIX "%u", index);
-}
-
-struct slot *redfish_media_slot(const struct redfish_call *call)
-{
-    char id[16];
-    for (unsigned i = 0; i < slots_count(call->web->slots); i++) {
-        slot_id(i, id);
-        if (strcmp(id, call->id) == 0)
-            return slots_get(call->web->slots, i);
-    }
-    return NULL;
-}
-
 json_t *redfish_media_list(struct redfish_call *call)
 {
-    char id[16];
+    char id[REDFISH_SLOT_ID];
     json_t *collection = redfish_collection(call, "Virtual Media Collection");
     for (unsigned i = 0; i < slots_count(call->web->slots); i++) {
-        slot_id(i, id);
+        redfish_media_id(i, id);
         redfish_add_member(collection, REDFISH_MEDIA, id);
     }
     return collection;

@@ -1,0 +1,107 @@
+/*
+ * What every Redfish resource is read and answered with: types.c has the schemas in use, messages.c the messages,
+ * body.c what a request's body may hold, resource.c what resources are made of, expand.c resources in the
+ * place of links, and answer.c the answers. None of these knows a resource. Private to api/redfish.
+ */
+#ifndef API_REDFISH_ANSWER_H
+#define API_REDFISH_ANSWER_H
+
+#include <time.h>
+
+#include "api/redfish/call.h"
+#include "api/redfish/etag.h"
+
+/* --- types.c --- */
+
+const char *redfish_type_name(enum redfish_type type);
+/* "VirtualMedia.v1_6_0"; of a collection, its name. */
+const char *redfish_type_namespace(enum redfish_type type);
+
+/* --- messages.c --- */
+
+#define REDFISH_OWN_MESSAGES "NbdProxy.1.0."
+
+struct redfish_entry {
+    const char *registry;    /* as it begins a MessageId */
+    const char *description; /* of our own ones: when it is used; else NULL */
+    const char *key, *severity;
+    const char *text; /* %1 to %3: the arguments */
+    const char *resolution;
+};
+const struct redfish_entry *redfish_entries(size_t *count); /* all there are */
+
+/* A message of the registry Base, ResourceEvent or NbdProxy, its arguments as strings and a NULL behind them.
+ * `property` is what the message is about, as "Image" or "Boot/Target"; NULL: no property. */
+__attribute__((sentinel)) json_t *redfish_message(const char *key, const char *property, ...);
+/* Gives the message another resolution than the registry's. */
+json_t *redfish_resolve(json_t *message, const char *resolution);
+/* The message, which is taken over, as an entry of Status.Conditions. */
+json_t *redfish_condition(json_t *message);
+/* The value as it is written in JSON, cut to be shown; a secret's is not. */
+void redfish_show(const char *property, const json_t *value, char text[64]);
+
+/* --- body.c --- */
+
+enum redfish_kind {
+    REDFISH_TEXT,
+    REDFISH_FLAG,
+    REDFISH_TEXT_OR_NULL,
+    REDFISH_FLAG_OR_NULL,
+    REDFISH_OBJECT, /* see redfish_flatten() */
+    REDFISH_READ_ONLY,
+    REDFISH_IGNORED
+};
+
+struct redfish_property {
+    const char *name; /* NULL: the end */
+    enum redfish_kind kind;
+};
+
+/* Does the body have these properties, and of these kinds? What can't be taken is answered (false), or noted in the
+ * call when a PATCH has something else to do. */
+bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish_property *properties);
+/* A new object in which the members of the one of that name stand as "NAME/MEMBER" in its place. */
+json_t *redfish_flatten(json_t *body, const char *object);
+const char *redfish_text(const json_t *body, const char *name); /* NULL: none, or "" */
+int redfish_flag(const json_t *body, const char *name);         /* -1: none */
+/* Messages on a property, or on an action's parameter when the call is of an action. */
+json_t *redfish_not_in_list(const struct redfish_call *call, const char *name, const char *value);
+json_t *redfish_conflict(const struct redfish_call *call, const char *name, const char *value, const char *other);
+json_t *redfish_missing(const struct redfish_call *call, const char *name);
+
+/* --- resource.c --- */
+
+/* Adds what changes with each GET: the tag of the rest, and what the tag does not tell. */
+void redfish_tag(struct redfish_call *call, json_t *resource, char etag[REDFISH_ETAG_SIZE]);
+/* A resource's beginning: @odata.id and .type, Id, Name. */
+json_t *redfish_resource(enum redfish_type type, const char *path, const char *id, const char *name);
+json_t *redfish_collection(const struct redfish_call *call, const char *name);
+void redfish_add_member(json_t *collection, const char *folder, const char *id);
+json_t *redfish_link(const char *path);
+json_t *redfish_time(time_t time);
+json_t *redfish_uuid(const char *uuid); /* null for "" */
+
+/* --- expand.c --- */
+
+/* Puts resources in the place of the links to them, as the call's $expand wants it. */
+void redfish_expand(const struct redfish_call *call, json_t *resource);
+
+/* --- answer.c --- */
+
+/* The call is freed; the caller answers the request, or takes it over, before it returns (http/server.h).
+ * NULL: the client is gone. */
+struct http_request *redfish_release(struct redfish_call *call);
+/* Each ends the call. Those with JSON take over the reference. */
+void redfish_reply_resource(struct redfish_call *call, json_t *resource); /* 200, or as conditions demand */
+void redfish_reply_json(struct redfish_call *call, unsigned status, json_t *body);
+void redfish_reply_created(struct redfish_call *call, const char *location, json_t *body);
+void redfish_reply_text(struct redfish_call *call, const char *type, const char *text);
+void redfish_reply_nothing(struct redfish_call *call); /* 204 */
+/* A PATCH is done: 200 with the resource and the notes. */
+void redfish_reply_changed(struct redfish_call *call, json_t *resource);
+/* `messages`: one, or an array of some. */
+void redfish_fail(struct redfish_call *call, unsigned status, json_t *messages);
+void redfish_fail_later(struct redfish_call *call, unsigned status, uint64_t retry_ms, json_t *messages);
+void redfish_not_found(struct redfish_call *call);
+
+#endif
