@@ -193,6 +193,35 @@ void text_hex(const void *bytes, size_t length, char *out)
     *out = '\0';
 }
 
+/* Neither sscanf() nor strtol(): these take a sign and white space too. */
+static int text_hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+int text_percent_byte(const char *text)
+{
+    int high = *text == '%' ? text_hex_digit(text[1]) : -1, low = high < 0 ? -1 : text_hex_digit(text[2]);
+    return low < 0 ? -1 : high << 4 | low;
+}
+
+bool text_percent_decode(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; from++) {
+        int byte = text_percent_byte(from);
+        if (byte == 0 || (byte < 0 && *from == '%'))
+            return false;
+        *to++ = byte < 0 ? *from : (char)byte;
+        from += byte < 0 ? 0 : 2;
+    }
+    *to = '\0';
+    return true;
+}
+
 /* Where the authority of "scheme://authority/..." starts; NULL without one. */
 /* Windows' //HOST/SHARE has one too, in either slash. */
 static const char *url_authority(const char *url)

@@ -32,6 +32,11 @@ size_t text_character(const char *text, uint32_t *code);
 void text_escape(const char *in, char *out, size_t size);
 /* Two lower-case digits for each byte; `out` has room for them and the end. */
 void text_hex(const void *bytes, size_t length, char *out);
+/* The byte that %XX at `text` stands for (RFC 3986, 2.1); -1: no percent sign with two hexadecimal digits is there. */
+int text_percent_byte(const char *text);
+/* Decodes all of them in place. False, with `text` half done: a percent sign begins none, or one stands for a zero
+ * byte. */
+bool text_percent_decode(char *text);
 /* Copies a URL without its user and password, and with the values of the query
  * replaced ("?..."): what may be shown and logged. */
 void text_url_public(const char *url, char *out, size_t size);

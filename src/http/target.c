@@ -4,13 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-static int http_target_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "base/text.h"
 
 /* Percent-decodes in place. What would be a separator or a control byte once decoded is refused. */
 static bool http_target_percent_decode(char *text)
@@ -19,13 +13,11 @@ static bool http_target_percent_decode(char *text)
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
         if (c == '%') {
-            int high = http_target_hex_digit(p[1]), low = high < 0 ? -1 : http_target_hex_digit(p[2]);
-            if (low < 0)
+            int byte = text_percent_byte(p);
+            if (byte < 0 || byte == '/')
                 return false;
-            c = (unsigned char)(high * 16 + low);
+            c = (unsigned char)byte;
             p += 2;
-            if (c == '/')
-                return false;
         }
         if (c == 0 || c == '\\' || c == '\t' || http_is_control(c))
             return false;

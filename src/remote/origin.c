@@ -14,24 +14,18 @@
 
 /* --- paths --- */
 
-static int remote_origin_hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : isxdigit((unsigned char)c) ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 /* Decodes %XX in place; a percent sign that begins none stays. Gives how many were decoded, -1: one is a zero byte. */
 static int remote_origin_decode(char *text)
 {
     char *to = text;
     int count = 0;
     for (const char *from = text; *from; from++) {
-        int high = *from == '%' ? remote_origin_hex_digit(from[1]) : -1,
-            low = high >= 0 ? remote_origin_hex_digit(from[2]) : -1;
-        if (high == 0 && low == 0)
+        int byte = text_percent_byte(from);
+        if (byte == 0)
             return -1;
-        *to++ = low >= 0 ? (char)(high << 4 | low) : *from;
-        from += low >= 0 ? 2 : 0;
-        count += low >= 0;
+        *to++ = byte < 0 ? *from : (char)byte;
+        from += byte < 0 ? 0 : 2;
+        count += byte >= 0;
     }
     *to = '\0';
     return count;

@@ -12,30 +12,6 @@
 
 /* --- reading --- */
 
-static int hex(char c)
-{
-    return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
-}
-
-/* In place; false: it is not well-formed. */
-static bool redfish_query_percent_decode(char *text)
-{
-    char *to = text;
-    for (const char *p = text; *p; p++) {
-        if (*p != '%') {
-            *to++ = *p;
-            continue;
-        }
-        int high = hex(p[1]), low = high < 0 ? -1 : hex(p[2]);
-        if (low < 0 || high + low == 0)
-            return false;
-        *to++ = (char)(high * 16 + low);
-        p += 2;
-    }
-    *to = '\0';
-    return true;
-}
-
 static bool parse_count(const char *text, long *count)
 {
     char *end;
@@ -85,7 +61,7 @@ static enum redfish_query_verdict take_part(char *part, struct redfish_query *qu
     char *value = strchr(part, '=');
     if (value)
         *value++ = '\0';
-    bool good = redfish_query_percent_decode(part) && (!value || redfish_query_percent_decode(value));
+    bool good = text_percent_decode(part) && (!value || text_percent_decode(value));
     snprintf(option, REDFISH_OPTION_MAX, "%s", part);
     return good ? redfish_query_take(part, value ? value : "", query) : REDFISH_QUERY_WRONG;
 }

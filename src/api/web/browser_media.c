@@ -146,7 +146,7 @@ static bool offered(const struct http_request *request, char protocol[PROTOCOL_M
     return true;
 }
 
-/* The parameter of the query, decoded; false: it is not there, or can't be. */
+/* The parameter of the query, decoded. False: it is not there, can't be decoded, or is too long for `out`. */
 static bool query_value(const char *query, const char *name, char *out, size_t size)
 {
     size_t length = strlen(name), used = 0;
@@ -157,14 +157,10 @@ static bool query_value(const char *query, const char *name, char *out, size_t s
     if (!*query)
         return false;
     for (query += length + 1; *query && *query != '&'; query++) {
-        unsigned byte = (unsigned char)*query;
-        if (*query == '%') {
-            if (sscanf(query + 1, "%2x", &byte) != 1 || !query[2])
-                return false;
-            query += 2;
-        }
-        if (byte == 0 || used + 1 >= size)
+        int byte = *query == '%' ? text_percent_byte(query) : (unsigned char)*query;
+        if (byte <= 0 || used + 1 >= size)
             return false;
+        query += *query == '%' ? 2 : 0;
         out[used++] = (char)byte;
     }
     out[used] = '\0';

@@ -8,32 +8,6 @@
 
 #define SCHEME "smb://"
 
-static int smb_url_hex_digit(char c)
-{
-    const char digits[] = "0123456789abcdef";
-    const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-/* Decodes %XX in place; a zero byte can't be in a name. */
-static bool smb_url_decode(char *text)
-{
-    char *to = text;
-    for (const char *from = text; *from; from++) {
-        char c = *from;
-        if (c == '%') {
-            int high = smb_url_hex_digit(from[1]), low = high < 0 ? -1 : smb_url_hex_digit(from[2]);
-            if (low < 0 || (high | low) == 0)
-                return false;
-            c = (char)(high << 4 | low);
-            from += 2;
-        }
-        *to++ = c;
-    }
-    *to = '\0';
-    return true;
-}
-
 /* UTF-8 without control characters, and without what Windows and Samba take for a separator. */
 static bool is_name(const char *text)
 {
@@ -79,7 +53,7 @@ static const char *parse_server(char *server, struct smb_url *parsed)
     if (n == 0 || n > 255 || (bracket && *end != ']') || !smb_url_parse_port(end + bracket, &parsed->port))
         return "the URL has no right host or port";
     *end = '\0';
-    if (!smb_url_decode(server + bracket) || !is_name(server + bracket) || strpbrk(server + bracket, " /@?#"))
+    if (!text_percent_decode(server + bracket) || !is_name(server + bracket) || strpbrk(server + bracket, " /@?#"))
         return "the URL has no right host or port";
     parsed->host = mem_strdup(server + bracket);
     return NULL;
@@ -94,7 +68,8 @@ static const char *parse_parts(char *text, struct smb_url *parsed)
     const char *wrong = parse_server(text, parsed);
     if (wrong)
         return wrong;
-    if (!smb_url_decode(share) || !smb_url_decode(path) || !is_name(share) || !is_name(path) || strchr(share, '/'))
+    if (!text_percent_decode(share) || !text_percent_decode(path) || !is_name(share) || !is_name(path) ||
+        strchr(share, '/'))
         return "share and path must be UTF-8, percent-encoded, with / between folders";
     if (has_odd_folder(path))
         return "the path has an empty folder, or one of \".\" and \"..\"";

@@ -333,6 +333,34 @@ static void bytes_are_shown_as_digits(void **state)
     assert_string_equal(out, "");
 }
 
+static void percent_signs_are_decoded_as_they_are_written(void **state)
+{
+    (void)state;
+    static const char *const good[][2] = {
+        {"", ""},         {"plain", "plain"},   {"%41%6a%6A", "Ajj"}, {"a%20b", "a b"},
+        {"%2541", "%41"}, {"%ff%0a", "\xff\n"}, {"a+b", "a+b"},
+    };
+    static const char *const bad[] = {"%",    "%4",    "%4%",  "%% 1", "% 1", "%1 ",   "%+1",       "%-1",
+                                      "%\t1", "%0x41", "%x41", "%g1",  "%1g", "%4\n1", "%\xc3\xa4", "%:0",
+                                      "%0:",  "%@0",   "%`0",  "%/0",  "%00", "a%00",  "%41%00"};
+    char text[16];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        strcpy(text, good[i][0]);
+        assert_true(text_percent_decode(text));
+        assert_string_equal(text, good[i][1]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        strcpy(text, bad[i]);
+        if (text_percent_decode(text))
+            fail_msg("\"%s\" is decoded", bad[i]);
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        snprintf(text, sizeof text, byte % 2 ? "%%%02xf" : "%%%02Xf", (unsigned)byte);
+        assert_int_equal(text_percent_byte(text), byte);
+        assert_int_equal(text_percent_byte(text + 1), -1);
+    }
+}
+
 static void urls_are_shown_without_secrets(void **state)
 {
     (void)state;
@@ -523,6 +551,7 @@ int main(void)
         cmocka_unit_test(durations_are_read_and_written),
         cmocka_unit_test(text_of_peers_is_escaped_and_cut),
         cmocka_unit_test(bytes_are_shown_as_digits),
+        cmocka_unit_test(percent_signs_are_decoded_as_they_are_written),
         cmocka_unit_test(urls_are_shown_without_secrets),
         cmocka_unit_test(syslog_gets_the_level_and_one_escaped_line),
         cmocka_unit_test(wiped_blocks_keep_what_is_in_them),
