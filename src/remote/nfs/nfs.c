@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,15 +50,16 @@ static void drop_session(struct nfs_session **session)
     *session = NULL;
 }
 
-static void request_begin(struct nfs_request *nfs)
+static void nfs_request_begin(struct nfs_request *nfs, uint32_t length)
 {
-    struct remote_request *request = &nfs->request;
     drop_session(&nfs->session);
-    slices_clear(&request->data);
-    request->verdict = REMOTE_OK;
-    request->reason = 0;
-    *request->error = '\0';
-    request->received = request->first_byte_us = 0;
+    remote_request_begin(&nfs->request, length);
+}
+
+static void nfs_request_judge(struct nfs_request *nfs, enum remote_verdict verdict, int reason, const char *error)
+{
+    remote_judge(&nfs->request, verdict, "%s", error);
+    nfs->request.reason = reason;
 }
 
 /* --- probes --- */
@@ -81,21 +81,19 @@ static void on_found(void *owner, struct nfs_found *found)
     struct nfs_request *nfs = owner;
     struct remote_request *request = &nfs->request;
     nfs->find = NULL;
-    request->verdict = found->verdict;
-    request->reason = found->reason;
-    snprintf(request->error, sizeof request->error, "%s", found->error);
+    nfs_request_judge(nfs, found->verdict, found->reason, found->error);
     if (found->verdict == REMOTE_OK) {
         nfs->session = found->session;
         request->first_byte_us = found->round_trip_us;
         identify(&request->found, found->session, &nfs_of(request->client)->find.address);
     }
-    request->done(request);
+    remote_request_end(request);
 }
 
 static void nfs_probe(struct remote_request *request)
 {
     struct nfs_request *nfs = nfs_request_of(request);
-    request_begin(nfs);
+    nfs_request_begin(nfs, 0);
     nfs->find = nfs_find_start(&nfs_of(request->client)->find, on_found, nfs);
 }
 
@@ -123,21 +121,7 @@ static void range_end(struct nfs_request *nfs)
 {
     cancel_pieces(nfs);
     drop_session(&nfs->session);
-    if (nfs->request.verdict != REMOTE_OK)
-        slices_clear(&nfs->request.data);
-    nfs->request.done(&nfs->request);
-}
-
-__attribute__((format(printf, 4, 5))) static void range_fail(struct nfs_request *nfs, enum remote_verdict verdict,
-                                                             int reason, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(nfs->request.error, sizeof nfs->request.error, format, args);
-    va_end(args);
-    nfs->request.verdict = verdict;
-    nfs->request.reason = reason;
-    range_end(nfs);
+    remote_request_end(&nfs->request);
 }
 
 static void on_nfs_piece(void *owner, const struct nfs_reply *reply);
@@ -185,16 +169,20 @@ static void piece_go_on(struct nfs_piece *piece)
         nfs_piece_ask(piece); /* a short read, as a server may answer */
     else
         piece_begin(piece);
-    if (all_idle(nfs))
-        range_end(nfs);
+    if (!all_idle(nfs))
+        return;
+    nfs_request_judge(nfs, REMOTE_OK, 0, "");
+    range_end(nfs);
 }
 
 /* False: it is another file by now, or of another content; that is the end of the range. */
 static bool piece_same(struct nfs_piece *piece, const struct nfs_attributes *attributes)
 {
-    if (nfs_same_file(attributes, &piece->request->session->attributes))
+    struct nfs_request *nfs = piece->request;
+    if (nfs_same_file(attributes, &nfs->session->attributes))
         return true;
-    range_fail(piece->request, REMOTE_REFUSED, 0, "the image changed on the server (eject and insert it again)");
+    nfs_request_judge(nfs, REMOTE_REFUSED, 0, "the image changed on the server (eject and insert it again)");
+    range_end(nfs);
     return false;
 }
 
@@ -206,7 +194,8 @@ static bool piece_got(struct nfs_piece *piece, const struct nfs_reply *reply)
     if (reply->verdict == REMOTE_OK)
         return true;
     bool lost = nfs_rpc_ended(nfs->session->rpc);
-    range_fail(nfs, lost ? REMOTE_MOVED : reply->verdict, reply->reason, "%s", reply->error);
+    nfs_request_judge(nfs, lost ? REMOTE_MOVED : reply->verdict, reply->reason, reply->error);
+    range_end(nfs);
     return false;
 }
 
@@ -228,8 +217,9 @@ static void on_nfs_piece(void *owner, const struct nfs_reply *reply)
         nfs->request.first_byte_us = uv_hrtime() / 1000 - nfs->started_us;
     nfs->request.received += reply->length;
     if (reply->length == 0) {
-        range_fail(nfs, reply->eof ? REMOTE_REFUSED : REMOTE_TRANSIENT, 0,
-                   "the server sent %" PRIu32 " of %" PRIu32 " bytes", piece->filled, piece->length);
+        remote_judge(&nfs->request, reply->eof ? REMOTE_REFUSED : REMOTE_TRANSIENT,
+                     "the server sent %" PRIu32 " of %" PRIu32 " bytes", piece->filled, piece->length);
+        range_end(nfs);
         return;
     }
     slices_copy_in(&nfs->request.data, piece->offset + piece->filled, reply->data, reply->length);
@@ -243,13 +233,12 @@ static void on_nfs_piece(void *owner, const struct nfs_reply *reply)
 static void nfs_range(struct remote_request *request, uint64_t offset, uint32_t length)
 {
     struct nfs_request *nfs = nfs_request_of(request);
-    request_begin(nfs);
+    nfs_request_begin(nfs, length);
     nfs->session = nfs_session_ref(nfs_of(request->client)->session);
     nfs->offset = offset;
     nfs->length = length;
     nfs->next = 0;
     nfs->started_us = uv_hrtime() / 1000;
-    slices_alloc(&request->data, length, BYTES_PIECE);
     for (unsigned i = 0; i < NFS_PIECES; i++)
         piece_begin(&nfs->pieces[i]);
 }
@@ -272,7 +261,7 @@ static void nfs_cancel(struct remote_request *request)
     nfs_find_cancel(nfs->find);
     nfs->find = NULL;
     cancel_pieces(nfs);
-    request_begin(nfs);
+    nfs_request_begin(nfs, 0);
 }
 
 static uint64_t nfs_received(const struct remote_request *request)

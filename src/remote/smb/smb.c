@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,16 +59,11 @@ static struct smb_request *smb_request_of(struct remote_request *request)
     return container_of(request, struct smb_request, request);
 }
 
-__attribute__((format(printf, 4, 5))) static void finish(struct smb_request *smb, enum remote_verdict verdict,
-                                                         int reason, const char *format, ...)
+static void smb_finish(struct smb_request *smb, enum remote_verdict verdict, int reason, const char *error)
 {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(smb->request.error, sizeof smb->request.error, format, args);
-    va_end(args);
-    smb->request.verdict = verdict;
+    remote_judge(&smb->request, verdict, "%s", error);
     smb->request.reason = reason;
-    smb->request.done(&smb->request);
+    remote_request_end(&smb->request);
 }
 
 /* --- the connection of the ranges --- */
@@ -85,9 +79,9 @@ static void on_broken(struct defer *defer)
     struct smb_request *smb = container_of(defer, struct smb_request, broken);
     const char *wrong = client_of(&smb->request)->wrong;
     if (wrong)
-        finish(smb, REMOTE_REFUSED, -EINVAL, "%s", wrong);
+        smb_finish(smb, REMOTE_REFUSED, -EINVAL, wrong);
     else
-        finish(smb, smb->verdict, 0, "the connection to the server broke");
+        smb_finish(smb, smb->verdict, 0, "the connection to the server broke");
 }
 
 /* Each range that was under way there must be asked for again elsewhere. */
@@ -126,9 +120,9 @@ static void on_smb_opened(void *owner, const struct smb_file *file, uint64_t rou
     *found->identity = '\0';
     smb->request.first_byte_us = round_trip_us;
     if (file->size > 0)
-        finish(smb, REMOTE_OK, 0, "%s", "");
+        smb_finish(smb, REMOTE_OK, 0, "");
     else
-        finish(smb, REMOTE_REFUSED, -EINVAL, "the image is empty");
+        smb_finish(smb, REMOTE_REFUSED, -EINVAL, "the image is empty");
     smb_close(client->candidate); /* it was not adopted */
     client->candidate = NULL;
 }
@@ -149,7 +143,7 @@ static void on_failed(void *owner, bool transient, int reason, const char *error
     if (again || (unreachable && smb->next < smb->found.count))
         probe_next(smb);
     else
-        finish(smb, transient ? REMOTE_TRANSIENT : REMOTE_REFUSED, reason, "%s", text);
+        smb_finish(smb, transient ? REMOTE_TRANSIENT : REMOTE_REFUSED, reason, text);
 }
 
 /* Connects to the next of the name's addresses. */
@@ -182,7 +176,7 @@ static void on_smb_raced(void *owner, const struct dial_result *result)
     struct smb_request *smb = owner;
     smb->dial = NULL;
     if (!result->address) {
-        finish(smb, REMOTE_TRANSIENT, result->fd, "%s", result->error);
+        smb_finish(smb, REMOTE_TRANSIENT, result->fd, result->error);
         return;
     }
     close(result->fd);
@@ -197,7 +191,7 @@ static void on_smb_resolved(void *owner, const struct resolve_result *result)
     const struct smb_client *client = client_of(&smb->request);
     smb->resolve = NULL;
     if (result->status != 0) {
-        finish(smb, result->status == -EPERM ? REMOTE_REFUSED : REMOTE_TRANSIENT, result->status, "%s", result->error);
+        smb_finish(smb, result->status == -EPERM ? REMOTE_REFUSED : REMOTE_TRANSIENT, result->status, result->error);
         return;
     }
     smb->found = *result;
@@ -214,7 +208,7 @@ static void smb_probe(struct remote_request *request)
 {
     struct smb_request *smb = smb_request_of(request);
     struct smb_client *client = client_of(request);
-    request->received = request->first_byte_us = 0;
+    remote_request_begin(request, 0);
     if (client->wrong)
         break_request(smb, REMOTE_REFUSED);
     else
@@ -241,19 +235,19 @@ static void on_smb_read(struct smb_read *read)
     list_remove(&smb->link);
     request->received = read->received;
     request->first_byte_us = read->round_trip_us;
-    slices_clear(&request->data);
     slices_take(&request->data, &read->data);
     if (read->status == 0)
-        finish(smb, REMOTE_OK, 0, "%s", "");
+        smb_finish(smb, REMOTE_OK, 0, "");
     else
-        finish(smb, read->status == -EIO ? REMOTE_TRANSIENT : REMOTE_REFUSED, 0, "%s", read->error);
+        smb_finish(smb, read->status == -EIO ? REMOTE_TRANSIENT : REMOTE_REFUSED, 0, read->error);
 }
 
 static void smb_range(struct remote_request *request, uint64_t offset, uint32_t length)
 {
     struct smb_request *smb = smb_request_of(request);
     struct smb_client *client = client_of(request);
-    request->received = request->first_byte_us = smb->read.received = 0;
+    remote_request_begin(request, 0); /* the data come with the read's end */
+    smb->read.received = 0;
     if (!client->smb) {
         break_request(smb, REMOTE_MOVED);
         return;
