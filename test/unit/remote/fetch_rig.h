@@ -5,17 +5,13 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #define RIG_SIZE (2u * 1000 * 1000 + 11)
 
 extern unsigned char rig_content[RIG_SIZE];
 extern atomic_uint rig_trouble_every; /* each so-manieth answer goes wrong; 0: none */
 
-bool rig_send(int fd, const void *data, size_t length);
-int rig_listen(uint16_t *port); /* on loopback; an fd, or -1 */
-/* `serve` gets each connection's fd, in a thread of its own; the image is SCHEME://127.0.0.1:PORT/image. */
+/* As loopback_start(); the image is SCHEME://127.0.0.1:PORT/image. */
 int rig_start(const char *scheme, void *(*serve)(void *fd));
 int rig_stop(void **state);
 

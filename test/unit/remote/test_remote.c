@@ -10,6 +10,7 @@
 #include "../block/contract.h"
 #include "../cmocka_all.h"
 #include "remote/remote.h"
+#include "source_rig.h"
 
 #define SIZE (1000u * 1000 + 7)
 
@@ -171,77 +172,19 @@ static struct source *make(uv_loop_t *loop, void *context, void *arg)
 
 /* --- a source on a loop --- */
 
-static struct rig {
-    uv_loop_t loop;
-    struct source *source;
-    int opened, closed, done, status, io_status;
-} rig;
-
-static void on_opened(struct source *source, int status)
-{
-    (void)source;
-    rig.opened++;
-    rig.status = status;
-}
-
-static void on_closed(struct source *source)
-{
-    (void)source;
-    rig.closed++;
-}
-
-static void on_done(struct io *io)
-{
-    rig.done++;
-    rig.io_status = io->status;
-    if (io->status == 0) {
-        unsigned char *copy = malloc(io->length);
-        slices_copy_out(&io->data, 0, copy, io->length);
-        assert_memory_equal(copy, content + io->offset, io->length);
-        free(copy);
-    }
-    slices_clear(&io->data);
-}
-
 static int begin(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < SIZE; i++)
         content[i] = (unsigned char)(i * 2654435761u >> 24);
     script = (struct script){.version = "one"};
-    rig = (struct rig){0};
     return 0;
 }
 
 static void open_source(uint64_t io_timeout_ms)
 {
-    test_loop_begin(&rig.loop);
-    rig.source = make_with(&rig.loop, io_timeout_ms);
-    rig.source->opened = on_opened;
-    rig.source->closed = on_closed;
-    source_open(rig.source);
-    while (!rig.opened)
-        uv_run(&rig.loop, UV_RUN_ONCE);
-}
-
-static void close_source(void)
-{
-    source_close(rig.source);
-    while (!rig.closed)
-        uv_run(&rig.loop, UV_RUN_ONCE);
-    source_free(rig.source);
-    test_loop_end(&rig.loop);
-}
-
-static int read_at(uint64_t offset, uint32_t length)
-{
-    struct io io;
-    io_init(&io, IO_READ, offset, length, on_done);
-    rig.done = 0;
-    source_submit(rig.source, &io);
-    while (!rig.done)
-        uv_run(&rig.loop, UV_RUN_ONCE);
-    return rig.io_status;
+    source_rig_begin(content);
+    source_rig_open(make_with(&rig.loop, io_timeout_ms));
 }
 
 /* --- the tests --- */
@@ -262,7 +205,7 @@ static void facts_are_the_probes(void **state)
     assert_true(rig.source->read_only);
     assert_string_equal(rig.source->identity, "fake one");
     assert_string_equal(rig.source->ops->name, "nfs");
-    close_source();
+    source_rig_end();
 }
 
 static void a_failed_probe_says_why(void **state)
@@ -284,7 +227,7 @@ static void a_failed_probe_says_why(void **state)
         assert_non_null(strstr(rig.source->error, "scripted trouble"));
         assert_null(strstr(rig.source->error, "secret"));
         assert_null(strstr(rig.source->error, "token"));
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -294,11 +237,11 @@ static void a_trouble_that_passes_is_tried_again_without_a_probe(void **state)
     open_source(20000);
     script.range = REMOTE_TRANSIENT;
     script.range_failures = 1;
-    assert_int_equal(read_at(1000, 5000), 0);
+    assert_int_equal(source_rig_read(1000, 5000), 0);
     assert_int_equal(script.ranges, 2);
     assert_int_equal(script.probes, 1);
     assert_int_equal(rig.source->stats.retries, 1);
-    close_source();
+    source_rig_end();
 }
 
 static void two_failures_and_what_moved_wait_for_a_probe(void **state)
@@ -307,15 +250,15 @@ static void two_failures_and_what_moved_wait_for_a_probe(void **state)
     open_source(20000);
     script.range = REMOTE_TRANSIENT;
     script.range_failures = 2;
-    assert_int_equal(read_at(0, 512), 0);
+    assert_int_equal(source_rig_read(0, 512), 0);
     assert_int_equal(script.probes, 2);
     assert_int_equal(script.adopted, 2);
     script.range = REMOTE_MOVED;
     script.range_failures = 1;
-    assert_int_equal(read_at(0, 512), 0);
+    assert_int_equal(source_rig_read(0, 512), 0);
     assert_int_equal(script.probes, 3);
     assert_false(rig.source->failing);
-    close_source();
+    source_rig_end();
 }
 
 static void what_can_not_be_right_fails_at_once(void **state)
@@ -324,11 +267,11 @@ static void what_can_not_be_right_fails_at_once(void **state)
     open_source(20000);
     script.range = REMOTE_REFUSED;
     script.range_failures = 1;
-    assert_int_equal(read_at(0, 512), -EIO);
+    assert_int_equal(source_rig_read(0, 512), -EIO);
     assert_int_equal(script.ranges, 1);
     assert_int_equal(script.probes, 1);
-    assert_int_equal(read_at(0, 512), 0);
-    close_source();
+    assert_int_equal(source_rig_read(0, 512), 0);
+    source_rig_end();
 }
 
 static void another_image_in_its_place_is_never_read(void **state)
@@ -338,21 +281,21 @@ static void another_image_in_its_place_is_never_read(void **state)
     script.range = REMOTE_MOVED;
     script.range_failures = 1;
     script.version = "two";
-    assert_int_equal(read_at(0, 512), -EIO);
+    assert_int_equal(source_rig_read(0, 512), -EIO);
     assert_int_equal(script.adopted, 1);
     assert_non_null(strstr(rig.source->error, "changed"));
     assert_true(rig.source->failing);
     unsigned ranges = script.ranges;
     for (int i = 0; i < 100; i++)
-        assert_int_equal(read_at(i * 512, 512), -EIO);
+        assert_int_equal(source_rig_read(i * 512, 512), -EIO);
     assert_int_equal(script.ranges, ranges);
     assert_in_range(script.probes, 2, 3);
     script.version = "one"; /* it is put back */
     while (rig.source->failing)
         uv_run(&rig.loop, UV_RUN_ONCE);
-    assert_int_equal(read_at(0, 512), 0);
+    assert_int_equal(source_rig_read(0, 512), 0);
     assert_int_equal(script.adopted, 2);
-    close_source();
+    source_rig_end();
 }
 
 static void a_silent_server_costs_io_timeout_and_is_found_again(void **state)
@@ -361,12 +304,12 @@ static void a_silent_server_costs_io_timeout_and_is_found_again(void **state)
     open_source(300);
     script.silent = true;
     uint64_t began = uv_hrtime();
-    assert_int_equal(read_at(0, 512), -EIO);
+    assert_int_equal(source_rig_read(0, 512), -EIO);
     assert_in_range((uv_hrtime() - began) / 1000000, 290, 3000);
     assert_in_range(script.cancelled, 1, 2);
     script.silent = false;
-    assert_int_equal(read_at(0, 512), 0);
-    close_source();
+    assert_int_equal(source_rig_read(0, 512), 0);
+    source_rig_end();
 }
 
 static void an_insert_waits_for_what_passes(void **state)
@@ -377,7 +320,7 @@ static void an_insert_waits_for_what_passes(void **state)
     open_source(20000);
     assert_int_equal(rig.status, 0);
     assert_int_equal(script.probes, 3);
-    close_source();
+    source_rig_end();
 }
 
 static void an_insert_where_nobody_is_waits_less(void **state)
@@ -389,7 +332,7 @@ static void an_insert_where_nobody_is_waits_less(void **state)
     open_source(60000);
     assert_int_equal(rig.status, -ECONNREFUSED);
     assert_in_range((uv_hrtime() - began) / 1000000, REMOTE_ABSENT_MS / 2, REMOTE_ABSENT_MS + 5000);
-    close_source();
+    source_rig_end();
 }
 
 /* A proxy says so while what is behind it starts. */
@@ -404,9 +347,9 @@ static void an_image_that_is_not_there_for_a_while_is_waited_for(void **state)
         script.range_failures = 1;
         script.probe_failures = 2;
         script.reason = reasons[i];
-        assert_int_equal(read_at(0, 512), 0);
+        assert_int_equal(source_rig_read(0, 512), 0);
         assert_int_equal(script.probes, 4);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -418,10 +361,10 @@ static void a_server_is_left_alone_for_as_long_as_it_wants(void **state)
     script.range_failures = 1;
     script.retry_after_ms = 900;
     uint64_t began = uv_hrtime();
-    assert_int_equal(read_at(0, 512), 0);
+    assert_int_equal(source_rig_read(0, 512), 0);
     assert_in_range((uv_hrtime() - began) / 1000000, 890, 5000);
     assert_int_equal(script.ranges, 2);
-    close_source();
+    source_rig_end();
 }
 
 /* The clock is the host's: it has asked before, and waits since for what was read ahead. */
@@ -431,16 +374,15 @@ static void a_read_that_is_joined_late_has_its_deadline(void **state)
     struct io io;
     open_source(500);
     script.silent = true;
-    io_init(&io, IO_READ, 0, 512, on_done);
+    io_init(&io, IO_READ, 0, 512, source_rig_done);
     io.flags = IO_PREFETCH;
     source_submit(rig.source, &io);
     uint64_t began = uv_hrtime();
     source_promote(rig.source, &io, uv_now(&rig.loop) - 250);
-    while (!rig.done)
-        uv_run(&rig.loop, UV_RUN_ONCE);
+    source_rig_wait(1);
     assert_int_equal(rig.io_status, -EIO);
     assert_in_range((uv_hrtime() - began) / 1000000, 200, 450);
-    close_source();
+    source_rig_end();
 }
 
 static void what_is_read_ahead_ends_when_the_server_is_down(void **state)
@@ -449,20 +391,19 @@ static void what_is_read_ahead_ends_when_the_server_is_down(void **state)
     struct io ahead, demand;
     open_source(20000);
     script.silent = true;
-    io_init(&ahead, IO_READ, 4096, 512, on_done);
+    io_init(&ahead, IO_READ, 4096, 512, source_rig_done);
     ahead.flags = IO_PREFETCH;
     source_submit(rig.source, &ahead);
     script.silent = false;
     script.range = REMOTE_MOVED;
     script.range_failures = 1;
-    io_init(&demand, IO_READ, 0, 512, on_done);
+    io_init(&demand, IO_READ, 0, 512, source_rig_done);
     source_submit(rig.source, &demand);
-    while (rig.done < 2)
-        uv_run(&rig.loop, UV_RUN_ONCE);
+    source_rig_wait(2);
     assert_int_equal(ahead.status, -EIO);
     assert_int_equal(demand.status, 0);
     assert_int_equal(script.cancelled, 1);
-    close_source();
+    source_rig_end();
 }
 
 static void closing_cancels_what_waits(void **state)
@@ -472,11 +413,11 @@ static void closing_cancels_what_waits(void **state)
     open_source(20000);
     script.silent = true;
     for (unsigned i = 0; i < 9; i++) {
-        io_init(&ios[i], IO_READ, i * 1000, 1000, on_done);
+        io_init(&ios[i], IO_READ, i * 1000, 1000, source_rig_done);
         source_submit(rig.source, &ios[i]);
     }
     assert_int_equal(script.ranges, 4);
-    close_source();
+    source_rig_end();
     assert_int_equal(rig.done, 9);
     assert_int_equal(rig.io_status, -ECANCELED);
 }

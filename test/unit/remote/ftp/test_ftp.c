@@ -11,6 +11,7 @@
 
 #include "../../cmocka_all.h"
 #include "../fetch_rig.h"
+#include "../loopback.h"
 
 static atomic_uint transfers;
 
@@ -21,7 +22,7 @@ struct session {
 
 static bool say(struct session *s, const char *text)
 {
-    return rig_send(s->control, text, strlen(text));
+    return loopback_send(s->control, text, strlen(text));
 }
 
 static bool enter_passive(struct session *s)
@@ -30,7 +31,7 @@ static bool enter_passive(struct session *s)
     uint16_t port;
     if (s->passive >= 0)
         close(s->passive);
-    s->passive = rig_listen(&port);
+    s->passive = loopback_listen(&port);
     snprintf(text, sizeof text, "229 ok (|||%u|)\r\n", port);
     return say(s, text);
 }
@@ -46,7 +47,7 @@ static bool transfer(struct session *s)
     s->passive = -1;
     if (data < 0 || !say(s, "150 here\r\n"))
         return false;
-    whole = rig_send(data, rig_content + s->offset, trouble ? length / 3 : length) && !trouble;
+    whole = loopback_send(data, rig_content + s->offset, trouble ? length / 3 : length) && !trouble;
     close(data);
     s->offset = 0;
     return (!trouble || number % 2) && say(s, whole ? "226 done\r\n" : "426 cut\r\n");

@@ -11,6 +11,7 @@
 
 #include "../../cmocka_all.h"
 #include "../fetch_rig.h"
+#include "../loopback.h"
 
 static atomic_uint requests;
 
@@ -23,12 +24,12 @@ static bool answer(int fd, const char *request)
     if (!range || sscanf(range + 15, "%" SCNu64 "-%" SCNu64, &first, &last) != 2 || last >= RIG_SIZE || first > last)
         return false;
     if (every && number % every == 0)
-        return number % 2 ? false : rig_send(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 41);
+        return number % 2 ? false : loopback_send(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 41);
     snprintf(head, sizeof head,
              "HTTP/1.1 206 Partial Content\r\nContent-Length: %" PRIu64 "\r\nContent-Range: bytes %" PRIu64 "-%" PRIu64
              "/%u\r\nETag: \"one\"\r\n\r\n",
              last - first + 1, first, last, RIG_SIZE);
-    return rig_send(fd, head, strlen(head)) && rig_send(fd, rig_content + first, last - first + 1);
+    return loopback_send(fd, head, strlen(head)) && loopback_send(fd, rig_content + first, last - first + 1);
 }
 
 static void *serve(void *arg)

@@ -1,13 +1,12 @@
 #include "nfs_server.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "../loopback.h"
 
 #define MESSAGE_MAX   (1u << 20)
 #define PROGRAM_NFS   100003
@@ -16,9 +15,6 @@
 unsigned char nfs_server_content[NFS_SERVER_SIZE];
 _Atomic enum nfs_trouble nfs_server_trouble;
 atomic_uint nfs_server_reads, nfs_server_uid, nfs_server_gid, nfs_server_read_max = 256u << 10;
-
-static int listener;
-static pthread_t acceptor;
 
 enum node { NONE, EXPORTS, IMAGE, LINK, ABSOLUTE, UP, LOOP, EMPTY, DEVICE, SECRET, FOLDER, ROOT };
 enum { TYPE_FILE = 1, TYPE_FOLDER = 2, TYPE_DEVICE = 3, TYPE_LINK = 5 };
@@ -414,18 +410,6 @@ static bool answer(struct in *in, struct out *out)
     return true;
 }
 
-static bool transfer(int fd, void *data, size_t length, bool sending)
-{
-    for (size_t done = 0; done < length;) {
-        ssize_t n = sending ? send(fd, (char *)data + done, length - done, MSG_NOSIGNAL)
-                            : recv(fd, (char *)data + done, length - done, 0);
-        if (n <= 0)
-            return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
 static bool send_record(int fd, struct out *out)
 {
     uint32_t marker;
@@ -445,7 +429,7 @@ static bool send_record(int fd, struct out *out)
                    : trouble == NFS_PIECEMEAL ? (uint32_t)out->used
                                               : 0x80000000u | (uint32_t)out->used);
     do {
-        if (!transfer(fd, &marker, 4, true) || !transfer(fd, out->data, out->used, true))
+        if (!loopback_send(fd, &marker, 4) || !loopback_send(fd, out->data, out->used))
             return false;
     } while (trouble == NFS_PIECEMEAL);
     return true;
@@ -456,9 +440,9 @@ static void *serve(void *arg)
     int fd = (int)(intptr_t)arg;
     unsigned char *request = calloc(1, MESSAGE_MAX), *reply = calloc(1, MESSAGE_MAX);
     uint32_t marker;
-    while (transfer(fd, &marker, 4, false)) {
+    while (loopback_receive(fd, &marker, 4)) {
         uint32_t length = ntohl(marker) & 0x7fffffff;
-        if (length > MESSAGE_MAX || !transfer(fd, request, length, false))
+        if (length > MESSAGE_MAX || !loopback_receive(fd, request, length))
             break;
         struct in in = {request, request + length};
         struct out out = {reply, 0};
@@ -471,36 +455,14 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static void *accept_all(void *arg)
-{
-    (void)arg;
-    for (;;) {
-        int fd = accept(listener, NULL, NULL);
-        pthread_t thread;
-        if (fd < 0)
-            return NULL;
-        pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
-        pthread_detach(thread);
-    }
-}
-
 unsigned nfs_server_start(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
     for (unsigned i = 0; i < NFS_SERVER_SIZE; i++)
         nfs_server_content[i] = (unsigned char)random();
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 64) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &length) != 0 ||
-        pthread_create(&acceptor, NULL, accept_all, NULL) != 0)
-        return 0;
-    return ntohs(address.sin_port);
+    return loopback_start(serve);
 }
 
 void nfs_server_stop(void)
 {
-    shutdown(listener, SHUT_RDWR);
-    close(listener);
-    pthread_join(acceptor, NULL);
+    loopback_stop();
 }

@@ -1,11 +1,11 @@
 /* The NFS source keeps the contract in both versions, and survives every server that errs. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../block/contract.h"
 #include "../../cmocka_all.h"
+#include "../source_rig.h"
 #include "nfs_server.h"
 #include "remote/nfs/nfs.h"
 
@@ -51,60 +51,10 @@ static void both_versions_keep_the_contract(void **state)
 
 /* --- a source on a loop --- */
 
-static struct rig {
-    uv_loop_t loop;
-    struct source *source;
-    int opened, closed, done, good, status;
-} rig;
-
-static void on_opened(struct source *source, int status)
-{
-    (void)source;
-    rig.opened++;
-    rig.status = status;
-}
-
-static void on_closed(struct source *source)
-{
-    (void)source;
-    rig.closed++;
-}
-
-static void on_done(struct io *io)
-{
-    rig.done++;
-    rig.good += io->status == 0;
-    if (io->status == 0) {
-        unsigned char *copy = malloc(io->length);
-        slices_copy_out(&io->data, 0, copy, io->length);
-        assert_memory_equal(copy, nfs_server_content + io->offset, io->length);
-        free(copy);
-    } else {
-        assert_int_equal(io->status, -EIO);
-    }
-    slices_clear(&io->data);
-}
-
 static int open_path(const char *path, const char *more)
 {
-    rig = (struct rig){0};
-    test_loop_begin(&rig.loop);
-    rig.source = make_for(&rig.loop, path, more);
-    rig.source->opened = on_opened;
-    rig.source->closed = on_closed;
-    source_open(rig.source);
-    while (!rig.opened)
-        uv_run(&rig.loop, UV_RUN_ONCE);
-    return rig.status;
-}
-
-static void close_source(void)
-{
-    source_close(rig.source);
-    while (!rig.closed)
-        uv_run(&rig.loop, UV_RUN_ONCE);
-    source_free(rig.source);
-    test_loop_end(&rig.loop);
+    source_rig_begin(nfs_server_content);
+    return source_rig_open(make_for(&rig.loop, path, more));
 }
 
 #define READS 12
@@ -115,11 +65,12 @@ static int read_all_over(void)
     static struct io ios[READS];
     rig.done = rig.good = 0;
     for (unsigned i = 0; i < READS; i++) {
-        io_init(&ios[i], IO_READ, i * 60000, i % 3 == 0 ? 1300000 : 4000 + i, on_done);
+        io_init(&ios[i], IO_READ, i * 60000, i % 3 == 0 ? 1300000 : 4000 + i, source_rig_done);
         source_submit(rig.source, &ios[i]);
     }
-    while (rig.done < READS)
-        uv_run(&rig.loop, UV_RUN_ONCE);
+    source_rig_wait(READS);
+    for (unsigned i = 0; i < READS; i++)
+        assert_true(ios[i].status == 0 || ios[i].status == -EIO);
     return rig.good;
 }
 
@@ -142,12 +93,12 @@ static void who_reads_is_told(void **state)
         assert_int_equal(open_path("/exports/image", versions[v]), 0);
         assert_int_equal(nfs_server_uid, 1234);
         assert_int_equal(nfs_server_gid, 4321);
-        close_source();
+        source_rig_end();
         snprintf(more, sizeof more, "%s&uid=0&gid=7", versions[v]);
         assert_int_equal(open_path("/exports/image", more), 0);
         assert_int_equal(nfs_server_uid, 0);
         assert_int_equal(nfs_server_gid, 7);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -168,7 +119,7 @@ static void what_is_no_image_is_refused_in_words(void **state)
         int status = open_path(cases[i / 2].path, versions[i % 2]);
         if (status != cases[i / 2].status || !strstr(rig.source->error, cases[i / 2].words))
             fail_msg("%s %s: %d, %s", cases[i / 2].path, versions[i % 2], status, rig.source->error);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -180,7 +131,7 @@ static void links_are_followed_on_the_server(void **state)
         assert_int_equal(open_path(paths[i / 2], versions[i % 2]), 0);
         assert_int_equal(rig.source->size, NFS_SERVER_SIZE);
         assert_int_equal(read_all_over(), READS);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -190,9 +141,9 @@ static void version_3_is_for_servers_without_4(void **state)
     nfs_server_trouble = NFS_OTHER_VERSION;
     assert_int_equal(open_path("/exports/image", ""), 0);
     assert_int_equal(read_all_over(), READS);
-    close_source();
+    source_rig_end();
     assert_int_equal(open_path("/exports/image", "&version=4"), -EREMOTEIO);
-    close_source();
+    source_rig_end();
 }
 
 /* Troubles after which every read is right all the same. */
@@ -206,7 +157,7 @@ static void troubles_that_pass_are_not_seen(void **state)
         nfs_server_trouble = troubles[i / 2];
         if (read_all_over() != READS)
             fail_msg("trouble %d %s: %d, %s", (int)troubles[i / 2], versions[i % 2], rig.good, rig.source->error);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -231,7 +182,7 @@ static void answers_that_can_not_be_right_are_errors(void **state)
                 uv_run(&rig.loop, UV_RUN_ONCE);
         if (rig.good != READS)
             fail_msg("after trouble %d %s: %d, %s", (int)troubles[i / 2], versions[i % 2], rig.good, rig.source->error);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -247,7 +198,7 @@ static void an_insert_from_such_a_server_fails(void **state)
         int status = open_path("/exports/image", versions[i % 2]);
         if (status == 0 || !*rig.source->error)
             fail_msg("trouble %d %s: %d, %s", (int)troubles[i / 2], versions[i % 2], status, rig.source->error);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -268,7 +219,7 @@ static void sizes_that_no_image_has_are_refused(void **state)
         int status = open_path("/exports/image", versions[i % 2]);
         if (status != cases[i / 2].status || !strstr(rig.source->error, cases[i / 2].words))
             fail_msg("trouble %d %s: %d, %s", (int)cases[i / 2].trouble, versions[i % 2], status, rig.source->error);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -280,7 +231,7 @@ static void small_reads_are_what_the_server_gives(void **state)
         nfs_server_read_max = limits[i / 2];
         assert_int_equal(open_path("/exports/image", versions[i % 2]), 0);
         assert_int_equal(read_all_over(), READS);
-        close_source();
+        source_rig_end();
     }
 }
 
@@ -291,10 +242,10 @@ static void a_server_that_is_not_there_is_told(void **state)
     port = 1; /* tcpmux: nobody has it */
     assert_int_equal(open_path("/exports/image", "&version=4"), -ECONNREFUSED);
     assert_non_null(strstr(rig.source->error, "127.0.0.1 port 1: Connection refused"));
-    close_source();
+    source_rig_end();
     assert_int_equal(open_path("/exports/image", "&version=3"), -ECONNREFUSED);
     assert_non_null(strstr(rig.source->error, "mount service"));
-    close_source();
+    source_rig_end();
     port = there;
 }
 

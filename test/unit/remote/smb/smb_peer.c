@@ -1,15 +1,13 @@
 #include "smb_peer.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "../loopback.h"
 
 #define HEADER  64
 #define SESSION 0x77
@@ -27,8 +25,6 @@ void (*_Atomic smb_peer_lie)(struct smb_peer_answer *answer);
 
 static const unsigned char *file;
 static uint64_t file_size;
-static int listener;
-static pthread_t acceptor;
 static atomic_uint reads;
 
 static void put(uint8_t *p, uint64_t value, unsigned bytes)
@@ -43,22 +39,6 @@ static uint64_t get(const uint8_t *p, unsigned bytes)
     for (unsigned i = 0; i < bytes; i++)
         value |= (uint64_t)p[i] << 8 * i;
     return value;
-}
-
-static bool send_all(int fd, const void *data, size_t length)
-{
-    for (size_t sent = 0; sent < length;) {
-        ssize_t n = send(fd, (const char *)data + sent, length - sent, MSG_NOSIGNAL);
-        if (n <= 0)
-            return false;
-        sent += (size_t)n;
-    }
-    return true;
-}
-
-static bool receive_all(int fd, void *data, size_t length)
-{
-    return recv(fd, data, length, MSG_WAITALL) == (ssize_t)length;
 }
 
 /* --- answers: each fills a body, and gives its bytes --- */
@@ -190,19 +170,18 @@ static bool answer(int fd, const uint8_t *request, uint8_t *message, unsigned *s
     if (lie)
         lie(&answer);
     prefix = htonl((uint32_t)answer.length);
-    return send_all(fd, &prefix, sizeof prefix) && send_all(fd, message, answer.length);
+    return loopback_send(fd, &prefix, sizeof prefix) && loopback_send(fd, message, answer.length);
 }
 
 static void *serve(void *arg)
 {
-    int fd = (int)(intptr_t)arg, on = 1;
+    int fd = (int)(intptr_t)arg;
     uint8_t request[4096], *message = calloc(1, SMB_PEER_MESSAGE_MAX);
     unsigned setups = 0;
     uint32_t length;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    while (receive_all(fd, &length, sizeof length)) {
+    while (loopback_receive(fd, &length, sizeof length)) {
         length = ntohl(length);
-        if (length < HEADER || length > sizeof request || !receive_all(fd, request, length) ||
+        if (length < HEADER || length > sizeof request || !loopback_receive(fd, request, length) ||
             !answer(fd, request, message, &setups))
             break;
     }
@@ -211,36 +190,16 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static void *accept_all(void *arg)
-{
-    (void)arg;
-    for (;;) {
-        int fd = accept(listener, NULL, NULL);
-        pthread_t thread;
-        if (fd < 0)
-            return NULL;
-        pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
-        pthread_detach(thread);
-    }
-}
-
 int smb_peer_start(const unsigned char *content, uint64_t size)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
     file = content;
     file_size = size;
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 64) != 0)
-        return -1;
-    getsockname(listener, (struct sockaddr *)&address, &length);
-    snprintf(smb_peer_url, sizeof smb_peer_url, "smb://127.0.0.1:%u/share/folder/image", ntohs(address.sin_port));
-    return pthread_create(&acceptor, NULL, accept_all, NULL);
+    uint16_t port = loopback_start(serve);
+    snprintf(smb_peer_url, sizeof smb_peer_url, "smb://127.0.0.1:%u/share/folder/image", port);
+    return port ? 0 : -1;
 }
 
 int smb_peer_stop(void)
 {
-    shutdown(listener, SHUT_RDWR);
-    close(listener);
-    return pthread_join(acceptor, NULL);
+    return loopback_stop();
 }
