@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/etc.h"
 #include "base/log.h"
 #include "helper/filter.h"
 
@@ -33,21 +34,10 @@ __attribute__((format(printf, 2, 3))) static int failed(char error[RIGHTS_ERROR_
 
 /* --- who --- */
 
-static const struct passwd *find_in_file(const char *name)
-{
-    FILE *file = fopen("/etc/passwd", "re");
-    const struct passwd *entry = NULL;
-    while (file && (entry = fgetpwent(file)) != NULL && strcmp(entry->pw_name, name) != 0)
-        ;
-    if (file)
-        fclose(file);
-    return entry;
-}
-
-/* The modules of a name service stay in memory, so they are asked only for whom the configuration names. */
+/* A name service is asked only for whom the configuration names, since its modules stay in memory (see base/etc.h). */
 static const struct passwd *find_user(const char *name)
 {
-    const struct passwd *entry = find_in_file(*name ? name : RIGHTS_USER);
+    const struct passwd *entry = etc_user_named(*name ? name : RIGHTS_USER);
     return entry || !*name ? entry : getpwnam(name);
 }
 

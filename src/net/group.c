@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/etc.h"
+
 static struct {
     char name[GROUP_NAME_MAX + 1];
     gid_t gid;
@@ -37,16 +39,11 @@ static void group_remember(const char *name, gid_t gid)
     known[known_count++].gid = gid;
 }
 
-static bool is_in_file(const char *name, gid_t *gid)
+static bool group_is_in_file(const char *name, gid_t *gid)
 {
-    FILE *file = fopen("/etc/group", "re");
-    struct group *group = NULL;
-    while (file && (group = fgetgrent(file)) != NULL && strcmp(group->gr_name, name) != 0)
-        ;
+    const struct group *group = etc_group_named(name);
     if (group)
         *gid = group->gr_gid;
-    if (file)
-        fclose(file);
     return group;
 }
 
@@ -64,5 +61,5 @@ int group_find(const char *name, gid_t *gid)
 {
     if (!settled)
         return group_ask(name, gid);
-    return is_in_file(name, gid) || group_is_known(name, gid) ? 0 : -EAGAIN;
+    return group_is_in_file(name, gid) || group_is_known(name, gid) ? 0 : -EAGAIN;
 }

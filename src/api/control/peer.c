@@ -1,10 +1,10 @@
 #include "api/control/peer.h"
 
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/etc.h"
 #include "base/log.h"
 
 #define PROGRAM_MAX 32 /* the kernel keeps 15 characters of a process's name */
@@ -16,16 +16,11 @@ bool control_peer_is_owner(const struct control_peer *peer)
 
 static void name_user(struct control_peer *peer)
 {
-    FILE *file = fopen("/etc/passwd", "re");
-    const struct passwd *entry = NULL;
-    while (file && (entry = fgetpwent(file)) != NULL && entry->pw_uid != peer->process.uid)
-        ;
+    const struct passwd *entry = etc_user_numbered(peer->process.uid);
     if (entry)
         snprintf(peer->user, sizeof peer->user, "%s", entry->pw_name);
     else
         snprintf(peer->user, sizeof peer->user, "uid %u", (unsigned)peer->process.uid);
-    if (file)
-        fclose(file);
 }
 
 /* Not its command line: that is memory of the process, which may make us wait for it. "": not known. */

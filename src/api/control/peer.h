@@ -1,6 +1,6 @@
 /*
  * Who is at the other end of the control socket: what the kernel says of the process that connected, as it was then.
- * No name service is asked, since one may wait for a network. Private to api/.
+ * A user's name is that of base/etc.h. Private to api/.
  */
 #ifndef API_CONTROL_PEER_H
 #define API_CONTROL_PEER_H
