@@ -1,8 +1,8 @@
-/* nbd-proxy: arguments, configuration, build everything, run the loop. */
-#include <build-config.h>
-#include <getopt.h>
+/*
+ * nbd-proxy: its parts, from a start over reloads to the end. What the daemon is told is in arguments.h, and what
+ * becomes of the rights in daemon_rights.h.
+ */
 #include <jansson.h>
-#include <libgen.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <signal.h>
@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <uv.h>
@@ -18,39 +17,23 @@
 #include "api/bmcweb/dbus.h"
 #include "api/control/control.h"
 #include "api/web/web.h"
-#include "auth/pam.h"
+#include "arguments.h"
 #include "auth/passwd.h"
 #include "base/bytes.h"
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/log.h"
 #include "base/notify.h"
-#include "base/text.h"
 #include "base/wipe.h"
 #include "base/work.h"
-#include "config/config.h"
-#include "helper/filter.h"
+#include "daemon_rights.h"
 #include "helper/helper.h"
-#include "helper/rights.h"
 #include "host/host.h"
 #include "net/group.h"
-#include "net/low_port.h"
 #include "net/tcp_listener.h"
-#include "slot/pipeline.h"
 #include "slot/slots.h"
 
-#define DEFAULT_CONFIG SYSCONFDIR "/nbd-proxy.conf"
-#define EXIT_USAGE 2
-#define SETS_MAX 64
 #define POOL_SPARE 8 /* threads beside one a slot, see base/work.h: files, two passwords, an account, uploads */
-
-struct arguments {
-    const char *file; /* NULL: no file */
-    const char *sets[SETS_MAX];
-    unsigned set_count;
-    const char *helper; /* the socket of one that is there; NULL: it is forked */
-    bool check, dump, serve_helper;
-};
 
 struct daemon {
     const struct arguments *arguments;
@@ -70,42 +53,6 @@ struct daemon {
 };
 
 /* --- configuration --- */
-
-static struct host_options host_options(const struct config *config)
-{
-    return (struct host_options){
-        .hook = config->host.hook,
-        .dbus = config->host.dbus,
-        .timeout_ms = config->host.timeout_ms,
-        .start = helper_start_hook,
-    };
-}
-
-static bool check_host(const struct config *config, char error[CONFIG_ERROR_MAX])
-{
-    struct host_options options = host_options(config);
-    char problem[HOST_ERROR_MAX];
-    bool good = host_check(&options, problem);
-    if (!good)
-        snprintf(error, CONFIG_ERROR_MAX, "host: %.500s", problem);
-    return good;
-}
-
-static int main_configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX])
-{
-    if (!arguments->file)
-        config_default(config);
-    else if (config_load(config, arguments->file, error) != 0)
-        return -1;
-    for (unsigned i = 0; i < arguments->set_count; i++)
-        if (config_set(config, arguments->sets[i], error) != 0)
-            goto failed;
-    if (config_validate(config, error) == 0 && check_host(config, error))
-        return 0;
-failed:
-    config_free(config);
-    return -1;
-}
 
 static int reload_into(struct daemon *d, const struct config *config, char error[CONFIG_ERROR_MAX])
 {
@@ -145,13 +92,13 @@ static int reload(void *arg, char error[CONFIG_ERROR_MAX])
         snprintf(error, CONFIG_ERROR_MAX, "the daemon is stopping");
         return -1;
     }
-    if (main_configure(d->arguments, &config, error) != 0)
+    if (arguments_configure(d->arguments, &config, error) != 0)
         return -1;
     if (reload_into(d, &config, error) != 0) {
         config_free(&config);
         return -1;
     }
-    struct host_options options = host_options(&config);
+    struct host_options options = arguments_host(&config);
     helper_reload();
     host_reload(d->host, &options);
     log_setup((enum log_target)config.log_target, (enum log_level)config.log_level);
@@ -343,7 +290,7 @@ static void main_ignore_closed(void *arg)
 static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
     struct control_hooks hooks = {.reload = on_reload, .quit = stop, .keep = stop_keeping, .arg = d};
-    struct host_options options = host_options(&d->config);
+    struct host_options options = arguments_host(&d->config);
     int fds = activation_fds();
     d->host = host_new(&d->loop, &options);
     d->slots = slots_new(&d->loop, &d->config, &helper_kernel, error);
@@ -365,111 +312,13 @@ static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     return false;
 }
 
-/* --- rights: helper/helper.h --- */
-
-static void fill_settings(const struct config *config, struct helper_settings *settings)
-{
-    snprintf(settings->hook, sizeof settings->hook, "%s", config->host.hook);
-    dbus_proxy_folder(config, settings->bmcweb_folder, sizeof settings->bmcweb_folder);
-}
-
-/* In the helper: what the daemon's user could have written is not believed. */
-static bool main_read_settings(struct helper_settings *settings, void *arg)
-{
-    struct daemon *d = arg;
-    struct config config;
-    struct stat st;
-    char error[CONFIG_ERROR_MAX];
-    const char *file = d->arguments->file;
-    if (file && (stat(file, &st) != 0 || (st.st_uid != 0 && st.st_uid != geteuid()) || st.st_mode & S_IWOTH)) {
-        log_error("helper", "%s may be written by others than root: what it says of hook holds after a restart", file);
-        return false;
-    }
-    if (main_configure(d->arguments, &config, error) != 0) {
-        log_error("helper", "%s", error);
-        return false;
-    }
-    fill_settings(&config, settings);
-    config_free(&config);
-    return true;
-}
-
-static void give_folders(const struct rights_user *user, const struct config *config, const char *file)
-{
-    char state[] = PASSWD_FILE;
-    rights_give_folder(user, config->runtime_dir, file);
-    rights_give_folder(user, dirname(state), file);
-    if (*config->web.upload_directory)
-        rights_give_folder(user, config->web.upload_directory, file);
-    if (*config->web.users_file)
-        rights_give_file(user, config->web.users_file);
-}
-
-/* Before any thread is there: the helper has our rights from here on, and we less. */
-static bool part(struct daemon *d)
-{
-    struct helper_options helper = {.read = main_read_settings, .arg = d};
-    char error[RIGHTS_ERROR_MAX];
-    fill_settings(&d->config, &helper.settings);
-    int status = filter_prepare();
-    if (status != 0)
-        snprintf(error, sizeof error, "the filter of system calls can't be made: %s", strerror(-status));
-    else
-        status = rights_find(d->config.user, &d->user, error);
-    if (status == 0 && (status = helper_begin(&helper, d->arguments->helper)) != 0)
-        snprintf(error, sizeof error, "the helper can't be %s: %s", d->arguments->helper ? "reached (see --helper)" : "started",
-                 strerror(-status));
-    if (status == 0) {
-        give_folders(&d->user, &d->config, d->arguments->file);
-        status = rights_become(&d->user, error);
-    }
-    if (status != 0)
-        fprintf(stderr, "nbd-proxy: %s\n", error);
-    return status == 0;
-}
-
-/* The kernel keeps the host's reads until a next daemon, with a helper of its own, gives its devices new connections. */
-static void on_helper_lost(void *arg)
-{
-    (void)arg;
-    log_error("nbd-proxy", "the helper has ended, so nothing can be inserted or ejected: this process ends too, and the "
-                           "media stay in for the next start");
-    _exit(EXIT_FAILURE);
-}
-
-/* As a process of its own. */
-__attribute__((noreturn)) static void serve_helper(struct daemon *d)
-{
-    static struct helper_options helper = {.read = main_read_settings};
-    helper.arg = d;
-    fill_settings(&d->config, &helper.settings);
-    helper_serve(STDIN_FILENO, &helper);
-}
-
-static void use_helper(struct daemon *d)
-{
-    helper_watch(&d->loop, on_helper_lost, d);
-    low_port_ask_by(helper_low_port);
-    pam_check_by(helper_check_password);
-    dbus_connect_by(helper_connect_bmcweb);
-}
-
-/* All that a start opens is open. */
-static void give_up_rights(const struct daemon *d)
-{
-    const char *file = d->arguments->file;
-    rights_drop(&d->user);
-    if (file && access(file, R_OK) != 0)
-        log_warning("nbd-proxy", "%s can't be read any more, so a reload will fail (chgrp it to the daemon's group, chmod 640)", file);
-}
-
 static int main_serve(struct daemon *d)
 {
     char error[CONFIG_ERROR_MAX];
     work_begin(&d->loop, CONFIG_SLOTS_MAX + POOL_SPARE);
     work_each(&d->loop, rights_drop_thread);
     defer_init(&d->loop);
-    use_helper(d);
+    daemon_rights_use_helper(&d->loop);
     defer_setup(&d->stop, on_stop);
     watch_signals(d);
     if (!main_start(d, error)) {
@@ -480,7 +329,7 @@ static int main_serve(struct daemon *d)
         return EXIT_FAILURE;
     }
     group_settle();
-    give_up_rights(d);
+    daemon_rights_drop(d->arguments, &d->user);
     notify_ready(&d->loop);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);
@@ -494,144 +343,25 @@ static int main_serve(struct daemon *d)
     return EXIT_SUCCESS;
 }
 
-/* --- arguments --- */
-
-enum long_option { OPT_NO_CONFIG = 256, OPT_SET, OPT_CHECK, OPT_DUMP, OPT_SAMPLE, OPT_HELPER, OPT_SERVE_HELPER };
-
-static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"no-config", no_argument, NULL, OPT_NO_CONFIG},
-    {"set", required_argument, NULL, OPT_SET},
-    {"check-config", no_argument, NULL, OPT_CHECK},
-    {"dump-config", no_argument, NULL, OPT_DUMP},
-    {"sample-config", no_argument, NULL, OPT_SAMPLE},
-    {"helper", required_argument, NULL, OPT_HELPER},
-    {"serve-helper", no_argument, NULL, OPT_SERVE_HELPER},
-    {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
-};
-
-static void print_version(void)
-{
-    fputs("nbd-proxy " PACKAGE_VERSION "\nprotocols:", stdout);
-    for (int kind = LOCATION_HTTPS; kind <= LOCATION_SMB; kind++)
-        if (pipeline_has(kind))
-            printf(" %s", location_name(kind));
-    puts("");
-}
-
-static void main_print_help(void)
-{
-    puts("usage: nbd-proxy [OPTION]...\n"
-         "       nbd-proxy passwd [OPTION]... NAME\n"
-         "Serves disk images as virtual media over NBD; passwd keeps its accounts.\n\n"
-         "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
-         "      --no-config               no file: two slots with the defaults\n"
-         "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, web.KEY, dbus.KEY,\n"
-         "                                host.KEY, http.KEY, credentials.NAME.KEY,\n"
-         "                                slot.NAME.KEY\n"
-         "      --check-config            checks the configuration and exits\n"
-         "      --dump-config             prints the configuration in force and exits\n"
-         "      --sample-config           prints a commented sample and exits\n"
-         "      --helper=SOCKET           what needs rights is done by who listens there\n"
-         "      --serve-helper            is that; the daemon's connection is stdin\n"
-         "  -V, --version                 prints the version and exits\n"
-         "  -h, --help                    prints this and exits\n\n"
-         "See nbd-proxy(8), nbd-proxy.conf(5) and nbd-proxy-control(7).");
-}
-
-static int main_usage_error(const char *text)
-{
-    fprintf(stderr, "nbd-proxy: %s (try: nbd-proxy --help)\n", text);
-    return EXIT_USAGE;
-}
-
-/* -1: go on; else the exit code. */
-static int main_parse_option(struct arguments *a, int letter)
-{
-    switch (letter) {
-    case 'c':
-        a->file = optarg;
-        return -1;
-    case OPT_NO_CONFIG:
-        a->file = NULL;
-        return -1;
-    case OPT_SET:
-        if (a->set_count == SETS_MAX)
-            return main_usage_error("there are too many --set");
-        a->sets[a->set_count++] = optarg;
-        return -1;
-    case OPT_CHECK:
-        a->check = true;
-        return -1;
-    case OPT_DUMP:
-        a->dump = true;
-        return -1;
-    case OPT_SAMPLE:
-        config_sample(stdout);
-        return EXIT_SUCCESS;
-    case OPT_HELPER:
-        a->helper = optarg;
-        return -1;
-    case OPT_SERVE_HELPER:
-        a->serve_helper = true;
-        return -1;
-    case 'V':
-        print_version();
-        return EXIT_SUCCESS;
-    case 'h':
-        main_print_help();
-        return EXIT_SUCCESS;
-    default:
-        return main_usage_error("unknown option");
-    }
-}
-
-static int main_parse_arguments(struct arguments *a, int argc, char **argv)
-{
-    int letter;
-    opterr = 0;
-    while ((letter = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
-        int code = main_parse_option(a, letter);
-        if (code >= 0)
-            return code;
-    }
-    return optind < argc ? main_usage_error("it takes no arguments beside options") : -1;
-}
-
-/* Secrets given with --set should not stay in the process's argument list. */
-static void hide_arguments(struct arguments *a)
-{
-    for (unsigned i = 0; i < a->set_count; i++) {
-        char *given = (char *)(uintptr_t)a->sets[i];
-        a->sets[i] = mem_strdup(given);
-        char *value = strchr(given, '=');
-        for (char *p = value ? value + 1 : given; *p; p++)
-            *p = '*';
-    }
-}
-
 int main(int argc, char **argv)
 {
     static struct daemon d;
-    struct arguments arguments = {.file = DEFAULT_CONFIG};
+    struct arguments arguments;
     char error[CONFIG_ERROR_MAX];
     if (argc > 1 && strcmp(argv[1], "passwd") == 0) {
         harden();
         share_memory();
         return passwd_command(argc - 1, argv + 1);
     }
-    int code = main_parse_arguments(&arguments, argc, argv);
+    int code = arguments_read(&arguments, argc, argv);
     if (code >= 0)
         return code;
-    hide_arguments(&arguments);
     harden();
     share_memory();
     bound_memory();
     d.arguments = &arguments;
     code = EXIT_SUCCESS;
-    if (main_configure(&arguments, &d.config, error) != 0) {
+    if (arguments_configure(&arguments, &d.config, error) != 0) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
         code = EX_CONFIG;
     } else if (arguments.dump) {
@@ -639,13 +369,12 @@ int main(int argc, char **argv)
     } else if (!arguments.check) {
         log_setup((enum log_target)d.config.log_target, (enum log_level)d.config.log_level);
         if (arguments.serve_helper)
-            serve_helper(&d);
-        code = part(&d) ? main_serve(&d) : EXIT_FAILURE;
+            daemon_rights_serve(&arguments, &d.config);
+        code = daemon_rights_part(&arguments, &d.config, &d.user) ? main_serve(&d) : EXIT_FAILURE;
         helper_end();
     }
     if (arguments.dump || arguments.check)
         config_free(&d.config);
-    for (unsigned i = 0; i < arguments.set_count; i++)
-        mem_free_secret((char *)(uintptr_t)arguments.sets[i]);
+    arguments_clear(&arguments);
     return code;
 }

@@ -50,7 +50,7 @@ bad = []
 root = pathlib.Path(sys.argv[1])
 for path in sorted(root.rglob("*.[ch]")):
     layer = str(path.relative_to(root).parent)
-    if layer == ".": # main.c
+    if layer == ".": # main.c, and what it is made of: above all layers
         continue
     for line in path.read_text().splitlines():
         match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
