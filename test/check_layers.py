@@ -31,8 +31,9 @@ MAY = {
             {"remote/" + protocol for protocol in ("ftp", "http", "nfs", "sftp", "smb")},
     "api": {"auth", "base", "dbus", "host", "net", "http", "config", "slot", "store"},
     "api/control": {"api", "auth", "base", "host", "net", "config", "slot"},
-    "api/web": {"api", "auth", "base", "host", "net", "http", "config", "slot", "store"},
-    "api/redfish": {"api", "api/web", "auth", "base", "host", "net", "http", "config", "slot"},
+    "api/site": {"api", "auth", "base", "host", "net", "http", "config", "slot"},
+    "api/redfish": {"api", "api/site", "auth", "base", "host", "net", "http", "config", "slot"},
+    "api/web": {"api", "api/site", "api/redfish", "auth", "base", "host", "net", "http", "config", "slot", "store"},
     "api/bmcweb": {"api", "auth", "base", "dbus", "net", "config", "slot"},
 }
 # Who runs with rights knows no parser of what comes from a network.
@@ -43,6 +44,7 @@ ONLY = {
     ("helper", "net"): {"low_port.h"},
     ("helper", "auth"): {"pam.h", "password.h", "users_file.h"},
     ("config", "remote"): {"origin.h", "image_location.h"},
+    ("api/web", "api/redfish"): {"redfish.h"},
     ("remote/http", "http"): {"content_range.h"},
 }
 

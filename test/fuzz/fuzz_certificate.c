@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/redfish/certificate_store.h"
 #include "api/redfish/internal.h"
+#include "api/site/certificate_store.h"
 #include "base/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

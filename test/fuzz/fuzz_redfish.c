@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/redfish/certificate_store.h"
 #include "api/redfish/internal.h"
-#include "api/web/event_streams.h"
+#include "api/site/certificate_store.h"
+#include "api/site/event_streams.h"
 #include "auth/audit.h"
 #include "base/log.h"
 #include "base/save.h"
@@ -19,6 +19,7 @@
 #include "fakes.h"
 #include "http/head.h"
 #include "http/websocket.h"
+#include "net/tcp_listener.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -213,9 +214,9 @@ void save_free(struct save *save)
     mem_free(save->path);
 }
 
-struct event_streams *event_streams_new(struct web *web, const struct event_streams_options *options)
+struct event_streams *event_streams_new(uv_loop_t *loop, const struct event_streams_options *options)
 {
-    (void)web;
+    (void)loop;
     (void)options;
     return NULL;
 }
@@ -471,11 +472,11 @@ static void secret_find(const uint8_t *data, size_t size)
     json_decref(body);
 }
 
-static void serve(struct web *web)
+static void serve(struct redfish *redfish)
 {
     bool gone = false;
     answers = 0;
-    redfish_handle(web, &exchange->request);
+    redfish_handle(redfish, &exchange->request);
     for (unsigned step = 1;; step++) {
         if (exchange && step == stand.leaves) {
             client_leaves();
@@ -484,7 +485,7 @@ static void serve(struct web *web)
         if (!check_answer() && !change_answer() && !body_answer() && !fakes_answer())
             break;
     }
-    must(!exchange && (answers == 1 || gone || stand.body_length > WEB_LOGIN_MAX));
+    must(!exchange && (answers == 1 || gone || stand.body_length > SITE_LOGIN_MAX));
 }
 
 static void on_closed(void *arg)
@@ -494,21 +495,20 @@ static void on_closed(void *arg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct web web = {.config.file_directory = size % 2 ? "/srv" : "", .slots = fakes_slots(), .host = fakes_host()};
+    struct site site = {.config.file_directory = size % 2 ? "/srv" : "", .slots = fakes_slots(), .host = fakes_host()};
+    struct redfish redfish = {.site = &site};
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR - 1);
     if (size < 2)
         return 0;
     stand_of(data);
     if (!exchange_begin(data + 2, size - 2))
         return 0;
-    web.redfish = mem_alloc(sizeof *web.redfish);
-    web.redfish->certificates = certificate_store_new(NULL, mem_strdup("/nowhere/certificates"));
-    web.redfish->events = redfish_events_new(&web);
+    site.certificates = certificate_store_new(NULL, mem_strdup("/nowhere/certificates"));
+    redfish.events = redfish_events_new(&site);
     secret_find(data, size);
-    serve(&web);
-    redfish_events_close(web.redfish->events);
-    certificate_store_close(web.redfish->certificates, on_closed, NULL);
-    mem_free(web.redfish);
+    serve(&redfish);
+    redfish_events_close(redfish.events);
+    certificate_store_close(site.certificates, on_closed, NULL);
     mem_free(stand.secret);
     return 0;
 }

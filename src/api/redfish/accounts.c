@@ -68,7 +68,7 @@ static json_t *redfish_accounts_show(const struct user *user)
 
 json_t *redfish_accounts(struct redfish_call *call)
 {
-    const struct users_table *table = users_get_table(call->web->users);
+    const struct users_table *table = users_get_table(call->site->users);
     json_t *collection = redfish_collection(call, "Accounts Collection");
     for (unsigned i = 0; i < table->count; i++)
         if (redfish_accounts_may_see(call, table->users[i].name))
@@ -79,7 +79,7 @@ json_t *redfish_accounts(struct redfish_call *call)
 /* The accounts of others are none to those who may not change them. */
 json_t *redfish_account(struct redfish_call *call)
 {
-    const struct user *user = users_find(call->web->users, call->id);
+    const struct user *user = users_find(call->site->users, call->id);
     return user && redfish_accounts_may_see(call, user->name) ? redfish_accounts_show(user) : NULL;
 }
 
@@ -124,7 +124,7 @@ static void redfish_accounts_refuse(struct redfish_call *call)
 static void on_redfish_accounts_changed(struct users_request *change)
 {
     struct redfish_call *call = container_of(change, struct redfish_call, change);
-    const struct user *user = call->request ? users_find(call->web->users, call->id) : NULL;
+    const struct user *user = call->request ? users_find(call->site->users, call->id) : NULL;
     char path[REDFISH_PATH_MAX];
     if (!call->request)
         redfish_call_free(call);
@@ -155,7 +155,7 @@ static void redfish_accounts_start(struct redfish_call *call, enum users_op op, 
         .done = on_redfish_accounts_changed,
     };
     redfish_wait(call, NULL);
-    users_change(call->web->users, &call->change);
+    users_change(call->site->users, &call->change);
 }
 
 /* -1: not given. False: answered. */

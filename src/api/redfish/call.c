@@ -24,16 +24,17 @@ void redfish_wait(struct redfish_call *call, void (*cancel)(struct redfish_call 
     call->cancel = cancel;
 }
 
-struct redfish_call *redfish_call_new(struct web *web, struct http_request *request,
+struct redfish_call *redfish_call_new(struct redfish *redfish, struct site *site, struct http_request *request,
                                       const struct redfish_routes *routes)
 {
     struct redfish_call *call = mem_alloc(sizeof *call);
-    call->web = web;
+    call->redfish = redfish;
+    call->site = site;
     call->request = request;
     call->query = (struct redfish_query){.top = -1, .skip = -1};
     call->routes = routes;
     call->route = redfish_route_find(routes, request->path, call);
-    access_peer(web, request, call->peer);
+    access_peer(site, request, call->peer);
     request->owner = call;
     request->on_gone = on_redfish_call_gone;
     return call;

@@ -12,7 +12,8 @@
 
 #include "api/boot_steps.h"
 #include "api/redfish/query.h"
-#include "api/web/internal.h"
+#include "api/redfish/redfish.h"
+#include "api/site/access.h"
 
 #define REDFISH_ROOT          "/redfish/v1"
 #define REDFISH_SESSIONS      REDFISH_ROOT "/SessionService/Sessions"
@@ -86,14 +87,15 @@ struct redfish_routes {
 };
 
 struct redfish_call {
-    struct web *web;
+    struct redfish *redfish;
+    struct site *site;
     struct http_request *request;
     const struct redfish_routes *routes;
     const struct redfish_route *route;             /* NULL: there is none for the path */
     char path[REDFISH_PATH_MAX];                   /* as its resource is called */
     char id[REDFISH_ID_MAX], part[REDFISH_ID_MAX]; /* what is in the place of the first and the second "*" */
     char user[USER_NAME_MAX + 1];                  /* "" when nobody logged in */
-    char peer[WEB_PEER_MAX];
+    char peer[SITE_PEER_MAX];
     char session[SESSION_ID_MAX];                  /* "": the request came with a password */
     enum auth_role role;
     struct redfish_query query;
@@ -111,7 +113,7 @@ struct redfish_call {
 /* --- call.c --- */
 
 /* The call that is the request's owner from now on. */
-struct redfish_call *redfish_call_new(struct web *web, struct http_request *request,
+struct redfish_call *redfish_call_new(struct redfish *redfish, struct site *site, struct http_request *request,
                                       const struct redfish_routes *routes);
 /* Of a call that waits for nothing and was not answered. */
 void redfish_call_free(struct redfish_call *call);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "api/redfish/certificate_store.h"
 #include "api/redfish/internal.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -23,11 +22,6 @@ static bool redfish_certificates_slot_name(const struct redfish_call *call, char
     slot_get_status(slot, &s);
     snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", s.name);
     return true;
-}
-
-char *redfish_trusted(const struct web *web, const char *slot)
-{
-    return certificate_store_text(web->redfish->certificates, slot);
 }
 
 /* --- reading --- */
@@ -121,7 +115,7 @@ json_t *redfish_certificates(struct redfish_call *call)
         return NULL;
     json_t *collection = redfish_collection(call, "Certificate Collection");
     snprintf(folder, sizeof folder, REDFISH_MEDIA "/%s/Certificates", call->id);
-    while ((certificate = certificate_store_next(call->web->redfish->certificates, slot, certificate)) != NULL) {
+    while ((certificate = certificate_store_next(call->site->certificates, slot, certificate)) != NULL) {
         snprintf(id, sizeof id, "%u", certificate->id);
         redfish_add_member(collection, folder, id);
     }
@@ -132,7 +126,7 @@ static const struct certificate *find(const struct redfish_call *call)
 {
     char slot[CONFIG_SLOT_NAME_MAX];
     return redfish_certificates_slot_name(call, slot)
-               ? certificate_store_find(call->web->redfish->certificates, slot, call->part)
+               ? certificate_store_find(call->site->certificates, slot, call->part)
                : NULL;
 }
 
@@ -178,7 +172,7 @@ static void redfish_certificates_refuse(struct redfish_call *call, int status, c
 
 static void redfish_certificates_add(struct redfish_call *call, const char *slot, const char *pem)
 {
-    struct certificate_store *store = call->web->redfish->certificates;
+    struct certificate_store *store = call->site->certificates;
     char path[REDFISH_PATH_MAX], error[CERTIFICATE_ERROR];
     unsigned id;
     int status = certificate_store_add(store, slot, pem, &id, error);
@@ -215,6 +209,6 @@ void redfish_certificate_delete(struct redfish_call *call)
     }
     log_notice(certificate->slot, "redfish: certificate %u is not trusted any more (removed by %s)", certificate->id,
                call->user);
-    certificate_store_remove(call->web->redfish->certificates, certificate);
+    certificate_store_remove(call->site->certificates, certificate);
     redfish_reply_nothing(call);
 }

@@ -31,8 +31,8 @@ json_t *redfish_root(struct redfish_call *call)
     json_t *root = redfish_resource(TYPE_SERVICE_ROOT, REDFISH_ROOT "/", "RootService", "Root Service");
     json_object_set_new(root, "RedfishVersion", json_string("1.18.0"));
     json_object_set_new(root, "Product", json_string("nbd-proxy"));
-    if (*call->web->redfish->uuid)
-        json_object_set_new(root, "UUID", json_string(call->web->redfish->uuid));
+    if (*call->redfish->uuid)
+        json_object_set_new(root, "UUID", json_string(call->redfish->uuid));
     json_object_set_new(root, "ProtocolFeaturesSupported", features());
     for (size_t i = 0; i < CHILDREN; i++) {
         snprintf(path, sizeof path, REDFISH_ROOT "/%s", children[i]);

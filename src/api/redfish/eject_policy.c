@@ -31,7 +31,7 @@ json_t *redfish_eject_policies(void)
 
 static struct redfish_stay configured(const struct redfish_call *call, const char *slot)
 {
-    const struct config *config = &call->web->config;
+    const struct config *config = &call->site->config;
     struct redfish_stay stay = {.policy = REDFISH_PERSISTENT, .configured = true};
     for (unsigned i = 0; i < config->slot_count; i++)
         if (strcmp(config->slots[i].name, slot) == 0 && config->slots[i].eject_after_ms > 0)
@@ -42,7 +42,7 @@ static struct redfish_stay configured(const struct redfish_call *call, const cha
 /* Of the medium that is in, or of the next one. */
 static struct redfish_stay current(const struct redfish_call *call, const struct slot_status *s)
 {
-    const struct redfish_setting *setting = redfish_setting(call->web, s->name);
+    const struct redfish_setting *setting = redfish_setting(call->redfish, s->name);
     if (s->state == SLOT_EMPTY)
         return setting->stay_given ? setting->stay : configured(call, s->name);
     struct redfish_stay stay = {.policy = s->stay_ms > 0 ? REDFISH_TIMED : REDFISH_PERSISTENT, .ms = s->stay_ms};
@@ -118,7 +118,7 @@ json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_
     if (s->via == SLOT_VIA_BROWSER && stay->policy != REDFISH_SESSION && stay->policy != REDFISH_TIMED)
         return redfish_conflict(call, "EjectPolicy", names[stay->policy], "ConnectedVia");
     if (s->via == SLOT_VIA_BROWSER || stay->policy != REDFISH_SESSION ||
-        (*call->session && sessions_by_id(call->web->sessions, call->session)))
+        (*call->session && sessions_by_id(call->site->sessions, call->session)))
         return NULL;
     return redfish_resolve(redfish_conflict(call, "EjectPolicy", "Session", "UserName"),
                            "Open a session and send its token: this request came with a password.");
@@ -136,7 +136,7 @@ static void ignore_done(void *arg, int status, const char *error)
 static void on_redfish_eject_policy_session_ended(struct session_attachment *attachment, const struct session *session)
 {
     struct redfish_setting *setting = container_of(attachment, struct redfish_setting, session);
-    struct slot *slot = slots_find(setting->web->slots, setting->slot);
+    struct slot *slot = slots_find(setting->slots, setting->slot);
     if (!slot)
         return;
     log_notice(setting->slot, "redfish: the session of %s has ended, and so its medium is ejected", session->user);
@@ -146,7 +146,7 @@ static void on_redfish_eject_policy_session_ended(struct session_attachment *att
 static void bind_session(struct redfish_call *call, struct redfish_setting *setting, const struct redfish_stay *stay)
 {
     struct session *session =
-        stay->policy == REDFISH_SESSION ? sessions_by_id(call->web->sessions, call->session) : NULL;
+        stay->policy == REDFISH_SESSION ? sessions_by_id(call->site->sessions, call->session) : NULL;
     session_detach(&setting->session);
     setting->session.ended = on_redfish_eject_policy_session_ended;
     setting->session.onlooker = true;
@@ -161,7 +161,7 @@ void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s,
     if (s->state != SLOT_EMPTY && (redfish_stay_holds(call, s, stay) || stay->policy == REDFISH_SESSION))
         return; /* what is in keeps its own */
     if (s->state == SLOT_EMPTY)
-        bind_session(call, redfish_setting(call->web, s->name), stay);
+        bind_session(call, redfish_setting(call->redfish, s->name), stay);
     options->tied = stay->policy == REDFISH_SESSION ? ends_with_session : NULL;
     options->stay_ms = stay->policy == REDFISH_TIMED ? stay->ms : SLOT_STAYS;
 }
@@ -169,7 +169,7 @@ void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s,
 void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct slot_status *s,
                       const struct redfish_stay *stay)
 {
-    struct redfish_setting *setting = redfish_setting(call->web, s->name);
+    struct redfish_setting *setting = redfish_setting(call->redfish, s->name);
     setting->stay_given = !stay->configured;
     setting->stay = *stay;
     if (s->state == SLOT_EMPTY)

@@ -4,7 +4,7 @@
  *
  * The last EVENTS_KEPT events are kept. A stream goes through them at its own pace, and from where
  * Last-Event-ID says; one that they have left behind is told so (EventBufferExceeded).
- * See api/redfish/internal.h and api/web/event_streams.h.
+ * See api/redfish/internal.h and api/site/event_streams.h.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,14 +13,14 @@
 #include <time.h>
 
 #include "api/redfish/internal.h"
-#include "api/web/event_streams.h"
+#include "api/site/event_streams.h"
 #include "base/text.h"
 
 #define STREAMS_MAX 8  /* more are answered 503 */
 #define EVENTS_KEPT 32 /* for those who read slowly, or come back */
 
 struct redfish_events {
-    struct web *web;
+    struct slots *slots;
     struct event_streams *streams;
     uint64_t first, last; /* ids; first: the one before all that are kept since the start */
     char *texts[EVENTS_KEPT];
@@ -98,9 +98,9 @@ void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum 
 /* What no slot tells by itself: sources that go away and come back. */
 static void redfish_event_service_look(struct redfish_events *events, bool tell)
 {
-    for (unsigned i = 0; i < slots_count(events->web->slots); i++) {
+    for (unsigned i = 0; i < slots_count(events->slots); i++) {
         struct slot_status s;
-        slot_get_status(slots_get(events->web->slots, i), &s);
+        slot_get_status(slots_get(events->slots, i), &s);
         bool was = events->away & (1u << i), back = was && s.state == SLOT_READY && !s.failing;
         if (tell && s.failing && !was)
             redfish_event_service_add(events, &s, redfish_message("MediaUnreadable", NULL, s.name, s.error, NULL));
@@ -146,10 +146,10 @@ static uint64_t last_seen(const struct redfish_events *events, const struct http
 
 void redfish_event_stream_open(struct redfish_call *call)
 {
-    struct redfish_events *events = call->web->redfish->events;
+    struct redfish_events *events = call->redfish->events;
     char user[USER_NAME_MAX + 1];
     struct api_caller caller = {
-        .user = user, .role = call->role, .session = sessions_by_id(call->web->sessions, call->session)};
+        .user = user, .role = call->role, .session = sessions_by_id(call->site->sessions, call->session)};
     if (event_streams_full(events->streams)) {
         redfish_fail_later(call, 503, 10000, redfish_message("EventSubscriptionLimitExceeded", NULL, NULL));
         return;
@@ -195,7 +195,7 @@ static void show_id(const struct event_stream *stream, char id[16])
 
 json_t *redfish_event_streams(struct redfish_call *call)
 {
-    struct event_streams *streams = call->web->redfish->events->streams;
+    struct event_streams *streams = call->redfish->events->streams;
     json_t *collection = redfish_collection(call, "Event Subscriptions Collection");
     char id[16];
     for (struct event_stream *s = event_streams_next(streams, NULL); s; s = event_streams_next(streams, s))
@@ -208,7 +208,7 @@ json_t *redfish_event_streams(struct redfish_call *call)
 
 static struct event_stream *redfish_event_service_find(const struct redfish_call *call)
 {
-    struct event_streams *streams = call->web->redfish->events->streams;
+    struct event_streams *streams = call->redfish->events->streams;
     char id[16];
     for (struct event_stream *s = event_streams_next(streams, NULL); s; s = event_streams_next(streams, s)) {
         show_id(s, id);
@@ -250,14 +250,14 @@ void redfish_events_user_changed(struct redfish_events *events, const char *user
 
 /* Ids go on from those of the last process, more or less: a client that comes back with an old one hears that
  * it has missed some. */
-struct redfish_events *redfish_events_new(struct web *web)
+struct redfish_events *redfish_events_new(struct site *site)
 {
     struct redfish_events *events = mem_alloc(sizeof *events);
     struct event_streams_options options = {
         .max = STREAMS_MAX, .next = next, .tick = on_redfish_event_service_tick, .arg = events};
-    events->web = web;
+    events->slots = site->slots;
     events->first = events->last = (uint64_t)time(NULL) * 1000;
-    events->streams = event_streams_new(web, &options);
+    events->streams = event_streams_new(site->loop, &options);
     return events;
 }
 

@@ -17,14 +17,14 @@ static void on_redfish_host_asked(struct host_request *request)
 
 void redfish_ask_host(struct redfish_call *call, void (*ready)(struct redfish_call *call))
 {
-    if (!host_is_configured(call->web->host)) {
+    if (!host_is_configured(call->site->host)) {
         ready(call);
         return;
     }
     call->host_asked = ready;
     call->host = (struct host_request){.verb = HOST_GET, .done = on_redfish_host_asked};
     redfish_wait(call, NULL);
-    host_submit(call->web->host, &call->host);
+    host_submit(call->site->host, &call->host);
 }
 
 void redfish_host_failed(struct redfish_call *call, int status, const char *message, const char *words)

@@ -130,7 +130,7 @@ static void run_steps(struct redfish_call *call, struct slot *slot)
     boot_steps_audit(&call->steps, s.name, call->user, call->peer);
     call->steps.done = on_redfish_insert_steps_done;
     redfish_wait(call, NULL);
-    boot_steps_run(&call->steps, call->web->host, &s);
+    boot_steps_run(&call->steps, call->site->host, &s);
 }
 
 static void on_redfish_insert_changed(void *arg, int status, const char *error)
@@ -169,7 +169,7 @@ static json_t *insert_problem(const struct redfish_call *call, const struct slot
         return redfish_not_in_list(call, "TransferMethod", wish->method);
     if (location_has_user(wish->image))
         return redfish_message("ImageHasCredentials", "Image", NULL);
-    if (location_kind(wish->image) == LOCATION_PATH && !*call->web->config.file_directory)
+    if (location_kind(wish->image) == LOCATION_PATH && !*call->site->config.file_directory)
         return redfish_message("ImageIsLocal", "Image", NULL);
     if (wish->protocol && (problem = protocol_problem(call, slot, wish)) != NULL)
         return problem;
@@ -202,14 +202,14 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
     struct slot_insert_options options = {
         .user = wish->user,
         .password = wish->password,
-        .ca_pem = trusted = redfish_trusted(call->web, s.name),
+        .ca_pem = trusted = certificate_store_text(call->site->certificates, s.name),
         .nfs_ids = auth_allows(call->role, AUTH_CONFIGURE_MANAGER),
         .verify = redfish_media_verify(call, &s),
         .writable = wish->write_protected == 0,
     };
     if (problem) {
         redfish_fail(call, 400, problem);
-    } else if (steps && boot_steps_problem(&call->steps, call->web->host, &s, error)) {
+    } else if (steps && boot_steps_problem(&call->steps, call->site->host, &s, error)) {
         redfish_host_failed(call, -ENOTSUP, NULL, error);
     } else if (there && steps && !renewed) {
         run_steps(call, slot);
@@ -254,7 +254,7 @@ static bool set_verify(struct redfish_call *call, const struct wish *wish, const
         auth_audit(AUDIT_UNVERIFIED, call->user, call->peer, s->name, NULL);
         log_warning(s->name, "redfish: certificates of the images' servers are not checked from now on");
     }
-    redfish_setting(call->web, s->name)->verify = wish->verify;
+    redfish_setting(call->redfish, s->name)->verify = wish->verify;
     return true;
 }
 

@@ -23,25 +23,23 @@ struct redfish_stay {
 /* What is remembered beside a slot, by its name. */
 struct redfish_setting {
     char slot[CONFIG_SLOT_NAME_MAX]; /* "": free */
-    struct web *web;
+    struct slots *slots;
     int verify;      /* VerifyCertificate of the next insert; -1: as the slot says */
     bool stay_given; /* of the next insert: */
     struct redfish_stay stay;
     struct session_attachment session; /* with which the medium goes */
 };
 
-struct certificate_store;
 struct redfish_events;
 
 struct redfish {
+    struct site *site;
+    bool stopped;
     char uuid[37], system_uuid[37]; /* "": not known */
     time_t started;
     struct redfish_setting settings[CONFIG_SLOTS_MAX];
-    struct certificate_store *certificates;
     struct redfish_events *events;
     struct slots_watch watch;
-    void (*closed)(void *arg);
-    void *closed_arg;
 };
 
 /* --- handlers --- */
@@ -90,7 +88,7 @@ void redfish_certificate_facts(json_t *json, X509 *x509);
 redfish_get redfish_event_service, redfish_event_streams, redfish_event_stream;
 void redfish_event_stream_open(struct redfish_call *call);
 void redfish_event_stream_delete(struct redfish_call *call);
-struct redfish_events *redfish_events_new(struct web *web);
+struct redfish_events *redfish_events_new(struct site *site);
 /* To be told of each change of a slot. */
 void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum slot_change change);
 void redfish_events_user_changed(struct redfish_events *events, const char *user);
@@ -116,7 +114,7 @@ void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct
                       const struct redfish_stay *stay);
 
 /* settings.c */
-struct redfish_setting *redfish_setting(struct web *web, const char *slot); /* of a slot that there is */
+struct redfish_setting *redfish_setting(struct redfish *redfish, const char *slot); /* of a slot that there is */
 void redfish_setting_over(struct redfish *redfish, const char *slot);       /* the medium is out */
 void redfish_settings_stop(struct redfish *redfish); /* no medium is ejected with its session any more */
 

@@ -12,8 +12,8 @@ json_t *redfish_manager(struct redfish_call *call)
 {
     json_t *manager = redfish_resource(TYPE_MANAGER, call->path, "bmc", "Manager");
     json_object_set_new(manager, "ManagerType", json_string("BMC"));
-    json_object_set_new(manager, "UUID", redfish_uuid(call->web->redfish->uuid));
-    json_object_set_new(manager, "ServiceEntryPointUUID", redfish_uuid(call->web->redfish->uuid));
+    json_object_set_new(manager, "UUID", redfish_uuid(call->redfish->uuid));
+    json_object_set_new(manager, "ServiceEntryPointUUID", redfish_uuid(call->redfish->uuid));
     json_object_set_new(manager, "PowerState", json_string("On"));
     json_object_set_new(manager, "Status", json_pack("{s:s, s:s}", "State", "Enabled", "Health", "OK"));
     json_object_set_new(manager, "VirtualMedia", redfish_link(REDFISH_MEDIA));

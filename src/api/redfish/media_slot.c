@@ -19,10 +19,10 @@ void redfish_media_path(unsigned index, char path[REDFISH_PATH_MAX])
 struct slot *redfish_media_slot(const struct redfish_call *call)
 {
     char id[REDFISH_SLOT_ID];
-    for (unsigned i = 0; i < slots_count(call->web->slots); i++) {
+    for (unsigned i = 0; i < slots_count(call->site->slots); i++) {
         redfish_media_id(i, id);
         if (strcmp(id, call->id) == 0)
-            return slots_get(call->web->slots, i);
+            return slots_get(call->site->slots, i);
     }
     return NULL;
 }

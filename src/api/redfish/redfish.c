@@ -140,11 +140,11 @@ static void add_allow(struct redfish_call *call)
 /* Its body took a while: whoever asked may be nobody any more. */
 static bool is_still_allowed(const struct redfish_call *call)
 {
-    const struct user *user = users_find(call->web->users, call->user);
+    const struct user *user = users_find(call->site->users, call->user);
     if (call->route->changing == REDFISH_PUBLIC)
         return true;
     return user && user->enabled && user->role == call->role &&
-           (!*call->session || sessions_by_id(call->web->sessions, call->session));
+           (!*call->session || sessions_by_id(call->site->sessions, call->session));
 }
 
 static void on_redfish_body(struct http_request *request, const uint8_t *data, size_t length)
@@ -208,7 +208,7 @@ static void begin_change(struct redfish_call *call)
         http_add_field(request, "Accept", "application/json");
         redfish_fail(call, 415, redfish_message("HeaderInvalid", NULL, "Content-Type", NULL));
     } else {
-        http_receive_all(request, call->route->changing == REDFISH_PUBLIC ? WEB_LOGIN_MAX : WEB_BODY_MAX,
+        http_receive_all(request, call->route->changing == REDFISH_PUBLIC ? SITE_LOGIN_MAX : SITE_BODY_MAX,
                          on_redfish_body);
     }
 }
@@ -281,18 +281,23 @@ static void proceed(struct redfish_call *call)
 
 /* --- who asks --- */
 
-static void on_redfish_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+static struct redfish_call *redfish_begin(struct redfish *redfish, struct http_request *request)
 {
-    struct redfish_call *call = redfish_call_new(web, request, &table);
+    return redfish_call_new(redfish, redfish->site, request, &table);
+}
+
+static void on_redfish_access(void *arg, struct http_request *request, const struct api_caller *caller)
+{
+    struct redfish_call *call = redfish_begin(arg, request);
     snprintf(call->user, sizeof call->user, "%s", caller->user);
     snprintf(call->session, sizeof call->session, "%s", caller->session ? caller->session->id : "");
     call->role = caller->role;
     proceed(call);
 }
 
-static void on_refused(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
+static void on_refused(void *arg, struct http_request *request, int status, uint64_t retry_ms, const char *words)
 {
-    redfish_login_failed(redfish_call_new(web, request, &table), status, retry_ms, words);
+    redfish_login_failed(redfish_begin(arg, request), status, retry_ms, words);
 }
 
 static const struct access_door door = {false, on_redfish_access, on_refused}; /* Redfish: no cookie authenticates */
@@ -304,13 +309,13 @@ static bool is_public(const struct redfish_route *route, const struct http_reque
     return (redfish_is_reading(request) ? route->reading : route->changing) == REDFISH_PUBLIC;
 }
 
-void redfish_handle(struct web *web, struct http_request *request)
+void redfish_handle(struct redfish *redfish, struct http_request *request)
 {
     struct redfish_call place;
-    if (web->closing)
-        redfish_login_failed(redfish_call_new(web, request, &table), -EBUSY, 0, NULL);
+    if (redfish->stopped)
+        redfish_login_failed(redfish_begin(redfish, request), -EBUSY, 0, NULL);
     else if (is_public(redfish_route_find(&table, request->path, &place), request))
-        proceed(redfish_call_new(web, request, &table));
+        proceed(redfish_begin(redfish, request));
     else
-        access_check(web, request, &door);
+        access_check(redfish->site, request, &door, redfish);
 }

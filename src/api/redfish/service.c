@@ -1,15 +1,13 @@
-/* The Redfish service's parts that live as long as it does. See api/redfish/internal.h. */
+/* The Redfish service, as long as it lives. See api/redfish/internal.h. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "api/redfish/certificate_store.h"
 #include "api/redfish/internal.h"
 #include "base/text.h"
 
-#define MACHINE_ID   "/etc/machine-id"
-#define CERTIFICATES "slot-certificates.json" /* beside the accounts */
+#define MACHINE_ID "/etc/machine-id"
 
 /* --- which service it is --- */
 
@@ -36,23 +34,6 @@ static bool read_machine_id(char id[33])
     return length == 32 && strspn(id, "0123456789abcdef") == 32;
 }
 
-struct redfish *redfish_new(void)
-{
-    struct redfish *redfish = mem_alloc(sizeof *redfish);
-    char id[33];
-    redfish->started = time(NULL);
-    if (read_machine_id(id)) {
-        make_uuid(id, "redfish service", redfish->uuid);
-        make_uuid(id, "redfish system", redfish->system_uuid);
-    }
-    return redfish;
-}
-
-void redfish_free(struct redfish *redfish)
-{
-    mem_free(redfish);
-}
-
 /* --- what the slots tell --- */
 
 static void on_redfish_slot_changed(struct slots_watch *watch, struct slot *slot, enum slot_change change)
@@ -67,40 +48,36 @@ static void on_redfish_slot_changed(struct slots_watch *watch, struct slot *slot
 
 /* --- life --- */
 
-void redfish_start(struct web *web)
+struct redfish *redfish_new(struct site *site)
 {
-    char *path = web_beside_users(&web->config.web, CERTIFICATES);
-    web->redfish->certificates = certificate_store_new(web->loop, path);
-    web->redfish->events = redfish_events_new(web);
-    web->redfish->watch.changed = on_redfish_slot_changed;
-    slots_set_watch(web->slots, &web->redfish->watch);
+    struct redfish *redfish = mem_alloc(sizeof *redfish);
+    char id[33];
+    redfish->site = site;
+    redfish->started = time(NULL);
+    if (read_machine_id(id)) {
+        make_uuid(id, "redfish service", redfish->uuid);
+        make_uuid(id, "redfish system", redfish->system_uuid);
+    }
+    redfish->events = redfish_events_new(site);
+    redfish->watch.changed = on_redfish_slot_changed;
+    slots_set_watch(site->slots, &redfish->watch);
+    return redfish;
 }
 
-void redfish_stop(struct web *web)
+void redfish_user_changed(struct redfish *redfish, const char *user)
 {
-    slots_set_watch(web->slots, NULL);
-    redfish_events_close(web->redfish->events);
-    redfish_settings_stop(web->redfish);
+    redfish_events_user_changed(redfish->events, user);
 }
 
-void redfish_user_changed(struct web *web, const char *user)
+void redfish_stop(struct redfish *redfish)
 {
-    redfish_events_user_changed(web->redfish->events, user);
+    redfish->stopped = true;
+    slots_set_watch(redfish->site->slots, NULL);
+    redfish_events_close(redfish->events);
+    redfish_settings_stop(redfish);
 }
 
-static void on_certificates_closed(void *arg)
+void redfish_free(struct redfish *redfish)
 {
-    struct redfish *redfish = arg;
-    void (*closed)(void *arg) = redfish->closed;
-    void *closed_arg = redfish->closed_arg;
-    redfish_free(redfish);
-    closed(closed_arg);
-}
-
-void redfish_close(struct web *web, void (*closed)(void *arg), void *arg)
-{
-    struct redfish *redfish = web->redfish;
-    redfish->closed = closed;
-    redfish->closed_arg = arg;
-    certificate_store_close(redfish->certificates, on_certificates_closed, redfish);
+    mem_free(redfish);
 }

@@ -11,7 +11,7 @@ json_t *redfish_session_service(struct redfish_call *call)
     json_t *service = redfish_resource(TYPE_SESSION_SERVICE, call->path, "SessionService", "Session Service");
     json_object_set_new(service, "ServiceEnabled", json_true());
     json_object_set_new(service, "SessionTimeout",
-                        json_integer((json_int_t)(call->web->config.web.session_idle_ms / 1000)));
+                        json_integer((json_int_t)(call->site->config.web.session_idle_ms / 1000)));
     json_object_set_new(service, "Sessions", redfish_link(REDFISH_SESSIONS));
     return service;
 }
@@ -40,7 +40,7 @@ static json_t *redfish_sessions_show(const struct session *session)
 
 json_t *redfish_sessions(struct redfish_call *call)
 {
-    struct sessions *sessions = call->web->sessions;
+    struct sessions *sessions = call->site->sessions;
     json_t *collection = redfish_collection(call, "Session Collection");
     for (struct session *s = sessions_next(sessions, NULL); s; s = sessions_next(sessions, s))
         if (redfish_sessions_may_see(call, s))
@@ -50,7 +50,7 @@ json_t *redfish_sessions(struct redfish_call *call)
 
 json_t *redfish_session(struct redfish_call *call)
 {
-    const struct session *session = sessions_by_id(call->web->sessions, call->id);
+    const struct session *session = sessions_by_id(call->site->sessions, call->id);
     return session && redfish_sessions_may_see(call, session) ? redfish_sessions_show(session) : NULL;
 }
 
@@ -58,7 +58,7 @@ json_t *redfish_session(struct redfish_call *call)
 
 void redfish_session_delete(struct redfish_call *call)
 {
-    struct session *session = sessions_by_id(call->web->sessions, call->id);
+    struct session *session = sessions_by_id(call->site->sessions, call->id);
     bool own = session && strcmp(session->user, call->user) == 0;
     if (!session || !redfish_sessions_may_see(call, session)) {
         redfish_not_found(call);
@@ -98,7 +98,7 @@ static void redfish_sessions_open_session(struct redfish_call *call)
 {
     struct session *session;
     char token[SECRET_TEXT], path[REDFISH_PATH_MAX];
-    int status = sessions_open(call->web->sessions, SESSION_REDFISH, call->check.user, call->peer, &session, token);
+    int status = sessions_open(call->site->sessions, SESSION_REDFISH, call->check.user, call->peer, &session, token);
     if (status == -EBUSY) {
         redfish_fail_later(call, 503, 30000, redfish_message("SessionLimitExceeded", NULL, NULL));
     } else if (status != 0) {
@@ -136,7 +136,7 @@ void redfish_sessions_post(struct redfish_call *call, json_t *body)
 {
     const char *user = json_string_value(json_object_get(body, "UserName"));
     const char *password = json_string_value(json_object_get(body, "Password"));
-    if (!access_origin_allowed(call->web, call->request)) {
+    if (!access_origin_allowed(call->site, call->request)) {
         redfish_login_failed(call, -EPERM, 0, NULL);
     } else if (!redfish_check(call, body, login_properties)) {
         return;
@@ -150,6 +150,6 @@ void redfish_sessions_post(struct redfish_call *call, json_t *body)
                                           .method = "redfish session",
                                           .done = on_redfish_sessions_verified};
         redfish_wait(call, cancel);
-        auth_verify(call->web->auth, &call->check);
+        auth_verify(call->site->auth, &call->check);
     }
 }

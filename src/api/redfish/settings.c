@@ -13,23 +13,23 @@ static struct redfish_setting *redfish_settings_find(struct redfish *redfish, co
 }
 
 /* There is always one: a slot that a reload removed needs its own no more. */
-static struct redfish_setting *redfish_settings_find_free(struct web *web)
+static struct redfish_setting *redfish_settings_find_free(struct redfish *redfish)
 {
-    struct redfish_setting *setting = web->redfish->settings;
-    while (*setting->slot && slots_find(web->slots, setting->slot))
+    struct redfish_setting *setting = redfish->settings;
+    while (*setting->slot && slots_find(redfish->site->slots, setting->slot))
         setting++;
     if (*setting->slot)
         session_detach(&setting->session);
     return setting;
 }
 
-struct redfish_setting *redfish_setting(struct web *web, const char *slot)
+struct redfish_setting *redfish_setting(struct redfish *redfish, const char *slot)
 {
-    struct redfish_setting *setting = redfish_settings_find(web->redfish, slot);
+    struct redfish_setting *setting = redfish_settings_find(redfish, slot);
     if (setting)
         return setting;
-    setting = redfish_settings_find_free(web);
-    *setting = (struct redfish_setting){.web = web, .verify = -1};
+    setting = redfish_settings_find_free(redfish);
+    *setting = (struct redfish_setting){.slots = redfish->site->slots, .verify = -1};
     snprintf(setting->slot, sizeof setting->slot, "%s", slot);
     list_init(&setting->session.link);
     return setting;

@@ -19,7 +19,7 @@ json_t *redfish_systems(struct redfish_call *call)
 
 static const struct host_state *state_of(const struct redfish_call *call)
 {
-    return host_get_state(call->web->host);
+    return host_get_state(call->site->host);
 }
 
 typedef const char *name_of(int value);
@@ -95,11 +95,11 @@ static json_t *condition_at(time_t time, json_t *message)
 
 static json_t *redfish_systems_status_of(const struct redfish_call *call, const struct host_state *state)
 {
-    bool configured = host_is_configured(call->web->host), silent = configured && state->status != 0;
+    bool configured = host_is_configured(call->site->host), silent = configured && state->status != 0;
     json_t *conditions = json_array();
     if (!configured)
-        json_array_append_new(conditions, condition_at(call->web->redfish->started,
-                                                       redfish_message("HostNotConfigured", NULL, NULL)));
+        json_array_append_new(conditions,
+                              condition_at(call->redfish->started, redfish_message("HostNotConfigured", NULL, NULL)));
     else if (silent)
         json_array_append_new(conditions, condition_at(state->failed_at,
                                                        redfish_message("HostStateUnknown", NULL, state->error, NULL)));
@@ -114,7 +114,7 @@ json_t *redfish_system(struct redfish_call *call)
     json_t *system = redfish_resource(TYPE_COMPUTER_SYSTEM, call->path, "system", "Host");
     bool known = state->power != HOST_POWER_UNKNOWN;
     json_object_set_new(system, "SystemType", json_string("Physical"));
-    json_object_set_new(system, "UUID", redfish_uuid(call->web->redfish->system_uuid));
+    json_object_set_new(system, "UUID", redfish_uuid(call->redfish->system_uuid));
     json_object_set_new(system, "PowerState", known ? json_string(host_power_name(state->power)) : json_null());
     json_object_set_new(system, "Status", redfish_systems_status_of(call, state));
     json_object_set_new(system, "Boot", boot(state));
@@ -151,13 +151,13 @@ static void change(struct redfish_call *call, enum audit_event event, const stru
     call->host = *request;
     call->host.done = on_redfish_systems_changed;
     redfish_wait(call, NULL);
-    host_submit(call->web->host, &call->host);
+    host_submit(call->site->host, &call->host);
 }
 
 /* Nothing is known of what the platform can do: it has never answered. Answered when true. */
 static bool is_silent(struct redfish_call *call)
 {
-    if (!host_is_configured(call->web->host) || state_of(call)->known)
+    if (!host_is_configured(call->site->host) || state_of(call)->known)
         return false;
     redfish_host_failed(call, call->host.status, NULL, call->host.error);
     return true;

@@ -8,7 +8,7 @@ json_t *redfish_media_list(struct redfish_call *call)
 {
     char id[REDFISH_SLOT_ID];
     json_t *collection = redfish_collection(call, "Virtual Media Collection");
-    for (unsigned i = 0; i < slots_count(call->web->slots); i++) {
+    for (unsigned i = 0; i < slots_count(call->site->slots); i++) {
         redfish_media_id(i, id);
         redfish_add_member(collection, REDFISH_MEDIA, id);
     }
@@ -17,7 +17,7 @@ json_t *redfish_media_list(struct redfish_call *call)
 
 bool redfish_media_verify(const struct redfish_call *call, const struct slot_status *status)
 {
-    int verify = redfish_setting(call->web, status->name)->verify;
+    int verify = redfish_setting(call->redfish, status->name)->verify;
     return status->state == SLOT_EMPTY && verify >= 0 ? verify : status->verify;
 }
 

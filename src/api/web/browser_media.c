@@ -1,6 +1,6 @@
 /*
  * WebSockets over which browsers (and other NBD servers) serve their files: who may
- * open one, for which slot, and how it ends. See api/web/internal.h.
+ * open one, for which slot, and how it ends. See api/web/handlers.h.
  *
  *   /nbd/N  /nbd/SLOT  /vm/0/N  and / if the configuration says so (root-slot)
  *
@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/web/internal.h"
+#include "api/site/access.h"
+#include "api/web/handlers.h"
 #include "auth/audit.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -22,10 +23,17 @@
 #define PING_MS      5000 /* a browser that vanished is missed before the host gives up */
 #define DEAD_MS      15000
 
+struct media {
+    struct site *site;
+    struct link links; /* struct media_link */
+    void (*gone)(void *arg);
+    void *gone_arg;
+};
+
 /* A WebSocket that a slot has; freed when the slot has let it go. */
 struct media_link {
-    struct link link; /* in web->media */
-    struct web *web;
+    struct link link; /* in media->links */
+    struct media *media;
     char slot[CONFIG_SLOT_NAME_MAX];
     char user[USER_NAME_MAX + 1];
     struct session_attachment session; /* on none when the request came with its password */
@@ -35,7 +43,7 @@ struct media_link {
 
 static void link_revoke(struct media_link *link)
 {
-    struct slot *slot = slots_find(link->web->slots, link->slot);
+    struct slot *slot = slots_find(link->media->site->slots, link->slot);
     if (slot)
         slot_revoke_browser(slot, link);
 }
@@ -46,9 +54,9 @@ static void on_web_browser_media_session_ended(struct session_attachment *attach
     link_revoke(container_of(attachment, struct media_link, session));
 }
 
-void media_user_changed(struct web *web, const char *user)
+void media_user_changed(struct media *media, const char *user)
 {
-    list_for_each (l, &web->media) {
+    list_for_each (l, &media->links) {
         struct media_link *link = container_of(l, struct media_link, link);
         if (strcmp(link->user, user) == 0)
             link_revoke(link);
@@ -58,11 +66,11 @@ void media_user_changed(struct web *web, const char *user)
 static void on_link_gone(void *arg)
 {
     struct media_link *link = arg;
-    struct web *web = link->web;
+    struct media *media = link->media;
     session_detach(&link->session);
     list_remove(&link->link);
     mem_free(link);
-    web_media_gone(web);
+    media->gone(media->gone_arg);
 }
 
 /* webui-vue takes 1000 for a success: only an ordinary eject is one. */
@@ -105,10 +113,10 @@ static bool segment_behind(const char *path, const char *prefix, char name[CONFI
     return true;
 }
 
-static bool web_browser_media_slot_name(const struct web *web, const struct http_request *request,
+static bool web_browser_media_slot_name(const struct media *media, const struct http_request *request,
                                         char name[CONFIG_SLOT_NAME_MAX])
 {
-    const char *root = web->config.web.root_slot;
+    const char *root = media->site->config.web.root_slot;
     if (segment_behind(request->path, "/nbd/", name) || segment_behind(request->path, "/vm/0/", name))
         return true;
     if (strcmp(request->path, "/") != 0 || !request->upgrade || !*root)
@@ -117,19 +125,29 @@ static bool web_browser_media_slot_name(const struct web *web, const struct http
     return true;
 }
 
-static struct slot *web_browser_media_find_slot(const struct web *web, const struct http_request *request)
+static struct slot *web_browser_media_find_slot(const struct media *media, const struct http_request *request)
 {
     char name[CONFIG_SLOT_NAME_MAX];
-    return web_browser_media_slot_name(web, request, name) ? slots_find(web->slots, name) : NULL;
+    return web_browser_media_slot_name(media, request, name) ? slots_find(media->site->slots, name) : NULL;
 }
 
-bool media_is_path(const struct web *web, const struct http_request *request)
+bool media_is_path(const struct media *media, const struct http_request *request)
 {
     char name[CONFIG_SLOT_NAME_MAX];
-    return web_browser_media_slot_name(web, request, name);
+    return web_browser_media_slot_name(media, request, name);
 }
 
 /* --- who --- */
+
+void media_purpose(const char *slot, const char *name, const char *claim, char purpose[SESSION_PURPOSE_MAX])
+{
+    char text[1024], hex[17];
+    unsigned char digest[SECRET_DIGEST];
+    snprintf(text, sizeof text, "%s/%s", claim, name);
+    secret_digest(text, digest);
+    text_hex(digest, 8, hex);
+    snprintf(purpose, SESSION_PURPOSE_MAX, "nbd %s %s", slot, hex);
+}
 
 /* The subprotocol that is offered and will be chosen; "" if none is. False: it can't be taken. */
 static bool offered(const struct http_request *request, char protocol[PROTOCOL_MAX])
@@ -173,22 +191,22 @@ struct media_offer {
     char claim[2 * SECRET_DIGEST + 1];
 };
 
-static struct session *by_ticket(struct web *web, const char *slot, const struct media_offer *offer)
+static struct session *by_ticket(struct media *media, const char *slot, const struct media_offer *offer)
 {
     char purpose[SESSION_PURPOSE_MAX];
     media_purpose(slot, offer->name, offer->claim, purpose);
-    return sessions_redeem(web->sessions, offer->protocol, purpose);
+    return sessions_redeem(media->site->sessions, offer->protocol, purpose);
 }
 
 /* The token is compared with the whole field: nothing else may be offered beside it. */
-static struct session *by_csrf(struct web *web, const struct http_request *request)
+static struct session *by_csrf(struct media *media, const struct http_request *request)
 {
     const char *field = http_field_nth(request, "Sec-WebSocket-Protocol", 0);
     char token[SECRET_TEXT];
     if (!field || http_field_nth(request, "Sec-WebSocket-Protocol", 1) || !access_cookie(request, token) ||
-        !sessions_csrf_matches(web->sessions, token, field))
+        !sessions_csrf_matches(media->site->sessions, token, field))
         return NULL;
-    return sessions_find(web->sessions, SESSION_BROWSER, token);
+    return sessions_find(media->site->sessions, SESSION_BROWSER, token);
 }
 
 static void read_offer(const struct http_request *request, struct media_offer *offer)
@@ -208,14 +226,14 @@ static void on_web_browser_media_inserted(void *arg, int status, const char *err
     (void)error;
 }
 
-static void connect_slot(struct web *web, struct http_request *request, struct slot *slot,
+static void connect_slot(struct media *media, struct http_request *request, struct slot *slot,
                          const struct media_offer *offer, const struct api_caller *caller, bool ours)
 {
     struct websocket_options options = {.ping_ms = PING_MS, .dead_ms = DEAD_MS};
     struct media_link *link = mem_alloc(sizeof *link);
     struct slot_status s;
     slot_get_status(slot, &s);
-    link->web = web;
+    link->media = media;
     snprintf(link->slot, sizeof link->slot, "%s", s.name);
     snprintf(link->user, sizeof link->user, "%s", caller->user);
     list_init(&link->session.link);
@@ -226,7 +244,7 @@ static void connect_slot(struct web *web, struct http_request *request, struct s
         mem_free(link);
         return;
     }
-    list_append(&web->media, &link->link);
+    list_append(&media->links, &link->link);
     if (caller->session)
         session_attach(caller->session, &link->session);
     struct browser_connection connection = {
@@ -241,10 +259,10 @@ static void connect_slot(struct web *web, struct http_request *request, struct s
     slot_connect_browser(slot, offer->name, &connection, on_web_browser_media_inserted, NULL);
 }
 
-static void web_browser_media_admit(struct web *web, struct http_request *request, const struct media_offer *offer,
+static void web_browser_media_admit(struct media *media, struct http_request *request, const struct media_offer *offer,
                                     const struct api_caller *caller, bool ours)
 {
-    struct slot *slot = web_browser_media_find_slot(web, request);
+    struct slot *slot = web_browser_media_find_slot(media, request);
     char error[SLOT_ERROR_MAX];
     if (!auth_allows(caller->role, AUTH_CONFIGURE_COMPONENTS))
         api_reply_error(request, 403, "The role %s may not insert media.", auth_role_name(caller->role));
@@ -253,38 +271,38 @@ static void web_browser_media_admit(struct web *web, struct http_request *reques
     else if (slot_browser_problem(slot, offer->claim, error) != 0)
         api_reply_error(request, 409, "%s", error);
     else
-        connect_slot(web, request, slot, offer, caller, ours);
+        connect_slot(media, request, slot, offer, caller, ours);
 }
 
-static void on_web_browser_media_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void on_web_browser_media_access(void *arg, struct http_request *request, const struct api_caller *caller)
 {
     struct media_offer offer = {.name = ""};
     if (offered(request, offer.protocol))
-        web_browser_media_admit(web, request, &offer, caller, false);
+        web_browser_media_admit(arg, request, &offer, caller, false);
 }
 
-static void admit_session(struct web *web, struct http_request *request, const struct media_offer *offer,
+static void admit_session(struct media *media, struct http_request *request, const struct media_offer *offer,
                           struct session *session, bool ours)
 {
-    char peer[WEB_PEER_MAX];
-    access_peer(web, request, peer);
+    char peer[SITE_PEER_MAX];
+    access_peer(media->site, request, peer);
     struct api_caller caller = {.user = session->user, .role = session->role, .peer = peer, .session = session};
-    web_browser_media_admit(web, request, offer, &caller, ours);
+    web_browser_media_admit(media, request, offer, &caller, ours);
 }
 
 static const struct access_door door = {false, on_web_browser_media_access,
                                         access_refuse_page}; /* a cookie alone proves nothing */
 
-void media_handle(struct web *web, struct http_request *request)
+void media_handle(struct media *media, struct http_request *request)
 {
     struct media_offer offer = {.name = ""};
-    struct slot *slot = web_browser_media_find_slot(web, request);
+    struct slot *slot = web_browser_media_find_slot(media, request);
     struct slot_status s = {.name = ""};
     struct session *session;
     unsigned status = websocket_check(request);
     if (slot)
         slot_get_status(slot, &s);
-    if (status == 0 && !access_origin_allowed(web, request))
+    if (status == 0 && !access_origin_allowed(media->site, request))
         status = 403;
     if (status == 0 && !offered(request, offer.protocol))
         status = 400;
@@ -294,13 +312,35 @@ void media_handle(struct web *web, struct http_request *request)
         return;
     }
     read_offer(request, &offer);
-    if ((session = by_ticket(web, s.name, &offer)) != NULL) {
-        admit_session(web, request, &offer, session, true);
+    if ((session = by_ticket(media, s.name, &offer)) != NULL) {
+        admit_session(media, request, &offer, session, true);
         return;
     }
     *offer.name = *offer.claim = '\0'; /* nobody has vouched for these */
-    if ((session = by_csrf(web, request)) != NULL)
-        admit_session(web, request, &offer, session, false);
+    if ((session = by_csrf(media, request)) != NULL)
+        admit_session(media, request, &offer, session, false);
     else
-        access_check(web, request, &door);
+        access_check(media->site, request, &door, media);
+}
+
+/* --- life --- */
+
+struct media *media_new(struct site *site, void (*gone)(void *arg), void *arg)
+{
+    struct media *media = mem_alloc(sizeof *media);
+    media->site = site;
+    media->gone = gone;
+    media->gone_arg = arg;
+    list_init(&media->links);
+    return media;
+}
+
+bool media_is_connected(const struct media *media)
+{
+    return !list_empty(&media->links);
+}
+
+void media_free(struct media *media)
+{
+    mem_free(media);
 }

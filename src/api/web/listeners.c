@@ -110,7 +110,7 @@ static void on_web_listeners_accept(struct tcp_listener *listener, struct stream
 
 static bool has_account(const struct web *web)
 {
-    const struct users_table *table = users_get_table(web->users);
+    const struct users_table *table = users_get_table(web->site.users);
     for (unsigned i = 0; i < table->count; i++)
         if (table->users[i].enabled)
             return true;
@@ -147,7 +147,7 @@ static bool open_one(struct web *web, struct web_listener *one, struct tcp_liste
     options->limits = &web->limits;
     options->mode = 0660;
     one->listener =
-        tcp_listener_new(web->loop, options, on_web_listeners_accept, web, &status, error, CONFIG_ERROR_MAX);
+        tcp_listener_new(web->site.loop, options, on_web_listeners_accept, web, &status, error, CONFIG_ERROR_MAX);
     return one->listener && check_listener(web, one, error);
 }
 

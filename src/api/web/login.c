@@ -1,16 +1,17 @@
-/* /api/session: the page's login. See api/web/internal.h and web/api.js. */
+/* /api/session: the page's login. See api/web/handlers.h and web/api.js. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "api/web/internal.h"
+#include "api/site/access.h"
+#include "api/web/handlers.h"
 #include "base/text.h"
 
 struct login {
-    struct web *web;
+    struct site *site;
     struct http_request *request; /* NULL: it is gone */
-    char peer[WEB_PEER_MAX];
+    char peer[SITE_PEER_MAX];
     struct auth_check check;
 };
 
@@ -18,16 +19,17 @@ static void set_cookies(struct http_request *request, const char *token, const c
 {
     char cookie[256];
     const char *age = *token ? "" : "; Max-Age=0";
-    snprintf(cookie, sizeof cookie, WEB_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict%s", token, age);
+    snprintf(cookie, sizeof cookie, SITE_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict%s", token, age);
     http_add_field(request, "Set-Cookie", cookie);
-    snprintf(cookie, sizeof cookie, WEB_CSRF_COOKIE "=%s; Path=/; Secure; SameSite=Strict%s", csrf, age);
+    snprintf(cookie, sizeof cookie, SITE_CSRF_COOKIE "=%s; Path=/; Secure; SameSite=Strict%s", csrf, age);
     http_add_field(request, "Set-Cookie", cookie);
 }
 
-static void reply_session(struct web *web, struct http_request *request, const struct session *session, const char *token)
+static void reply_session(struct site *site, struct http_request *request, const struct session *session,
+                          const char *token)
 {
     char csrf[SECRET_TEXT];
-    sessions_csrf(web->sessions, token, csrf);
+    sessions_csrf(site->sessions, token, csrf);
     set_cookies(request, token, csrf);
     api_reply_json(request, 200, json_pack("{s:s, s:s, s:s}", "user", session->user, "role",
                                            auth_role_name(session->role), "csrf", csrf));
@@ -39,9 +41,9 @@ static void web_login_open_session(struct login *login, const char *user)
 {
     struct session *session;
     char token[SECRET_TEXT];
-    int status = sessions_open(login->web->sessions, SESSION_BROWSER, user, login->peer, &session, token);
+    int status = sessions_open(login->site->sessions, SESSION_BROWSER, user, login->peer, &session, token);
     if (status == 0)
-        reply_session(login->web, login->request, session, token);
+        reply_session(login->site, login->request, session, token);
     else
         access_refuse(login->request, status, 0);
     OPENSSL_cleanse(token, sizeof token);
@@ -83,39 +85,39 @@ static void on_web_login_body(struct http_request *request, const uint8_t *data,
                                            .peer = login->peer,
                                            .method = "browser",
                                            .done = on_web_login_verified};
-        auth_verify(login->web->auth, &login->check);
+        auth_verify(login->site->auth, &login->check);
     }
     api_wipe(password);
     json_decref(body);
 }
 
-static void log_in(struct web *web, struct http_request *request)
+static void log_in(struct site *site, struct http_request *request)
 {
-    if (access_refuse_foreign(web, request))
+    if (access_refuse_foreign(site, request))
         return;
     struct login *login = mem_alloc(sizeof *login);
-    login->web = web;
+    login->site = site;
     login->request = request;
-    access_peer(web, request, login->peer);
+    access_peer(site, request, login->peer);
     request->owner = login;
     request->on_gone = on_web_login_gone;
-    http_receive_all(request, WEB_LOGIN_MAX, on_web_login_body);
+    http_receive_all(request, SITE_LOGIN_MAX, on_web_login_body);
 }
 
 /* --- GET and DELETE --- */
 
-static void web_login_show(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void web_login_show(void *site, struct http_request *request, const struct api_caller *caller)
 {
     char token[SECRET_TEXT];
     if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(request, token))
-        reply_session(web, request, caller->session, token);
+        reply_session(site, request, caller->session, token);
     else
         api_reply_json(request, 200, json_pack("{s:s, s:s}", "user", caller->user, "role", auth_role_name(caller->role)));
 }
 
-static void log_out(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void log_out(void *site, struct http_request *request, const struct api_caller *caller)
 {
-    (void)web;
+    (void)site;
     if (!caller->session) {
         api_reply_error(request, 400, "There is no session: the request came with its password.");
         return;
@@ -128,15 +130,15 @@ static void log_out(struct web *web, struct http_request *request, const struct 
 static const struct access_door door_out = {true, log_out, access_refuse_page};
 static const struct access_door door_show = {true, web_login_show, access_refuse_page};
 
-void login_handle(struct web *web, struct http_request *request)
+void login_handle(struct site *site, struct http_request *request)
 {
     const char *method = request->method;
     if (strcmp(method, "POST") == 0) {
-        log_in(web, request);
+        log_in(site, request);
     } else if (strcmp(method, "DELETE") == 0) {
-        access_check(web, request, &door_out);
+        access_check(site, request, &door_out, site);
     } else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
-        access_check(web, request, &door_show);
+        access_check(site, request, &door_show, site);
     } else {
         http_add_field(request, "Allow", "GET, HEAD, POST, DELETE");
         api_reply_error(request, 405, "That is not done with this method.");

@@ -1,4 +1,4 @@
-/* The page's files, in memory. See api/web/internal.h. */
+/* The page's files, in memory. See api/web/handlers.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api/web/internal.h"
+#include "api/web/handlers.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "http/content.h"

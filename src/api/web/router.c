@@ -1,8 +1,9 @@
-/* Which handler answers. See api/web/internal.h. */
+/* Which handler answers. See api/web/handlers.h. */
 #include <stdio.h>
 #include <string.h>
 
-#include "api/web/internal.h"
+#include "api/site/access.h"
+#include "api/web/handlers.h"
 
 #define PATH_MAX_WORDS 6
 
@@ -13,10 +14,11 @@ struct route {
     web_handler *handle;
 };
 
-static void handle_uploads(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+static void handle_uploads(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                           char **words)
 {
-    if (web->uploads)
-        uploads_handle(web->uploads, request, caller, words[2]);
+    if (parts->uploads)
+        uploads_handle(parts->uploads, request, caller, words[2]);
     else
         api_reply_error(request, 404, "Uploads are off (set upload-directory).");
 }
@@ -66,7 +68,8 @@ static bool method_matches(const char *wanted, const char *method)
     return !wanted || strcmp(wanted, method) == 0 || (strcmp(wanted, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
-static void web_router_run(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+static void web_router_run(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                           char **words)
 {
     const struct route *other = NULL; /* of this path, for other methods */
     for (size_t i = 0; i < ROUTES; i++) {
@@ -78,7 +81,7 @@ static void web_router_run(struct web *web, struct http_request *request, const 
             continue;
         }
         if (auth_allows(caller->role, route->privileges))
-            route->handle(web, request, caller, words);
+            route->handle(parts, request, caller, words);
         else
             api_reply_error(request, 403, "The role %s may not do that.", auth_role_name(caller->role));
         return;
@@ -88,7 +91,7 @@ static void web_router_run(struct web *web, struct http_request *request, const 
     api_reply_error(request, other ? 405 : 404, other ? "That is not done with this method." : "There is no such thing here.");
 }
 
-static void on_web_router_access(struct web *web, struct http_request *request, const struct api_caller *caller)
+static void on_web_router_access(void *arg, struct http_request *request, const struct api_caller *caller)
 {
     char path[HTTP_LINE_MAX], *words[PATH_MAX_WORDS + 1];
     size_t length = strlen(request->path);
@@ -98,7 +101,7 @@ static void on_web_router_access(struct web *web, struct http_request *request, 
     }
     memcpy(path, request->path, length + 1);
     if (web_router_split(path, words))
-        web_router_run(web, request, caller, words);
+        web_router_run(arg, request, caller, words);
     else
         api_reply_error(request, 404, "There is no such thing here.");
 }
@@ -120,19 +123,19 @@ char *router_refusal(unsigned status, const char *reason, const char *target, co
 
 void router_handle(struct http_request *request, void *arg)
 {
-    struct web *web = arg;
-    if (!access_arrived(web, request))
+    struct web_parts *parts = arg;
+    if (!access_arrived(parts->site, request))
         return;
-    if (web->closing && !web_router_is_below(request->path, "/redfish"))
+    if (parts->closing && !web_router_is_below(request->path, "/redfish"))
         api_reply_error(request, 503, "The daemon is stopping.");
-    else if (media_is_path(web, request))
-        media_handle(web, request);
+    else if (media_is_path(parts->media, request))
+        media_handle(parts->media, request);
     else if (strcmp(request->path, "/api/session") == 0)
-        login_handle(web, request);
+        login_handle(parts->site, request);
     else if (web_router_is_below(request->path, "/api"))
-        access_check(web, request, &door);
+        access_check(parts->site, request, &door, parts);
     else if (web_router_is_below(request->path, "/redfish"))
-        redfish_handle(web, request);
+        redfish_handle(parts->redfish, request);
     else
-        pages_handle(web->pages, request);
+        pages_handle(parts->pages, request);
 }

@@ -1,15 +1,16 @@
-/* /api/events: the slots' state as server-sent events. See api/web/internal.h and web/api.js. */
+/* /api/events: the slots' state as server-sent events. See api/web/handlers.h and web/api.js. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/web/event_streams.h"
+#include "api/site/event_streams.h"
+#include "api/web/handlers.h"
 #include "base/text.h"
 
 #define EVENTS_CLIENTS_MAX 16 /* more are answered 503 */
 
 struct events {
-    struct web *web;
+    struct site *site;
     struct event_streams *streams;
     char *text;       /* the newest event, as it is sent */
     uint64_t version; /* of the text */
@@ -21,7 +22,7 @@ static void web_slot_events_refresh(void *arg)
 {
     static const char head[] = "event: slots\ndata: ";
     struct events *events = arg;
-    json_t *body = slot_routes_status(events->web);
+    json_t *body = slot_routes_status(events->site);
     char *json = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (!json)
@@ -47,17 +48,18 @@ static const char *next(void *arg, uint64_t *seen)
 
 /* --- who listens --- */
 
-void events_handle(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+void events_handle(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                   char **words)
 {
     (void)words;
-    if (event_streams_full(web->events->streams)) {
+    if (event_streams_full(parts->events->streams)) {
         http_add_field(request, "Retry-After", "10");
         api_reply_error(request, 503, "Too many pages are open.");
         return;
     }
-    web_slot_events_refresh(web->events);
+    web_slot_events_refresh(parts->events);
     http_add_field(request, "Cache-Control", "no-store");
-    event_streams_add(web->events->streams, request, caller, 0);
+    event_streams_add(parts->events->streams, request, caller, 0);
 }
 
 void events_user_changed(struct events *events, const char *user)
@@ -67,13 +69,13 @@ void events_user_changed(struct events *events, const char *user)
 
 /* --- life --- */
 
-struct events *events_new(struct web *web)
+struct events *events_new(struct site *site)
 {
     struct events *events = mem_alloc(sizeof *events);
     struct event_streams_options options = {
         .max = EVENTS_CLIENTS_MAX, .next = next, .tick = web_slot_events_refresh, .arg = events};
-    events->web = web;
-    events->streams = event_streams_new(web, &options);
+    events->site = site;
+    events->streams = event_streams_new(site->loop, &options);
     return events;
 }
 

@@ -1,10 +1,11 @@
-/* /api/slots: what is in the slots, insert, eject, tickets. See api/web/internal.h and web/api.js. */
+/* /api/slots: what is in the slots, insert, eject, tickets. See api/web/handlers.h and web/api.js. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/web/internal.h"
+#include "api/site/access.h"
+#include "api/web/handlers.h"
 #include "auth/audit.h"
 #include "base/text.h"
 
@@ -52,33 +53,35 @@ static json_t *web_slot_routes_json_slot(struct slot *slot)
                      web_slot_routes_json_stats(&s), "websocket", websocket);
 }
 
-json_t *slot_routes_status(struct web *web)
+json_t *slot_routes_status(struct site *site)
 {
     json_t *list = json_array();
-    for (unsigned i = 0; i < slots_count(web->slots); i++)
-        json_array_append_new(list, web_slot_routes_json_slot(slots_get(web->slots, i)));
+    for (unsigned i = 0; i < slots_count(site->slots); i++)
+        json_array_append_new(list, web_slot_routes_json_slot(slots_get(site->slots, i)));
     return json_pack("{s:o}", "slots", list);
 }
 
-void slot_routes_list(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+void slot_routes_list(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                      char **words)
 {
     (void)caller;
     (void)words;
-    api_reply_json(request, 200, slot_routes_status(web));
+    api_reply_json(request, 200, slot_routes_status(parts->site));
 }
 
-static struct slot *web_slot_routes_find_slot(struct web *web, struct http_request *request, const char *name)
+static struct slot *web_slot_routes_find_slot(struct site *site, struct http_request *request, const char *name)
 {
-    struct slot *slot = slots_find(web->slots, name);
+    struct slot *slot = slots_find(site->slots, name);
     if (!slot)
         api_reply_error(request, 404, "There is no such slot.");
     return slot;
 }
 
-void slot_routes_heat(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+void slot_routes_heat(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                      char **words)
 {
     (void)caller;
-    struct slot *slot = web_slot_routes_find_slot(web, request, words[2]);
+    struct slot *slot = web_slot_routes_find_slot(parts->site, request, words[2]);
     if (!slot)
         return;
     const struct heat *heat = slot_heat(slot);
@@ -96,14 +99,14 @@ void slot_routes_heat(struct web *web, struct http_request *request, const struc
 
 /* A request in work: its body is to come, then the slot's answer. */
 struct change {
-    struct web *web;
+    struct site *site;
     struct http_request *request; /* NULL: it is gone */
     void (*run)(struct change *change, json_t *body);
     bool running;       /* the slot will answer */
     bool session_ended; /* before the body was here */
     char slot[CONFIG_SLOT_NAME_MAX];
     char user[USER_NAME_MAX + 1];
-    char peer[WEB_PEER_MAX];
+    char peer[SITE_PEER_MAX];
     enum auth_role role;
     struct session *session; /* valid until the body is here: it is attached to */
     struct session_attachment attachment;
@@ -134,7 +137,7 @@ static void on_web_slot_routes_session_ended(struct session_attachment *attachme
 static void on_web_slot_routes_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct change *change = request->owner;
-    if (change->session_ended || !access_still_allowed(change->web, change->user, change->role)) {
+    if (change->session_ended || !access_still_allowed(change->site, change->user, change->role)) {
         api_reply_unauthorized(request, "The session has ended.");
         change_free(change);
         return;
@@ -148,16 +151,16 @@ static void on_web_slot_routes_body(struct http_request *request, const uint8_t 
     json_decref(body);
 }
 
-static void change_begin(struct web *web, struct http_request *request, const struct api_caller *caller,
+static void change_begin(struct site *site, struct http_request *request, const struct api_caller *caller,
                          const char *slot, void (*run)(struct change *change, json_t *body))
 {
     struct slot_status s;
-    struct slot *found = web_slot_routes_find_slot(web, request, slot);
+    struct slot *found = web_slot_routes_find_slot(site, request, slot);
     if (!found)
         return;
     struct change *change = mem_alloc(sizeof *change);
     slot_get_status(found, &s);
-    change->web = web;
+    change->site = site;
     change->request = request;
     change->run = run;
     change->role = caller->role;
@@ -171,7 +174,7 @@ static void change_begin(struct web *web, struct http_request *request, const st
         session_attach(caller->session, &change->attachment);
     request->owner = change;
     request->on_gone = on_web_slot_routes_gone;
-    http_receive_all(request, WEB_BODY_MAX, on_web_slot_routes_body);
+    http_receive_all(request, SITE_BODY_MAX, on_web_slot_routes_body);
 }
 
 /* The end of one that was refused; its slot was not asked. */
@@ -201,7 +204,7 @@ static unsigned http_status(int status)
 
 static json_t *json_changed(const struct change *change)
 {
-    struct slot *slot = slots_find(change->web->slots, change->slot);
+    struct slot *slot = slots_find(change->site->slots, change->slot);
     struct slot_status s = {.warning = ""};
     if (slot)
         slot_get_status(slot, &s);
@@ -237,7 +240,7 @@ static const char *insert_problem(const struct change *change, const char *url, 
     bool local = url && location_kind(url) == LOCATION_PATH;
     if (!url)
         return "Expected \"url\".";
-    if (local && !*change->web->config.file_directory)
+    if (local && !*change->site->config.file_directory)
         return "Files of the BMC can't be inserted from here (set file-directory to allow those below it).";
     if (verify == 0 && !auth_allows(change->role, AUTH_CONFIGURE_MANAGER))
         return "Only an Administrator may insert without checking the server's certificate.";
@@ -255,8 +258,8 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
         .writable = flag(body, "writable"),
     };
     const char *problem = insert_problem(change, url, options.verify);
-    struct slot *slot = slots_find(change->web->slots, change->slot);
-    char *trusted = redfish_trusted(change->web, change->slot);
+    struct slot *slot = slots_find(change->site->slots, change->slot);
+    char *trusted = certificate_store_text(change->site->certificates, change->slot);
     if (problem || !slot) {
         change_refuse(change, problem ? 400 : 404, problem ? problem : "There is no such slot.");
     } else {
@@ -274,9 +277,10 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
     api_wipe(json_object_get(body, "password"));
 }
 
-void slot_routes_insert(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+void slot_routes_insert(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                        char **words)
 {
-    change_begin(web, request, caller, words[2], web_slot_routes_insert);
+    change_begin(parts->site, request, caller, words[2], web_slot_routes_insert);
 }
 
 /* --- eject --- */
@@ -284,7 +288,7 @@ void slot_routes_insert(struct web *web, struct http_request *request, const str
 static void web_slot_routes_eject(struct change *change, json_t *body)
 {
     (void)body;
-    struct slot *slot = slots_find(change->web->slots, change->slot);
+    struct slot *slot = slots_find(change->site->slots, change->slot);
     if (!slot) {
         change_refuse(change, 404, "There is no such slot.");
         return;
@@ -294,9 +298,10 @@ static void web_slot_routes_eject(struct change *change, json_t *body)
     slot_eject(slot, on_web_slot_routes_changed, change);
 }
 
-void slot_routes_eject(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+void slot_routes_eject(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                       char **words)
 {
-    change_begin(web, request, caller, words[2], web_slot_routes_eject);
+    change_begin(parts->site, request, caller, words[2], web_slot_routes_eject);
 }
 
 /* --- tickets --- */
@@ -317,16 +322,6 @@ static bool make_claim(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
     free(text);
     text_hex(digest, sizeof digest, claim);
     return true;
-}
-
-void media_purpose(const char *slot, const char *name, const char *claim, char purpose[SESSION_PURPOSE_MAX])
-{
-    char text[1024], hex[17];
-    unsigned char digest[SECRET_DIGEST];
-    snprintf(text, sizeof text, "%s/%s", claim, name);
-    secret_digest(text, digest);
-    text_hex(digest, 8, hex);
-    snprintf(purpose, SESSION_PURPOSE_MAX, "nbd %s %s", slot, hex);
 }
 
 /* Percent-encoded for a query; what does not fit is left out. */
@@ -354,7 +349,7 @@ static void reply_ticket(struct change *change, unsigned index, const char *full
 
 static void give_ticket(struct change *change, json_t *body)
 {
-    struct slot *slot = slots_find(change->web->slots, change->slot);
+    struct slot *slot = slots_find(change->site->slots, change->slot);
     char claim[2 * SECRET_DIGEST + 1], error[SLOT_ERROR_MAX];
     struct slot_status s;
     if (!change->session) {
@@ -371,7 +366,8 @@ static void give_ticket(struct change *change, json_t *body)
     }
 }
 
-void slot_routes_ticket(struct web *web, struct http_request *request, const struct api_caller *caller, char **words)
+void slot_routes_ticket(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                        char **words)
 {
-    change_begin(web, request, caller, words[2], give_ticket);
+    change_begin(parts->site, request, caller, words[2], give_ticket);
 }

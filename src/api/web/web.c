@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define WHO "web"
+#define WHO          "web"
+#define CERTIFICATES "slot-certificates.json" /* beside the accounts */
 
 bool web_is_wanted(const struct config *config, int activation_fds)
 {
@@ -20,11 +21,12 @@ bool web_is_wanted(const struct config *config, int activation_fds)
 static bool set_origins(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
 {
     char *text = mem_strdup(config->origins), *rest;
-    const char *origins[WEB_ORIGINS_MAX + 1] = {NULL};
+    const char *origins[SITE_ORIGINS_MAX + 1] = {NULL};
     unsigned count = 0;
     for (char *word = strtok_r(text, " ,\t", &rest); word; word = strtok_r(NULL, " ,\t", &rest)) {
-        if (count == WEB_ORIGINS_MAX || !strstr(word, "://")) {
-            snprintf(error, CONFIG_ERROR_MAX, "web: origins: expected up to %d like https://console.example.org", WEB_ORIGINS_MAX);
+        if (count == SITE_ORIGINS_MAX || !strstr(word, "://")) {
+            snprintf(error, CONFIG_ERROR_MAX, "web: origins: expected up to %d like https://console.example.org",
+                     SITE_ORIGINS_MAX);
             mem_free(text);
             return false;
         }
@@ -32,33 +34,33 @@ static bool set_origins(struct web *web, const struct config_web *config, char e
     }
     mem_free(web->origins_text);
     web->origins_text = text;
-    memcpy(web->origins, origins, sizeof origins);
+    memcpy(web->site.origins, origins, sizeof origins);
     return true;
 }
 
 static void load_pages(struct web *web, const struct config_web *config)
 {
-    if (web->pages)
-        pages_free(web->pages);
-    web->pages = pages_new(*config->directory ? config->directory : PAGEDIR);
+    if (web->parts.pages)
+        pages_free(web->parts.pages);
+    web->parts.pages = pages_new(*config->directory ? config->directory : PAGEDIR);
 }
 
 static void on_web_user_changed(struct users_watch *watch, const char *name)
 {
     struct web *web = container_of(watch, struct web, users_watch);
-    media_user_changed(web, name);
-    if (web->closing) /* the others have ended */
+    media_user_changed(web->parts.media, name);
+    if (web->parts.closing) /* the others have ended */
         return;
-    events_user_changed(web->events, name);
-    redfish_user_changed(web, name);
-    if (web->uploads)
-        uploads_user_changed(web->uploads, name);
+    events_user_changed(web->parts.events, name);
+    redfish_user_changed(web->parts.redfish, name);
+    if (web->parts.uploads)
+        uploads_user_changed(web->parts.uploads, name);
 }
 
 static bool has_session(void *arg, const char *name, const char *peer)
 {
     struct web *web = arg;
-    return sessions_any_from(web->sessions, name, peer);
+    return sessions_any_from(web->site.sessions, name, peer);
 }
 
 static bool open_accounts(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
@@ -69,23 +71,23 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
     auth.has_session = has_session;
     auth.has_session_arg = web;
     struct sessions_options sessions = {.idle_ms = config->session_idle_ms, .age_ms = config->session_age_ms};
-    web->users = users_new(web->loop, &users, error);
-    if (web->users) {
-        web->auth = auth_new(web->loop, web->users, &auth);
-        web->sessions = sessions_new(web->loop, web->users, &sessions);
+    web->site.users = users_new(web->site.loop, &users, error);
+    if (web->site.users) {
+        web->site.auth = auth_new(web->site.loop, web->site.users, &auth);
+        web->site.sessions = sessions_new(web->site.loop, web->site.users, &sessions);
         web->users_watch.changed = on_web_user_changed;
-        users_watch(web->users, &web->users_watch);
-        if (users_get_table(web->users)->count == 0)
+        users_watch(web->site.users, &web->users_watch);
+        if (users_get_table(web->site.users)->count == 0)
             log_warning(WHO, "nobody can log in: %s has no account (add one: nbd-proxy passwd NAME)", path);
     }
     mem_free(path);
-    return web->users;
+    return web->site.users;
 }
 
 static bool is_inserted(void *arg, const char *name)
 {
     struct web *web = arg;
-    return slots_use_upload(web->slots, name);
+    return slots_use_upload(web->site.slots, name);
 }
 
 static bool open_store(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
@@ -97,9 +99,9 @@ static bool open_store(struct web *web, const struct config_web *config, char er
         .max_bytes = config->upload_size,
         .keep_free = config->upload_free,
     };
-    web->store = store_new(web->loop, &options, error);
+    web->store = store_new(web->site.loop, &options, error);
     if (web->store)
-        web->uploads = uploads_new(web->store, is_inserted, web);
+        web->parts.uploads = uploads_new(web->store, is_inserted, web);
     return web->store;
 }
 
@@ -116,17 +118,30 @@ static struct http_server *server_new(struct web *web)
     struct http_server_options options = {
         .who = WHO,
         .handler = router_handle,
-        .arg = web,
+        .arg = &web->parts,
         .refusal = router_refusal,
-        .max_connections = (unsigned)web->config.web.connections,
+        .max_connections = (unsigned)web->site.config.web.connections,
     };
-    return http_server_new(web->loop, &options);
+    return http_server_new(web->site.loop, &options);
 }
 
 static bool web_make_room(void *arg)
 {
     struct web *web = arg;
     return web->http && http_server_make_room(web->http);
+}
+
+static void on_media_gone(void *arg);
+
+static void web_make_parts(struct web *web)
+{
+    const struct config_web *config = &web->site.config.web;
+    web->site.certificates = certificate_store_new(web->site.loop, web_beside_users(config, CERTIFICATES));
+    web->parts.site = &web->site;
+    web->parts.media = media_new(&web->site, on_media_gone, web);
+    web->parts.events = events_new(&web->site);
+    web->parts.redfish = redfish_new(&web->site);
+    load_pages(web, config);
 }
 
 static void ignore(void *arg)
@@ -139,21 +154,17 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
 {
     struct web *web = mem_alloc(sizeof *web);
     struct web_listeners listeners;
-    web->loop = loop;
-    web->slots = slots;
-    web->host = host;
-    list_init(&web->media);
-    config_copy(&web->config, config);
-    address_prefixes_parse(&web->proxies, config->web.trusted_proxies);
+    web->site.loop = loop;
+    web->site.slots = slots;
+    web->site.host = host;
+    config_copy(&web->site.config, config);
+    address_prefixes_parse(&web->site.proxies, config->web.trusted_proxies);
     tcp_limits_init(&web->limits, (unsigned)config->web.connections, (unsigned)config->web.connections_each);
-    web->limits.proxies = &web->proxies;
+    web->limits.proxies = &web->site.proxies;
     web->limits.make_room = web_make_room;
     web->limits.make_room_arg = web;
     web->http = server_new(web);
-    web->events = events_new(web);
-    web->redfish = redfish_new();
-    redfish_start(web);
-    load_pages(web, &config->web);
+    web_make_parts(web);
     if (set_origins(web, &config->web, error) && open_accounts(web, &config->web, error) &&
         open_store(web, &config->web, error) && open_tls(web, &config->web, activation_fds, error) &&
         web_listeners_adopt(web, activation_fds, error) &&
@@ -192,7 +203,7 @@ static bool reload_tls(struct web *web, const struct config_web *config, struct 
                        char error[CONFIG_ERROR_MAX])
 {
     *tls = web->tls;
-    if (web->tls && same_tls(&web->config.web, config))
+    if (web->tls && same_tls(&web->site.config.web, config))
         return tls_context_reload(web->tls, error, CONFIG_ERROR_MAX);
     if (!web->tls && !*config->listen)
         return true;
@@ -204,7 +215,7 @@ int web_reload(struct web *web, const struct config *config, char error[CONFIG_E
 {
     struct web_listeners listeners;
     struct tls_context *tls, *old = web->tls;
-    const char *fixed = fixed_key(&web->config.web, &config->web);
+    const char *fixed = fixed_key(&web->site.config.web, &config->web);
     if (fixed) {
         snprintf(error, CONFIG_ERROR_MAX, "web: %s can't change while the daemon runs (restart it)", fixed);
         return -1;
@@ -215,7 +226,7 @@ int web_reload(struct web *web, const struct config *config, char error[CONFIG_E
     if (!set_origins(web, &config->web, error) ||
         !web_listeners_open(web, &config->web, &web->listeners, &listeners, error)) {
         char ignored[CONFIG_ERROR_MAX];
-        set_origins(web, &web->config.web, ignored);
+        set_origins(web, &web->site.config.web, ignored);
         web->tls = old;
         if (tls != old)
             tls_context_free(tls);
@@ -225,25 +236,27 @@ int web_reload(struct web *web, const struct config *config, char error[CONFIG_E
         tls_context_free(old);
     web->listeners = listeners;
     web->limits.max_each = (unsigned)config->web.connections_each;
-    address_prefixes_parse(&web->proxies, config->web.trusted_proxies);
+    address_prefixes_parse(&web->site.proxies, config->web.trusted_proxies);
     load_pages(web, &config->web);
-    users_reload(web->users);
-    config_free(&web->config);
-    config_copy(&web->config, config);
+    users_reload(web->site.users);
+    config_free(&web->site.config);
+    config_copy(&web->site.config, config);
     return 0;
 }
 
 /* --- the end --- */
 
-static void on_redfish_closed(void *arg)
+static void on_certificates_written(void *arg)
 {
     struct web *web = arg;
     void (*closed)(void *arg) = web->closed;
     void *closed_arg = web->closed_arg;
+    redfish_free(web->parts.redfish);
+    media_free(web->parts.media);
     tls_context_free(web->tls);
-    pages_free(web->pages);
+    pages_free(web->parts.pages);
     mem_free(web->origins_text);
-    config_free(&web->config);
+    config_free(&web->site.config);
     mem_free(web);
     closed(closed_arg);
 }
@@ -251,44 +264,46 @@ static void on_redfish_closed(void *arg)
 static void on_users_closed(void *arg)
 {
     struct web *web = arg;
-    redfish_close(web, on_redfish_closed, web);
+    certificate_store_close(web->site.certificates, on_certificates_written, web);
 }
 
 static void on_auth_closed(void *arg)
 {
     struct web *web = arg;
     users_unwatch(&web->users_watch);
-    users_close(web->users, on_users_closed, web);
+    users_close(web->site.users, on_users_closed, web);
 }
 
 static void on_sessions_closed(void *arg)
 {
     struct web *web = arg;
-    auth_close(web->auth, on_auth_closed, web);
+    auth_close(web->site.auth, on_auth_closed, web);
 }
 
 static void on_store_closed(void *arg)
 {
     struct web *web = arg;
-    if (web->users)
-        sessions_close(web->sessions, on_sessions_closed, web);
+    if (web->site.users)
+        sessions_close(web->site.sessions, on_sessions_closed, web);
     else
         on_users_closed(web);
 }
 
 static void close_store(struct web *web)
 {
-    if (web->uploads)
-        uploads_free(web->uploads);
+    if (web->parts.uploads)
+        uploads_free(web->parts.uploads);
     if (web->store)
         store_close(web->store, on_store_closed, web);
     else
         on_store_closed(web);
 }
 
-void web_media_gone(struct web *web)
+/* A browser's connection is its slot's, and may go after the server: what it needs is closed once the last one went. */
+static void on_media_gone(void *arg)
 {
-    if (web->closing && !web->http && list_empty(&web->media))
+    struct web *web = arg;
+    if (web->parts.closing && !web->http && !media_is_connected(web->parts.media))
         close_store(web);
 }
 
@@ -296,16 +311,16 @@ static void on_http_closed(void *arg)
 {
     struct web *web = arg;
     web->http = NULL;
-    web_media_gone(web);
+    on_media_gone(web);
 }
 
 void web_close(struct web *web, void (*closed)(void *arg), void *arg)
 {
-    web->closing = true;
+    web->parts.closing = true;
     web->closed = closed;
     web->closed_arg = arg;
     web_listeners_close(&web->listeners);
-    events_close(web->events);
-    redfish_stop(web);
+    events_close(web->parts.events);
+    redfish_stop(web->parts.redfish);
     http_server_close(web->http, on_http_closed, web);
 }

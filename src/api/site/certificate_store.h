@@ -6,8 +6,8 @@
  * What is added is one certificate in PEM and nothing else; it is kept as OpenSSL
  * writes it. A change holds at once, and is written in the background.
  */
-#ifndef API_REDFISH_CERTIFICATE_STORE_H
-#define API_REDFISH_CERTIFICATE_STORE_H
+#ifndef API_SITE_CERTIFICATE_STORE_H
+#define API_SITE_CERTIFICATE_STORE_H
 
 #include <openssl/x509.h>
 #include <uv.h>
@@ -21,7 +21,7 @@
 
 struct certificate {
     char slot[CONFIG_SLOT_NAME_MAX];
-    unsigned id; /* of the slot's; not used again while it lasts */
+    unsigned id; /* among the slot's; not given to another one while this one lasts */
     char *pem;
 };
 
@@ -29,14 +29,16 @@ struct certificate_store;
 
 /* Reads the file, if there is one. What is damaged is logged and left out. `path` is taken over. */
 struct certificate_store *certificate_store_new(uv_loop_t *loop, char *path);
-/* The slot's one after the other; NULL: the first, the end. Valid until the next change. */
+/* The slot's certificates one after the other: `after` is NULL for the first, and NULL is the end. What is given is
+ * valid until the next change. */
 const struct certificate *certificate_store_next(const struct certificate_store *store, const char *slot,
                                                  const struct certificate *after);
 const struct certificate *certificate_store_find(const struct certificate_store *store, const char *slot,
                                                  const char *id);
-/* All of the slot's as one text, for mem_free(); NULL: it has none. */
+/* All of the slot's certificates as one text, for mem_free(); NULL: the slot has none. */
 char *certificate_store_text(const struct certificate_store *store, const char *slot);
-/* 0 and its id; -EINVAL: it is none; -EEXIST: the slot has it; -ENOSPC: it has too many. */
+/* 0 and the certificate's id; -EINVAL: `pem` is no certificate; -EEXIST: the slot has it; -ENOSPC: the slot has too
+ * many. */
 int certificate_store_add(struct certificate_store *store, const char *slot, const char *pem, unsigned *id,
                           char error[CERTIFICATE_ERROR]);
 void certificate_store_remove(struct certificate_store *store, const struct certificate *certificate);

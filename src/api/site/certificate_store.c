@@ -1,4 +1,4 @@
-#include "api/redfish/certificate_store.h"
+#include "api/site/certificate_store.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -26,7 +26,7 @@ struct certificate_store {
 
 /* --- one --- */
 
-static void *redfish_certificate_store_fail(char error[CERTIFICATE_ERROR], const char *words)
+static void *site_certificate_store_fail(char error[CERTIFICATE_ERROR], const char *words)
 {
     snprintf(error, CERTIFICATE_ERROR, "%s", words);
     ERR_clear_error();
@@ -55,7 +55,7 @@ static unsigned char *only_block(BIO *bio, long *length, char error[CERTIFICATE_
     if (!problem)
         return data;
     OPENSSL_free(data);
-    return redfish_certificate_store_fail(error, problem);
+    return site_certificate_store_fail(error, problem);
 }
 
 X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
@@ -63,7 +63,7 @@ X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
     size_t size = strlen(pem);
     long length = 0;
     if (size > CERTIFICATE_MAX)
-        return redfish_certificate_store_fail(error, "it is longer than 16 KiB");
+        return site_certificate_store_fail(error, "it is longer than 16 KiB");
     BIO *bio = BIO_new_mem_buf(pem, (int)size);
     if (!bio)
         mem_exhausted();
@@ -75,7 +75,7 @@ X509 *certificate_parse(const char *pem, char error[CERTIFICATE_ERROR])
         x509 = NULL;
     }
     if (data && !x509)
-        redfish_certificate_store_fail(error, "it is damaged");
+        site_certificate_store_fail(error, "it is damaged");
     OPENSSL_free(data);
     BIO_free(bio);
     return x509;
@@ -97,7 +97,7 @@ static char *write_pem(X509 *x509)
 
 /* --- the file --- */
 
-static void redfish_certificate_store_load_entry(struct certificate_store *store, const json_t *entry)
+static void site_certificate_store_load_entry(struct certificate_store *store, const json_t *entry)
 {
     const char *slot = json_string_value(json_object_get(entry, "slot"));
     const char *pem = json_string_value(json_object_get(entry, "certificate"));
@@ -115,7 +115,7 @@ static void redfish_certificate_store_load_entry(struct certificate_store *store
     X509_free(x509);
 }
 
-static void redfish_certificate_store_load(struct certificate_store *store)
+static void site_certificate_store_load(struct certificate_store *store)
 {
     json_error_t problem;
     json_t *entry;
@@ -125,8 +125,7 @@ static void redfish_certificate_store_load(struct certificate_store *store)
     json_t *root = json_load_file(store->save.path, JSON_REJECT_DUPLICATES, &problem);
     if (!root)
         log_error(WHO, "%s: %s: the slots' certificates are not known", store->save.path, problem.text);
-    json_array_foreach(json_object_get(root, "certificates"), i, entry)
-        redfish_certificate_store_load_entry(store, entry);
+    json_array_foreach(json_object_get(root, "certificates"), i, entry) site_certificate_store_load_entry(store, entry);
     json_decref(root);
 }
 
@@ -185,8 +184,8 @@ char *certificate_store_text(const struct certificate_store *store, const char *
 /* --- changes --- */
 
 /* 0, and an id that none of the slot's has. */
-static int redfish_certificate_store_check_room(const struct certificate_store *store, const char *slot,
-                                                const char *pem, unsigned *id)
+static int site_certificate_store_check_room(const struct certificate_store *store, const char *slot, const char *pem,
+                                             unsigned *id)
 {
     unsigned count = 0;
     *id = 1;
@@ -206,7 +205,7 @@ int certificate_store_add(struct certificate_store *store, const char *slot, con
         return -EINVAL;
     char *own = write_pem(x509);
     X509_free(x509);
-    int status = redfish_certificate_store_check_room(store, slot, own, id);
+    int status = site_certificate_store_check_room(store, slot, own, id);
     if (status != 0) {
         mem_free(own);
         return status;
@@ -232,7 +231,7 @@ struct certificate_store *certificate_store_new(uv_loop_t *loop, char *path)
 {
     struct certificate_store *store = mem_alloc(sizeof *store);
     save_init(&store->save, loop, path, "the slots' certificates would be lost at a restart");
-    redfish_certificate_store_load(store);
+    site_certificate_store_load(store);
     return store;
 }
 

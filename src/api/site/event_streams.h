@@ -1,24 +1,28 @@
 /*
- * Server-sent events (HTML, 9.2): answers without an end. Who listens is sent one text
- * after the other, each when the one before has been passed on, so nothing queues up;
- * what its owner keeps for the slow is the owner's. With nothing to say for
- * EVENT_QUIET_MS a comment is sent, so that who is gone is missed.
+ * Server-sent events (HTML, 9.2): answers without an end. A client that listens is sent one text
+ * after the other, each when the one before has been passed on, so nothing queues up here;
+ * it is for the owner of the streams to keep texts for slow clients. With nothing to say for
+ * EVENT_QUIET_MS a comment is sent, so that a client that is gone is noticed.
  *
  * A stream ends with its session, without one when its account changes, when its
  * client goes, and by event_stream_end(). Private to api/.
  */
-#ifndef API_WEB_EVENT_STREAMS_H
-#define API_WEB_EVENT_STREAMS_H
+#ifndef API_SITE_EVENT_STREAMS_H
+#define API_SITE_EVENT_STREAMS_H
 
-#include "api/web/internal.h"
+#include <uv.h>
+
+#include "api/json.h"
+#include "auth/users.h"
+#include "base/list.h"
 
 #define EVENT_TICK_MS  1000 /* how often the owner's tick comes */
 #define EVENT_QUIET_MS 15000
 
 struct event_streams_options {
     unsigned max; /* streams at a time */
-    /* The next text for one that has seen so much, and what it has seen then; NULL: nothing is new.
-     * The text is copied. */
+    /* The next text for a stream that has seen up to `seen`, which becomes what the stream has seen then; NULL: nothing
+     * is new. The text is copied. */
     const char *(*next)(void *arg, uint64_t *seen);
     void (*tick)(void *arg); /* while somebody listens; may be NULL */
     void *arg;
@@ -36,18 +40,18 @@ struct event_stream {
     uint64_t seen;
 };
 
-struct event_streams *event_streams_new(struct web *web, const struct event_streams_options *options);
+struct event_streams *event_streams_new(uv_loop_t *loop, const struct event_streams_options *options);
 bool event_streams_full(const struct event_streams *streams); /* no more may be added */
-/* Answers the request, to which fields may have been added. */
+/* Answers the request, to which fields may have been added, as a stream that has seen up to `seen`. */
 void event_streams_add(struct event_streams *streams, struct http_request *request, const struct api_caller *caller,
                        uint64_t seen);
-/* Something is new: soon, not inside the call, it is sent. */
+/* Something is new: it is sent soon, not inside the call. */
 void event_streams_wake(struct event_streams *streams);
 struct event_stream *event_streams_next(struct event_streams *streams, const struct event_stream *after);
 void event_stream_end(struct event_stream *stream);
 /* Ends the streams of the user's that have no session; the others end with theirs. */
 void event_streams_user_changed(struct event_streams *streams, const char *user);
-/* Ends all, calls its owner no more, and frees itself. */
+/* Ends all streams, calls their owner no more, and is freed. */
 void event_streams_close(struct event_streams *streams);
 
 #endif

@@ -1,29 +1,31 @@
-/* Who asks. See api/web/internal.h. */
+/* Who asks. See api/site/access.h. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "api/web/internal.h"
+#include "api/site/access.h"
 #include "base/text.h"
 #include "http/forwarded.h"
 #include "http/websocket.h"
+#include "net/tcp_listener.h"
 
-#define CREDENTIALS_MAX 1024 /* of Basic, in base64 */
+#define CREDENTIALS_MAX    1024 /* of Basic, in base64 */
 #define FORWARDED_TEXT_MAX 2048 /* of a field that says for whom a proxy asks */
 
 struct access_request {
-    struct web *web;
-    struct http_request *request; /* NULL: it is gone */
+    struct site *site;
+    struct http_request *request; /* NULL: its client is gone */
     const struct access_door *door;
+    void *arg; /* the door's */
     struct auth_check check;
-    char peer[WEB_PEER_MAX];
+    char peer[SITE_PEER_MAX];
 };
 
 /* --- from where --- */
 
-static void peer_address(const struct http_request *request, char peer[WEB_PEER_MAX])
+static void peer_address(const struct http_request *request, char peer[SITE_PEER_MAX])
 {
     const char *text = request->peer, *end = strrchr(text, ':');
     size_t length = end ? (size_t)(end - text) : strlen(text);
@@ -31,16 +33,16 @@ static void peer_address(const struct http_request *request, char peer[WEB_PEER_
         text++;
         length -= 2;
     }
-    snprintf(peer, WEB_PEER_MAX, "%.*s", (int)length, text);
+    snprintf(peer, SITE_PEER_MAX, "%.*s", (int)length, text);
 }
 
-static bool is_proxy(const struct web *web, const char *peer)
+static bool is_proxy(const struct site *site, const char *peer)
 {
     struct sockaddr_storage address;
-    char plain[WEB_PEER_MAX];
+    char plain[SITE_PEER_MAX];
     snprintf(plain, sizeof plain, "%.*s", (int)strcspn(peer, "%"), peer); /* without "%eth0" */
-    return strcmp(peer, "unix") == 0 || (address_parse(plain, &address) &&
-                                         address_prefixes_have(&web->proxies, (const struct sockaddr *)&address));
+    return strcmp(peer, "unix") == 0 ||
+           (address_parse(plain, &address) && address_prefixes_have(&site->proxies, (const struct sockaddr *)&address));
 }
 
 /* All lines of a field as one; NULL: there is none. False: it is too long. */
@@ -58,41 +60,41 @@ static bool join_field(const struct http_request *request, const char *name, cha
 }
 
 /* What a proxy says; false: nothing that can be made use of. */
-static bool said_by_proxy(const struct web *web, const struct http_request *request, char client[ADDRESS_TEXT_MAX])
+static bool said_by_proxy(const struct site *site, const struct http_request *request, char client[ADDRESS_TEXT_MAX])
 {
     char one[FORWARDED_TEXT_MAX], two[FORWARDED_TEXT_MAX];
     const char *forwarded, *x_forwarded_for;
     return join_field(request, "Forwarded", one, &forwarded) &&
            join_field(request, "X-Forwarded-For", two, &x_forwarded_for) &&
-           forwarded_client(forwarded, x_forwarded_for, &web->proxies, client);
+           forwarded_client(forwarded, x_forwarded_for, &site->proxies, client);
 }
 
-void access_peer(const struct web *web, const struct http_request *request, char peer[WEB_PEER_MAX])
+void access_peer(const struct site *site, const struct http_request *request, char peer[SITE_PEER_MAX])
 {
     char client[ADDRESS_TEXT_MAX];
     peer_address(request, peer);
-    if (is_proxy(web, peer) && said_by_proxy(web, request, client))
-        snprintf(peer, WEB_PEER_MAX, "%s", client);
+    if (is_proxy(site, peer) && said_by_proxy(site, request, client))
+        snprintf(peer, SITE_PEER_MAX, "%s", client);
 }
 
-bool access_arrived(struct web *web, struct http_request *request)
+bool access_arrived(struct site *site, struct http_request *request)
 {
-    char peer[WEB_PEER_MAX], client[ADDRESS_TEXT_MAX];
+    char peer[SITE_PEER_MAX], client[ADDRESS_TEXT_MAX];
     peer_address(request, peer);
-    if (!is_proxy(web, peer))
+    if (!is_proxy(site, peer))
         return true;
     http_set_known(request, false); /* the connection is another's with each request */
-    if (!request->place || tcp_claim_move(request->place, said_by_proxy(web, request, client) ? client : NULL))
+    if (!request->place || tcp_claim_move(request->place, said_by_proxy(site, request, client) ? client : NULL))
         return true;
     http_add_field(request, "Retry-After", "1");
     api_reply_error(request, 503, "There are too many connections of %s: try again.", client);
     return false;
 }
 
-bool access_origin_allowed(const struct web *web, const struct http_request *request)
+bool access_origin_allowed(const struct site *site, const struct http_request *request)
 {
     const char *origin = http_field(request, "Origin");
-    return !origin || websocket_origin_allowed(origin, request->host, request->tls, web->origins);
+    return !origin || websocket_origin_allowed(origin, request->host, request->tls, site->origins);
 }
 
 static bool is_safe(const struct http_request *request)
@@ -113,10 +115,10 @@ static void add_retry_after(struct http_request *request, uint64_t retry_ms, cha
     http_add_field(request, "Retry-After", seconds);
 }
 
-void access_refuse_page(struct web *web, struct http_request *request, int status, uint64_t retry_ms, const char *words)
+void access_refuse_page(void *arg, struct http_request *request, int status, uint64_t retry_ms, const char *words)
 {
     char seconds[24];
-    (void)web;
+    (void)arg;
     if (status == -EACCES) {
         api_reply_unauthorized(request, words);
         return;
@@ -137,15 +139,15 @@ void access_refuse(struct http_request *request, int status, uint64_t retry_ms)
     access_refuse_page(NULL, request, status, retry_ms, wrong_password);
 }
 
-bool access_still_allowed(const struct web *web, const char *name, enum auth_role role)
+bool access_still_allowed(const struct site *site, const char *name, enum auth_role role)
 {
-    const struct user *user = users_find(web->users, name);
+    const struct user *user = users_find(site->users, name);
     return user && user->enabled && user->role == role;
 }
 
-static void web_authorize_refuse(struct access_request *access, int status, const char *words)
+static void site_access_refuse(struct access_request *access, int status, const char *words)
 {
-    access->door->refuse(access->web, access->request, status, 0, words);
+    access->door->refuse(access->arg, access->request, status, 0, words);
 }
 
 /* --- the page's cookie --- */
@@ -153,11 +155,11 @@ static void web_authorize_refuse(struct access_request *access, int status, cons
 bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
 {
     const char *p = http_field(request, "Cookie");
-    size_t name = strlen(WEB_COOKIE);
+    size_t name = strlen(SITE_COOKIE);
     while (p && *p) {
         p += strspn(p, "; ");
         size_t length = strcspn(p, ";");
-        if (length == name + SECRET_TEXT && strncmp(p, WEB_COOKIE "=", name + 1) == 0) {
+        if (length == name + SECRET_TEXT && strncmp(p, SITE_COOKIE "=", name + 1) == 0) {
             snprintf(token, SECRET_TEXT, "%.*s", SECRET_TEXT - 1, p + name + 1);
             return true;
         }
@@ -168,23 +170,23 @@ bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
 
 /* --- the ways --- */
 
-static void web_authorize_admit(struct access_request *access, const char *user, enum auth_role role,
-                                struct session *session)
+static void site_access_admit(struct access_request *access, const char *user, enum auth_role role,
+                              struct session *session)
 {
     struct api_caller caller = {.user = user, .role = role, .peer = access->peer, .session = session};
     http_set_known(access->request, true);
-    access->door->done(access->web, access->request, &caller);
+    access->door->done(access->arg, access->request, &caller);
 }
 
 /* Cookies and certificates go along by themselves, from whatever page a request comes. */
-static bool is_foreign(const struct web *web, const struct http_request *request)
+static bool is_foreign(const struct site *site, const struct http_request *request)
 {
-    return !is_safe(request) && !access_origin_allowed(web, request);
+    return !is_safe(request) && !access_origin_allowed(site, request);
 }
 
-bool access_refuse_foreign(const struct web *web, struct http_request *request)
+bool access_refuse_foreign(const struct site *site, struct http_request *request)
 {
-    bool foreign = is_foreign(web, request);
+    bool foreign = is_foreign(site, request);
     if (foreign)
         api_reply_error(request, 403, "%s", foreign_page);
     return foreign;
@@ -193,27 +195,27 @@ bool access_refuse_foreign(const struct web *web, struct http_request *request)
 static bool by_certificate(struct access_request *access)
 {
     const char *name = access->request->common_name;
-    const struct user *user = name ? users_find(access->web->users, name) : NULL;
+    const struct user *user = name ? users_find(access->site->users, name) : NULL;
     if (!user || !user->enabled)
         return false;
-    web_authorize_admit(access, user->name, user->role, NULL);
+    site_access_admit(access, user->name, user->role, NULL);
     return true;
 }
 
 static bool by_token(struct access_request *access)
 {
     const char *token = http_field(access->request, "X-Auth-Token");
-    struct session *session = token ? sessions_find(access->web->sessions, SESSION_REDFISH, token) : NULL;
+    struct session *session = token ? sessions_find(access->site->sessions, SESSION_REDFISH, token) : NULL;
     if (session)
-        web_authorize_admit(access, session->user, session->role, session);
+        site_access_admit(access, session->user, session->role, session);
     else if (token)
-        web_authorize_refuse(access, -EACCES, "The session is not known, or has ended.");
+        site_access_refuse(access, -EACCES, "The session is not known, or has ended.");
     return token;
 }
 
 static bool by_cookie(struct access_request *access)
 {
-    struct sessions *sessions = access->web->sessions;
+    struct sessions *sessions = access->site->sessions;
     const char *csrf = http_field(access->request, "X-CSRF-Token");
     char token[SECRET_TEXT];
     struct session *session =
@@ -221,29 +223,29 @@ static bool by_cookie(struct access_request *access)
     if (!session)
         return false;
     if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))
-        web_authorize_admit(access, session->user, session->role, session);
+        site_access_admit(access, session->user, session->role, session);
     else
-        web_authorize_refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
+        site_access_refuse(access, -EPERM, "The CSRF token is missing or wrong: load the page again.");
     return true;
 }
 
 /* --- Basic (RFC 7617) --- */
 
-static void on_web_authorize_gone(struct http_request *request)
+static void on_site_access_gone(struct http_request *request)
 {
     struct access_request *access = request->owner;
     access->request = NULL;
     auth_cancel(&access->check);
 }
 
-static void on_web_authorize_verified(struct auth_check *check)
+static void on_site_access_verified(struct auth_check *check)
 {
     struct access_request *access = container_of(check, struct access_request, check);
     struct http_request *request = access->request;
     if (request && check->status == 0)
-        web_authorize_admit(access, check->user, check->role, NULL);
+        site_access_admit(access, check->user, check->role, NULL);
     else if (request)
-        access->door->refuse(access->web, request, check->status, check->retry_ms, wrong_password);
+        access->door->refuse(access->arg, request, check->status, check->retry_ms, wrong_password);
     mem_free(access);
 }
 
@@ -268,35 +270,32 @@ static bool by_basic(struct access_request *access)
     if (!field || strncasecmp(field, "Basic ", 6) != 0)
         return false;
     if (!decode_basic(field + 6 + strspn(field + 6, " "), text)) {
-        web_authorize_refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
+        site_access_refuse(access, -EACCES, "The Authorization field is not Basic as it should be.");
         return true;
     }
     struct access_request *waiting = mem_alloc(sizeof *waiting);
     char *colon = strchr(text, ':');
     *colon = '\0';
     *waiting = *access;
-    waiting->check = (struct auth_check){.name = text,
-                                         .password = colon + 1,
-                                         .peer = waiting->peer,
-                                         .method = "basic",
-                                         .done = on_web_authorize_verified};
+    waiting->check = (struct auth_check){
+        .name = text, .password = colon + 1, .peer = waiting->peer, .method = "basic", .done = on_site_access_verified};
     access->request->owner = waiting;
-    access->request->on_gone = on_web_authorize_gone;
+    access->request->on_gone = on_site_access_gone;
     access->request = NULL; /* it is on its way */
-    auth_verify(access->web->auth, &waiting->check);
+    auth_verify(access->site->auth, &waiting->check);
     OPENSSL_cleanse(text, sizeof text);
     return true;
 }
 
-void access_check(struct web *web, struct http_request *request, const struct access_door *door)
+void access_check(struct site *site, struct http_request *request, const struct access_door *door, void *arg)
 {
-    struct access_request access = {.web = web, .request = request, .door = door};
-    access_peer(web, request, access.peer);
-    if (is_foreign(web, request)) {
-        web_authorize_refuse(&access, -EPERM, foreign_page);
+    struct access_request access = {.site = site, .request = request, .door = door, .arg = arg};
+    access_peer(site, request, access.peer);
+    if (is_foreign(site, request)) {
+        site_access_refuse(&access, -EPERM, foreign_page);
         return;
     }
     if (by_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))
         return;
-    web_authorize_refuse(&access, -EACCES, "Log in first.");
+    site_access_refuse(&access, -EACCES, "Log in first.");
 }

@@ -1,4 +1,4 @@
-#include "api/web/event_streams.h"
+#include "api/site/event_streams.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/text.h"
 
 struct event_streams {
-    struct web *web;
+    uv_loop_t *loop;
     struct event_streams_options options;
     struct link streams;
     unsigned count, last_id;
@@ -23,7 +23,7 @@ static void send_text(struct event_stream *stream, const char *text)
     struct slices data;
     slices_init(&data);
     slices_add_copy(&data, text, (uint32_t)strlen(text));
-    stream->spoken_at = uv_now(stream->streams->web->loop);
+    stream->spoken_at = uv_now(stream->streams->loop);
     http_write(stream->request, &data);
 }
 
@@ -34,7 +34,7 @@ static void bring_up_to_date(struct event_stream *stream)
     const char *text = NULL;
     while (http_unsent(stream->request) == 0 && (text = options->next(options->arg, &stream->seen)) != NULL)
         send_text(stream, text);
-    if (http_unsent(stream->request) == 0 && uv_now(stream->streams->web->loop) - stream->spoken_at >= EVENT_QUIET_MS)
+    if (http_unsent(stream->request) == 0 && uv_now(stream->streams->loop) - stream->spoken_at >= EVENT_QUIET_MS)
         send_text(stream, ":\n\n");
 }
 
@@ -51,10 +51,10 @@ static void on_wake(struct defer *defer)
 
 void event_streams_wake(struct event_streams *streams)
 {
-    defer_schedule(streams->web->loop, &streams->wake);
+    defer_schedule(streams->loop, &streams->wake);
 }
 
-static void on_web_event_streams_drain(struct http_request *request)
+static void on_site_event_streams_drain(struct http_request *request)
 {
     bring_up_to_date(request->owner);
 }
@@ -71,7 +71,7 @@ static void event_stream_free(struct event_stream *stream)
         uv_timer_stop(&streams->timer);
 }
 
-static void on_web_event_streams_gone(struct http_request *request)
+static void on_site_event_streams_gone(struct http_request *request)
 {
     event_stream_free(request->owner);
 }
@@ -83,7 +83,7 @@ void event_stream_end(struct event_stream *stream)
     http_end(request);
 }
 
-static void on_web_event_streams_session_ended(struct session_attachment *attachment, const struct session *session)
+static void on_site_event_streams_session_ended(struct session_attachment *attachment, const struct session *session)
 {
     (void)session;
     event_stream_end(container_of(attachment, struct event_stream, session));
@@ -98,7 +98,7 @@ void event_streams_user_changed(struct event_streams *streams, const char *user)
     }
 }
 
-static void on_web_event_streams_timer(uv_timer_t *timer)
+static void on_site_event_streams_timer(uv_timer_t *timer)
 {
     struct event_streams *streams = timer->data;
     if (streams->options.tick)
@@ -116,15 +116,15 @@ static struct event_stream *event_stream_new(struct event_streams *streams, stru
     stream->seen = seen;
     snprintf(stream->user, sizeof stream->user, "%s", caller->user);
     list_init(&stream->session.link);
-    stream->session.ended = on_web_event_streams_session_ended;
+    stream->session.ended = on_site_event_streams_session_ended;
     if (caller->session)
         session_attach(caller->session, &stream->session);
     list_append(&streams->streams, &stream->link);
     if (streams->count++ == 0)
-        uv_timer_start(&streams->timer, on_web_event_streams_timer, EVENT_TICK_MS, EVENT_TICK_MS);
+        uv_timer_start(&streams->timer, on_site_event_streams_timer, EVENT_TICK_MS, EVENT_TICK_MS);
     request->owner = stream;
-    request->on_gone = on_web_event_streams_gone;
-    request->on_drain = on_web_event_streams_drain;
+    request->on_gone = on_site_event_streams_gone;
+    request->on_drain = on_site_event_streams_drain;
     return stream;
 }
 
@@ -155,20 +155,20 @@ struct event_stream *event_streams_next(struct event_streams *streams, const str
 
 /* --- life --- */
 
-struct event_streams *event_streams_new(struct web *web, const struct event_streams_options *options)
+struct event_streams *event_streams_new(uv_loop_t *loop, const struct event_streams_options *options)
 {
     struct event_streams *streams = mem_alloc(sizeof *streams);
-    streams->web = web;
+    streams->loop = loop;
     streams->options = *options;
     list_init(&streams->streams);
     defer_setup(&streams->wake, on_wake);
-    uv_timer_init(web->loop, &streams->timer);
+    uv_timer_init(loop, &streams->timer);
     streams->timer.data = streams;
     uv_unref((uv_handle_t *)&streams->timer);
     return streams;
 }
 
-static void on_web_event_streams_closed(struct closing *closing)
+static void on_site_event_streams_closed(struct closing *closing)
 {
     mem_free(container_of(closing, struct event_streams, closing));
 }
@@ -178,7 +178,7 @@ void event_streams_close(struct event_streams *streams)
     list_for_each (l, &streams->streams)
         event_stream_end(container_of(l, struct event_stream, link));
     defer_cancel(&streams->wake);
-    closing_begin(&streams->closing, streams->web->loop, on_web_event_streams_closed);
+    closing_begin(&streams->closing, streams->loop, on_site_event_streams_closed);
     closing_add(&streams->closing, (uv_handle_t *)&streams->timer);
     closing_end(&streams->closing);
 }

@@ -1,0 +1,65 @@
+/*
+ * What answers the web server's requests, apart from Redfish (api/redfish/redfish.h): router.c looks which handler it
+ * is, and these are the handlers. None of them knows the server; web.c makes them, and hands them to the router.
+ */
+#ifndef API_WEB_HANDLERS_H
+#define API_WEB_HANDLERS_H
+
+#include "api/json.h"
+#include "api/redfish/redfish.h"
+#include "api/site/site.h"
+#include "api/web/uploads.h"
+
+#define MEDIA_NAME_MAX 256 /* of a file in a browser */
+
+/* What requests are handed to. */
+struct web_parts {
+    struct site *site;
+    struct pages *pages;
+    struct events *events;
+    struct uploads *uploads; /* NULL: there are none */
+    struct media *media;
+    struct redfish *redfish;
+    bool closing; /* requests are refused, but by Redfish in its own words */
+};
+
+/* Of the page's API. `words` are the path's segments; the last is followed by NULL. */
+typedef void web_handler(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                         char **words);
+
+/* --- router.c --- */
+void router_handle(struct http_request *request, void *arg); /* http_handler of the server; arg: struct web_parts */
+http_refusal router_refusal;
+
+/* --- login.c: /api/session --- */
+void login_handle(struct site *site, struct http_request *request);
+
+/* --- slot_routes.c: /api/slots --- */
+web_handler slot_routes_list, slot_routes_heat, slot_routes_insert, slot_routes_eject, slot_routes_ticket;
+json_t *slot_routes_status(struct site *site);
+
+/* --- slot_events.c: /api/events --- */
+struct events *events_new(struct site *site);
+web_handler events_handle;
+/* Ends the streams of the user's that have no session. */
+void events_user_changed(struct events *events, const char *user);
+/* Ends the streams; the events are freed. */
+void events_close(struct events *events);
+
+/* --- browser_media.c: WebSockets --- */
+/* `gone` is called whenever a slot has let go of a connection, which is freed. */
+struct media *media_new(struct site *site, void (*gone)(void *arg), void *arg);
+void media_free(struct media *media);               /* there is no connection any more */
+bool media_is_connected(const struct media *media); /* is there a connection that a slot has? */
+bool media_is_path(const struct media *media, const struct http_request *request);
+void media_handle(struct media *media, struct http_request *request);
+void media_user_changed(struct media *media, const char *user); /* ends that user's connections */
+/* A ticket's purpose binds the slot and what the page said of the image. */
+void media_purpose(const char *slot, const char *name, const char *claim, char purpose[SESSION_PURPOSE_MAX]);
+
+/* --- pages.c --- */
+struct pages *pages_new(const char *directory); /* never NULL; a missing directory is logged */
+void pages_free(struct pages *pages);
+void pages_handle(const struct pages *pages, struct http_request *request);
+
+#endif
