@@ -2,7 +2,9 @@
  * nbdread - the reader of the benchmark: a small NBD client on a UNIX socket that costs as little as it can.
  *
  * It reads --bytes from the start (--mode seq) or at random aligned offsets (--mode rand), --size a request, --depth
- * requests in flight, and prints one JSON line.  The image is the one that `nbdread --make FILE --bytes N` writes: the
+ * requests in flight, and prints one JSON line.  With --mode list it reads what a file says, one line a read: offset and length in
+ * sectors of 512 bytes, and the microseconds since the answer before, which are waited with --think (times its factor); one in
+ * flight.  A stall is a read that took more than 20 ms; --stalls lists them.  The image is the one that `nbdread --make FILE --bytes N` writes: the
  * word at offset 8*i is a mix of i, so that any piece can be checked without the file.  A word of each 512 bytes is checked as
  * it is read, or all of them with --check-all.
  */
@@ -20,7 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 256, SAMPLES_MAX = 1 << 20, HEADER = 16, SECTOR = 512 };
+enum { DEPTH_MAX = 256, SAMPLES_MAX = 1 << 20, HEADER = 16, SECTOR = 512, LIST_LENGTH_MAX = 32 << 20 };
+#define STALL 0.020
 
 struct __attribute__((packed)) request {
     uint32_t magic;
@@ -34,13 +37,20 @@ struct __attribute__((packed)) reply {
     uint64_t cookie;
 };
 
+struct listed {
+    uint64_t offset;
+    uint32_t length, think_us;
+};
+
 static struct {
-    const char *socket, *export, *make;
-    bool random, check_all;
+    const char *socket, *export, *make, *mode, *list;
+    bool random, check_all, tell_stalls;
     uint32_t size, depth;
     uint64_t bytes, offset, seed, device;
-    double seconds;
+    double seconds, think;
     int fd;
+    struct listed *listed;
+    size_t count;
     uint64_t asked, done, next, wrong;
     struct {
         uint64_t offset;
@@ -48,7 +58,7 @@ static struct {
     } slot[DEPTH_MAX];
     uint8_t *buffer;
     float *sample;
-} rd = {.export = "", .size = 131072, .depth = 1, .bytes = 1 << 30, .seconds = 60, .seed = 1};
+} rd = {.export = "", .mode = "seq", .size = 131072, .depth = 1, .bytes = 1 << 30, .seed = 1};
 
 static void die(const char *what)
 {
@@ -186,17 +196,17 @@ static uint64_t pick(void)
     return (rd.offset / rd.size + rd.asked) % count * rd.size;
 }
 
-static void ask(uint32_t slot)
+static void ask(uint32_t slot, uint64_t offset)
 {
     struct request request = {.magic = htobe32(0x25609513), .length = htobe32(rd.size), .cookie = slot};
-    rd.slot[slot].offset = pick();
+    rd.slot[slot].offset = offset;
     rd.slot[slot].sent = now();
     request.offset = htobe64(rd.slot[slot].offset);
     put(&request, sizeof request);
     rd.asked++;
 }
 
-/* All replies have one size, so header and data come in one call. */
+/* A reply's size is known, so header and data come in one call. */
 static uint32_t receive(void)
 {
     struct reply reply;
@@ -238,7 +248,7 @@ static void run(void)
     connected = now();
     uint64_t count = rd.bytes / rd.size;
     for (uint32_t i = 0; i < rd.depth && rd.asked < count; i++)
-        ask(i);
+        ask(i, pick());
     do {
         uint32_t slot = receive();
         uint64_t offset = rd.slot[slot].offset;
@@ -247,10 +257,10 @@ static void run(void)
             first = t - begin;
         rd.sample[rd.done++ % SAMPLES_MAX] = (float)(t - rd.slot[slot].sent);
         if (rd.asked < count && t - connected < rd.seconds && rd.depth > 1)
-            ask(slot);
+            ask(slot, pick());
         check(offset);
         if (rd.asked < count && t - connected < rd.seconds && rd.depth == 1)
-            ask(slot);
+            ask(slot, pick());
     } while (rd.done < rd.asked);
     qsort(rd.sample, rd.done < SAMPLES_MAX ? rd.done : SAMPLES_MAX, sizeof *rd.sample, by_value);
     double took = t - connected;
@@ -261,10 +271,116 @@ static void run(void)
            quantile(0.5) * 1e3, quantile(0.99) * 1e3, quantile(1) * 1e3, (unsigned long long)rd.wrong);
 }
 
+/* ---- a list of reads ---- */
+
+static void add_listed(const char *line, uint32_t number)
+{
+    unsigned long long offset, length, think;
+    if (*line == '#' || !strncmp(line, "size ", 5))
+        return;
+    if (sscanf(line, "%llu %llu %llu", &offset, &length, &think) != 3 || !length || length > LIST_LENGTH_MAX / SECTOR) {
+        fprintf(stderr, "nbdread: %s: line %u\n", rd.list, number);
+        exit(2);
+    }
+    if (rd.count % 1024 == 0 && !(rd.listed = realloc(rd.listed, (rd.count + 1024) * sizeof *rd.listed)))
+        die("memory");
+    rd.listed[rd.count++] = (struct listed){offset * SECTOR, (uint32_t)length * SECTOR, (uint32_t)think};
+}
+
+static void load_list(void)
+{
+    char line[128];
+    FILE *f = fopen(rd.list, "r");
+    if (!f)
+        die(rd.list);
+    for (uint32_t number = 1; fgets(line, sizeof line, f); number++)
+        add_listed(line, number);
+    fclose(f);
+}
+
+static uint32_t longest_listed(void)
+{
+    uint32_t longest = rd.size;
+    for (size_t i = 0; i < rd.count; i++)
+        longest = rd.listed[i].length > longest ? rd.listed[i].length : longest;
+    return longest;
+}
+
+static void wait_seconds(double seconds)
+{
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    if (seconds > 0)
+        nanosleep(&t, NULL);
+}
+
+/* How long it took. Checking the data belongs to the host's thinking. */
+static double read_listed(const struct listed *l)
+{
+    double answered = now();
+    if (rd.done)
+        check(rd.slot[0].offset);
+    wait_seconds(l->think_us / 1e6 * rd.think - (now() - answered));
+    rd.size = l->length;
+    ask(0, l->offset);
+    receive();
+    return now() - rd.slot[0].sent;
+}
+
+static void print_stalls(void)
+{
+    const char *comma = "";
+    printf(", \"stall\": [");
+    for (size_t i = 0; i < rd.done && i < SAMPLES_MAX; i++)
+        if ((double)rd.sample[i] > STALL) {
+            printf("%s[%zu, %llu, %.1f]", comma, i, (unsigned long long)rd.listed[i].offset, (double)rd.sample[i] * 1e3);
+            comma = ", ";
+        }
+    printf("]");
+}
+
+static void run_list(void)
+{
+    double begin = now(), connected, waited = 0, stalled = 0, first = 0;
+    uint64_t bytes = 0, stalls = 0;
+    load_list();
+    free(rd.buffer);
+    if (!(rd.buffer = malloc(longest_listed())))
+        die("memory");
+    dial();
+    handshake();
+    connected = now();
+    while (rd.done < rd.count && now() - connected < rd.seconds) {
+        const struct listed *l = &rd.listed[rd.done];
+        if (l->offset + l->length > rd.device)
+            die("the image is too small");
+        double took = read_listed(l);
+        first = rd.done ? first : now() - begin;
+        waited += took;
+        bytes += l->length;
+        stalls += took > STALL;
+        stalled += took > STALL ? took : 0;
+        rd.sample[rd.done++ % SAMPLES_MAX] = (float)took;
+    }
+    double took = now() - connected;
+    if (rd.done)
+        check(rd.slot[0].offset);
+    printf("{\"device\": %llu, \"requests\": %llu, \"of\": %zu, \"bytes\": %llu, \"seconds\": %.6f, \"waited\": %.6f, "
+           "\"handshake\": %.6f, \"first\": %.6f, \"mb_s\": %.3f, \"req_s\": %.3f, \"stalls\": %llu, \"stalled\": %.6f",
+           (unsigned long long)rd.device, (unsigned long long)rd.done, rd.count, (unsigned long long)bytes, took, waited,
+           connected - begin, first, (double)bytes / took / 1e6, (double)rd.done / took, (unsigned long long)stalls, stalled);
+    if (rd.tell_stalls)
+        print_stalls();
+    qsort(rd.sample, rd.done < SAMPLES_MAX ? rd.done : SAMPLES_MAX, sizeof *rd.sample, by_value);
+    printf(", \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f, \"wrong\": %llu}\n",
+           quantile(0.5) * 1e3, quantile(0.99) * 1e3, quantile(1) * 1e3, (unsigned long long)rd.wrong);
+}
+
 static void usage(void)
 {
     fprintf(stderr, "usage: nbdread --socket PATH [--export NAME] [--mode seq|rand] [--size N] [--depth N] [--bytes N]\n"
                     "               [--seconds T] [--offset N] [--seed N] [--check-all]\n"
+                    "       nbdread --socket PATH [--export NAME] --mode list --list FILE [--think[=FACTOR]] [--stalls]\n"
+                    "               [--seconds T] [--check-all]\n"
                     "       nbdread --make FILE --bytes N\n");
     exit(2);
 }
@@ -274,13 +390,14 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"socket", 1, NULL, 's'}, {"export", 1, NULL, 'e'}, {"mode", 1, NULL, 'm'},  {"size", 1, NULL, 'z'},
         {"depth", 1, NULL, 'd'},  {"bytes", 1, NULL, 'b'},  {"seconds", 1, NULL, 't'}, {"offset", 1, NULL, 'o'},
-        {"seed", 1, NULL, 'r'},   {"check-all", 0, NULL, 'c'}, {"make", 1, NULL, 'M'}, {NULL, 0, NULL, 0}};
+        {"seed", 1, NULL, 'r'},   {"check-all", 0, NULL, 'c'}, {"make", 1, NULL, 'M'}, {"list", 1, NULL, 'l'},
+        {"think", 2, NULL, 'k'},  {"stalls", 0, NULL, 'S'}, {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 's': rd.socket = optarg; break;
         case 'e': rd.export = optarg; break;
-        case 'm': rd.random = !strcmp(optarg, "rand"); break;
+        case 'm': rd.mode = optarg; break;
         case 'z': rd.size = (uint32_t)strtoul(optarg, NULL, 0); break;
         case 'd': rd.depth = (uint32_t)strtoul(optarg, NULL, 0); break;
         case 'b': rd.bytes = strtoull(optarg, NULL, 0); break;
@@ -289,11 +406,17 @@ static void parse(int argc, char **argv)
         case 'r': rd.seed = strtoull(optarg, NULL, 0); break;
         case 'c': rd.check_all = true; break;
         case 'M': rd.make = optarg; break;
+        case 'l': rd.list = optarg; break;
+        case 'k': rd.think = optarg ? strtod(optarg, NULL) : 1; break;
+        case 'S': rd.tell_stalls = true; break;
         default: usage();
         }
     }
+    rd.random = !strcmp(rd.mode, "rand");
+    if (!rd.seconds)
+        rd.seconds = rd.list ? 1e9 : 60;
     if ((!rd.socket && !rd.make) || rd.size < SECTOR || rd.size % SECTOR || !rd.depth || rd.depth > DEPTH_MAX ||
-        rd.bytes < rd.size)
+        rd.bytes < rd.size || !rd.list == !strcmp(rd.mode, "list"))
         usage();
 }
 
@@ -306,6 +429,9 @@ int main(int argc, char **argv)
     rd.sample = calloc(SAMPLES_MAX, sizeof *rd.sample);
     if (!rd.buffer || !rd.sample)
         die("memory");
-    run();
+    if (rd.list)
+        run_list();
+    else
+        run();
     return rd.wrong ? 1 : 0;
 }
