@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
@@ -103,6 +104,26 @@ def at_once(function, arguments):
     """Calls it with each of them, each in a thread of its own. Returns the results; what one raises is raised."""
     with concurrent.futures.ThreadPoolExecutor(len(arguments)) as pool:
         return list(pool.map(function, arguments))
+
+
+def timed(call):
+    """What it gives, and in how many seconds."""
+    began = time.monotonic()
+    result = call()
+    return result, time.monotonic() - began
+
+
+def read_while_away(d, server, h, image):
+    """A read that the host makes while the server is away is right as soon as the server is back."""
+    server.stop()
+    results = []
+    reader = threading.Thread(target=lambda: results.append(h.pread(100_000, 3_000_000)))
+    reader.start()
+    wait_for(lambda: "trying again" in d.log(), "the daemon to notice")
+    assert not results
+    server.start()
+    reader.join(30)
+    assert results == [image[3_000_000:3_100_000]]
 
 
 class Daemon:

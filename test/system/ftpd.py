@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from conftest import free_port, wait_for
+from relay import connections
 
 USER, PASSWORD = "alice", "CANARY-PASSWORD"
 
@@ -110,11 +111,7 @@ class FtpLiar:
         return f"ftp://127.0.0.1:{self.port}/{path}"
 
     def accept(self):
-        while True:
-            try:
-                control, _ = self.listener.accept()
-            except OSError:
-                return
+        for control in connections(self.listener):
             self.connections += 1
             self.open.append(control)
             threading.Thread(target=self.serve, args=(control,), daemon=True).start()

@@ -10,6 +10,8 @@ import struct
 import sys
 import threading
 
+import pytest
+
 
 class Request:
     def __init__(self, connection, method, path, headers, number):
@@ -144,3 +146,11 @@ def stall(request):
     """Says nothing more, until the client goes."""
     while request.connection.recv(65536):
         pass
+
+
+@pytest.fixture
+def liar(request):
+    """One that serves the module's IMAGE."""
+    server = Liar(request.module.IMAGE)
+    yield server
+    server.stop()

@@ -5,6 +5,15 @@ import threading
 import time
 
 
+def connections(listener):
+    """Each that comes, until the listener is closed."""
+    while True:
+        try:
+            yield listener.accept()[0]
+        except OSError:
+            return
+
+
 class Relay:
     """Passes connections on, until told otherwise. `mangle(data, toward_server)` may change what passes."""
 
@@ -21,10 +30,8 @@ class Relay:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while not self.ended:
-            try:
-                client = self.listener.accept()[0]
-            except OSError:
+        for client in connections(self.listener):
+            if self.ended:
                 return
             self.connections += 1
             number = self.connections

@@ -10,6 +10,7 @@ import paramiko
 
 from conftest import free_port
 from ftpd import PASSWORD, USER, Server
+from relay import connections
 
 
 def keygen(path, kind="ed25519", *arguments):
@@ -132,11 +133,7 @@ class SftpLiar:
         return a
 
     def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
+        for client in connections(self.listener):
             transport = paramiko.Transport(client)
             self.transports.append(transport)
             transport.add_server_key(self.key)

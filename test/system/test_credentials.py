@@ -8,6 +8,7 @@ from conftest import wait_for
 from doors import DOORS, IMAGE, eject, insert, server, trap  # noqa: F401
 from ftpd import USER
 from redfish_client import INSERT, Client, own, users  # noqa: F401
+from relay import connections
 from sshd import SftpLiar, fingerprint
 from test_http import basic
 from test_nbd import handle
@@ -35,11 +36,7 @@ class FtpTrap:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
+        for client in connections(self.listener):
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):

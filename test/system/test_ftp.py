@@ -3,13 +3,12 @@ import hashlib
 import os
 import random
 import signal
-import threading
 import time
 
 import nbd
 import pytest
 
-from conftest import at_once, make_image, sha, wait_for
+from conftest import at_once, make_image, read_while_away, sha, wait_for
 from ftpd import PASSWORD, USER, FtpLiar, PyFtpd, Vsftpd
 from test_http import fails_with_eio
 from test_nbd import handle
@@ -196,15 +195,7 @@ def test_a_server_that_comes_back_is_gone_on_with(daemon, ftpd, root, kind):
     d.ok(f"insert 0 {server.url()}")
     h = handle(d.uri())
     assert h.pread(100_000, 0) == image[:100_000]
-    server.stop()
-    results = []
-    reader = threading.Thread(target=lambda: results.append(h.pread(100_000, 3_000_000)))
-    reader.start()
-    wait_for(lambda: "trying again" in d.log(), "the daemon to notice")
-    assert not results
-    server.start()
-    reader.join(30)
-    assert results == [image[3_000_000:3_100_000]]
+    read_while_away(d, server, h, image)
     wait_for(lambda: "the server is back" in d.log(), "the log")
 
 

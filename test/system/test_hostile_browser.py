@@ -13,7 +13,7 @@ from browser import (BINARY, CLOSE, CONTINUATION, GREETING, OPTION_REPLY, PING, 
 from conftest import SANITIZED
 from test_nbd import handle
 from test_web_browser import Reader, ready, some
-from website import Web, accounts, shared_site  # noqa: F401 (fixtures)
+from website import accounts, shared_site, site  # noqa: F401 (fixtures)
 
 SLOTS = {
     "slot0": {"reconnect-grace": "0s", "io-timeout": "60s"},
@@ -27,17 +27,6 @@ SLOTS = {
 def shared(accounts):
     yield from shared_site(accounts, slots=SLOTS, keys={"listen-plain": "127.0.0.1:0"},
                            more="[daemon]\ncache-size = 16M\ncache-slot-minimum = 1M\n")
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
-
-
-def plain(site):
-    """Without TLS: what is tried here is behind it."""
-    return Web(site.address("http"), None)
 
 
 def serves_the_next(site, web, slot="slot0"):
@@ -83,7 +72,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("lie", ANSWERS)
 def test_a_wrong_answer_ends_the_connection(site, lie):
-    web, done = plain(site), []
+    web, done = site.plain(), []
 
     def answer(browser, kind, cookie, offset, length, data):
         if kind != READ or done:
@@ -108,7 +97,7 @@ def test_every_error_number_is_an_error(site, number):
             browser.reply(cookie, error=number)
         return kind == READ
 
-    browser = ready(site, Browser(plain(site), IMAGE, flavour="jsnbd", on_request=answer))
+    browser = ready(site, Browser(site.plain(), IMAGE, flavour="jsnbd", on_request=answer))
     with pytest.raises(nbd.Error):
         handle(site.uri()).pread(512, 0)
     assert browser.code is None
@@ -117,7 +106,7 @@ def test_every_error_number_is_an_error(site, number):
 
 
 def test_a_short_payload_is_waited_for_and_then_given_up(site):
-    web = plain(site)
+    web = site.plain()
 
     def answer(browser, kind, cookie, offset, length, data):
         if kind == READ:
@@ -133,7 +122,7 @@ def test_a_short_payload_is_waited_for_and_then_given_up(site):
 
 def test_an_answer_to_what_was_given_up(site):
     """The late bytes of one request are never those of another."""
-    web, image, held = plain(site), Sparse(64 << 20), []
+    web, image, held = site.plain(), Sparse(64 << 20), []
 
     def hold(browser, kind, cookie, offset, length, data):
         if kind == READ and len(held) < 4:
@@ -169,7 +158,7 @@ HANDSHAKES = {
 
 @pytest.mark.parametrize("lie", HANDSHAKES)
 def test_a_wrong_handshake_is_refused(site, lie):
-    web = site.web("admin") if "size" in lie else plain(site)
+    web = site.web("admin") if "size" in lie else site.plain()
     for flavour in ("page", "jsnbd") if "size" in lie else ("jsnbd",):
         browser = Browser(web, IMAGE, flavour=flavour, **HANDSHAKES[lie])
         assert browser.wait_end() in (1002, 1008) and browser.reason, (browser.code, browser.reason)
@@ -246,7 +235,7 @@ def test_the_size_of_an_option_costs_no_memory(site):
 @pytest.mark.parametrize("how", ["cut", "close"])
 @pytest.mark.parametrize("flavour", ["page", "jsnbd"])
 def test_a_browser_that_goes_at_every_byte_of_the_handshake(site, how, flavour):
-    web = site.web("admin") if flavour == "page" else plain(site)
+    web = site.web("admin") if flavour == "page" else site.plain()
     whole = {"page": 18 + 32 + 34 + 20, "jsnbd": 18 + 10}[flavour]
     step = 1 if flavour == "jsnbd" else 7
     end = {"close": lambda browser: browser.socket.close(), "cut": lambda browser: browser.socket.wire.cut()}[how]
@@ -259,7 +248,7 @@ def test_a_browser_that_goes_at_every_byte_of_the_handshake(site, how, flavour):
 
 
 def test_a_browser_that_goes_in_the_middle_of_an_answer(site):
-    web = plain(site)
+    web = site.plain()
     for extra in (0, 1, 15, 16, 17, 500, 4096):
         def answer(browser, kind, cookie, offset, length, data):
             if kind == READ:
@@ -299,7 +288,7 @@ FRAMES = {
 
 @pytest.mark.parametrize("lie", FRAMES)
 def test_a_wrong_frame_ends_the_connection(site, lie):
-    web = plain(site)
+    web = site.plain()
     bad, code = FRAMES[lie]
     for when in ("handshake", "serving"):
         browser = Browser(web, IMAGE, flavour="jsnbd", begin=False)
@@ -321,7 +310,7 @@ def test_a_wrong_frame_ends_the_connection(site, lie):
 
 @pytest.mark.plain
 def test_a_flood_of_pings_is_bounded(site):
-    web = plain(site)
+    web = site.plain()
     browser = Browser(web, IMAGE, flavour="jsnbd", begin=False)
     browser.connect()
     site.daemon.reset_rss()
@@ -346,7 +335,7 @@ def test_a_flood_of_pings_is_bounded(site):
 @pytest.mark.parametrize("size,count", [(128 << 10, 1000), (10 << 20, 1)])
 def test_a_flood_of_messages_is_bounded(site, size, count):
     """Messages that nobody asked for: a thousand, or one of 10 MiB."""
-    web = plain(site)
+    web = site.plain()
     browser = ready(site, Browser(web, IMAGE, flavour="jsnbd"))
     site.daemon.reset_rss()
     before = site.daemon.rss()
@@ -365,7 +354,7 @@ def test_a_flood_of_messages_is_bounded(site, size, count):
 def test_a_host_that_does_not_take_its_answers_stops_the_browser(site):
     """Backpressure from the host's socket to the browser: what nobody takes is not asked for. A thousand answers of
     128 KiB, and each byte of them arrives once the host takes them."""
-    web, image = plain(site), Sparse(1 << 30)
+    web, image = site.plain(), Sparse(1 << 30)
     browser = ready(site, Browser(web, image, "small", flavour="jsnbd"))
     site.daemon.reset_rss()
     before = site.daemon.rss()
@@ -458,7 +447,7 @@ def test_two_at_once_are_one(site):
 
 def test_any_two_actions_in_any_order(site, nginx):
     """Every ordered pair of what a client can do to a slot, the second while the first is under way."""
-    web = plain(site)
+    web = site.plain()
     web.login("admin")
     image, url = some(20_000), nginx.url("image.iso", "http")
     state = {}
@@ -504,7 +493,7 @@ def test_any_two_actions_in_any_order(site, nginx):
             state["browser"].stop()
 
     def log_out():
-        mine = plain(site)
+        mine = site.plain()
         mine.login("operator")
         try:
             state["mine"] = Browser(mine, image, flavour="webui-vue")
@@ -537,4 +526,4 @@ def test_any_two_actions_in_any_order(site, nginx):
         for browser in state.values():
             browser.wait_end()
     web.logout()
-    serves_the_next(site, plain(site))
+    serves_the_next(site, site.plain())

@@ -1,5 +1,4 @@
 """Servers that are wrong, slow, gone or in need of a password: a right byte, or an error."""
-import pathlib
 import random
 import socket
 import socketserver
@@ -10,17 +9,10 @@ import nbd
 import pytest
 
 from conftest import wait_for
-from liar import Liar, Server, basic, digest_behaviour, stall
+from liar import Liar, Server, basic, digest_behaviour, liar, stall  # noqa: F401 (liar is a fixture)
 from test_nbd import handle
 
 IMAGE = random.Random(11).randbytes(3_000_001)
-
-
-@pytest.fixture
-def liar():
-    server = Liar(IMAGE)
-    yield server
-    server.stop()
 
 
 def fails_with_eio(h, length=4096, offset=1_000_000):

@@ -7,19 +7,11 @@ import time
 import nbd
 import pytest
 
-from conftest import wait_for
-from liar import Liar
-from test_http_trouble import timed
+from conftest import timed, wait_for
+from liar import liar  # noqa: F401 (liar is a fixture)
 from test_nbd import handle
 
 IMAGE = random.Random(14).randbytes(8 << 20)
-
-
-@pytest.fixture
-def liar():
-    server = Liar(IMAGE)
-    yield server
-    server.stop()
 
 
 def drip(request, well):

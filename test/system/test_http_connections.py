@@ -6,28 +6,15 @@ import time
 
 import pytest
 
-from conftest import Nginx, wait_for
+from conftest import Nginx, timed, wait_for
 from doors import elsewhere  # noqa: F401 (a fixture)
 from ftpd import FtpLiar
-from liar import Liar
+from liar import liar  # noqa: F401 (liar is a fixture)
 from relay import Relay
 from test_nbd import handle
 
 IMAGE = random.Random(14).randbytes(6_000_001)
 SOON = 4 # s; with a connection that is found dead after one
-
-
-@pytest.fixture
-def liar():
-    server = Liar(IMAGE)
-    yield server
-    server.stop()
-
-
-def timed(call):
-    began = time.monotonic()
-    result = call()
-    return result, time.monotonic() - began
 
 
 def is_calm(d):

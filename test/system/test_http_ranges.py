@@ -6,18 +6,11 @@ import nbd
 import pytest
 
 from conftest import free_port, wait_for
-from liar import Liar, basic
+from liar import Liar, basic, liar  # noqa: F401 (liar is a fixture)
 from test_nbd import handle
 
 IMAGE = random.Random(13).randbytes(3_000_001)
 ONE, TWO = "Mon, 02 Nov 2026 10:00:00 GMT", "Tue, 03 Nov 2026 10:00:00 GMT"
-
-
-@pytest.fixture
-def liar():
-    server = Liar(IMAGE)
-    yield server
-    server.stop()
 
 
 @pytest.fixture

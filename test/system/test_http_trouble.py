@@ -7,24 +7,11 @@ import time
 import nbd
 import pytest
 
-from conftest import wait_for
-from liar import Liar, stall
+from conftest import timed, wait_for
+from liar import liar, stall  # noqa: F401 (liar is a fixture)
 from test_nbd import handle
 
 IMAGE = random.Random(12).randbytes(3_000_001)
-
-
-@pytest.fixture
-def liar():
-    server = Liar(IMAGE)
-    yield server
-    server.stop()
-
-
-def timed(call):
-    began = time.monotonic()
-    result = call()
-    return result, time.monotonic() - began
 
 
 def test_a_host_that_does_not_answer_is_given_up_after_connect_timeout(daemon):

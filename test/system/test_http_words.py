@@ -12,18 +12,11 @@ import pytest
 from conftest import Nginx, openssl
 from doors import insert
 from ftpd import FtpLiar
-from liar import Liar
+from liar import Liar, liar  # noqa: F401 (liar is a fixture)
 from redfish_client import own, users  # noqa: F401 (fixtures)
 from test_nbd import handle
 
 IMAGE = random.Random(15).randbytes(1_000_001)
-
-
-@pytest.fixture
-def liar():
-    server = Liar(IMAGE)
-    yield server
-    server.stop()
 
 
 class Say:

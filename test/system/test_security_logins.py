@@ -11,7 +11,7 @@ from browser import Browser, Image, WebSocket
 from conftest import SANITIZED
 from redfish_client import ACCOUNTS, SESSIONS, SLOT, Client, port_of
 from test_web_security import EXPECTED, SLOTS, refused
-from website import PASSWORDS, accounts, new_site, shared_site  # noqa: F401 (fixtures)
+from website import PASSWORDS, accounts, new_site, shared_site, site  # noqa: F401 (fixtures)
 
 SECOND = 5 if SANITIZED else 1
 
@@ -19,12 +19,6 @@ SECOND = 5 if SANITIZED else 1
 @pytest.fixture(scope="module")
 def shared(accounts):
     yield from shared_site(accounts, slots=SLOTS)
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
 
 
 def redfish(site, user=None, token=None):

@@ -1,7 +1,6 @@
 """Images by SFTP: from OpenSSH, whole and in parallel; who the server is and who we are; servers that lie, hang, go and come back."""
 import hashlib
 import os
-import pathlib
 import random
 import shutil
 import signal
@@ -14,7 +13,7 @@ import nbd
 import paramiko
 import pytest
 
-from conftest import at_once, make_image, sha, wait_for
+from conftest import at_once, make_image, read_while_away, sha, wait_for
 from ftpd import PASSWORD, USER
 from relay import Relay
 from sshd import SftpLiar, Sshd, fingerprint, keygen, user
@@ -292,15 +291,7 @@ def test_a_server_that_comes_back_is_gone_on_with(daemon, sshd, image):
     d.ok(f"insert 0 {url_of(server, image)}")
     h, content = handle(d.uri()), image.read_bytes()
     assert h.pread(4096, 0) == content[:4096]
-    server.stop()
-    results = []
-    reader = threading.Thread(target=lambda: results.append(h.pread(100_000, 3_000_000)))
-    reader.start()
-    wait_for(lambda: "trying again" in d.log(), "the daemon to notice")
-    assert not results
-    server.start()
-    reader.join(30)
-    assert results == [content[3_000_000:3_100_000]]
+    read_while_away(d, server, h, content)
 
 
 def test_a_stalled_server_holds_up_nobody_else(daemon, sshd, image):

@@ -11,18 +11,12 @@ from browser import Browser, Image, Refused, WebSocket
 from conftest import TOP, wait_for
 from liar import Liar, stall
 from test_nbd import handle
-from website import COOKIE, PASSWORDS, ROLES, AnswerReader, Events, accounts, new_site, shared_site  # noqa: F401 (fixtures)
+from website import COOKIE, PASSWORDS, ROLES, AnswerReader, Events, accounts, new_site, shared_site, site  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
 def shared(accounts, certificates):
     yield from shared_site(accounts, more=f"[http]\nca-file = {certificates}/ca.pem\n")
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
 
 
 def basic(user, password=None):

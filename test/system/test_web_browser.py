@@ -11,7 +11,7 @@ import pytest
 from browser import BINARY, DISC, EIO, FLAVOURS, READ, WRITE, Browser, Image, Refused, Sparse, WebSocket
 from conftest import wait_for
 from test_nbd import handle
-from website import PASSWORDS, accounts, new_site, shared_site  # noqa: F401 (fixtures)
+from website import PASSWORDS, accounts, new_site, shared_site, site  # noqa: F401 (fixtures)
 
 SLOTS = {
     "slot0": {"reconnect-grace": "60s", "io-timeout": "60s"},
@@ -27,12 +27,6 @@ SLOTS = {
 def shared(accounts):
     yield from shared_site(accounts, slots=SLOTS, keys={"root-slot": "slot0"},
                            more="[daemon]\ncache-size = 16M\ncache-slot-minimum = 1M\n")
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
 
 
 FAR = 40 << 20  # beyond what is read ahead

@@ -12,7 +12,7 @@ from conftest import SANITIZED, wait_for
 from liar import Liar, stall
 from test_web_browser import Hold, Reader, ready, some
 from test_web_uploads import IMAGE, listed, offset, path, put, wait_piece_end
-from website import AnswerReader, Events, Web, accounts, new_site, passwd, shared_site  # noqa: F401 (fixtures)
+from website import AnswerReader, Events, Web, accounts, new_site, passwd, shared_site, site  # noqa: F401 (fixtures)
 
 
 OPERATOR = {"Authorization": "Basic b3BlcmF0b3I6YmF0dGVyeSBzdGFwbGU="}
@@ -23,12 +23,6 @@ def shared(accounts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uploads") / "store"
     yield from shared_site(accounts, keys={"upload-directory": folder, "web-connections": "200", "web-connections-each": "200"},
                            slots={"slot0": {"reconnect-grace": "0s"}, "slot1": {"media": "disk"}})
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
 
 
 def fds(site):

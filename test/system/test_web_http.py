@@ -10,18 +10,12 @@ import pytest
 from conftest import SANITIZED, binary, wait_for
 from liar import Liar, stall
 from test_web_security import SLOTS, alive, fds
-from website import AnswerReader, accounts, new_site, no_answer, shared_site  # noqa: F401 (fixtures)
+from website import AnswerReader, accounts, new_site, no_answer, shared_site, site  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
 def shared(accounts):
     yield from shared_site(accounts, slots=SLOTS)
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
 
 
 # --- requests ---

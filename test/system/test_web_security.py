@@ -14,7 +14,7 @@ from browser import BINARY, GREETING, Browser, Image, Refused, WebSocket, frame,
 from conftest import SANITIZED, TOP, binary, wait_for
 from test_nbd import handle
 from website import (COOKIE, PASSWORDS, AnswerReader, Events, Web, accounts, new_site, passwd,  # noqa: F401 (fixtures)
-                     shared_site, tls_context)
+                     shared_site, site, tls_context)
 
 SLOTS = {"slot0": {"reconnect-grace": "0s"}, "slot1": {"reconnect-grace": "60s", "media": "disk"}}
 
@@ -22,16 +22,6 @@ SLOTS = {"slot0": {"reconnect-grace": "0s"}, "slot1": {"reconnect-grace": "60s",
 @pytest.fixture(scope="module")
 def shared(accounts):
     yield from shared_site(accounts, slots=SLOTS, keys={"listen-plain": "127.0.0.1:0"})
-
-
-@pytest.fixture
-def site(shared):
-    yield shared
-    shared.reset()
-
-
-def plain(site):
-    return Web(site.address("http"), None)
 
 
 def alive(site):
@@ -270,7 +260,7 @@ def ask_as_a_stranger(web, site, before):
 @pytest.mark.plain
 def test_the_next_connection_inherits_nothing(site):
     """A virtual USB server whose state was bound to a number of a file descriptor, which the next client got."""
-    web, line = plain(site), SlotLine(site)
+    web, line = site.plain(), SlotLine(site)
     line.wait_fresh()
     before = descriptors(site)
     used_again, rounds = 0, 0
@@ -285,7 +275,7 @@ def test_the_next_connection_inherits_nothing(site):
 
 
 def test_the_next_medium_is_its_own(site):
-    web, image = plain(site), Image(os.urandom(200_000))
+    web, image = site.plain(), Image(os.urandom(200_000))
     for _ in range(10):
         browser = Browser(web, image, flavour="jsnbd").wait_serving()
         site.wait_state("slot0", "ready")

@@ -361,6 +361,10 @@ class Site:
             self.pages.append(web.login(user))
         return web
 
+    def plain(self):
+        """A client without TLS, for what is tried behind it."""
+        return Web(self.address("http"), None)
+
     def uri(self, slot="slot0"):
         return self.daemon.uri(slot)
 
@@ -434,6 +438,13 @@ def shared_site(accounts, **more):
             site.daemon.process.kill()
             site.daemon.process.wait()
         shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def site(shared):
+    """The module's `shared` one, which is as it was again behind each test."""
+    yield shared
+    shared.reset()
 
 
 def refused_start(folder, accounts=None, **keys):
