@@ -12,6 +12,7 @@
 #include "base/defer.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/thread.h"
 
 struct pam_ask {
     pthread_mutex_t lock;
@@ -145,17 +146,6 @@ static void *on_pam_thread(void *arg)
     return NULL;
 }
 
-static bool pam_start_thread(struct pam_ask *ask)
-{
-    pthread_attr_t detached;
-    pthread_t thread;
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    bool started = pthread_create(&thread, &detached, on_pam_thread, ask) == 0;
-    pthread_attr_destroy(&detached);
-    return started;
-}
-
 /* --- on the loop --- */
 
 static void on_pam_closed(uv_handle_t *handle)
@@ -205,7 +195,7 @@ struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, vo
     ask->password = mem_strdup(question->password);
     ask->peer = mem_strdup(question->peer);
     ask->holders = 2;
-    if (pam_start_thread(ask))
+    if (thread_detached(on_pam_thread, ask, 0) == 0)
         return ask;
     ask->holders = 1;
     pam_leave(ask);

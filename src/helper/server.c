@@ -15,6 +15,7 @@
 #include "auth/pam.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "helper/helper.h"
 #include "helper/message.h"
 #include "host/hook.h"
@@ -225,18 +226,6 @@ static void *on_server_thread(void *arg)
     return NULL;
 }
 
-static int server_start_thread(struct call *call)
-{
-    pthread_t thread;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int error = pthread_create(&thread, &attributes, on_server_thread, call);
-    pthread_attr_destroy(&attributes);
-    return -error;
-}
-
 static void server_refuse(struct call *call, int status, const char *words)
 {
     struct helper_reply reply = {.status = status};
@@ -254,7 +243,7 @@ static void start_call(struct call *call)
         server_refuse(call, -EBUSY, "too many calls of the helper are under way");
         return;
     }
-    int status = server_start_thread(call);
+    int status = thread_detached(on_server_thread, call, STACK_SIZE);
     if (status == 0)
         return;
     leave_place();

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "base/thread.h"
 #include "host/hook.h"
 
 #define WORDS_MAX  128 /* of a request */
@@ -139,7 +139,6 @@ static void *on_hook_process_thread(void *arg)
 
 int hook_start_here(const char *path, const struct host_request *request, int out, int err)
 {
-    pthread_t thread;
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return -errno;
@@ -149,11 +148,9 @@ int hook_start_here(const char *path, const struct host_request *request, int ou
                               .out = fcntl(out, F_DUPFD_CLOEXEC, 3),
                               .err = fcntl(err, F_DUPFD_CLOEXEC, 3),
                               .call = pair[1]};
-    int error = own->out < 0 || own->err < 0 ? EMFILE : pthread_create(&thread, NULL, on_hook_process_thread, own);
-    if (error == 0) {
-        pthread_detach(thread);
+    int status = own->out < 0 || own->err < 0 ? -EMFILE : thread_detached(on_hook_process_thread, own, 0);
+    if (status == 0)
         return pair[0];
-    }
     close(pair[0]);
     close(pair[1]);
     if (own->out >= 0)
@@ -162,5 +159,5 @@ int hook_start_here(const char *path, const struct host_request *request, int ou
         close(own->err);
     mem_free(own->path);
     mem_free(own);
-    return -error;
+    return status;
 }

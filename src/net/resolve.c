@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/text.h"
+#include "base/thread.h"
 
 /* What the thread and the loop share. The one that comes last frees it. */
 struct lookup {
@@ -113,21 +114,14 @@ static void lookup_leave(struct lookup *lookup)
         lookup_free(lookup);
 }
 
-/* Signals are the loop's. 0, or an errno. */
-static int thread_start(void *(*run)(void *arg), void *arg)
+/* Signals are the loop's. */
+static int lookup_start_thread(struct lookup *lookup)
 {
     sigset_t all, before;
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int status = pthread_attr_init(&attributes);
-    if (status != 0)
-        return status;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    status = pthread_create(&thread, &attributes, run, arg);
+    int status = thread_detached(lookup_run, lookup, 0);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     return status;
 }
 
@@ -137,7 +131,7 @@ static struct lookup *lookup_start(const char *host, uv_async_t *answered)
     pthread_mutex_init(&lookup->lock, NULL);
     snprintf(lookup->host, sizeof lookup->host, "%s", host);
     lookup->answered = answered;
-    if (threads++ < RESOLVE_THREADS_MAX && thread_start(lookup_run, lookup) == 0)
+    if (threads++ < RESOLVE_THREADS_MAX && lookup_start_thread(lookup) == 0)
         return lookup;
     threads--;
     lookup_free(lookup);
