@@ -132,6 +132,17 @@ static void apply_next_config(struct slot *slot)
     slot_settle(slot);
 }
 
+/* What is in the slot, or is about to be, goes first; the slot's change is the step behind that. */
+static void slot_empty_first(struct slot *slot)
+{
+    slot_retry_cancel(slot);
+    slot_replace_give_up(slot, "the insert was given up: the slot changes");
+    if (slot->state == SLOT_EMPTY)
+        slot_step(slot);
+    else
+        slot_eject(slot, slot_ignore_done, NULL);
+}
+
 void slot_reconfigure(struct slot *slot, const struct config_slot *config)
 {
     if (!slot->next_config)
@@ -139,12 +150,7 @@ void slot_reconfigure(struct slot *slot, const struct config_slot *config)
     else
         config_slot_clear(slot->next_config);
     config_slot_copy(slot->next_config, config);
-    slot_retry_cancel(slot);
-    slot_replace_give_up(slot, "the insert was given up: the slot changes");
-    if (slot->state == SLOT_EMPTY)
-        slot_step(slot);
-    else
-        slot_eject(slot, slot_ignore_done, NULL);
+    slot_empty_first(slot);
 }
 
 /* --- removed --- */
@@ -202,10 +208,5 @@ void slot_settle(struct slot *slot)
 void slot_leave(struct slot *slot)
 {
     slot->leaving = true;
-    slot_retry_cancel(slot);
-    slot_replace_give_up(slot, "the insert was given up: the slot changes");
-    if (slot->state == SLOT_EMPTY)
-        slot_step(slot);
-    else
-        slot_eject(slot, slot_ignore_done, NULL);
+    slot_empty_first(slot);
 }

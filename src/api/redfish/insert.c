@@ -318,15 +318,22 @@ static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t
         redfish_insert_insert(call, slot, &wish);
 }
 
-void redfish_media_insert(struct redfish_call *call, json_t *body)
+/* With the slot of the path and the flat members of the body. */
+static void redfish_insert_with_slot(struct redfish_call *call, json_t *body,
+                                     void (*as_asked)(struct redfish_call *call, struct slot *slot, json_t *flat))
 {
     struct slot *slot = redfish_media_slot(call);
     json_t *flat = flatten(body);
     if (slot)
-        insert_as_asked(call, slot, flat);
+        as_asked(call, slot, flat);
     else
         redfish_not_found(call);
     json_decref(flat);
+}
+
+void redfish_media_insert(struct redfish_call *call, json_t *body)
+{
+    redfish_insert_with_slot(call, body, insert_as_asked);
 }
 
 static const struct redfish_property no_parameters[] = {{NULL, REDFISH_IGNORED}};
@@ -446,11 +453,5 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
 
 void redfish_media_patch(struct redfish_call *call, json_t *body)
 {
-    struct slot *slot = redfish_media_slot(call);
-    json_t *flat = flatten(body);
-    if (slot)
-        patch_as_asked(call, slot, flat);
-    else
-        redfish_not_found(call);
-    json_decref(flat);
+    redfish_insert_with_slot(call, body, patch_as_asked);
 }

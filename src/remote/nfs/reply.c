@@ -80,6 +80,12 @@ bool nfs_take_link(struct nfs_reply *reply, const char *text, size_t length)
     return true;
 }
 
+enum nfs_type nfs_type_of(uint32_t number)
+{
+    enum { REGULAR = 1, DIRECTORY = 2, LINK = 5 };
+    return number == REGULAR ? NFS_FILE : number == DIRECTORY ? NFS_FOLDER : number == LINK ? NFS_LINK : NFS_OTHER;
+}
+
 bool nfs_same_file(const struct nfs_attributes *a, const struct nfs_attributes *b)
 {
     return a->known && b->known && a->type == b->type && a->size == b->size && a->change == b->change &&

@@ -57,6 +57,8 @@ bool nfs_take_handle(struct nfs_reply *reply, const void *data, uint32_t length,
 /* False, and refused: it is too long, or not a text. */
 bool nfs_take_link(struct nfs_reply *reply, const char *text, size_t length);
 
+/* A file's type, whose number is the same in both versions (RFC 1813, 2.5; RFC 7530, 2.2.4). */
+enum nfs_type nfs_type_of(uint32_t number);
 bool nfs_same_file(const struct nfs_attributes *a, const struct nfs_attributes *b);
 void nfs_version_text(const struct nfs_attributes *attributes, char text[REMOTE_VERSION_MAX]);
 

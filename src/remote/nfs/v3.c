@@ -16,18 +16,13 @@ enum {
     PROC_MNT = 1,
     PROC_GETPORT = 3
 };
-enum { TYPE_FILE = 1, TYPE_FOLDER = 2, TYPE_LINK = 5 };
 
 /* --- answers --- */
 
 static void take_fattr(struct xdr_in *in, struct nfs_attributes *a)
 {
-    uint32_t type = xdr_u32(in);
     a->known = true;
-    a->type = type == TYPE_FILE     ? NFS_FILE
-              : type == TYPE_FOLDER ? NFS_FOLDER
-              : type == TYPE_LINK   ? NFS_LINK
-                                    : NFS_OTHER;
+    a->type = nfs_type_of(xdr_u32(in));
     for (int i = 0; i < 4; i++) /* mode, nlink, uid, gid */
         xdr_u32(in);
     a->size = xdr_u64(in);

@@ -16,7 +16,6 @@ enum {
     OP_READ = 25,
     OP_READLINK = 27
 };
-enum { TYPE_FILE = 1, TYPE_FOLDER = 2, TYPE_LINK = 5 };
 enum {
     ATTR_TYPE = 1,
     ATTR_CHANGE = 3,
@@ -34,18 +33,13 @@ enum {
 #define WANTED_1    (BIT(ATTR_CTIME) | BIT(ATTR_MTIME))
 #define NEEDED_0    (BIT(ATTR_TYPE) | BIT(ATTR_CHANGE) | BIT(ATTR_SIZE))
 
-static enum nfs_type type_of(uint32_t type)
-{
-    return type == TYPE_FILE ? NFS_FILE : type == TYPE_FOLDER ? NFS_FOLDER : type == TYPE_LINK ? NFS_LINK : NFS_OTHER;
-}
-
 static void nfs_v4_take_value(struct xdr_in *values, unsigned number, struct nfs_reply *reply)
 {
     struct nfs_attributes *a = &reply->attributes;
     uint64_t most;
     switch (number) {
     case ATTR_TYPE:
-        a->type = type_of(xdr_u32(values));
+        a->type = nfs_type_of(xdr_u32(values));
         break;
     case ATTR_CHANGE:
         a->change = xdr_u64(values);
