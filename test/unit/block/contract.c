@@ -39,6 +39,27 @@ void test_loop_end(uv_loop_t *loop)
     assert_int_equal(uv_loop_close(loop), 0);
 }
 
+void test_loop_turns(uv_loop_t *loop, int count)
+{
+    for (int i = 0; i < count; i++)
+        uv_run(loop, UV_RUN_NOWAIT);
+}
+
+void test_loop_wait(uv_loop_t *loop, unsigned ms)
+{
+    uint64_t until = uv_hrtime() + ms * 1000000ull;
+    while (uv_hrtime() < until)
+        uv_run(loop, UV_RUN_NOWAIT);
+}
+
+void test_loop_until(uv_loop_t *loop, const int *count, int least)
+{
+    while (*count < least) {
+        bool alive = uv_run(loop, UV_RUN_ONCE);
+        assert_true(alive || *count >= least);
+    }
+}
+
 static void close_source(struct probe *probe)
 {
     bool was = probe->inside;

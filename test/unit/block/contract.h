@@ -31,5 +31,9 @@ void contract_check(const struct contract *contract);
 /* A loop with its deferral queue, and its end: asserts that nothing is left. */
 void test_loop_begin(uv_loop_t *loop);
 void test_loop_end(uv_loop_t *loop);
+/* Lets it run: so many turns; so long; until the count is as large, which something on the loop must still bring. */
+void test_loop_turns(uv_loop_t *loop, int count);
+void test_loop_wait(uv_loop_t *loop, unsigned ms);
+void test_loop_until(uv_loop_t *loop, const int *count, int least);
 
 #endif

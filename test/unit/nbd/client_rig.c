@@ -95,31 +95,22 @@ void rig_with_peer(struct rig *rig, const struct nbd_client_options *options)
 
 void turns(struct rig *rig, int count)
 {
-    for (int i = 0; i < count; i++)
-        uv_run(&rig->loop, UV_RUN_NOWAIT);
+    test_loop_turns(&rig->loop, count);
 }
 
 void wait_ms(struct rig *rig, unsigned ms)
 {
-    uint64_t start = uv_hrtime();
-    while (uv_hrtime() - start < ms * 1000000ull)
-        uv_run(&rig->loop, UV_RUN_NOWAIT);
+    test_loop_wait(&rig->loop, ms);
 }
 
 void run_until(struct rig *rig, const int *what)
 {
-    while (!*what) {
-        bool alive = uv_run(&rig->loop, UV_RUN_ONCE);
-        assert_true(alive || *what);
-    }
+    test_loop_until(&rig->loop, what, 1);
 }
 
-void run_until_done(struct rig *rig, unsigned dones)
+void run_until_done(struct rig *rig, int dones)
 {
-    while (rig->done < dones) {
-        bool alive = uv_run(&rig->loop, UV_RUN_ONCE);
-        assert_true(alive || rig->done >= dones);
-    }
+    test_loop_until(&rig->loop, &rig->done, dones);
     assert_int_equal(rig->done, dones);
 }
 

@@ -33,7 +33,8 @@ struct rig {
     bool close_when_ready, close_when_died, close_when_done, read_when_done, take_back;
     struct link taken;
     struct client_io ios[IOS];
-    unsigned used, done;
+    unsigned used;
+    int done;
 };
 
 struct script {
@@ -50,7 +51,7 @@ void rig_end(struct rig *rig);
 void turns(struct rig *rig, int count);
 void wait_ms(struct rig *rig, unsigned ms);
 void run_until(struct rig *rig, const int *what);
-void run_until_done(struct rig *rig, unsigned dones);
+void run_until_done(struct rig *rig, int dones);
 
 struct io *submit(struct rig *rig, enum io_op op, unsigned flags, uint64_t offset, uint32_t length);
 struct io *read_at(struct rig *rig, uint64_t offset, uint32_t length);

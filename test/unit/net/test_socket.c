@@ -79,8 +79,7 @@ static void begin(struct end *end)
 
 static void turns(struct end *end, int count)
 {
-    for (int i = 0; i < count; i++)
-        uv_run(&end->loop, UV_RUN_NOWAIT);
+    test_loop_turns(&end->loop, count);
 }
 
 static void finish(struct end *end)

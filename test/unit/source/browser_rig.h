@@ -30,7 +30,8 @@ struct rig {
     int opened, opened_status, died, died_status, closed;
     bool close_when_died;
     struct rig_io ios[IOS];
-    unsigned used, done;
+    unsigned used;
+    int done;
 };
 
 /* What the peer that was hung up on last was told, and how many were; a stream tells no owner. */
@@ -47,7 +48,7 @@ struct nbd_peer *open_usual(struct rig *rig, const struct browser_options *optio
 /* Closes all; asserts that every connection was told why, once, and is gone. */
 void rig_end(struct rig *rig);
 void run_until(struct rig *rig, const int *what);
-void run_until_done(struct rig *rig, unsigned dones);
+void run_until_done(struct rig *rig, int dones);
 void turns(struct rig *rig, int count);
 void wait_ms(struct rig *rig, unsigned ms);
 
