@@ -239,7 +239,7 @@ static void watch_signals(struct daemon *d)
 
 static void bound_memory(void)
 {
-    mallopt(M_MMAP_THRESHOLD, BYTES_MAPPED); /* there it says why */
+    mallopt(M_MMAP_THRESHOLD, BYTES_MAPPED); /* for the reason that bytes.h gives */
     mallopt(M_ARENA_MAX, 2);
 }
 
@@ -272,7 +272,7 @@ static void on_crypto_free(void *memory, const char *file, int line)
     wipe_free(memory);
 }
 
-/* The libraries' memory is as ours. It must come before their first use; curl's is set where curl is. */
+/* The libraries' memory is as ours. They must be told before their first use; curl is told where it is used. */
 static void share_memory(void)
 {
     json_set_alloc_funcs(wipe_malloc, wipe_free);
@@ -286,7 +286,7 @@ static void main_ignore_closed(void *arg)
     (void)arg;
 }
 
-/* The web server last: it may have to be told that there is nobody to serve. */
+/* The web server comes last, and only if all others are there: it takes over what was handed to the process. */
 static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
     struct control_hooks hooks = {.reload = on_reload, .quit = stop, .keep = stop_keeping, .arg = d};
@@ -323,7 +323,7 @@ static int main_serve(struct daemon *d)
     watch_signals(d);
     if (!main_start(d, error)) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
-        d->stopping = true; /* a signal meanwhile ends it at once */
+        d->stopping = true; /* a signal meanwhile ends the process at once */
         uv_run(&d->loop, UV_RUN_DEFAULT);
         host_free(d->host);
         return EXIT_FAILURE;

@@ -66,7 +66,7 @@ int rights_find(const char *name, struct rights_user *user, char error[RIGHTS_ER
 
 /* --- what belongs to whom --- */
 
-/* Root's alone, so what is in it is so by root's will. */
+/* The folder is root's alone, so what is in it is there by root's will. */
 static bool is_roots_alone(const struct stat *st)
 {
     return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH));

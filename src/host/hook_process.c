@@ -79,7 +79,7 @@ static bool take_signal(int call, pid_t pid, bool *signalled)
     return true;
 }
 
-/* It is not reaped yet, so its number is nobody else's. */
+/* The process is not reaped yet, so its number is nobody else's. */
 static bool has_ended(pid_t pid)
 {
     siginfo_t info = {0};
@@ -96,7 +96,7 @@ static void await(int call, pid_t pid, int *status)
             fds[0].fd = -1;
     }
     if (signalled)
-        kill(-pid, SIGKILL); /* what it started goes with it */
+        kill(-pid, SIGKILL); /* what the hook started goes with it */
     if (pidfd >= 0)
         close(pidfd);
     while (waitpid(pid, status, 0) < 0 && errno == EINTR)

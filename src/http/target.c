@@ -53,7 +53,7 @@ static bool clean_segments(char *path)
     return true;
 }
 
-/* Decodes and cleans it in place: false if it must be refused. */
+/* Decodes and cleans the path in place; false: the request must be refused. */
 static bool path_decode(char *path)
 {
     return path[0] == '/' && http_target_percent_decode(path) && clean_segments(path);

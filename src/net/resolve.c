@@ -23,7 +23,7 @@ struct lookup {
 };
 
 struct resolve {
-    struct lookup *lookup; /* NULL: it could not be started */
+    struct lookup *lookup; /* NULL: the lookup could not be started */
     uv_async_t answered;
     enum address_local local;
     struct resolve_result result;
@@ -45,7 +45,7 @@ static bool is_internet(const struct addrinfo *info)
            info->ai_addrlen <= sizeof(struct sockaddr_storage);
 }
 
-/* The addresses that the policy allows; what it says against the first one, if none is. */
+/* The addresses that the policy allows; if it allows none, what it says against the first one. */
 static void resolve_judge(struct resolve *resolve, const struct addrinfo *all, const struct address_list *own)
 {
     struct resolve_result *result = &resolve->result;

@@ -80,7 +80,7 @@ static bool remote_origin_take_name(char *path, char **end, char *name, bool loo
     return true;
 }
 
-/* NULL: there is a zero byte in it. */
+/* NULL: there is a zero byte in the text. */
 static char *clean_path(const char *text, bool loose)
 {
     char *copy = mem_strdup(text), *path = mem_alloc(3 * strlen(text) + 2), *end = path, *rest = copy, *name;
@@ -205,7 +205,7 @@ void origin_clear(struct origin *origin)
     *origin = (struct origin){.kind = LOCATION_UNKNOWN};
 }
 
-/* --- what is of it --- */
+/* --- what is of an origin --- */
 
 static bool remote_origin_is_below(const char *path, const char *top)
 {

@@ -182,7 +182,7 @@ static void on_server_closed(void *arg)
 static void finish_leaving(struct slot *slot)
 {
     if (!slot->listener)
-        return; /* it is on its way */
+        return; /* the server is closing already */
     listener_close(slot->listener);
     slot->listener = NULL;
     nbd_server_close(slot->server, on_server_closed, slot);

@@ -23,7 +23,8 @@ static void name_user(struct control_peer *peer)
         snprintf(peer->user, sizeof peer->user, "uid %u", (unsigned)peer->process.uid);
 }
 
-/* Not its command line: that is memory of the process, which may make us wait for it. "": not known. */
+/* What the process calls itself; "": not known. Not its command line: that is memory of the process, which may keep us
+ * waiting. */
 static void read_program(pid_t pid, char program[PROGRAM_MAX])
 {
     char path[40];

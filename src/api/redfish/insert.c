@@ -47,7 +47,7 @@ static struct wish read_wish(const json_t *body)
 
 /* --- what a slot says --- */
 
-/* 400: the client can mend it; 503: it may pass. */
+/* 400: the client can mend it; 503: the trouble may pass. */
 static const struct reason {
     int error;
     unsigned status;
@@ -158,7 +158,7 @@ static json_t *protocol_problem(const struct redfish_call *call, const struct sl
     return NULL;
 }
 
-/* What of it is against the rules; NULL: nothing. */
+/* What of the wish is against the rules; NULL: nothing. */
 static json_t *insert_problem(const struct redfish_call *call, const struct slot *slot, const struct wish *wish,
                               const struct slot_status *s)
 {
@@ -195,7 +195,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
     char shown[256], *trusted;
     slot_get_status(slot, &s);
     bool there = is_there_already(call, wish, &s), instead = replaces(call, &s);
-    bool renewed = there && instead && wish->password; /* it may be another one */
+    bool renewed = there && instead && wish->password; /* the password may be another one */
     json_t *problem = insert_problem(call, slot, wish, &s);
     bool steps = boot_steps_wanted(&call->steps);
     char error[HOST_ERROR_MAX];
@@ -413,7 +413,7 @@ static bool says_stay(const json_t *body)
     return json_object_get(body, "EjectPolicy") || json_object_get(body, "EjectTimeout");
 }
 
-/* What is wrong with it as a whole; NULL: nothing. */
+/* What is wrong with the body as a whole; NULL: nothing. */
 static json_t *patch_problem(const struct redfish_call *call, const json_t *body, const struct slot_status *s,
                              struct wish *wish)
 {
@@ -438,7 +438,7 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
     if (problem) {
         redfish_fail(call, 400, problem);
     } else if (set_verify(call, &wish, &s)) {
-        if (says_stay(body) && !wish.image) /* else it is of that medium only, as with the action */
+        if (says_stay(body) && !wish.image) /* else the policy is of that medium only, as with the action */
             redfish_stay_set(call, slot, &s, &wish.stay);
         if (wish.image)
             redfish_insert_insert(call, slot, &wish);

@@ -28,7 +28,7 @@ struct nfs_piece {
 struct nfs_request {
     struct remote_request request;
     struct nfs_find *find;       /* a probe */
-    struct nfs_session *session; /* of a range; or what the last probe found, until it is adopted */
+    struct nfs_session *session; /* of a range; or what the last probe found, until that is adopted */
     uint64_t offset, started_us;
     uint32_t length, next; /* up to where pieces were begun */
     struct nfs_piece pieces[NFS_PIECES];
@@ -97,7 +97,7 @@ static void nfs_probe(struct remote_request *request)
     nfs->find = nfs_find_start(&nfs_of(request->client)->find, on_found, nfs);
 }
 
-/* The version that found it is kept: what it tells of a file could not be compared with the other's. */
+/* The version of NFS that found the image is kept: what one tells of a file can't be compared with the other's. */
 static void nfs_adopt(struct remote_request *probe)
 {
     struct nfs_client *nfs = nfs_of(probe->client);
@@ -175,7 +175,7 @@ static void piece_go_on(struct nfs_piece *piece)
     range_end(nfs);
 }
 
-/* False: it is another file by now, or of another content; that is the end of the range. */
+/* False: there is another file by now, or other content in it; that is the end of the range. */
 static bool piece_same(struct nfs_piece *piece, const struct nfs_attributes *attributes)
 {
     struct nfs_request *nfs = piece->request;
@@ -186,7 +186,7 @@ static bool piece_same(struct nfs_piece *piece, const struct nfs_attributes *att
     return false;
 }
 
-/* False: what was asked failed, and with it the range. */
+/* False: the question failed, and the range with it. */
 static bool piece_got(struct nfs_piece *piece, const struct nfs_reply *reply)
 {
     struct nfs_request *nfs = piece->request;

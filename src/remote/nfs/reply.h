@@ -52,9 +52,9 @@ struct nfs_reply {
 /* A status of version 3 or 4 (RFC 1813, 2.6; RFC 7530, 13), 0: nothing happens. */
 void nfs_judge(struct nfs_reply *reply, uint32_t status);
 __attribute__((format(printf, 3, 4))) void nfs_refuse(struct nfs_reply *reply, int reason, const char *format, ...);
-/* False, and refused: it has a length that no handle has. */
+/* False, and refused: the length is none that a handle has. */
 bool nfs_take_handle(struct nfs_reply *reply, const void *data, uint32_t length, uint32_t max);
-/* False, and refused: it is too long, or not a text. */
+/* False, and refused: the link is too long, or no text. */
 bool nfs_take_link(struct nfs_reply *reply, const char *text, size_t length);
 
 /* A file's type, whose number is the same in both versions (RFC 1813, 2.5; RFC 7530, 2.2.4). */

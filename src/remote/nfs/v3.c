@@ -42,7 +42,7 @@ static void nfs_v3_take_attributes(struct xdr_in *in, struct nfs_reply *reply)
         take_fattr(in, &reply->attributes);
 }
 
-/* True: it is good. */
+/* True: the status is good. */
 static bool take_status(struct xdr_in *in, struct nfs_reply *reply)
 {
     nfs_judge(reply, xdr_u32(in));

@@ -86,7 +86,7 @@ static void nfs_v4_take_attributes(struct xdr_in *in, struct nfs_reply *reply)
 
 /* --- answers --- */
 
-/* The result of the next operation begins; false: it is not that one's, or it failed. */
+/* The result of the next operation begins; false: it is another operation's, or the operation failed. */
 static bool take_operation(struct xdr_in *in, uint32_t operation, struct nfs_reply *reply)
 {
     if (reply->verdict != REMOTE_OK || in->bad)

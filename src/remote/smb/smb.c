@@ -26,7 +26,7 @@ struct smb_client {
     uint64_t connect_timeout_ms, stall_timeout_ms;
     bool newest;           /* the server wants SMB3 */
     struct smb *smb;       /* the ranges' connection; NULL: it broke, or there was none */
-    struct smb *candidate; /* inside the `done` of a probe: what it opened */
+    struct smb *candidate; /* inside the `done` of a probe: what the probe opened */
     struct link ranges;    /* those under way */
     struct defer closed;
 };
@@ -42,7 +42,7 @@ struct smb_request {
 
     /* A probe, with a connection of its own. */
     struct resolve *resolve;
-    struct dial *dial;           /* it has several addresses: which of them is there? */
+    struct dial *dial;           /* the server has several addresses: which of them answers? */
     struct resolve_result found; /* what is connected to */
     unsigned next;
     bool newest;
@@ -123,7 +123,7 @@ static void on_smb_opened(void *owner, const struct smb_file *file, uint64_t rou
         smb_finish(smb, REMOTE_OK, 0, "");
     else
         smb_finish(smb, REMOTE_REFUSED, -EINVAL, "the image is empty");
-    smb_close(client->candidate); /* it was not adopted */
+    smb_close(client->candidate); /* the probe was not adopted */
     client->candidate = NULL;
 }
 
