@@ -1,11 +1,16 @@
 /*
- * linkem - a TCP proxy that behaves like one long, fat, loss-free link.
+ * linkem - a TCP proxy that behaves like one long link.
  *
  * Each direction is a link of --rate shared by all connections, served round robin in small quanta.  A byte read
  * from a sender is booked on the link's virtual clock, waits --rtt/2 in a delay line, and is then written to the receiver;
  * --rtt/2 later its acknowledgement opens the sender's window again.  The window is what TCP has: it begins at ten
  * segments, doubles each round trip while it is what limits the sender, and stops at --window.  A sender beyond its window
  * or beyond its share is simply not read, so that its own socket buffer pushes back.  A new connection pays its handshake.
+ *
+ * With --queue fifo there is no share: what the windows allow goes into one queue in the order in which it comes, and what does
+ * not fit into its --buffer is lost.  With --loss so many of each hundred packets are lost anyway.  A lost packet is sent
+ * again: it and what its connection sent behind it arrive a round trip later, or as late as a timer is, 200 ms at least, when
+ * too little came behind it to be missed at once; and the window is halved, after which it grows by a segment each round trip.
  *
  * One thread, edge-triggered epoll, nanosecond timeouts.  Memory per connection: one window each way, touched only as
  * far as it is used.  SIGTERM ends it and prints what was carried.
@@ -24,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -40,15 +46,22 @@
 enum {
     INITIAL_WINDOW = 14600,        /* ten segments */
     SEGMENT = 1460,                /* a smaller opening of the window is not used */
-    QUANTUM = 16 * 1024,           /* a connection's turn when others wait; also the grain of arrival times */
-    QUANTUM_ALONE = 64 * 1024,     /* its turn when it is alone */
+    QUANTUM = 16 * 1024,           /* a connection's turn when others wait, also the grain of arrival times; less on a */
+                                   /* thin link, where it is a millisecond's, and when it is alone more */
+    TURNS_ALONE = 4,
     QUANTUM_UNLIMITED = 256 * 1024, /* its turn without --rate */
     SEGMENTS_MAX = 1 << 16,        /* entries of a delay line */
     CONNECTIONS_MAX = 1024,
     EVENTS_MAX = 64,
     BULK = 128 * 1024,             /* more than this in the delay line */
     RING_INITIAL = 1 << 20,
+    WINDOW_FAT = 32 << 20,         /* what a window may grow to, */
+    WINDOW_THIN_MIN = 256 << 10,   /* and on a thin link, where it is two of what the link holds */
+    WINDOW_THIN_MAX = 4 << 20,
+    BUFFER_MIN = 256 << 10,        /* of a FIFO, which has two of what the link holds too */
+    MISSED_AT_ONCE = 3 * SEGMENT,  /* so much behind a lost packet tells the sender */
 };
+#define THIN 200e6               /* bits a second */
 #define HORIZON (1 * MSEC)       /* how far ahead the link is booked: fairness against wake-ups */
 #define LATE_MAX (20 * MSEC)     /* how much booking time a late wake-up may catch up on */
 #define GATHER_BULK (400 * USEC) /* deliveries of a flow with much to come are made together, */
@@ -56,6 +69,7 @@ enum {
 #define EARLY_MAX (150 * USEC)
 #define NAP (150 * USEC)         /* while a link is full, events may wait this long */
 #define IDLE_RESTART (200 * MSEC)
+#define TIMER_MIN (200 * MSEC)   /* of a retransmission */
 
 struct entry {
     int64_t when;
@@ -85,6 +99,10 @@ struct flow {
     struct queue acks;        /* when delivered bytes are acknowledged */
     size_t due;               /* bytes of `used` that have arrived and wait for the receiver */
     size_t unacked, window;
+    size_t threshold;         /* a window beyond it grows slowly; SIZE_MAX until something was lost */
+    int64_t held_until;       /* nothing arrives before: what was lost is on its way again */
+    int64_t recovering_until; /* what is lost before belongs to the same trouble */
+    uint64_t packets, serial; /* how many were sent, of which flow: whether one is lost depends on just that */
     size_t peak, peak_before; /* the most unacked bytes in this round trip and in the last one */
     int64_t peak_until;
     int64_t gate;             /* nothing leaves before */
@@ -111,8 +129,11 @@ static struct {
     int64_t half, rtt;
     int64_t early;            /* how long this machine takes to wake us: the delays are shortened by it */
     double ns_per_byte;       /* 0: no limit */
-    size_t window_max, window_initial;
-    bool idle_restart;
+    size_t window_max, window_initial, quantum;
+    bool idle_restart, fifo;
+    size_t buffer;
+    uint64_t lose_below;      /* of 2^32 */
+    uint64_t seed, lost;
     struct sockaddr_in target;
     int epoll, listener, signals;
     struct link up, down;
@@ -194,6 +215,8 @@ static void flow_init(struct flow *f, struct connection *c, struct flow *reverse
 {
     *f = (struct flow){.connection = c, .reverse = reverse, .link = link, .from = from, .to = to};
     f->window = em.window_initial;
+    f->threshold = SIZE_MAX;
+    f->serial = em.accepted * 2 + (link == &em.down);
     f->readable = true;
 }
 
@@ -218,7 +241,7 @@ static void flow_end(struct flow *f, enum ending ending, int64_t now)
     if (f->ending == RST || (f->ending == FIN && ending == FIN))
         return;
     f->ending = ending;
-    f->ending_at = max64(now, f->used > f->due ? f->link->free_at : now) + em.half;
+    f->ending_at = max64(max64(now, f->used > f->due ? f->link->free_at : now) + em.half, f->held_until);
     f->readable = false;
 }
 
@@ -266,21 +289,80 @@ static void flow_peak(struct flow *f, int64_t now)
         f->peak = f->unacked;
 }
 
+/* ---- loss ---- */
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x + 1) * 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* Of the next `bytes`, at how many the first lost packet begins; SIZE_MAX: none is lost. */
+static size_t flow_first_lost(struct flow *f, size_t bytes)
+{
+    size_t lost = SIZE_MAX;
+    for (size_t at = 0; em.lose_below && at < bytes; at += SEGMENT)
+        if ((mix(mix(mix(em.seed) + f->serial) + f->packets++) >> 32) < em.lose_below && lost == SIZE_MAX)
+            lost = at;
+    return lost;
+}
+
+static size_t flow_waiting(const struct flow *f)
+{
+    int waiting = 0;
+    return ioctl(f->from, FIONREAD, &waiting) == 0 && waiting > 0 ? (size_t)waiting : 0;
+}
+
+/* A packet that would have arrived at `arrival` is lost, with `behind` bytes behind it. */
+static void flow_lose(struct flow *f, int64_t arrival, size_t behind)
+{
+    int64_t again = arrival + (behind >= MISSED_AT_ONCE ? em.rtt : max64(em.rtt, TIMER_MIN));
+    em.lost++;
+    f->held_until = max64(f->held_until, again);
+    if (arrival < f->recovering_until)
+        return;
+    f->recovering_until = again;
+    f->window = f->window / 2 > 2 * SEGMENT ? f->window / 2 : 2 * SEGMENT;
+    f->threshold = f->window;
+}
+
+/* A window that is used grows. */
+static void flow_grow(struct flow *f, size_t bytes)
+{
+    if ((f->peak > f->peak_before ? f->peak : f->peak_before) * 2 <= f->window)
+        return;
+    size_t more = f->window < f->threshold ? bytes : (size_t)((double)bytes * SEGMENT / (double)f->window) + 1;
+    f->window = f->window + more < em.window_max ? f->window + more : em.window_max;
+}
+
+/* ---- booking ---- */
+
+/* When a grain that has left at `left` arrives. */
+static int64_t flow_arrival(struct flow *f, int64_t left)
+{
+    return max64(left + em.half, f->held_until);
+}
+
 /* Put `bytes` on the link's clock, in grains, so that each grain arrives at its own time. */
 static void flow_book(struct flow *f, size_t bytes, int64_t now)
 {
     struct link *l = f->link;
+    size_t lost = flow_first_lost(f, bytes);
     l->carried += bytes;
-    if (em.ns_per_byte == 0) {
-        queue_push(&f->line, now + em.half, bytes, em.half ? 10 * USEC : 0);
-        return;
-    }
     int64_t start = l->backlogged ? max64(l->free_at, now - LATE_MAX) : max64(l->free_at, now);
-    for (size_t left = bytes; left;) {
-        size_t grain = left < QUANTUM ? left : QUANTUM;
+    for (size_t at = 0; at < bytes;) {
+        size_t grain = bytes - at;
+        if (em.ns_per_byte > 0 && grain > em.quantum)
+            grain = em.quantum;
+        if (lost > at && lost < at + grain)
+            grain = lost - at;
         start += (int64_t)((double)grain * em.ns_per_byte);
-        queue_push(&f->line, start + em.half, grain, 5 * USEC);
-        left -= grain;
+        if (lost == at)
+            flow_lose(f, start + em.half, bytes - at - 1 + flow_waiting(f));
+        queue_push(&f->line, flow_arrival(f, start), grain, em.half ? 10 * USEC : 0);
+        at += grain;
     }
     l->free_at = start;
 }
@@ -321,8 +403,7 @@ static void flow_acknowledge(struct flow *f, int64_t now)
 {
     while (queue_next(&f->acks) <= now + em.early) {
         size_t bytes = queue_pop(&f->acks);
-        if ((f->peak > f->peak_before ? f->peak : f->peak_before) * 2 > f->window) /* a window that is used grows */
-            f->window = f->window + bytes < em.window_max ? f->window + bytes : em.window_max;
+        flow_grow(f, bytes);
         f->unacked -= bytes;
     }
 }
@@ -431,6 +512,23 @@ static void link_serve_unlimited(struct link *l, int64_t now)
     }
 }
 
+/* How far ahead of `now` the link may be booked. */
+static int64_t link_depth(void)
+{
+    return em.fifo ? (int64_t)((double)em.buffer * em.ns_per_byte) : HORIZON;
+}
+
+/* A FIFO is full: who has something to send loses it. Each once until it has been sent again. */
+static void link_overflow(struct link *l, int64_t now)
+{
+    for (uint32_t i = 0; i < em.count; i++) {
+        struct flow *f = link_flow(l, i);
+        size_t waiting = flow_ready(f, now) && l->free_at + em.half >= f->recovering_until ? flow_waiting(f) : 0;
+        if (waiting)
+            flow_lose(f, l->free_at + em.half, waiting);
+    }
+}
+
 /* Returns when the link wants its next turn. */
 static int64_t link_serve(struct link *l, int64_t now)
 {
@@ -438,10 +536,11 @@ static int64_t link_serve(struct link *l, int64_t now)
         link_serve_unlimited(l, now);
         return link_ready(l, now) ? now : NEVER;
     }
+    int64_t depth = link_depth();
     uint32_t ready = link_ready(l, now);
-    while (ready && l->free_at < now + HORIZON) {
-        size_t quantum = ready > 1 ? QUANTUM : QUANTUM_ALONE;
-        for (uint32_t i = 0; i < em.count && l->free_at < now + HORIZON; i++) {
+    while (ready && l->free_at < now + depth) {
+        size_t quantum = ready > 1 ? em.quantum : TURNS_ALONE * em.quantum;
+        for (uint32_t i = 0; i < em.count && l->free_at < now + depth; i++) {
             struct flow *f = link_flow(l, l->turn++ % em.count);
             if (flow_ready(f, now))
                 flow_take(f, quantum, now);
@@ -449,7 +548,9 @@ static int64_t link_serve(struct link *l, int64_t now)
         ready = link_ready(l, now);
     }
     l->backlogged = ready > 0;
-    return ready ? l->free_at - HORIZON / 2 : NEVER;
+    if (em.fifo && ready)
+        link_overflow(l, now);
+    return ready ? l->free_at - depth + min64(depth, HORIZON) / 2 : NEVER;
 }
 
 /* ---- connections ---- */
@@ -587,7 +688,8 @@ static void run(void)
 static void usage(void)
 {
     fprintf(stderr, "usage: linkem --listen HOST:PORT --connect HOST:PORT [--rtt TIME] [--rate BITS] [--window SIZE]\n"
-                    "              [--initial-window SIZE] [--idle-restart]\n"
+                    "              [--initial-window SIZE] [--idle-restart] [--queue fair|fifo] [--buffer SIZE]\n"
+                    "              [--loss PERCENT] [--seed N]\n"
                     "TIME 50ms, 200us, 1s; BITS 1gbit, 100mbit; SIZE 32m, 64k. IPv4 addresses, port 0 = any.\n");
     exit(2);
 }
@@ -627,6 +729,30 @@ static size_t parse_size(const char *text)
     return size < 2 * SEGMENT ? 2 * SEGMENT : size;
 }
 
+static bool parse_queue(const char *text)
+{
+    if (strcmp(text, "fifo") && strcmp(text, "fair"))
+        usage();
+    return !strcmp(text, "fifo");
+}
+
+static uint64_t parse_loss(const char *text)
+{
+    static const char *const unit[] = {"%", "", NULL};
+    static const double factor[] = {1, 1};
+    double percent = number(text, unit, factor);
+    if (percent > 50)
+        usage();
+    return (uint64_t)(percent / 100 * 4294967296.0);
+}
+
+static size_t default_window(double rate, size_t twice)
+{
+    if (rate > 0 && rate <= THIN)
+        return (size_t)min64(max64((int64_t)twice, WINDOW_THIN_MIN), WINDOW_THIN_MAX);
+    return em.rtt ? WINDOW_FAT : 1 << 20;
+}
+
 static struct sockaddr_in parse_address(const char *text)
 {
     char host[64];
@@ -664,7 +790,8 @@ static void parse(int argc, char **argv, struct sockaddr_in *listen_at)
 {
     static const struct option options[] = {
         {"listen", 1, NULL, 'l'}, {"connect", 1, NULL, 'c'}, {"rtt", 1, NULL, 't'}, {"rate", 1, NULL, 'r'},
-        {"window", 1, NULL, 'w'}, {"initial-window", 1, NULL, 'i'}, {"idle-restart", 0, NULL, 'I'}, {NULL, 0, NULL, 0}};
+        {"window", 1, NULL, 'w'}, {"initial-window", 1, NULL, 'i'}, {"idle-restart", 0, NULL, 'I'}, {"queue", 1, NULL, 'q'},
+        {"buffer", 1, NULL, 'b'}, {"loss", 1, NULL, 'L'}, {"seed", 1, NULL, 's'}, {NULL, 0, NULL, 0}};
     int option;
     double rate = 0;
     em.window_initial = INITIAL_WINDOW;
@@ -677,16 +804,24 @@ static void parse(int argc, char **argv, struct sockaddr_in *listen_at)
         case 'w': em.window_max = parse_size(optarg); break;
         case 'i': em.window_initial = parse_size(optarg); break;
         case 'I': em.idle_restart = true; break;
+        case 'q': em.fifo = parse_queue(optarg); break;
+        case 'b': em.buffer = parse_size(optarg); break;
+        case 'L': em.lose_below = parse_loss(optarg); break;
+        case 's': em.seed = strtoull(optarg, NULL, 0); break;
         default: usage();
         }
     }
     if (!em.target.sin_port || optind != argc)
         usage();
+    size_t twice = (size_t)(2 * rate / 8 * (double)em.rtt / 1e9); /* of what the link holds */
     if (!em.window_max)
-        em.window_max = em.rtt ? 32 << 20 : 1 << 20;
+        em.window_max = default_window(rate, twice);
+    if (!em.buffer)
+        em.buffer = max64((int64_t)twice, BUFFER_MIN);
     em.half = em.rtt / 2;
     em.early = em.half ? min64(measure_wake() / 2, em.half / 16) : 0; /* half: rather too long than too short */
     em.ns_per_byte = rate > 0 ? 8e9 / rate : 0;
+    em.quantum = (size_t)min64(max64((int64_t)(rate / 8 * HORIZON / 1e9), 2 * SEGMENT), QUANTUM);
     if (!em.rtt || em.window_initial > em.window_max)
         em.window_initial = em.window_max; /* without delay a window limits nothing but memory */
 }
@@ -732,6 +867,7 @@ int main(int argc, char **argv)
     watch_special(em.signals, &em.signals);
     listen_and_tell(listen_at);
     run();
-    printf("connections %" PRIu64 " up %" PRIu64 " down %" PRIu64 "\n", em.accepted, em.up.carried, em.down.carried);
+    printf("connections %" PRIu64 " up %" PRIu64 " down %" PRIu64 " lost %" PRIu64 "\n", em.accepted, em.up.carried, em.down.carried,
+           em.lost);
     return 0;
 }
