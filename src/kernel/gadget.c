@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernel/checks.h"
 #include "kernel/files.h"
 #include "kernel/udc.h"
 
@@ -113,7 +114,8 @@ static int make_folders(const struct kernel_gadget *gadget, char error[KERNEL_ER
         if (mkdir(path, 0755) == 0 || errno == EEXIST)
             continue;
         if (i == 0)
-            return kernel_real.check_gadget(error) != 0 ? -ENODEV : files_failed(error, -errno, "%s: %s", path, strerror(errno));
+            return kernel_check_gadget(error) != 0 ? -ENODEV
+                                                   : files_failed(error, -errno, "%s: %s", path, strerror(errno));
         if (errno == ENOENT)
             return files_failed(error, -ENODEV, "the kernel has no USB mass storage gadget (modprobe usb_f_mass_storage)");
         return files_failed(error, -errno, "%s: %s", path, strerror(errno));
