@@ -26,7 +26,7 @@ struct control_client {
 
 static struct control_client client;
 
-/* --- what control.c has --- */
+/* --- what client.c has --- */
 
 static int reload(void *arg, char error[CONFIG_ERROR_MAX])
 {
@@ -87,6 +87,11 @@ void auth_audit(enum audit_event event, const char *user, const char *peer, cons
     must(user && *user && peer && *peer);
     check_secret(subject);
     check_secret(detail);
+}
+
+void control_audit(struct control_client *of, enum audit_event event, const char *subject, const char *detail)
+{
+    auth_audit(event, of->peer.user, of->peer.from, subject, detail);
 }
 
 static void check_text(const struct control_client *to, const char *text)
@@ -167,7 +172,7 @@ static void stand_of(uint8_t byte)
     fakes_begin(&behind);
 }
 
-/* control.c gives no NUL, no newline and nothing longer. */
+/* client.c gives no NUL, no newline and nothing longer. */
 static bool is_line(const uint8_t *data, size_t size)
 {
     return size < CONTROL_LINE_MAX && !memchr(data, '\0', size) && !memchr(data, '\n', size);

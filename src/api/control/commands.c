@@ -32,12 +32,6 @@ static void send_and_free(struct control_client *client, char *text)
     control_ok(client, "%s", "");
 }
 
-void commands_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail)
-{
-    const struct control_peer *peer = control_client_peer(client);
-    auth_audit(event, peer->user, peer->from, subject, detail);
-}
-
 static void run_help(struct control_client *client, int count, char **words)
 {
     (void)count;
@@ -238,9 +232,9 @@ static void audit_insert(struct control_client *client, const char *slot, const 
 {
     char shown[256];
     text_url_public(url, shown, sizeof shown);
-    commands_audit(client, AUDIT_INSERT, slot, shown);
+    control_audit(client, AUDIT_INSERT, slot, shown);
     if (unverified)
-        commands_audit(client, AUDIT_UNVERIFIED, slot, shown);
+        control_audit(client, AUDIT_UNVERIFIED, slot, shown);
 }
 
 static void run_insert(struct control_client *client, int count, char **words)
@@ -283,7 +277,7 @@ static void run_eject(struct control_client *client, int count, char **words)
     if (!slot)
         return;
     struct media_request *request = media_request(client, slot);
-    commands_audit(client, AUDIT_EJECT, request->slot, NULL);
+    control_audit(client, AUDIT_EJECT, request->slot, NULL);
     slot_eject(slot, on_ejected, request);
 }
 
@@ -326,7 +320,7 @@ static void run_trace(struct control_client *client, int count, char **words)
     struct slot_status s;
     if (only)
         slot_get_status(only, &s);
-    commands_audit(client, AUDIT_TRACE, only ? s.name : NULL, on ? "on" : "off");
+    control_audit(client, AUDIT_TRACE, only ? s.name : NULL, on ? "on" : "off");
     for (unsigned i = 0; i < slots_count(slots); i++)
         if (!only || slots_get(slots, i) == only)
             slot_set_trace(slots_get(slots, i), on);
@@ -339,7 +333,7 @@ static void set_level(struct control_client *client, enum log_level level, const
     enum log_level before = log_get_level();
     if (level > before)
         log_set_level(level);
-    commands_audit(client, AUDIT_LOG, NULL, name);
+    control_audit(client, AUDIT_LOG, NULL, name);
     log_set_level(level);
     control_ok(client, "the log's level is %s", name);
 }
@@ -362,7 +356,7 @@ static void run_reload(struct control_client *client, int count, char **words)
     char error[CONFIG_ERROR_MAX];
     (void)count;
     (void)words;
-    commands_audit(client, AUDIT_RELOAD, NULL, NULL);
+    control_audit(client, AUDIT_RELOAD, NULL, NULL);
     if (hooks->reload(hooks->arg, error) == 0)
         control_ok(client, "reloaded");
     else
@@ -373,7 +367,7 @@ static void quit_keeping(struct control_client *client)
 {
     const struct control_hooks *hooks = control_client_hooks(client);
     char error[CONFIG_ERROR_MAX];
-    commands_audit(client, AUDIT_QUIT, NULL, "keep");
+    control_audit(client, AUDIT_QUIT, NULL, "keep");
     if (hooks->keep(hooks->arg, error) == 0)
         control_ok(client, "stopping; the media stay in for the next start");
     else
@@ -384,7 +378,7 @@ static void run_quit(struct control_client *client, int count, char **words)
 {
     const struct control_hooks *hooks = control_client_hooks(client);
     if (count == 0) {
-        commands_audit(client, AUDIT_QUIT, NULL, NULL);
+        control_audit(client, AUDIT_QUIT, NULL, NULL);
         control_ok(client, "stopping");
         hooks->quit(hooks->arg);
     } else if (strcmp(words[0], "--keep") == 0) {

@@ -16,7 +16,7 @@ static void control_host_command_audit(struct control_client *client, enum audit
 {
     char words[128];
     host_request_text(request, words, sizeof words);
-    commands_audit(client, event, NULL, strchr(words, ' ') + 1);
+    control_audit(client, event, NULL, strchr(words, ' ') + 1);
 }
 
 static void submit(struct control_client *client, const struct host_request *request,

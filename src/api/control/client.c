@@ -1,0 +1,352 @@
+/* A client of the control socket: its lines, one after the other, and their answers. */
+#include "api/control/client.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/closing.h"
+#include "base/defer.h"
+#include "base/text.h"
+#include "net/stream.h"
+
+#define WATCH_MS 1000
+
+struct control_client {
+    struct control_clients *all;
+    struct link link;
+    struct stream *stream;
+    struct control_peer peer;
+    char line[CONTROL_LINE_MAX];
+    size_t used;
+    char *typed_ahead; /* input that came while a command ran; at most one read's */
+    size_t ahead_length;
+    bool busy;    /* a command has not answered yet */
+    bool ended;   /* there is no more input */
+    bool leaving; /* closes when all is sent */
+    bool watching;
+    char watched[CONFIG_SLOT_NAME_MAX];
+    uint64_t watched_bytes, watched_at;
+    uv_timer_t timer;
+    struct closing closing;
+    bool stream_closed, timer_closed;
+    struct defer go_on;
+};
+
+static void client_go_on(struct control_client *client);
+
+/* --- output --- */
+
+void control_send(struct control_client *client, const char *text)
+{
+    struct slices data;
+    size_t length = strlen(text);
+    slices_init(&data);
+    slices_alloc(&data, length, BYTES_PIECE);
+    slices_copy_in(&data, 0, text, length);
+    stream_write(client->stream, &data);
+}
+
+/* The last line of an answer; then the next command may run. */
+__attribute__((format(printf, 3, 0))) static void finish_command(struct control_client *client, const char *word,
+                                                                 const char *format, va_list args)
+{
+    char raw[1024], text[1024 + 64], line[1200];
+    vsnprintf(raw, sizeof raw, format, args);
+    text_escape(raw, text, sizeof text); /* a server's words may be in it */
+    snprintf(line, sizeof line, "%s%s%s\n", word, *text ? ": " : "", text);
+    control_send(client, line);
+    client->busy = false;
+    defer_schedule(client->all->loop, &client->go_on);
+}
+
+void control_ok(struct control_client *client, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    finish_command(client, "ok", format, args);
+    va_end(args);
+}
+
+void control_error(struct control_client *client, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    finish_command(client, "error", format, args);
+    va_end(args);
+}
+
+struct slots *control_client_slots(struct control_client *client)
+{
+    return client->all->slots;
+}
+
+struct host *control_client_host(struct control_client *client)
+{
+    return client->all->host;
+}
+
+const struct control_hooks *control_client_hooks(struct control_client *client)
+{
+    return &client->all->hooks;
+}
+
+const struct control_peer *control_client_peer(const struct control_client *client)
+{
+    return &client->peer;
+}
+
+void control_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail)
+{
+    auth_audit(event, client->peer.user, client->peer.from, subject, detail);
+}
+
+/* --- the end of a client --- */
+
+static void client_free_when_done(struct control_client *client)
+{
+    struct control_clients *all = client->all;
+    if (!client->stream_closed || !client->timer_closed || client->busy)
+        return;
+    defer_cancel(&client->go_on);
+    list_remove(&client->link);
+    stream_free(client->stream);
+    mem_free(client->typed_ahead);
+    explicit_bzero(client->line, sizeof client->line);
+    mem_free(client);
+    all->count--;
+    all->gone(all);
+}
+
+static void on_control_stream_closed(struct stream *stream)
+{
+    struct control_client *client = stream->owner;
+    client->stream_closed = true;
+    client_free_when_done(client);
+}
+
+static void on_control_timer_closed(uv_handle_t *handle)
+{
+    struct control_client *client = container_of((uv_timer_t *)handle, struct control_client, timer);
+    client->timer_closed = true;
+    client_free_when_done(client);
+}
+
+/* A watch has no other end than its client's. */
+static void client_close(struct control_client *client)
+{
+    if (client->stream->closing)
+        return;
+    if (client->watching)
+        client->watching = client->busy = false;
+    stream_close(client->stream);
+    uv_close((uv_handle_t *)&client->timer, on_control_timer_closed);
+}
+
+static void client_leave(struct control_client *client)
+{
+    client->leaving = true;
+    stream_read(client->stream, false);
+    if (client->stream->unsent == 0)
+        client_close(client);
+}
+
+/* --- watch --- */
+
+static void watch_line(struct control_client *client)
+{
+    struct slot *slot = slots_find(client->all->slots, client->watched);
+    struct slot_status s;
+    char line[512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], awaited[48] = "";
+    if (!slot) {
+        client->watching = false;
+        uv_timer_stop(&client->timer);
+        control_error(client, "the slot is gone");
+        return;
+    }
+    slot_get_status(slot, &s);
+    uint64_t now = uv_now(client->all->loop), elapsed = now - client->watched_at;
+    uint64_t moved = s.server.read_bytes >= client->watched_bytes ? s.server.read_bytes - client->watched_bytes : 0;
+    uint64_t reads = s.counters.source.hits + s.counters.source.misses;
+    text_human_size(s.server.read_bytes, bytes);
+    text_human_size(elapsed ? moved * 1000 / elapsed : 0, rate);
+    if (*s.awaited)
+        snprintf(awaited, sizeof awaited, ", tries again in %llu s", (unsigned long long)(s.awaited_ms + 999) / 1000);
+    snprintf(line, sizeof line, "%s: %s%s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms\n", s.name,
+             slot_state_name(s.state), awaited, bytes, rate,
+             reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0,
+             (double)s.counters.source.rtt_us / 1000);
+    client->watched_bytes = s.server.read_bytes;
+    client->watched_at = now;
+    if (client->stream->unsent < CONTROL_UNSENT_MAX) /* a slow reader misses lines */
+        control_send(client, line);
+}
+
+static void on_control_watch(uv_timer_t *timer)
+{
+    watch_line(container_of(timer, struct control_client, timer));
+}
+
+void control_watch(struct control_client *client, const char *slot)
+{
+    struct slot_status s;
+    slot_get_status(slots_find(client->all->slots, slot), &s);
+    snprintf(client->watched, sizeof client->watched, "%s", s.name);
+    client->watching = true;
+    client->watched_at = uv_now(client->all->loop);
+    client->watched_bytes = s.server.read_bytes;
+    watch_line(client);
+    uv_timer_start(&client->timer, on_control_watch, WATCH_MS, WATCH_MS);
+}
+
+static void control_watch_end(struct control_client *client)
+{
+    client->watching = false;
+    uv_timer_stop(&client->timer);
+    control_ok(client, "%s", "");
+}
+
+/* --- input --- */
+
+static void run_line(struct control_client *client)
+{
+    size_t length = client->used;
+    while (length > 0 && (client->line[length - 1] == '\r' || client->line[length - 1] == '\n'))
+        length--;
+    client->line[length] = '\0';
+    client->used = 0;
+    client->busy = true;
+    if (memchr(client->line, '\0', length))
+        control_error(client, "the line has a NUL byte");
+    else
+        client->all->run(client, client->line);
+    explicit_bzero(client->line, sizeof client->line); /* it may have held a password */
+}
+
+/* Takes bytes up to the end of a line; gives how many. */
+static size_t control_take_line(struct control_client *client, const char *data, size_t length)
+{
+    const char *end = memchr(data, '\n', length);
+    size_t part = end ? (size_t)(end - data) + 1 : length;
+    if (client->used + part >= CONTROL_LINE_MAX) {
+        client->busy = true;
+        control_error(client, "the line is too long (%d bytes at most)", CONTROL_LINE_MAX - 1);
+        client_leave(client);
+        return length;
+    }
+    memcpy(client->line + client->used, data, part);
+    client->used += part;
+    if (end)
+        run_line(client);
+    return part;
+}
+
+static bool may_run(const struct control_client *client)
+{
+    return !client->busy && !client->leaving && !client->stream->closing && client->stream->unsent < CONTROL_UNSENT_MAX;
+}
+
+static void take_input(struct control_client *client, const char *data, size_t length)
+{
+    if (client->watching && length > 0) {
+        control_watch_end(client);
+        const char *end = memchr(data, '\n', length);
+        size_t skip = end ? (size_t)(end - data) + 1 : length;
+        data += skip;
+        length -= skip;
+    }
+    while (length > 0 && may_run(client)) {
+        size_t part = control_take_line(client, data, length);
+        data += part;
+        length -= part;
+    }
+    if (length == 0 || client->leaving || client->stream->closing)
+        return;
+    client->typed_ahead = mem_alloc(length);
+    client->ahead_length = length;
+    memcpy(client->typed_ahead, data, length);
+    stream_read(client->stream, false);
+}
+
+static void control_on_data(struct stream *stream, const uint8_t *data, size_t length)
+{
+    take_input(stream->owner, (const char *)data, length);
+}
+
+/* A command has been answered, or the client has read: on with what waits. */
+static void client_go_on(struct control_client *client)
+{
+    if (client->stream->closing) {
+        client_free_when_done(client);
+        return;
+    }
+    if (client->leaving) {
+        if (client->stream->unsent == 0)
+            client_close(client);
+        return;
+    }
+    if (!may_run(client))
+        return;
+    char *ahead = client->typed_ahead;
+    client->typed_ahead = NULL;
+    if (ahead)
+        take_input(client, ahead, client->ahead_length);
+    mem_free(ahead);
+    if (client->typed_ahead || client->stream->closing || client->leaving)
+        return;
+    if (client->ended && !client->busy && client->used > 0)
+        run_line(client); /* the last line needs no end */
+    if (client->ended && !client->busy)
+        client_leave(client);
+    else if (!client->ended)
+        stream_read(client->stream, true);
+}
+
+static void on_go_on(struct defer *defer)
+{
+    client_go_on(container_of(defer, struct control_client, go_on));
+}
+
+static void on_control_drain(struct stream *stream)
+{
+    client_go_on(stream->owner);
+}
+
+static void control_on_end(struct stream *stream, int status)
+{
+    struct control_client *client = stream->owner;
+    if (status != 0) {
+        client_close(client);
+        return;
+    }
+    client->ended = true; /* a watch goes on until its lines can't be written */
+    client_go_on(client);
+}
+
+/* --- its beginning --- */
+
+void control_client_new(struct control_clients *all, struct stream *stream, const struct control_peer *peer)
+{
+    struct control_client *client = mem_alloc(sizeof *client);
+    client->all = all;
+    client->stream = stream;
+    client->peer = *peer;
+    stream->owner = client;
+    stream->on_data = control_on_data;
+    stream->on_end = control_on_end;
+    stream->on_drain = on_control_drain;
+    stream->on_closed = on_control_stream_closed;
+    defer_setup(&client->go_on, on_go_on);
+    uv_timer_init(all->loop, &client->timer);
+    list_append(&all->list, &client->link);
+    all->count++;
+    stream_read(stream, true);
+}
+
+void control_clients_close(struct control_clients *all)
+{
+    list_for_each (l, &all->list)
+        client_close(container_of(l, struct control_client, link));
+}
