@@ -73,6 +73,13 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void wait_seconds(double seconds)
+{
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    if (seconds > 0)
+        nanosleep(&t, NULL);
+}
+
 static uint64_t mix(uint64_t x)
 {
     x = (x + 1) * 0x9e3779b97f4a7c15u;
@@ -132,8 +139,11 @@ static void dial(void)
     strcpy(address.sun_path, rd.socket);
     rd.fd = socket(AF_UNIX, SOCK_STREAM, 0);
     setsockopt(rd.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    if (connect(rd.fd, (struct sockaddr *)&address, sizeof address) < 0)
-        die("connect");
+    for (int i = 0; connect(rd.fd, (struct sockaddr *)&address, sizeof address) < 0; i++) {
+        if (errno != ECONNREFUSED || i == 1000)
+            die("connect");
+        wait_seconds(0.001); /* the socket is there, and nobody listens yet */
+    }
 }
 
 static void send_go(void)
@@ -304,13 +314,6 @@ static uint32_t longest_listed(void)
     for (size_t i = 0; i < rd.count; i++)
         longest = rd.listed[i].length > longest ? rd.listed[i].length : longest;
     return longest;
-}
-
-static void wait_seconds(double seconds)
-{
-    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    if (seconds > 0)
-        nanosleep(&t, NULL);
 }
 
 /* How long it took. Checking the data belongs to the host's thinking. */
