@@ -27,7 +27,7 @@ MAY = {
     "config": {"base", "net", "remote"},
     "host": {"base", "dbus"},
     "helper": {"auth", "base", "host", "kernel", "net"},
-    "slot": {"base", "net", "block", "nbd", "kernel", "remote", "source", "config"} |
+    "slot": {"base", "net", "link", "block", "nbd", "kernel", "remote", "source", "config"} |
             {"remote/" + protocol for protocol in ("ftp", "http", "nfs", "sftp", "smb")},
     "api": {"auth", "base", "dbus", "host", "net", "http", "config", "slot", "store"},
     "api/control": {"api", "auth", "base", "host", "net", "config", "slot"},

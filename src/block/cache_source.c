@@ -160,21 +160,15 @@ static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t 
     return true;
 }
 
-/* Some of the lower source's requests are kept free for demand. */
-static unsigned prefetch_limit(const struct cache_front *front)
-{
-    unsigned parallel = front->lower->parallel;
-    return parallel <= 2 ? 1 : parallel - (parallel + 7) / 8;
-}
-
 static void front_prefetch(struct cache_front *front)
 {
     if (!front->want_readahead || front->source.state != SOURCE_OPEN || front->lower->failing)
         return;
-    struct readahead_limits limits = fetch_limits(&front->lower->stats, front->cache->limit);
+    unsigned most = fetch_ahead_requests(front->lower->parallel);
+    struct readahead_limits limits = fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
     uint64_t offset;
     uint32_t length;
-    while (front->prefetches < prefetch_limit(front) &&
+    while (front->prefetches < most &&
            readahead_next(&front->readahead, &limits, &offset, &length))
         if (!prefetch_range(front, offset, offset + length)) {
             readahead_missed(&front->readahead, offset);
@@ -378,6 +372,8 @@ static void front_learn(struct cache_front *front, int status)
     stats->retries = lower->stats.retries;
     stats->rtt_us = lower->stats.rtt_us;
     stats->bandwidth = lower->stats.bandwidth;
+    stats->gain = lower->stats.gain;
+    stats->sharers = lower->stats.sharers;
     if (status != 0 && *lower->error)
         source_set_error(&front->source, "%s", lower->error);
 }

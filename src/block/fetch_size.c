@@ -4,15 +4,17 @@
 
 #define CHUNK_MIN (32u << 10)
 #define CHUNK_THIN_MIN (8u << 10)
+#define CHUNKS_A_SECOND 32
 #define CHUNK_UNKNOWN (32u << 10) /* before the link is measured: many connections, since each starts slowly */
 #define WINDOW_UNKNOWN (64u << 10) /* the same: little enough for a link of 32 KB/s */
 #define AROUND_UNKNOWN (512u << 10) /* before the link is measured */
 #define AROUND_MAX (1u << 20)
 #define CHUNKS_LEAST 12            /* that fit in the window however little memory there is */
-#define WINDOW_MIN (2u << 20)
-#define WINDOW_MS 1500             /* but not more than the link brings in so long: demand may have to wait for it */
+#define GAIN_UNKNOWN 200           /* of a source that measures none */
+#define FEW_REQUESTS 4
+#define FEW_PRODUCTS 4             /* times what the link holds, in all of few requests */
 #define DEMAND_CHUNK_MAX (64u << 10)
-#define DEMAND_CHUNK_SLOW (16u << 10)
+#define DEMAND_CHUNK_SLOW (8u << 10) /* with its head it fits in the first window of a connection */
 #define SLOW_RTT_US 5000
 #define THIN 262144 /* bytes a second: on such a link bytes cost more than round trips */
 
@@ -34,26 +36,49 @@ static bool is_thin(const struct source_stats *link)
     return link->bandwidth > 0 && link->bandwidth < THIN;
 }
 
+static unsigned sharers_of(const struct source_stats *link)
+{
+    return link->sharers > 0 ? link->sharers : 1;
+}
+
+/* What more is under way than the link holds gets in the way of others. */
+static bool queues(const struct source_stats *link)
+{
+    return link->gain > 0 && link->gain < GAIN_UNKNOWN;
+}
+
+/* What the link holds, as far as it is ours. */
+static uint64_t product_of(const struct source_stats *link)
+{
+    return link->bandwidth / 1000 * clamp(link->rtt_us, 10000, 1000000) / 1000 / sharers_of(link);
+}
+
 /* A chunk takes a quarter to a half of the round trip to arrive: few requests, yet
  * several in flight fill the link, and while connections are young each has more to bring
- * than TCP's window lets through at once. */
-static uint32_t chunk_size(const struct source_stats *link, uint64_t room)
+ * than TCP's window lets through at once. Where few requests can be in flight each brings more, since a
+ * connection that has ended one has nothing to bring for a round trip. */
+static uint32_t chunk_size(const struct source_stats *link, unsigned parallel, uint64_t room)
 {
     uint32_t largest = power_of_two_below(clamp(room / CHUNKS_LEAST, CHUNK_MIN, FETCH_MAX));
     if (!link->bandwidth || !link->rtt_us)
         return CHUNK_UNKNOWN < largest ? CHUNK_UNKNOWN : largest;
-    uint64_t least = is_thin(link) ? clamp(link->bandwidth / 8, CHUNK_THIN_MIN, CHUNK_MIN) : CHUNK_MIN;
-    uint64_t size = link->bandwidth * clamp(link->rtt_us, 10000, 1000000) / 2000000;
+    uint64_t least = clamp(link->bandwidth / CHUNKS_A_SECOND, CHUNK_THIN_MIN, CHUNK_MIN);
+    uint64_t product = product_of(link), size = queues(link) ? product / 4 : product / 2, few = FEW_PRODUCTS * product / fetch_ahead_requests(parallel);
+    if (parallel <= FEW_REQUESTS && few > size) {
+        size = few;
+        largest = power_of_two_below(clamp(room / (2 * parallel), CHUNK_MIN, FETCH_MAX));
+    }
     return power_of_two_below(clamp(size, least, largest));
 }
 
-/* What the link holds, with room for its estimate to grow into; the rest of the memory is for what was read. */
-static uint64_t window_size(const struct source_stats *link, uint32_t chunk, uint64_t room)
+/* What the link holds, and as much more as does not get in its way (link/gain.h). The rest of the memory is for what
+ * was read. */
+static uint64_t window_size(const struct source_stats *link, unsigned parallel, uint32_t chunk, uint64_t room)
 {
-    uint64_t product = link->bandwidth / 1000 * link->rtt_us / 1000, brought = link->bandwidth / 1000 * WINDOW_MS;
+    uint64_t product = product_of(link), chunks = parallel <= FEW_REQUESTS ? 2 * parallel : queues(link) ? 1 : 2;
     if (!link->bandwidth)
         return clamp(WINDOW_UNKNOWN, chunk, room);
-    return clamp(product * (is_thin(link) ? 2 : 4) + 4ull * chunk, brought < WINDOW_MIN ? brought : WINDOW_MIN, room);
+    return clamp(product * (link->gain ? link->gain : GAIN_UNKNOWN) / 100 + chunks * chunk, chunk, room / sharers_of(link));
 }
 
 /* Around a read that belongs to others; nearer than SLOW_RTT_US a read costs less than what may be fetched in vain. */
@@ -65,12 +90,18 @@ static uint32_t around_size(const struct source_stats *link)
     return power_of_two_below(clamp(link->bandwidth ? half : AROUND_UNKNOWN, CHUNK_MIN, AROUND_MAX));
 }
 
-struct readahead_limits fetch_limits(const struct source_stats *link, uint64_t memory)
+struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory)
 {
     uint64_t room = memory / 4 * 3;
-    uint32_t chunk = chunk_size(link, room);
+    uint32_t chunk = chunk_size(link, parallel, room);
     return (struct readahead_limits){
-        .window = window_size(link, chunk, room), .chunk = chunk, .around = around_size(link)};
+        .window = window_size(link, parallel, chunk, room), .chunk = chunk, .around = around_size(link)};
+}
+
+/* Where there are more than a few some are kept for who waits. */
+unsigned fetch_ahead_requests(unsigned parallel)
+{
+    return parallel <= FEW_REQUESTS ? parallel : parallel - (parallel + 7) / 8;
 }
 
 uint32_t fetch_demand_chunk(const struct source_stats *link)

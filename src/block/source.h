@@ -54,6 +54,8 @@ struct source_stats {
     uint64_t requests, bytes, errors, retries;
     uint64_t rtt_us;              /* 0: not measured */
     uint64_t bandwidth;           /* bytes a second; 0: not measured */
+    unsigned gain;                /* hundredths: times what the link holds that may be under way; 0: not known */
+    unsigned sharers;             /* sources that read ahead on that link, this one too; 0: not known, so it alone */
     uint64_t hits, misses;        /* cache: read requests answered without / with a fetch */
     uint64_t prefetched, wasted;  /* cache: bytes read ahead, and evicted unread */
 };

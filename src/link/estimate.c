@@ -1,21 +1,22 @@
 #include "link/estimate.h"
 
-void link_round_trip(struct link_estimate *link, uint64_t rtt_us, uint64_t now_us)
+void link_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, uint64_t now_us)
 {
+    uint64_t keep = quiet ? LINK_RTT_QUIET_US : LINK_RTT_KEEP_US;
     if (rtt_us == 0)
         rtt_us = 1;
-    if (link->rtt_us == 0 || rtt_us <= link->rtt_us || now_us - link->rtt_at_us > LINK_RTT_KEEP_US) {
+    if (link->rtt_us == 0 || rtt_us <= link->rtt_us || now_us - link->rtt_at_us > keep) {
         link->rtt_us = rtt_us;
         link->rtt_at_us = now_us;
     }
 }
 
 /* Ends the sample if it is long enough to mean something. */
-static void link_sample(struct link_estimate *link, uint64_t now_us)
+static uint64_t link_sample(struct link_estimate *link, uint64_t now_us)
 {
     uint64_t elapsed = link->busy_us + (link->since_us ? now_us - link->since_us : 0);
     if (elapsed < LINK_SAMPLE_MIN_US || elapsed < link->rtt_us / 2)
-        return;
+        return 0;
     uint64_t rate = link->bytes * 1000000 / elapsed;
     if (!link->limited || rate > link_bandwidth(link)) {
         link->rates[link->next_rate] = rate;
@@ -25,6 +26,7 @@ static void link_sample(struct link_estimate *link, uint64_t now_us)
     if (link->since_us)
         link->since_us = now_us;
     link->busy_us = link->bytes = 0;
+    return rate;
 }
 
 void link_limited(struct link_estimate *link)
@@ -43,10 +45,10 @@ void link_idle(struct link_estimate *link, uint64_t now_us)
     link->since_us = 0;
 }
 
-void link_received(struct link_estimate *link, uint64_t bytes, uint64_t now_us)
+uint64_t link_received(struct link_estimate *link, uint64_t bytes, uint64_t now_us)
 {
     link->bytes += bytes;
-    link_sample(link, now_us);
+    return link_sample(link, now_us);
 }
 
 uint64_t link_bandwidth(const struct link_estimate *link)

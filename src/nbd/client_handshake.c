@@ -45,7 +45,7 @@ static void answered(struct nbd_client *c)
 {
     uint64_t now = client_now_us();
     if (c->asked_us && c->options.link)
-        link_round_trip(c->options.link, now - c->asked_us, now);
+        link_round_trip(c->options.link, now - c->asked_us, true, now);
     c->asked_us = 0;
 }
 

@@ -323,7 +323,7 @@ void client_transmission_step(struct nbd_client *c)
     }
     uint64_t now = client_now_us();
     if (r->alone_us && r->type == NBD_CMD_READ && c->options.link)
-        link_round_trip(c->options.link, now - r->alone_us, now);
+        link_round_trip(c->options.link, now - r->alone_us, true, now);
     if (reply.error != 0 || r->type != NBD_CMD_READ) {
         nbd_client_transmission_request_end(c, r, nbd_status(reply.error));
         return;

@@ -9,7 +9,7 @@
 #include "base/closing.h"
 #include "base/trouble.h"
 #include "block/io_queue.h"
-#include "link/estimate.h"
+#include "link/shared.h"
 #include "remote/pace.h"
 #include "remote/parallel.h"
 #include "remote/remote.h"
@@ -22,7 +22,8 @@ struct remote_worker {
     struct remote_request *request; /* made at first use */
     struct io *io;                  /* two workers may have the same */
     uint64_t started;               /* loop time, ms */
-    uint64_t counted;               /* bytes of it that the link's estimate knows of */
+    uint64_t counted;               /* bytes of it that the link knows of */
+    bool quiet;                     /* nothing of ours was under way when it was asked for */
     struct pace pace;
 };
 
@@ -61,7 +62,7 @@ struct remote {
     struct trouble away, wrong;
     uv_timer_t deadline; /* the first deadline */
     uv_timer_t watch;    /* ticks while ranges are in flight */
-    struct link_estimate link;
+    struct link_user link;
     struct closing closing;
 };
 
@@ -73,7 +74,9 @@ static inline uint64_t remote_now(const struct remote *remote)
 /* remote.c */
 void remote_say(struct remote *remote, const char *text);
 uint64_t remote_received(const struct remote_worker *worker); /* bytes of the range in flight */
-void remote_learn_link(struct remote *remote, uint64_t round_trip_us); /* 0: none was measured */
+void remote_learn_link(struct remote *remote);
+/* As measured, 0 if it was not; `quiet`: see link_round_trip(). */
+void remote_learn_round_trip(struct remote *remote, uint64_t round_trip_us, bool quiet);
 struct remote_request *remote_request_new(struct remote *remote, void *owner, void (*done)(struct remote_request *));
 void remote_pump(struct remote *remote);
 void remote_start(struct remote *remote, struct io *io); /* a worker is idle */

@@ -139,7 +139,7 @@ static void open_succeeded(struct remote *remote, struct remote_request *request
 {
     struct source *source = &remote->source;
     remote_adopt(remote, request);
-    remote_learn_link(remote, request->first_byte_us);
+    remote_learn_round_trip(remote, request->first_byte_us, link_is_quiet(&remote->link));
     source->size = remote->image.size;
     source->block_preferred = 64u << 10; /* what one request should ask for at least */
     source->read_only = true;

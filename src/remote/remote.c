@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/jitter.h"
@@ -8,6 +9,9 @@
 #include "base/text.h"
 #include "remote/image_location.h"
 #include "remote/internal.h"
+#include "remote/origin.h"
+
+#define ORIGIN_MAX 320 /* a scheme, a host and a port */
 
 static struct remote *remote_of(struct source *source)
 {
@@ -33,34 +37,38 @@ uint64_t remote_received(const struct remote_worker *worker)
     return worker->remote->client->ops->received(worker->request);
 }
 
-/* What has come since the last time; `due`: what is still to come. */
-static uint64_t count_arrived(struct remote *remote, uint64_t *due)
+/* What has come since the last time. */
+static uint64_t remote_arrived(struct link_user *user)
 {
+    struct remote *remote = container_of(user, struct remote, link);
     uint64_t arrived = 0;
-    *due = 0;
     list_for_each (l, &remote->active) {
         struct remote_worker *worker = container_of(l, struct remote_worker, link);
-        uint64_t received = remote_received(worker), length = worker->io->length;
+        uint64_t received = remote_received(worker);
         if (received > worker->counted) /* less: a client that began again by itself */
             arrived += received - worker->counted;
         worker->counted = received;
-        *due += received < length ? length - received : 0;
     }
+    remote->source.stats.bytes += arrived;
     return arrived;
 }
 
-void remote_learn_link(struct remote *remote, uint64_t round_trip_us)
+void remote_learn_link(struct remote *remote)
 {
     struct source_stats *stats = &remote->source.stats;
-    uint64_t now = remote_now_us(), due, arrived = count_arrived(remote, &due);
+    uint64_t now = remote_now_us();
+    link_look(&remote->link, now);
+    stats->rtt_us = remote->link.shared->estimate.rtt_us;
+    stats->bandwidth = link_bandwidth(&remote->link.shared->estimate);
+    stats->gain = link_gain(&remote->link.shared->gain);
+    stats->sharers = link_sharers(&remote->link, now);
+}
+
+void remote_learn_round_trip(struct remote *remote, uint64_t round_trip_us, bool quiet)
+{
     if (round_trip_us)
-        link_round_trip(&remote->link, round_trip_us, now);
-    if (due < stats->bandwidth / 1000 * stats->rtt_us / 1000)
-        link_limited(&remote->link);
-    link_received(&remote->link, arrived, now);
-    stats->bytes += arrived;
-    stats->rtt_us = remote->link.rtt_us;
-    stats->bandwidth = link_bandwidth(&remote->link);
+        link_began(&remote->link, round_trip_us, quiet, remote_now_us());
+    remote_learn_link(remote);
 }
 
 /* --- workers --- */
@@ -76,16 +84,17 @@ struct remote_request *remote_request_new(struct remote *remote, void *owner, vo
 static void remote_release(struct remote_worker *worker)
 {
     struct remote *remote = worker->remote;
+    uint64_t length = worker->io->length, rest = worker->counted < length ? length - worker->counted : 0;
     worker->io = NULL;
     list_remove(&worker->link);
     list_prepend(&remote->idle, &worker->link);
-    if (--remote->active_count == 0)
-        link_idle(&remote->link, remote_now_us());
+    remote->active_count--;
+    link_ended(&remote->link, rest, remote_now_us());
 }
 
 void remote_give_up(struct remote_worker *worker)
 {
-    remote_learn_link(worker->remote, 0);
+    remote_learn_link(worker->remote);
     worker->remote->client->ops->cancel(worker->request);
     remote_release(worker);
 }
@@ -184,7 +193,7 @@ static void on_range(struct remote_request *request)
     struct remote *remote = worker->remote;
     struct io *io = worker->io;
     uint64_t started = worker->started;
-    remote_learn_link(remote, request->first_byte_us);
+    remote_learn_round_trip(remote, request->first_byte_us, worker->quiet);
     remote_release(worker);
     if (request->verdict == REMOTE_OK) {
         if (twin)
@@ -201,8 +210,9 @@ void remote_start(struct remote *remote, struct io *io)
     struct remote_worker *worker = container_of(remote->idle.next, struct remote_worker, link);
     if (!worker->request)
         worker->request = remote_request_new(remote, worker, on_range);
-    if (remote->active_count++ == 0)
-        link_busy(&remote->link, remote_now_us());
+    remote->active_count++;
+    worker->quiet = link_is_quiet(&remote->link);
+    link_asked(&remote->link, io->length, remote_now_us());
     list_remove(&worker->link);
     list_append(&remote->active, &worker->link);
     worker->io = io;
@@ -232,6 +242,7 @@ void remote_pump(struct remote *remote)
 
 static void submit_prefetch(struct remote *remote, struct io *io)
 {
+    link_reads_ahead(&remote->link, remote_now_us());
     if (remote->down || !io_queue_push(&remote->queue, io))
         io_finish_later(remote->source.loop, io, -EIO);
 }
@@ -342,6 +353,7 @@ static void remote_close(struct source *source)
 static void remote_free(struct source *source)
 {
     struct remote *remote = remote_of(source);
+    link_leave(&remote->link);
     remote->client->ops->free(remote->client);
     mem_free(remote->workers);
     mem_free(remote);
@@ -378,5 +390,19 @@ struct source *remote_source_new(struct remote_client *client, const char *who, 
     client->closed = on_remote_client_closed;
     remote->io_timeout_ms = io_timeout_ms;
     remote_init(remote, requests);
+    link_join(NULL, &remote->link, "", remote_arrived);
     return &remote->source;
+}
+
+void remote_source_share(struct source *source, struct links *links)
+{
+    struct remote *remote = remote_of(source);
+    struct origin origin;
+    char name[ORIGIN_MAX];
+    if (!origin_read_server(&origin, remote->client->url))
+        return;
+    snprintf(name, sizeof name, "%s://%s:%u", location_name(origin.kind), origin.host, origin.port);
+    origin_clear(&origin);
+    link_leave(&remote->link);
+    link_join(links, &remote->link, name, remote_arrived);
 }

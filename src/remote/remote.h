@@ -30,6 +30,7 @@
 #define REMOTE_REMOTE_H
 
 #include "block/source.h"
+#include "link/shared.h"
 
 #define REMOTE_ERROR_MAX        512
 #define REMOTE_VERSION_MAX      SOURCE_VALIDATOR_MAX
@@ -126,5 +127,7 @@ void remote_request_end(struct remote_request *request);
 /* The source owns the client from now on. `requests`: ranges at a time, 1..REMOTE_REQUESTS_MAX. */
 struct source *remote_source_new(struct remote_client *client, const char *who, unsigned requests,
                                  uint64_t io_timeout_ms);
+/* Not open yet: it shares the link to its origin with the others of the set, which must outlive it. */
+void remote_source_share(struct source *source, struct links *links);
 
 #endif

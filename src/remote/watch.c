@@ -201,7 +201,7 @@ static void watch_queue(struct remote *remote)
 static void on_remote_watch_watch(uv_timer_t *timer)
 {
     struct remote *remote = timer->data;
-    remote_learn_link(remote, 0);
+    remote_learn_link(remote);
     list_for_each (l, &remote->active)
         pace_tick(&worker_at(l)->pace, remote_received(worker_at(l)));
     watch_prefetches(remote);

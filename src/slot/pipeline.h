@@ -11,6 +11,7 @@
 #include "block/heat.h"
 #include "block/source.h"
 #include "config/config.h"
+#include "link/shared.h"
 #include "remote/http/curl_loop.h"
 #include "remote/image_location.h"
 #include "slot/slot.h"
@@ -21,6 +22,7 @@ struct pipeline_context {
     uv_loop_t *loop;
     struct curl_loop *curl;
     struct cache *cache;
+    struct links *links; /* to the servers of images */
     const char *file_directory; /* "" or NULL: anywhere */
     const char *upload_directory; /* of "upload:NAME"; "" or NULL: there are no uploads */
     const struct slot_credentials *credentials;

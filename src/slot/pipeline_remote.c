@@ -12,6 +12,7 @@
 #include "remote/nfs/address.h"
 #include "remote/nfs/nfs.h"
 #include "remote/place.h"
+#include "remote/remote.h"
 #include "remote/sftp/sftp.h"
 #include "remote/smb/smb.h"
 
@@ -257,6 +258,8 @@ struct source *pipeline_remote_new(const struct pipeline_context *context, const
     char *url = location_url(text, problem);
     if (url && may_be_read(config, kind, url, options, problem))
         source = remote_reader_of(kind)(context, config, url, options, problem);
+    if (source)
+        remote_source_share(source, context->links);
     if (!source) {
         bool spoken = kind != LOCATION_UNKNOWN && pipeline_speaks(config, kind);
         bool allowed = !url || may_say_who_reads(config, kind, url, options);

@@ -15,6 +15,7 @@
 struct slots {
     struct slot_shared shared; /* what its slots are given */
     struct link_watch *link_watch;
+    struct links links; /* to the servers of images */
     char *file_directory, *upload_directory;
     struct slot_credentials credentials;
     struct state state;
@@ -160,11 +161,13 @@ static void use_context(struct slots *set, const struct config *config)
 
 static void slots_share(struct slots *set, uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel)
 {
+    links_init(&set->links);
     set->shared = (struct slot_shared){
         .loop = loop,
         .kernel = kernel,
         .context = {.loop = loop,
                     .curl = curl_loop_new(loop),
+                    .links = &set->links,
                     .cache = cache_new(config->cache_size, config->cache_slot_minimum)},
         .runtime_dir = mem_strdup(config->runtime_dir),
         .step_timeout_ms = config->step_timeout_ms,

@@ -7,9 +7,9 @@ static void the_link_is_estimated(void **state)
     (void)state;
     struct link_estimate link = {0};
     uint64_t now = 1000000;
-    link_round_trip(&link, 60000, now);
-    link_round_trip(&link, 50000, now);
-    link_round_trip(&link, 70000, now);
+    link_round_trip(&link, 60000, true, now);
+    link_round_trip(&link, 50000, true, now);
+    link_round_trip(&link, 70000, true, now);
     assert_int_equal(link.rtt_us, 50000);
     link_busy(&link, now);
     for (unsigned i = 0; i < 100; i++)
@@ -21,7 +21,11 @@ static void the_link_is_estimated(void **state)
     for (unsigned i = 0; i < 100; i++)
         link_received(&link, 1000000, now += 10000);
     assert_true(link_bandwidth(&link) > 90000000);
-    link_round_trip(&link, 90000, now);
+    link_round_trip(&link, 90000, false, now);
+    assert_int_equal(link.rtt_us, 50000); /* it may have met a queue of ours */
+    link_round_trip(&link, 80000, true, now);
+    assert_int_equal(link.rtt_us, 80000); /* the way is longer than it was */
+    link_round_trip(&link, 90000, false, now + LINK_RTT_KEEP_US + 1);
     assert_int_equal(link.rtt_us, 90000); /* the old one is too old */
 }
 
