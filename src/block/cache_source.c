@@ -142,8 +142,15 @@ static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, 
     return fetch_start(front, low, high, since);
 }
 
-static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t end)
+static struct readahead_limits front_limits(const struct cache_front *front)
 {
+    return fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
+}
+
+/* What is missing of it; `fetched`: so many bytes. False: there is no memory for more. */
+static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t *fetched)
+{
+    *fetched = 0;
     for (uint64_t at = blocks_down(offset); at < end;) {
         if (cache_image_find(front->image, at)) {
             at += CACHE_BLOCK;
@@ -155,6 +162,7 @@ static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t 
         if (!cache_make_room(front->cache, until - at))
             return false;
         fetch_start(front, at, until, 0);
+        *fetched += until - at;
         at = until;
     }
     return true;
@@ -165,15 +173,16 @@ static void front_prefetch(struct cache_front *front)
     if (!front->want_readahead || front->source.state != SOURCE_OPEN || front->lower->failing)
         return;
     unsigned most = fetch_ahead_requests(front->lower->parallel);
-    struct readahead_limits limits = fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
-    uint64_t offset;
+    struct readahead_limits limits = front_limits(front);
+    uint64_t offset, fetched;
     uint32_t length;
-    while (front->prefetches < most &&
-           readahead_next(&front->readahead, &limits, &offset, &length))
-        if (!prefetch_range(front, offset, offset + length)) {
+    bool room = true;
+    while (room && front->prefetches < most && readahead_next(&front->readahead, &limits, &offset, &length)) {
+        room = prefetch_range(front, offset, offset + length, &fetched);
+        readahead_fetched(&front->readahead, &limits, fetched);
+        if (!room)
             readahead_missed(&front->readahead, offset);
-            break;
-        }
+    }
 }
 
 /* --- reads --- */
@@ -271,7 +280,11 @@ static uint64_t read_next_part(struct cache_read *read, uint64_t at, uint64_t en
     if (entry->kind == CACHE_EXTENT) {
         extent_use(front, (struct cache_extent *)entry, &part->data, at, until);
     } else {
-        part_wait(part, (struct cache_fetch *)entry);
+        struct cache_fetch *fetch = (struct cache_fetch *)entry;
+        const struct readahead_limits limits = front_limits(front);
+        if (fetch->prefetch)
+            readahead_was_here(&front->readahead, &limits, part->length);
+        part_wait(part, fetch);
         read->pending++;
     }
     return until;
@@ -293,6 +306,8 @@ static void front_read(struct cache_front *front, struct io *io)
 {
     readahead_access(&front->readahead, io->offset, io->length);
     if (read_hit(front, io)) {
+        const struct readahead_limits limits = front_limits(front);
+        readahead_was_here(&front->readahead, &limits, io->length);
         front->cache->hits++;
         front->source.stats.hits++;
         io_finish_later(front->source.loop, io, 0);
@@ -487,8 +502,8 @@ static void front_pass(struct cache_front *front, struct io *upper)
 static void front_hint(struct cache_front *front, struct io *io)
 {
     uint64_t most = front->cache->limit / 4;
-    uint64_t end = io->offset + (io->length < most ? io->length : most);
-    prefetch_range(front, io->offset, end);
+    uint64_t end = io->offset + (io->length < most ? io->length : most), fetched;
+    prefetch_range(front, io->offset, end, &fetched);
     io_finish_later(front->source.loop, io, 0);
 }
 
@@ -521,6 +536,7 @@ static void cache_source_lower_opened(struct source *lower, int status)
     front->image->wasted_in = &source->stats;
     readahead_init(&front->readahead, lower->size);
     source_report_opened(source, 0);
+    front_prefetch(front);
 }
 
 static void cache_source_lower_died(struct source *lower, int status)

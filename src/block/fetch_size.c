@@ -7,8 +7,13 @@
 #define CHUNKS_A_SECOND 32
 #define CHUNK_UNKNOWN (32u << 10) /* before the link is measured: many connections, since each starts slowly */
 #define WINDOW_UNKNOWN (64u << 10) /* the same: little enough for a link of 32 KB/s */
-#define AROUND_UNKNOWN (512u << 10) /* before the link is measured */
-#define AROUND_MAX (1u << 20)
+#define CLUSTER_UNKNOWN (256u << 10) /* before the link is measured */
+#define CLUSTER_MIN (64u << 10)
+#define CLUSTER_MAX (1u << 20)
+#define CLUSTER_PIECES 8           /* over several connections, since each starts slowly */
+#define PIECE_MIN (32u << 10)
+#define BUDGET_MIN (512u << 10)
+#define BUDGET_MAX (4u << 20)      /* but not more than the link brings in a second */
 #define CHUNKS_LEAST 12            /* that fit in the window however little memory there is */
 #define GAIN_UNKNOWN 200           /* of a source that measures none */
 #define FEW_REQUESTS 4
@@ -81,21 +86,26 @@ static uint64_t window_size(const struct source_stats *link, unsigned parallel, 
     return clamp(product * (link->gain ? link->gain : GAIN_UNKNOWN) / 100 + chunks * chunk, chunk, room / sharers_of(link));
 }
 
-/* Around a read that belongs to others; nearer than SLOW_RTT_US a read costs less than what may be fetched in vain. */
-static uint32_t around_size(const struct source_stats *link)
+/* What the link brings in a round trip, so that to fetch a cluster costs no more than to wait for what was missed in
+ * it. Nearer than SLOW_RTT_US that is too little for what may be fetched in vain. */
+static uint32_t cluster_size(const struct source_stats *link)
 {
-    uint64_t half = link->bandwidth / 1000 * link->rtt_us / 2000;
+    uint64_t product = link->bandwidth / 1000 * link->rtt_us / 1000;
     if (link->rtt_us <= SLOW_RTT_US || is_thin(link))
         return 0;
-    return power_of_two_below(clamp(link->bandwidth ? half : AROUND_UNKNOWN, CHUNK_MIN, AROUND_MAX));
+    return power_of_two_below(clamp(link->bandwidth ? product * 3 / 2 : CLUSTER_UNKNOWN, CLUSTER_MIN, CLUSTER_MAX));
 }
 
 struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory)
 {
     uint64_t room = memory / 4 * 3;
-    uint32_t chunk = chunk_size(link, parallel, room);
-    return (struct readahead_limits){
-        .window = window_size(link, parallel, chunk, room), .chunk = chunk, .around = around_size(link)};
+    uint32_t chunk = chunk_size(link, parallel, room), cluster = cluster_size(link);
+    uint32_t piece = parallel <= FEW_REQUESTS ? cluster / parallel : cluster / CLUSTER_PIECES;
+    return (struct readahead_limits){.window = window_size(link, parallel, chunk, room),
+                                     .chunk = chunk,
+                                     .cluster = cluster,
+                                     .piece = power_of_two_below(piece < PIECE_MIN ? PIECE_MIN : piece),
+                                     .budget = link->bandwidth ? clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX) : BUDGET_MIN};
 }
 
 /* Where there are more than a few some are kept for who waits. */

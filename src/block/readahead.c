@@ -2,15 +2,17 @@
 
 #include <string.h>
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 void readahead_init(struct readahead *ra, uint64_t size)
 {
     memset(ra, 0, sizeof *ra);
     ra->size = size;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
+    ra->first.end = min_u64(READAHEAD_FIRST, size);
+    ra->last = (struct readahead_part){size - min_u64(READAHEAD_LAST, size), size};
 }
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
@@ -106,17 +108,6 @@ static void history_add(struct readahead *ra, uint64_t offset, uint32_t length)
     ra->history_next = (ra->history_next + 1) % READAHEAD_HISTORY;
 }
 
-static unsigned neighbours(const struct readahead *ra, uint64_t offset)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < READAHEAD_HISTORY; i++) {
-        uint64_t other = ra->history[i].offset;
-        uint64_t distance = other < offset ? offset - other : other - offset;
-        count += ra->history[i].length > 0 && distance > 0 && distance < READAHEAD_NEAR;
-    }
-    return count;
-}
-
 static struct readahead_stream *stream_begin(struct readahead *ra, uint64_t offset, uint32_t length)
 {
     int64_t stride = history_stride(ra, offset);
@@ -181,10 +172,39 @@ static bool next_strided(const struct readahead *ra, struct readahead_stream *s,
     return true;
 }
 
-static bool next_sequential(const struct readahead *ra, struct readahead_stream *s, uint64_t window, uint32_t chunk,
-                            uint64_t *offset, uint32_t *length)
+void readahead_fetched(struct readahead *ra, const struct readahead_limits *limits, uint64_t bytes)
 {
-    uint64_t target = min_u64(ra->size, s->next + min_u64(window, READAHEAD_GAIN * s->run));
+    int64_t least = -(int64_t)(READAHEAD_BALANCE * limits->budget);
+    ra->balance -= (int64_t)bytes;
+    if (ra->balance < least)
+        ra->balance = least;
+}
+
+void readahead_was_here(struct readahead *ra, const struct readahead_limits *limits, uint64_t bytes)
+{
+    int64_t most = (int64_t)(READAHEAD_BALANCE * limits->budget);
+    ra->balance += (int64_t)(bytes * READAHEAD_EARNED / 100);
+    if (ra->balance > most)
+        ra->balance = most;
+}
+
+static bool within_budget(const struct readahead *ra, const struct readahead_limits *limits)
+{
+    return ra->balance + (int64_t)limits->budget > 0;
+}
+
+/* How far ahead of a stream: as far as it has come, and while the budget lasts half a cluster at least. */
+static uint64_t stream_reach(const struct readahead *ra, const struct readahead_stream *s, const struct readahead_limits *limits)
+{
+    uint64_t least = limits->cluster && s->reads >= 2 && within_budget(ra, limits) ? limits->cluster / 2 : 0;
+    return max_u64(READAHEAD_GAIN * s->run, least);
+}
+
+static bool next_sequential(const struct readahead *ra, struct readahead_stream *s, uint64_t window,
+                            const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
+{
+    uint64_t chunk = limits->chunk;
+    uint64_t target = min_u64(ra->size, s->next + min_u64(window, stream_reach(ra, s, limits)));
     if (s->ahead >= target)
         return false;
     /* Up to the next multiple of the chunk, so that streams and slots ask for the same ranges. */
@@ -198,15 +218,52 @@ static bool next_sequential(const struct readahead *ra, struct readahead_stream 
     return true;
 }
 
-static bool next_around(struct readahead *ra, uint32_t around, uint64_t *offset, uint32_t *length)
+/* The next piece of it, cut where pieces are. */
+static bool part_next(struct readahead_part *part, uint32_t piece, uint64_t *offset, uint32_t *length)
 {
-    bool due = ra->lonely_due && around && neighbours(ra, ra->lonely) >= READAHEAD_NEIGHBOURS;
-    ra->lonely_due = false;
-    if (!due)
+    if (part->begin >= part->end)
         return false;
-    *offset = ra->lonely / around * around;
-    *length = (uint32_t)min_u64(around, ra->size - *offset);
+    uint64_t end = min_u64(part->end, (part->begin / piece + 1) * piece);
+    *offset = part->begin;
+    *length = (uint32_t)(end - part->begin);
+    part->begin = end;
     return true;
+}
+
+static bool was_in_cluster(const struct readahead *ra, uint64_t begin)
+{
+    for (unsigned i = 0; i < READAHEAD_CLUSTERS; i++)
+        if (ra->clusters[i] == begin + 1)
+            return true;
+    return false;
+}
+
+static void cluster_begin(struct readahead *ra, uint64_t size)
+{
+    uint64_t begin = ra->lonely / size * size, end = begin + size;
+    if (was_in_cluster(ra, begin))
+        return; /* it was told */
+    if (begin > 0 && was_in_cluster(ra, begin - size))
+        end += size;
+    ra->forth = (struct readahead_part){ra->lonely, min_u64(end, ra->size)};
+    ra->back = (struct readahead_part){begin, ra->lonely};
+    ra->clusters[ra->clusters_next++ % READAHEAD_CLUSTERS] = begin + 1;
+}
+
+/* What is read next lies more often behind a read than before it. */
+static bool next_of_cluster(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
+{
+    if (ra->lonely_due && limits->cluster && within_budget(ra, limits))
+        cluster_begin(ra, limits->cluster);
+    ra->lonely_due = false;
+    return limits->cluster &&
+           (part_next(&ra->forth, limits->piece, offset, length) || part_next(&ra->back, limits->piece, offset, length));
+}
+
+static bool next_edge(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
+{
+    return limits->cluster && (part_next(&ra->first, READAHEAD_EDGE, offset, length) ||
+                               part_next(&ra->last, READAHEAD_EDGE, offset, length));
 }
 
 bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
@@ -226,8 +283,8 @@ bool readahead_next(struct readahead *ra, const struct readahead_limits *limits,
         uint64_t window = limits->window / active;
         struct readahead_stream *s = order[i];
         if (s->stride ? next_strided(ra, s, window, offset, length)
-                      : next_sequential(ra, s, window, limits->chunk, offset, length))
+                      : next_sequential(ra, s, window, limits, offset, length))
             return true;
     }
-    return next_around(ra, limits->around, offset, length);
+    return next_of_cluster(ra, limits, offset, length) || next_edge(ra, limits, offset, length);
 }

@@ -15,12 +15,47 @@
 
 #define KB 1000ull
 #define MB 1000000ull
+#define MIB (1u << 20)
 #define CACHE (64ull << 20)
 #define SLOTS_MAX 8
 #define SECOND 1000000ull
 
 static uv_loop_t loop;
 static struct links links;
+
+/* --- what the boot of a live system reads --- */
+
+struct trace {
+    uint64_t size;
+    unsigned count;
+    struct {
+        uint64_t offset;
+        uint32_t length;
+    } reads[4096];
+};
+
+static struct trace live;
+
+/* bench/live/boot.trace: sectors, and microseconds that are left out here. */
+static void trace_load(void)
+{
+    const char *folder = getenv("srcdir");
+    char path[512], line[128];
+    unsigned long long offset, length;
+    snprintf(path, sizeof path, "%s/bench/live/boot.trace", folder ? folder : ".");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "size %llu", &offset) == 1) {
+            live.size = offset * 512;
+        } else if (sscanf(line, "%llu %llu", &offset, &length) == 2 && live.count < 4096) {
+            live.reads[live.count].offset = offset * 512;
+            live.reads[live.count++].length = (uint32_t)length * 512;
+        }
+    }
+    fclose(file);
+    assert_true(live.size > 0 && live.count > 1000);
+}
 
 /* --- a slot and who reads from it --- */
 
@@ -32,6 +67,7 @@ struct reader {
     uint64_t size, at, end, asked_us;
     uint32_t length;
     uint64_t random; /* state of the generator; 0: in order */
+    const struct trace *trace; /* NULL: none; else `at` and `end` count its reads */
     /* what was met */
     uint64_t reads, bytes, total_us, worst_us, stalls;
     uint32_t waits[4096]; /* of the last reads, us */
@@ -79,6 +115,10 @@ static void reader_next(struct reader *reader)
 {
     uint32_t length = (uint32_t)(reader->end - reader->at < reader->length ? reader->end - reader->at : reader->length);
     uint64_t offset = reader->at;
+    if (reader->trace) {
+        offset = reader->trace->reads[reader->at].offset;
+        length = reader->trace->reads[reader->at].length;
+    }
     if (reader->random) {
         reader->random = reader->random * 6364136223846793005ull + 1442695040888963407ull;
         offset = (reader->random >> 16) % (reader->size / 4096) * 4096;
@@ -103,7 +143,7 @@ static void on_read(struct io *io)
     reader->total_us += waited;
     reader->stalls += waited > 20000;
     reader->worst_us = waited > reader->worst_us ? waited : reader->worst_us;
-    reader->at += reader->length;
+    reader->at += reader->trace ? 1 : reader->length;
     if (reader->at < reader->end)
         reader_next(reader);
 }
@@ -124,6 +164,12 @@ static bool reader_ended(void *arg)
 }
 
 /* --- measurements --- */
+
+static void check(const struct sim_link_options *options, const char *what, double value, double least, double most)
+{
+    if (value < least || value > most)
+        fail_msg("%s: %.3f %s is not %.2f to %.2f", options->name, value, what, least, most);
+}
 
 static bool table(void)
 {
@@ -182,7 +228,11 @@ static void an_image_is_read_in_order_as_fast_as_it_is_downloaded(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        sequential(&kinds[i], 16, kinds[i].rate > 20 * MB ? 8 : 30);
+    {
+        struct outcome out = sequential(&kinds[i], 16, kinds[i].rate > 20 * MB ? 8 : 30);
+        check(&kinds[i], "of curl's rate", out.ratio, kinds[i].idle_restart ? 0.85 : 0.94, 10);
+        check(&kinds[i], "seconds of the longest read", out.worst_s, 0, kinds[i].rtt_us > 300000 ? 6 : 2);
+    }
 }
 
 static void few_connections_are_enough(void **state)
@@ -190,7 +240,106 @@ static void few_connections_are_enough(void **state)
     (void)state;
     static const unsigned counts[] = {1, 2, 4};
     for (size_t i = 0; i < 3; i++)
-        sequential(&kinds[10], counts[i], 4);
+    {
+        struct outcome out = sequential(&kinds[10], counts[i], 4);
+        check(&kinds[10], "of curl's rate by few connections", out.ratio, counts[i] == 1 ? 0.65 : 0.8, 10);
+    }
+}
+
+/* --- a live system's boot --- */
+
+struct boot {
+    double seconds, fetched; /* MB */
+    unsigned stalls;
+};
+
+static struct boot live_boot(const struct sim_link_options *options)
+{
+    struct cache *cache = cache_new(CACHE * 4, 4 << 20);
+    struct sim_link *link = sim_link_new(options);
+    struct reader *reader = calloc(1, sizeof *reader);
+    reader_open(reader, cache, link, live.size, 16);
+    uint64_t start = sim_now_us(), before = sim_link_carried(link);
+    reader->trace = &live;
+    reader_begin(reader, 0, live.count, 1, 0);
+    assert_true(sim_run(reader_ended, reader, start + 3600 * SECOND));
+    if (table())
+        printf("estimate %.2f MB/s, %u connections: ", (double)reader->source->stats.bandwidth / 1e6, sim_link_opened(link));
+    struct boot out = {(double)(sim_now_us() - start) / 1e6, (double)(sim_link_carried(link) - before) / 1e6,
+                       (unsigned)reader->stalls};
+    reader_close(reader);
+    sim_link_free(link);
+    cache_free(cache);
+    free(reader);
+    return out;
+}
+
+struct arrival {
+    uint64_t length;
+    bool all;
+};
+
+static void on_block(void *arg, uint64_t received)
+{
+    struct arrival *arrival = arg;
+    arrival->all = received == arrival->length;
+}
+
+/* As nbdkit's cow filter reads: whole blocks when they are wanted, one after the other, on one connection. */
+static struct boot cow_boot(const struct sim_link_options *options, uint32_t block)
+{
+    struct sim_link *link = sim_link_new(options);
+    struct sim_connection *connection = sim_connection_new(link);
+    bool *there = calloc(live.size / block + 1, sizeof *there);
+    uint64_t start = sim_now_us();
+    struct boot out = {0};
+    for (unsigned i = 0; i < live.count; i++) {
+        uint64_t asked = sim_now_us();
+        for (uint64_t b = live.reads[i].offset / block; b * block < live.reads[i].offset + live.reads[i].length; b++) {
+            struct arrival arrival = {.length = block};
+            if (there[b])
+                continue;
+            there[b] = true;
+            sim_connection_ask(connection, block, on_block, &arrival);
+            assert_true(sim_run(is_true, &arrival.all, UINT64_MAX));
+        }
+        out.stalls += sim_now_us() - asked > 20000;
+    }
+    out.seconds = (double)(sim_now_us() - start) / 1e6;
+    out.fetched = (double)sim_link_carried(link) / 1e6;
+    sim_connection_close(connection);
+    sim_link_free(link);
+    free(there);
+    return out;
+}
+
+static void a_live_system_boots_sooner_than_with_fixed_blocks(void **state)
+{
+    (void)state;
+    static const uint32_t blocks[] = {64 << 10, 256 << 10, 1 << 20, 4 << 20};
+    uint64_t read = 0;
+    trace_load();
+    for (unsigned i = 0; i < live.count; i++)
+        read += live.reads[i].length;
+    if (table())
+        printf("live: %u reads of %.1f MB\n", live.count, (double)read / 1e6);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct boot ours = live_boot(&kinds[i]);
+        if (table())
+            printf("%-28s live: %6.2f s, %4u stalls, %6.1f MB; cow", kinds[i].name, ours.seconds, ours.stalls, ours.fetched);
+        for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
+            struct boot cow = cow_boot(&kinds[i], blocks[b]);
+            if (table())
+                printf(" %uK %.2f s %u %.0f MB,", blocks[b] >> 10, cow.seconds, cow.stalls, cow.fetched);
+            if (blocks[b] < MIB)
+                check(&kinds[i], "of cow's time", ours.seconds / cow.seconds, 0, 1);
+            else if (blocks[b] == MIB)
+                check(&kinds[i], "of cow's time", ours.seconds / cow.seconds, 0, kinds[i].idle_restart ? 1.4 : 1);
+        }
+        check(&kinds[i], "fetched of what was read", ours.fetched * 1e6 / (double)read, 1, 2.3);
+        if (table())
+            puts("");
+    }
 }
 
 /* --- several slots --- */
@@ -288,15 +437,28 @@ static void a_small_read_does_not_wait_for_a_stream(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (kinds[i].rtt_us < 300000)
-            demand_beside_bulk(&kinds[i], 16);
+    {
+        if (kinds[i].rtt_us > 300000)
+            continue;
+        struct beside out = demand_beside_bulk(&kinds[i], 16);
+        check(&kinds[i], "round trips of a small read beside a stream", out.median, 1, kinds[i].rate < MB ? 3 : 2.05);
+        check(&kinds[i], "the same, one of a hundred", out.p99, 1, 6);
+        check(&kinds[i], "of the link for the stream", out.bulk, kinds[i].rtt_us > 100000 || kinds[i].idle_restart ? 0.4 : 0.75, 2);
+    }
 }
 
 static void eight_slots_share_the_link(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        eight_slots(&kinds[i], 16);
+    {
+        if (kinds[i].rtt_us > 150000)
+            continue;
+        struct eight out = eight_slots(&kinds[i], 16);
+        check(&kinds[i], "of the link for eight slots", out.ratio, kinds[i].rate < MB ? 0.7 : 0.85, 2);
+        check(&kinds[i], "of the mean for the slowest", out.slowest, 0.75, 1.001);
+        check(&kinds[i], "wasted", out.waste, 0, 0.02);
+    }
 }
 
 static int set_up(void **state)
@@ -324,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_image_is_read_in_order_as_fast_as_it_is_downloaded),
         cmocka_unit_test(few_connections_are_enough),
+        cmocka_unit_test(a_live_system_boots_sooner_than_with_fixed_blocks),
         cmocka_unit_test(a_small_read_does_not_wait_for_a_stream),
         cmocka_unit_test(eight_slots_share_the_link),
     };

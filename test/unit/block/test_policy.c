@@ -12,7 +12,8 @@
 #define MIB (1024 * 1024ull)
 
 static const struct readahead_limits wide = {.window = 8 * MIB, .chunk = 256 << 10};
-static const struct readahead_limits far = {.window = 8 * MIB, .chunk = MIB, .around = MIB};
+static const struct readahead_limits far = {
+    .window = 8 * MIB, .chunk = MIB, .cluster = MIB, .piece = 128 << 10, .budget = 4 * MIB};
 
 /* Takes every range offered; returns the bytes, and the end of the last. */
 static uint64_t drain(struct readahead *ra, const struct readahead_limits *limits, uint64_t *last_end)
@@ -22,6 +23,7 @@ static uint64_t drain(struct readahead *ra, const struct readahead_limits *limit
     while (readahead_next(ra, limits, &offset, &length)) {
         assert_true(length > 0 && offset + length <= ra->size);
         total += length;
+        readahead_fetched(ra, limits, length);
         *last_end = offset + length;
         assert_true(total < 64 * MIB);
     }
@@ -44,7 +46,7 @@ static void the_first_read_is_taken_for_a_stream(void **state)
     uint64_t end = 0;
     readahead_init(&ra, 100 * MIB);
     readahead_access(&ra, 0, 65536);
-    assert_int_equal(drain(&ra, &wide, &end), wide.chunk - 65536); /* up to the end of its chunk */
+    assert_int_equal(drain(&ra, &wide, &end), 65536);
 }
 
 static void one_read_fetches_nothing(void **state)
@@ -69,7 +71,7 @@ static void a_sequence_opens_the_window_as_it_goes_on(void **state)
         ahead += drain(&ra, &wide, &end);
         if (end) {
             assert_true(end - next <= wide.window);
-            assert_true(end - next <= READAHEAD_GAIN * next);
+            assert_true(end - next <= READAHEAD_GAIN * next + 65536);
         }
     }
     assert_true(end >= 200 * 65536 + wide.window - wide.chunk);
@@ -147,7 +149,50 @@ static void random_reads_fetch_next_to_nothing(void **state)
         readahead_access(&ra, (uint64_t)random() % (1024 * 256) * 4096, 4096);
         total += drain(&ra, &far, &end);
     }
-    assert_true(total < 5000 * 4096 / 10);
+    assert_true(total < far.budget + 3 * far.cluster);
+}
+
+/* What was of use pays for what may not be. */
+static void what_was_here_pays_for_more(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0, total = 0;
+    srandom(3);
+    readahead_init(&ra, 1024 * MIB);
+    for (unsigned i = 0; i < 100; i++) {
+        readahead_access(&ra, (uint64_t)random() % 1024 * MIB, 4096);
+        total += drain(&ra, &far, &end);
+        readahead_was_here(&ra, &far, MIB / 2);
+    }
+    assert_true(total > 80 * MIB);
+}
+
+/* All of it, and the next one too if there was such a read in the one before. */
+static void around_a_lonely_read_its_cluster_is_fetched(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    init_used(&ra, 1024 * MIB);
+    readahead_access(&ra, 100 * MIB + 5000, 4096);
+    assert_int_equal(drain(&ra, &far, &end), MIB);
+    readahead_access(&ra, 101 * MIB + 70000, 4096);
+    assert_int_equal(drain(&ra, &far, &end), 2 * MIB);
+}
+
+static void the_edges_are_fetched_at_once(void **state)
+{
+    (void)state;
+    struct readahead ra;
+    uint64_t end = 0;
+    readahead_init(&ra, 100 * MIB);
+    assert_int_equal(drain(&ra, &wide, &end), 0); /* not where it is near */
+    assert_int_equal(drain(&ra, &far, &end), READAHEAD_FIRST + READAHEAD_LAST);
+    assert_int_equal(end, 100 * MIB);
+    readahead_init(&ra, 1000);
+    drain(&ra, &far, &end);
+    assert_int_equal(end, 1000);
 }
 
 /* As a boot loader reads its modules: 32 KiB each, here and there in two MiB. */
@@ -187,12 +232,14 @@ static void two_pieces_each_are_learnt(void **state)
         uint32_t length;
         bool fetched = false;
         readahead_access(&ra, at, 16384);
-        while (readahead_next(&ra, &far, &offset, &length))
-            fetched = fetched || (offset == at + 16384 && length >= 16384);
+        while (readahead_next(&ra, &far, &offset, &length)) {
+            readahead_fetched(&ra, &far, length);
+            fetched = fetched || (offset <= at + 16384 && offset + length >= at + 32768);
+        }
         ahead += fetched;
         readahead_access(&ra, at + 16384, 16384);
         while (readahead_next(&ra, &far, &offset, &length))
-            ;
+            readahead_fetched(&ra, &far, length);
     }
     assert_true(ahead >= 24);
 }
@@ -207,14 +254,14 @@ static void the_window_is_for_those_who_go_on(void **state)
     for (unsigned i = 0; i < 16; i++)
         for (unsigned j = 0; j < 2; j++)
             readahead_access(&ra, i * 100ull * MIB + j * 16384, 16384);
-    for (unsigned i = 0; i < 32; i++) {
+    for (unsigned i = 0; i < 160; i++) {
         readahead_access(&ra, 3000 * MIB + i * 65536ull, 65536);
         drain(&ra, &wide, &end);
     }
-    assert_true(end >= 3000 * MIB + 32 * 65536 + 7 * MIB);
+    assert_true(end >= 3000 * MIB + 160 * 65536 + 7 * MIB);
 }
 
-static void one_place_read_again_and_again_fetches_nothing(void **state)
+static void one_place_read_again_and_again_fetches_no_more(void **state)
 {
     (void)state;
     struct readahead ra;
@@ -222,7 +269,7 @@ static void one_place_read_again_and_again_fetches_nothing(void **state)
     init_used(&ra, 1024 * MIB);
     for (unsigned i = 0; i < 20; i++) {
         readahead_access(&ra, (i % 2) * 500 * MIB, 2048);
-        assert_int_equal(drain(&ra, &far, &end), 0);
+        assert_int_equal(drain(&ra, &far, &end), i < 2 ? MIB : 0);
     }
 }
 
@@ -265,15 +312,15 @@ static void demand_does_not_wait_long_behind_what_is_read_ahead(void **state)
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
         for (uint64_t rtt = 20000; rtt <= 640000; rtt *= 2) {
             const struct source_stats link = {.bandwidth = rates[i], .rtt_us = rtt};
-            struct readahead_limits limits = fetch_limits(&link, 64 * MIB);
+            struct readahead_limits limits = fetch_limits(&link, 16, 64 * MIB);
             assert_true(limits.window + 65536 <= 5 * (rates[i] < 32768 ? 32768 : rates[i]));
             assert_true(limits.window >= rates[i] * rtt / 1000000); /* and the link is full */
             assert_true(limits.chunk <= limits.window);
         }
     const struct source_stats unknown = {.rtt_us = 80000};
-    assert_true(fetch_limits(&unknown, 64 * MIB).window + 65536 <= 5 * 32768);
+    assert_true(fetch_limits(&unknown, 16, 64 * MIB).window + 65536 <= 5 * 32768);
     const struct source_stats fast = {.bandwidth = 125000000, .rtt_us = 50000};
-    assert_true(fetch_limits(&fast, 64 * MIB).window >= 2 * 125000000ull / 20);
+    assert_true(fetch_limits(&fast, 16, 64 * MIB).window >= 2 * 125000000ull / 20);
 }
 
 /* Against a plain array. */
@@ -400,9 +447,12 @@ int main(void)
         cmocka_unit_test(strides_forwards_and_backwards),
         cmocka_unit_test(random_reads_fetch_next_to_nothing),
         cmocka_unit_test(what_is_around_many_small_files_is_fetched),
+        cmocka_unit_test(what_was_here_pays_for_more),
+        cmocka_unit_test(around_a_lonely_read_its_cluster_is_fetched),
+        cmocka_unit_test(the_edges_are_fetched_at_once),
         cmocka_unit_test(two_pieces_each_are_learnt),
         cmocka_unit_test(the_window_is_for_those_who_go_on),
-        cmocka_unit_test(one_place_read_again_and_again_fetches_nothing),
+        cmocka_unit_test(one_place_read_again_and_again_fetches_no_more),
         cmocka_unit_test(out_of_order_reads_are_one_stream),
         cmocka_unit_test(what_was_lost_is_fetched_again),
         cmocka_unit_test(heat_counts_every_byte_once),
