@@ -39,6 +39,7 @@ struct cache_fetch {
     struct link waiting; /* struct read_part */
     bool prefetch;       /* nobody asked for it when it began, */
     bool ahead;          /* nor since: it counts in front->prefetches */
+    bool wanted;         /* somebody waited for some of it */
     bool doomed;         /* a write overtook it: what it brings is for its waiters only */
     struct io io;
 };
@@ -69,6 +70,7 @@ struct cache_pass {
 };
 
 static void fetch_done(struct io *io);
+static void fetch_part(struct io *io, const struct slices *data, uint32_t ready);
 
 static struct cache_front *front_of(struct source *source)
 {
@@ -118,6 +120,7 @@ static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offse
     io_init(&fetch->io, IO_READ, offset, length, fetch_done);
     fetch->io.flags = prefetch ? IO_PREFETCH : 0;
     fetch->io.since = since;
+    fetch->io.part = fetch_part;
     source_submit(front->lower, &fetch->io);
     return fetch;
 }
@@ -257,10 +260,20 @@ static bool read_hit(struct cache_front *front, struct io *io)
     return true;
 }
 
+/* How much of the fetch must be there for the part. */
+static uint32_t part_end(const struct read_part *part, const struct cache_fetch *fetch)
+{
+    return (uint32_t)(part->offset + part->length - fetch->entry.offset);
+}
+
 /* Whose fetch it may be, the host waits for it now. */
 static void part_wait(struct read_part *part, struct cache_fetch *fetch)
 {
+    uint32_t end = part_end(part, fetch);
     list_append(&fetch->waiting, &part->waiting);
+    fetch->wanted = true;
+    if (fetch->io.part_at == 0 || end < fetch->io.part_at)
+        fetch->io.part_at = end;
     fetch->front->prefetches -= fetch->ahead;
     fetch->ahead = false;
     source_promote(fetch->front->lower, &fetch->io, part->read->io->since);
@@ -344,14 +357,49 @@ static void part_retry(struct read_part *part)
     part->read->pending--;
 }
 
-static void part_filled(struct read_part *part, const struct cache_fetch *fetch)
+static void part_filled(struct read_part *part, const struct cache_fetch *fetch, const struct slices *data)
 {
-    slices_add_part(&part->data, &fetch->io.data, part->offset - fetch->entry.offset, part->length);
+    slices_add_part(&part->data, data, part->offset - fetch->entry.offset, part->length);
     part->read->pending--;
 }
 
-/* Whoever waited gets the data, or its error, or another try. Reads that are
- * complete are gathered first: their owners may submit new ones at once. */
+/* Reads that are complete are gathered first: their owners may submit new ones at once. */
+static void read_gather(struct cache_read *read, struct link *finished)
+{
+    if (read->pending > 0)
+        return;
+    list_remove(&read->link);
+    list_append(finished, &read->link);
+}
+
+static void reads_end(struct link *finished)
+{
+    for (struct link *l = list_pop(finished); l; l = list_pop(finished))
+        cache_source_read_end(container_of(l, struct cache_read, link), 0, false);
+}
+
+/* The beginning is there: who waits for no more goes on. */
+static void fetch_part(struct io *io, const struct slices *data, uint32_t ready)
+{
+    struct cache_fetch *fetch = container_of(io, struct cache_fetch, io);
+    struct link finished;
+    list_init(&finished);
+    io->part_at = 0;
+    list_for_each (l, &fetch->waiting) {
+        struct read_part *part = container_of(l, struct read_part, waiting);
+        uint32_t end = part_end(part, fetch);
+        if (end <= ready) {
+            list_remove(&part->waiting);
+            part_filled(part, fetch, data);
+            read_gather(part->read, &finished);
+        } else if (io->part_at == 0 || end < io->part_at) {
+            io->part_at = end;
+        }
+    }
+    reads_end(&finished);
+}
+
+/* Whoever waited gets the data, or its error, or another try. */
 static void fetch_answer(struct cache_fetch *fetch)
 {
     int status = fetch->io.status;
@@ -366,16 +414,12 @@ static void fetch_answer(struct cache_fetch *fetch)
             continue;
         }
         if (status == 0)
-            part_filled(part, fetch);
+            part_filled(part, fetch, &fetch->io.data);
         else
             part_retry(part);
-        if (read->pending == 0) {
-            list_remove(&read->link);
-            list_append(&finished, &read->link);
-        }
+        read_gather(read, &finished);
     }
-    for (struct link *l = list_pop(&finished); l; l = list_pop(&finished))
-        cache_source_read_end(container_of(l, struct cache_read, link), 0, false);
+    reads_end(&finished);
 }
 
 static void front_learn(struct cache_front *front, int status)
@@ -416,7 +460,7 @@ static void fetch_keep(struct cache_fetch *fetch)
     struct cache_front *front = fetch->front;
     align_pieces(&fetch->io.data);
     if (!fetch->doomed)
-        cache_image_insert(front->image, fetch->entry.offset, &fetch->io.data, list_empty(&fetch->waiting));
+        cache_image_insert(front->image, fetch->entry.offset, &fetch->io.data, !fetch->wanted);
     if (fetch->prefetch)
         front->source.stats.prefetched += fetch->entry.length;
 }

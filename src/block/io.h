@@ -61,6 +61,12 @@ struct io {
     int status; /* valid in done: 0, or a negative errno */
     void (*done)(struct io *io);
 
+    /* READ: whoever can use the beginning before the rest is there sets both, and may change `part_at` until `done`. A source
+     * that can calls `part` from the loop, before `done`, once `part_at` bytes are there: `ready` of them, right for
+     * good, are the first in `data`, which is the source's. 0: it is not wanted. */
+    uint32_t part_at;
+    void (*part)(struct io *io, const struct slices *data, uint32_t ready);
+
     /* The source's, while submitted. */
     struct link link;
     struct defer defer;

@@ -145,8 +145,9 @@ void readahead_missed(struct readahead *ra, uint64_t offset)
 {
     for (int i = 0; i < READAHEAD_STREAMS; i++) {
         struct readahead_stream *s = &ra->streams[i];
-        if (s->used && !s->stride && offset >= s->next && offset < s->ahead)
-            s->ahead = offset;
+        bool reads_there = s->touched == ra->reads && offset < s->next; /* the read that is told now missed it */
+        if (s->used && !s->stride && offset < s->ahead && (offset >= s->next || reads_there))
+            s->ahead = max_u64(offset, s->next);
     }
 }
 

@@ -25,6 +25,8 @@ struct remote_worker {
     uint64_t counted;               /* bytes of it that the link knows of */
     bool quiet;                     /* nothing of ours was under way when it was asked for */
     struct pace pace;
+    struct defer part;              /* io->part is due */
+    uint32_t ready;                 /* bytes of it that are there, when that was so */
 };
 
 struct remote_probe {

@@ -84,6 +84,7 @@ struct remote_request *remote_request_new(struct remote *remote, void *owner, vo
 static void remote_release(struct remote_worker *worker)
 {
     struct remote *remote = worker->remote;
+    defer_cancel(&worker->part);
     uint64_t length = worker->io->length, rest = worker->counted < length ? length - worker->counted : 0;
     worker->io = NULL;
     list_remove(&worker->link);
@@ -205,11 +206,42 @@ static void on_range(struct remote_request *request)
     remote_pump(remote);
 }
 
+/* Somebody waits for the beginning, and that is there. */
+static void on_range_filled(struct remote_request *request, uint32_t ready)
+{
+    struct remote_worker *worker = request->owner;
+    worker->ready = ready;
+    if (worker->io->part_at > 0 && ready >= worker->io->part_at)
+        defer_schedule(worker->remote->source.loop, &worker->part);
+}
+
+static void on_part(struct defer *defer)
+{
+    struct remote_worker *worker = container_of(defer, struct remote_worker, part);
+    struct io *io = worker->io;
+    if (io->part_at > 0 && worker->ready >= io->part_at)
+        io->part(io, &worker->request->data, worker->ready);
+}
+
+static struct remote_request *range_request_new(struct remote *remote, struct remote_worker *worker)
+{
+    struct remote_request *request = remote_request_new(remote, worker, on_range);
+    request->filled = on_range_filled;
+    return request;
+}
+
+/* It may be waited for at once: what came before somebody did counts, too. */
+static void range_look(struct remote_worker *worker)
+{
+    if (worker->io->part_at > 0 && worker->ready >= worker->io->part_at)
+        defer_schedule(worker->remote->source.loop, &worker->part);
+}
+
 void remote_start(struct remote *remote, struct io *io)
 {
     struct remote_worker *worker = container_of(remote->idle.next, struct remote_worker, link);
     if (!worker->request)
-        worker->request = remote_request_new(remote, worker, on_range);
+        worker->request = range_request_new(remote, worker);
     remote->active_count++;
     worker->quiet = link_is_quiet(&remote->link);
     link_asked(&remote->link, io->length, remote_now_us());
@@ -218,6 +250,7 @@ void remote_start(struct remote *remote, struct io *io)
     worker->io = io;
     worker->started = remote_now(remote);
     worker->counted = 0;
+    worker->ready = 0;
     pace_begin(&worker->pace);
     remote_watch_begin(remote);
     remote->source.stats.requests++;
@@ -282,6 +315,9 @@ static void remote_promote(struct source *source, struct io *io)
         io_queue_promote(&remote->queue, io);
     io_promote(io);
     remote_watch_io(remote, io);
+    list_for_each (l, &remote->active)
+        if (container_of(l, struct remote_worker, link)->io == io)
+            range_look(container_of(l, struct remote_worker, link));
 }
 
 /* --- life --- */
@@ -369,6 +405,7 @@ static void remote_init(struct remote *remote, unsigned requests)
     io_queue_init(&remote->queue);
     for (unsigned i = 0; i < requests; i++) {
         remote->workers[i].remote = remote;
+        defer_setup(&remote->workers[i].part, on_part);
         list_append(&remote->idle, &remote->workers[i].link);
     }
 }

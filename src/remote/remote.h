@@ -78,6 +78,9 @@ struct remote_request {
 
     /* The source's. */
     void *owner;
+    /* NULL, or called by a client that can vouch for it: so many bytes of the range in flight are there, from its beginning on.
+     * From anywhere, libcurl's callbacks too: it only takes note. */
+    void (*filled)(struct remote_request *request, uint32_t ready);
     /* From the loop, exactly once for each start, never from inside it; may start again, cancel others or free. */
     void (*done)(struct remote_request *request);
 };

@@ -6,6 +6,8 @@
 #include "remote/remote.h"
 #include "sim.h"
 
+#define RECORD 16384 /* of TLS: it is there as a whole */
+
 struct sim_client {
     struct remote_client client;
     struct sim_link *link;
@@ -67,6 +69,8 @@ static void on_arrived(void *arg, uint64_t received)
     if (sim->request.received == 0)
         sim->request.first_byte_us = sim_now_us() - sim_connection_asked(sim->pooled->connection);
     sim->request.received = received;
+    if (sim->request.filled && received / RECORD * RECORD > 0)
+        sim->request.filled(&sim->request, (uint32_t)(received / RECORD * RECORD));
     if (received < sim->length)
         return;
     list_prepend(&client->idle, &sim->pooled->link);

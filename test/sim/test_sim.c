@@ -443,7 +443,7 @@ static void a_small_read_does_not_wait_for_a_stream(void **state)
         struct beside out = demand_beside_bulk(&kinds[i], 16);
         check(&kinds[i], "round trips of a small read beside a stream", out.median, 1, kinds[i].rate < MB ? 3 : 2.05);
         check(&kinds[i], "the same, one of a hundred", out.p99, 1, 6);
-        check(&kinds[i], "of the link for the stream", out.bulk, kinds[i].rtt_us > 100000 || kinds[i].idle_restart ? 0.4 : 0.75, 2);
+        check(&kinds[i], "of the link for the stream", out.bulk, kinds[i].rtt_us > 100000 || kinds[i].idle_restart ? 0.3 : 0.75, 2);
     }
 }
 

@@ -43,6 +43,8 @@ static size_t on_fetch_way_body(char *data, size_t size, size_t count, void *arg
     }
     slices_copy_in(&http->request.data, http->filled, data, length);
     http->filled += (uint32_t)length;
+    if (http->request.filled)
+        http->request.filled(&http->request, http->filled);
     return length;
 }
 

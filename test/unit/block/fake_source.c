@@ -41,9 +41,37 @@ static void answer(struct fake *fake, struct io *io)
     io_finish(io, status);
 }
 
+/* What is not there yet is something else. */
+static void give(struct fake *fake, struct io *io, uint32_t ready)
+{
+    struct slices data;
+    slices_init(&data);
+    slices_alloc(&data, io->length, BYTES_PIECE);
+    for (uint32_t i = 0; i < data.count; i++)
+        memset(slice_data(&data.v[i]), 0xee, data.v[i].length);
+    slices_copy_in(&data, 0, fake->options.content + io->offset, ready);
+    io->part(io, &data, ready);
+    slices_clear(&data);
+}
+
+/* Of one at a time: whoever gets it may close the source. */
+static void give_now_and_then(struct fake *fake)
+{
+    list_for_each (l, &fake->waiting) {
+        struct io *io = container_of(l, struct io, link);
+        uint32_t rest = io->length - io->part_at;
+        if (io->op != IO_READ || io->part_at == 0 || random() % 2)
+            continue;
+        give(fake, io, io->part_at + (uint32_t)random() % (rest + 1));
+        return;
+    }
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     struct fake *fake = idle->data;
+    if (fake->options.parts)
+        give_now_and_then(fake);
     if (fake->hold)
         return;
     struct link due;
@@ -134,6 +162,16 @@ struct source *fake_source_new(uv_loop_t *loop, const struct fake_options *optio
 void fake_source_hold(struct source *source, bool hold)
 {
     fake_of(source)->hold = hold;
+}
+
+void fake_source_give(struct source *source, uint32_t ready)
+{
+    struct fake *fake = fake_of(source);
+    list_for_each (l, &fake->waiting) {
+        struct io *io = container_of(l, struct io, link);
+        if (io->part_at > 0 && ready >= io->part_at && ready <= io->length)
+            give(fake, io, ready);
+    }
 }
 
 void fake_source_fail(struct source *source, unsigned percent)

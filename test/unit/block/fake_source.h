@@ -15,6 +15,7 @@ struct fake_options {
     unsigned fail_percent;  /* reads that fail with EIO */
     const char *identity;
     unsigned parallel;
+    bool parts; /* of reads that wait the beginning is there now and then */
 };
 
 struct fake_stats {
@@ -26,6 +27,8 @@ struct fake_stats {
 struct source *fake_source_new(uv_loop_t *loop, const struct fake_options *options, struct fake_stats *stats);
 /* Reads wait until released; for tests that need them outstanding. */
 void fake_source_hold(struct source *source, bool hold);
+/* So many bytes are there of each read that waits, if somebody wants to know. */
+void fake_source_give(struct source *source, uint32_t ready);
 /* From now on percent of reads fail. */
 void fake_source_fail(struct source *source, unsigned percent);
 

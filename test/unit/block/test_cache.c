@@ -75,7 +75,7 @@ static void end_cache(void *context, void *arg)
 
 static void check(enum stack stack, bool writable)
 {
-    struct contract_arg arg = {.options = {content, SIZE, writable, 5, 0, NULL, 8}, .stack = stack};
+    struct contract_arg arg = {.options = {content, SIZE, writable, 5, 0, NULL, 8, false}, .stack = stack};
     struct contract contract = {
         .content = pristine,
         .size = SIZE,
@@ -247,7 +247,7 @@ static void random_reads_equal_the_model(void **state)
         }
         for (unsigned step = 0; step < 400; step++) {
             unsigned front = (unsigned)random() % FRONTS;
-            struct fake_options options = {content, SIZE, false, 6, seed % 3 ? 0 : 10, "same", 8};
+            struct fake_options options = {content, SIZE, false, 6, seed % 3 ? 0 : 10, "same", 8, seed % 2};
             if (!rig.fronts[front])
                 front_open(&rig, front, &options, random() % 2);
             if (random() % 40 == 0)
@@ -275,7 +275,7 @@ static void equal_reads_join(void **state)
     (void)state;
     struct rig rig;
     struct model_io ios[10] = {0};
-    struct fake_options options = {content, SIZE, false, 3, 0, "same", 8};
+    struct fake_options options = {content, SIZE, false, 3, 0, "same", 8, false};
     rig_begin(&rig, 4 << 20);
     front_open(&rig, 0, &options, false);
     front_open(&rig, 1, &options, false);
@@ -289,13 +289,43 @@ static void equal_reads_join(void **state)
     rig_end(&rig);
 }
 
+/* Whoever reads the beginning of what is being fetched does not wait for the rest; nor does it matter to him how that ends. */
+static void the_beginning_does_not_wait_for_the_end(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct model_io ios[3] = {0};
+    struct fake_options options = {content, SIZE, false, 0, 0, "same", 8, false};
+    rig_begin(&rig, 4 << 20);
+    front_open(&rig, 0, &options, false);
+    front_open(&rig, 1, &options, false);
+    fake_source_hold(rig.fakes[0], true);
+    ios[0].may_fail = true;
+    model_read(&rig, &ios[0], 0, 0, 300000);
+    model_read(&rig, &ios[1], 1, 5000, 5000);
+    model_read(&rig, &ios[2], 0, 9000, 4000);
+    fake_source_give(rig.fakes[0], 9999);
+    assert_false(ios[0].done || ios[1].done || ios[2].done);
+    fake_source_give(rig.fakes[0], 10000);
+    assert_true(!ios[0].done && ios[1].done && !ios[2].done);
+    fake_source_give(rig.fakes[0], 20000);
+    assert_true(!ios[0].done && ios[2].done);
+    fake_source_fail(rig.fakes[0], 100);
+    fake_source_hold(rig.fakes[0], false);
+    run_until(&rig, ios, 3);
+    assert_int_equal(ios[0].io.status, -EIO);
+    assert_true(ios[1].io.status == 0 && ios[2].io.status == 0);
+    assert_int_equal(fake_stats.reads, 1);
+    rig_end(&rig);
+}
+
 /* The other slot's fetch goes with its slot; the reader asks again by itself. */
 static void a_read_survives_the_slot_whose_fetch_it_joined(void **state)
 {
     (void)state;
     struct rig rig;
     struct model_io ios[2] = {0};
-    struct fake_options options = {content, SIZE, false, 3, 0, "same", 8};
+    struct fake_options options = {content, SIZE, false, 3, 0, "same", 8, false};
     rig_begin(&rig, 4 << 20);
     front_open(&rig, 0, &options, false);
     front_open(&rig, 1, &options, false);
@@ -315,7 +345,7 @@ static void errors_are_not_cached(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {.may_fail = true};
-    struct fake_options options = {content, SIZE, false, 3, 100, "", 8};
+    struct fake_options options = {content, SIZE, false, 3, 100, "", 8, false};
     rig_begin(&rig, 4 << 20);
     front_open(&rig, 0, &options, false);
     model_read(&rig, &io, 0, 0, 4096);
@@ -334,7 +364,7 @@ static void a_failed_prefetch_is_asked_again(void **state)
     (void)state;
     struct rig rig;
     struct model_io ios[3] = {0};
-    struct fake_options options = {content, SIZE, false, 1, 0, "", 8};
+    struct fake_options options = {content, SIZE, false, 1, 0, "", 8, false};
     rig_begin(&rig, 4 << 20);
     front_open(&rig, 0, &options, true);
     model_read(&rig, &ios[0], 0, 0, 65536);
@@ -358,7 +388,7 @@ static void prefetch_stops_at_the_end(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 2, 0, "", 8};
+    struct fake_options options = {content, SIZE, false, 2, 0, "", 8, false};
     rig_begin(&rig, 8 << 20);
     front_open(&rig, 0, &options, true);
     for (uint64_t at = 0; at < SIZE; at += 65536) {
@@ -376,7 +406,7 @@ static void random_reads_are_not_amplified(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 2, 0, "", 8};
+    struct fake_options options = {content, SIZE, false, 2, 0, "", 8, false};
     rig_begin(&rig, 8 << 20);
     front_open(&rig, 0, &options, true);
     srandom(5);
@@ -394,7 +424,7 @@ static void memory_stays_in_the_budget(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 2, 0, "", 8};
+    struct fake_options options = {content, SIZE, false, 2, 0, "", 8, false};
     rig_begin(&rig, 1 << 20);
     front_open(&rig, 0, &options, true);
     for (unsigned round = 0; round < 3; round++)
@@ -415,7 +445,7 @@ static void an_image_keeps_its_minimum(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options a = {content, SIZE, false, 2, 0, "a", 8}, b = {content, SIZE, false, 2, 0, "b", 8};
+    struct fake_options a = {content, SIZE, false, 2, 0, "a", 8, false}, b = {content, SIZE, false, 2, 0, "b", 8, false};
     rig_begin(&rig, 1 << 20);
     front_open(&rig, 0, &a, false);
     front_open(&rig, 1, &b, false);
@@ -444,7 +474,7 @@ static void a_write_is_seen_by_later_reads(void **state)
 {
     (void)state;
     struct rig rig;
-    struct fake_options options = {content, SIZE, true, 6, 0, "", 8};
+    struct fake_options options = {content, SIZE, true, 6, 0, "", 8, false};
     srandom(9);
     rig_begin(&rig, 1 << 20);
     front_open(&rig, 0, &options, true);
@@ -479,6 +509,7 @@ int main(void)
         cmocka_unit_test(trace_keeps_the_contract),
         cmocka_unit_test(random_reads_equal_the_model),
         cmocka_unit_test(equal_reads_join),
+        cmocka_unit_test(the_beginning_does_not_wait_for_the_end),
         cmocka_unit_test(a_read_survives_the_slot_whose_fetch_it_joined),
         cmocka_unit_test(errors_are_not_cached),
         cmocka_unit_test(a_failed_prefetch_is_asked_again),

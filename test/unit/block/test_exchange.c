@@ -28,7 +28,7 @@ static void restore(void *unused)
     memcpy(content, saved, SIZE);
 }
 
-static struct fake_options options = {content, SIZE, true, 4, 0, "", 8};
+static struct fake_options options = {content, SIZE, true, 4, 0, "", 8, false};
 
 static struct source *make_exchange(uv_loop_t *loop, void *context, void *arg)
 {

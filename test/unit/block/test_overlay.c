@@ -61,7 +61,7 @@ static void memory_keeps_the_contract(void **state)
 static struct source *make_overlay(uv_loop_t *loop, void *context, void *arg)
 {
     (void)context;
-    struct fake_options lower = {content, RIG_SIZE, false, 5, 0, "", 8};
+    struct fake_options lower = {content, RIG_SIZE, false, 5, 0, "", 8, false};
     struct overlay_options options = {.store_name = "store", .boot_id = "boot", .sync_at_close = arg != NULL};
     struct source *store;
     if (arg) {

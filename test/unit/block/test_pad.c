@@ -53,7 +53,7 @@ struct padding {
 static struct source *make_pad(uv_loop_t *loop, void *context, void *arg)
 {
     const struct padding *padding = arg;
-    struct fake_options options = {content, SIZE, padding->writable, 5, 0, "it", 8};
+    struct fake_options options = {content, SIZE, padding->writable, 5, 0, "it", 8, false};
     struct source *pad = pad_source_new(fake_source_new(loop, &options, &stats), padding->multiple, padding->minimum);
     return padding->cached ? cache_source_new(context, pad, true) : pad;
 }
@@ -135,7 +135,7 @@ static void rig_begin(struct rig *rig, struct source *lower, uint64_t minimum)
 
 static void rig_begin_fake(struct rig *rig, uint64_t minimum)
 {
-    struct fake_options options = {content, SIZE, true, 3, 0, "it", 8};
+    struct fake_options options = {content, SIZE, true, 3, 0, "it", 8, false};
     memset(&stats, 0, sizeof stats);
     test_loop_begin(&rig->loop);
     rig_begin(rig, fake_source_new(&rig->loop, &options, &stats), minimum);
@@ -271,7 +271,7 @@ static void the_identity_tells_the_padding(void **state)
     assert_string_not_equal(rig.pad->identity, "it");
     rig_end(&rig);
     test_loop_begin(&rig.loop);
-    struct fake_options options = {content, PADDED, false, 3, 0, "it", 8};
+    struct fake_options options = {content, PADDED, false, 3, 0, "it", 8, false};
     rig_begin(&rig, fake_source_new(&rig.loop, &options, &stats), PADDED - 5);
     assert_int_equal(rig.pad->size, PADDED);
     assert_string_equal(rig.pad->identity, "it");

@@ -302,6 +302,11 @@ static void what_was_lost_is_fetched_again(void **state)
     readahead_missed(&ra, 64 * 65536);
     assert_true(readahead_next(&ra, &wide, &offset, &length));
     assert_int_equal(offset, 64 * 65536);
+    drain(&ra, &wide, &end);
+    readahead_access(&ra, 64 * 65536ull, 65536);
+    readahead_missed(&ra, 64 * 65536ull); /* that read itself */
+    assert_true(readahead_next(&ra, &wide, &offset, &length));
+    assert_int_equal(offset, 65 * 65536);
 }
 
 /* A read of 64 KiB behind all that may be read ahead, on links of these bytes a second. */
