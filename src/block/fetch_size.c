@@ -15,11 +15,13 @@
 #define BUDGET_MIN (512u << 10)
 #define BUDGET_MAX (4u << 20)      /* but not more than the link brings in a second */
 #define CHUNKS_LEAST 12            /* that fit in the window however little memory there is */
-#define GAIN_UNKNOWN 200           /* of a source that measures none */
+#define GAIN_UNKNOWN 400           /* of a source that measures none */
+#define GAIN_QUEUES 200            /* less: what is more than the link holds was found to wait in a queue */
+#define EDGE_PIECE (8u << 10)      /* with its head it fits in the first window of a connection */
 #define FEW_REQUESTS 4
 #define FEW_PRODUCTS 4             /* times what the link holds, in all of few requests */
 #define DEMAND_CHUNK_MAX (64u << 10)
-#define DEMAND_CHUNK_SLOW (8u << 10) /* with its head it fits in the first window of a connection */
+#define DEMAND_CHUNK_SLOW (8u << 10) /* as EDGE_PIECE */
 #define SLOW_RTT_US 5000
 #define THIN 262144 /* bytes a second: on such a link bytes cost more than round trips */
 
@@ -49,7 +51,7 @@ static unsigned sharers_of(const struct source_stats *link)
 /* What more is under way than the link holds gets in the way of others. */
 static bool queues(const struct source_stats *link)
 {
-    return link->gain > 0 && link->gain < GAIN_UNKNOWN;
+    return link->gain > 0 && link->gain < GAIN_QUEUES;
 }
 
 /* What the link holds, as far as it is ours. */
@@ -68,9 +70,9 @@ static uint32_t chunk_size(const struct source_stats *link, unsigned parallel, u
     if (!link->bandwidth || !link->rtt_us)
         return CHUNK_UNKNOWN < largest ? CHUNK_UNKNOWN : largest;
     uint64_t least = clamp(link->bandwidth / CHUNKS_A_SECOND, CHUNK_THIN_MIN, CHUNK_MIN);
-    uint64_t product = product_of(link), size = queues(link) ? product / 4 : product / 2, few = FEW_PRODUCTS * product / fetch_ahead_requests(parallel);
-    if (parallel <= FEW_REQUESTS && few > size) {
-        size = few;
+    uint64_t product = product_of(link), size = queues(link) ? product / 4 : product / 2;
+    if (parallel <= FEW_REQUESTS) {
+        size = FEW_PRODUCTS * product / parallel;
         largest = power_of_two_below(clamp(room / (2 * parallel), CHUNK_MIN, FETCH_MAX));
     }
     return power_of_two_below(clamp(size, least, largest));
@@ -80,10 +82,11 @@ static uint32_t chunk_size(const struct source_stats *link, unsigned parallel, u
  * was read. */
 static uint64_t window_size(const struct source_stats *link, unsigned parallel, uint32_t chunk, uint64_t room)
 {
-    uint64_t product = product_of(link), chunks = parallel <= FEW_REQUESTS ? 2 * parallel : queues(link) ? 1 : 2;
+    unsigned chunks = parallel <= FEW_REQUESTS ? 2 * parallel : queues(link) ? 1 : 2;
+    uint64_t gain = link->gain ? link->gain : GAIN_UNKNOWN;
     if (!link->bandwidth)
         return clamp(WINDOW_UNKNOWN, chunk, room);
-    return clamp(product * (link->gain ? link->gain : GAIN_UNKNOWN) / 100 + chunks * chunk, chunk, room / sharers_of(link));
+    return clamp(product_of(link) * gain / 100 + chunks * chunk, chunk, room / sharers_of(link));
 }
 
 /* What the link brings in a round trip, so that to fetch a cluster costs no more than to wait for what was missed in
@@ -96,16 +99,22 @@ static uint32_t cluster_size(const struct source_stats *link)
     return power_of_two_below(clamp(link->bandwidth ? product * 3 / 2 : CLUSTER_UNKNOWN, CLUSTER_MIN, CLUSTER_MAX));
 }
 
+static uint32_t piece_size(unsigned parallel, uint32_t cluster)
+{
+    uint32_t piece = cluster / (parallel <= FEW_REQUESTS ? parallel : CLUSTER_PIECES);
+    return power_of_two_below(piece < PIECE_MIN ? PIECE_MIN : piece);
+}
+
 struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory)
 {
     uint64_t room = memory / 4 * 3;
     uint32_t chunk = chunk_size(link, parallel, room), cluster = cluster_size(link);
-    uint32_t piece = parallel <= FEW_REQUESTS ? cluster / parallel : cluster / CLUSTER_PIECES;
     return (struct readahead_limits){.window = window_size(link, parallel, chunk, room),
                                      .chunk = chunk,
                                      .cluster = cluster,
-                                     .piece = power_of_two_below(piece < PIECE_MIN ? PIECE_MIN : piece),
-                                     .budget = link->bandwidth ? clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX) : BUDGET_MIN};
+                                     .piece = piece_size(parallel, cluster),
+                                     .edge = parallel <= FEW_REQUESTS ? READAHEAD_FIRST : EDGE_PIECE,
+                                     .budget = clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX)};
 }
 
 /* Where there are more than a few some are kept for who waits. */

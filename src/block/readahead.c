@@ -263,8 +263,8 @@ static bool next_of_cluster(struct readahead *ra, const struct readahead_limits 
 
 static bool next_edge(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
 {
-    return limits->cluster && (part_next(&ra->first, READAHEAD_EDGE, offset, length) ||
-                               part_next(&ra->last, READAHEAD_EDGE, offset, length));
+    return limits->cluster && (part_next(&ra->first, limits->edge, offset, length) ||
+                               part_next(&ra->last, limits->edge, offset, length));
 }
 
 bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)

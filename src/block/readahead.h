@@ -30,7 +30,6 @@
 #define READAHEAD_CLUSTERS 64    /* the last ones: when one follows on one of them, so may the next */
 #define READAHEAD_FIRST (48u << 10) /* of the image: volume descriptors, boot records, partition tables */
 #define READAHEAD_LAST (40u << 10)
-#define READAHEAD_EDGE (8u << 10) /* a piece of these: the first window of a new connection has room for it */
 #define READAHEAD_STRIDES_MAX 32 /* records ahead of a strided stream */
 #define READAHEAD_STRIDE_MAX (64ll << 20)
 #define READAHEAD_ACTIVE 64      /* a stream untouched for that many reads has ended, or for */
@@ -87,6 +86,7 @@ struct readahead_limits {
     uint32_t chunk;  /* the size of one fetch, a power of two */
     uint32_t cluster; /* what lies together, a power of two; 0: nothing is fetched that may be in vain */
     uint32_t piece;  /* the size of one fetch of a cluster, a power of two */
+    uint32_t edge;   /* the same of the image's first and last */
     uint64_t budget; /* what may be fetched in vain before anything was of use */
 };
 

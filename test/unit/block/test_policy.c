@@ -13,7 +13,7 @@
 
 static const struct readahead_limits wide = {.window = 8 * MIB, .chunk = 256 << 10};
 static const struct readahead_limits far = {
-    .window = 8 * MIB, .chunk = MIB, .cluster = MIB, .piece = 128 << 10, .budget = 4 * MIB};
+    .window = 8 * MIB, .chunk = MIB, .cluster = MIB, .piece = 128 << 10, .edge = 8 << 10, .budget = 4 * MIB};
 
 /* Takes every range offered; returns the bytes, and the end of the last. */
 static uint64_t drain(struct readahead *ra, const struct readahead_limits *limits, uint64_t *last_end)
