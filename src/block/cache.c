@@ -139,7 +139,16 @@ void cache_image_unmap(struct cache_image *image, struct cache_entry *entry)
             block_table_remove(&image->blocks, at / CACHE_BLOCK);
 }
 
-void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, bool unread)
+/* Bytes of the slices after that one. */
+static uint64_t data_length_behind(const struct slices *data, uint32_t i)
+{
+    uint64_t length = 0;
+    while (++i < data->count)
+        length += data->v[i].length;
+    return length;
+}
+
+void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, uint64_t unread)
 {
     for (uint32_t i = 0; i < data->count; i++) {
         const struct slice *slice = &data->v[i];
@@ -147,25 +156,27 @@ void cache_image_insert(struct cache_image *image, uint64_t offset, const struct
         extent->entry = (struct cache_entry){CACHE_EXTENT, offset, slice->length};
         extent->bytes = bytes_ref(slice->bytes);
         extent->start = slice->offset;
-        extent->unread = unread;
+        uint64_t behind = data_length_behind(data, i);
+        extent->unread = unread <= behind ? 0 : unread - behind < slice->length ? (uint32_t)(unread - behind) : slice->length;
         extent->used = ++image->cache->clock;
         extent->inserted = image->cache->inserted += slice->length;
         if (!extent->bytes->budget)
             bytes_charge(extent->bytes, &image->cache->budget);
         cache_image_map(image, &extent->entry);
-        list_append(unread ? &image->unread : &image->extents, &extent->link);
+        list_append(extent->unread ? &image->unread : &image->extents, &extent->link);
         image->held += slice->length;
         image->cache->overhead += extent_overhead(extent);
         offset += slice->length;
     }
 }
 
-void cache_image_touch(struct cache_image *image, struct cache_extent *extent)
+void cache_image_touch(struct cache_image *image, struct cache_extent *extent, uint32_t wanted)
 {
     extent->used = ++image->cache->clock;
-    extent->unread = false;
+    extent->inserted = image->cache->inserted;
+    extent->unread -= wanted < extent->unread ? wanted : extent->unread;
     list_remove(&extent->link);
-    list_append(&image->extents, &extent->link);
+    list_append(extent->unread ? &image->unread : &image->extents, &extent->link);
 }
 
 void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t length)
@@ -225,7 +236,7 @@ static bool evict_one(struct cache *cache, bool spare)
     if (!oldest)
         return false;
     if (oldest->unread && from->wasted_in)
-        from->wasted_in->wasted += oldest->entry.length;
+        from->wasted_in->wasted += oldest->unread;
     cache->evictions++;
     extent_forget(from, oldest);
     return true;

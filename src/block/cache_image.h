@@ -30,7 +30,7 @@ struct cache_image {
     uint64_t held; /* bytes of its extents */
     struct block_table blocks;
     struct link extents; /* least recently used first */
-    struct link unread;  /* read ahead and not wanted yet, oldest first */
+    struct link unread;  /* read ahead, and some of it was not wanted yet; used longest ago first */
     struct source_stats *wasted_in; /* whose `wasted` an unread eviction counts in */
 };
 
@@ -46,9 +46,9 @@ struct cache_extent {
     struct link link; /* in image->extents or image->unread */
     struct bytes *bytes;
     uint32_t start; /* of the extent inside its bytes */
-    bool unread;    /* read ahead, and nobody has wanted it yet */
+    uint32_t unread; /* bytes of it, read ahead, that nobody has wanted yet */
     uint64_t used;  /* cache->clock at the last use */
-    uint64_t inserted; /* cache->inserted when it came */
+    uint64_t inserted; /* cache->inserted when it came, or some of it was wanted */
 };
 
 /* Gives a reference: to the image of that identity if it is here. */
@@ -62,9 +62,11 @@ struct cache_entry *cache_image_find(const struct cache_image *image, uint64_t o
 void cache_image_map(struct cache_image *image, struct cache_entry *entry);
 /* Unmaps the blocks that still belong to the entry. */
 void cache_image_unmap(struct cache_image *image, struct cache_entry *entry);
-/* Makes extents of the data, which starts at `offset` (a multiple of the block). */
-void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, bool unread);
-void cache_image_touch(struct cache_image *image, struct cache_extent *extent);
+/* Makes extents of the data, which starts at `offset` (a multiple of the block). The last `unread` bytes of it were read
+ * ahead, and are not wanted yet. */
+void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, uint64_t unread);
+/* So many bytes of it are wanted. */
+void cache_image_touch(struct cache_image *image, struct cache_extent *extent, uint32_t wanted);
 /* Forgets every extent that the range touches. */
 void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t length);
 

@@ -39,7 +39,7 @@ struct cache_fetch {
     struct link waiting; /* struct read_part */
     bool prefetch;       /* nobody asked for it when it began, */
     bool ahead;          /* nor since: it counts in front->prefetches */
-    bool wanted;         /* somebody waited for some of it */
+    uint64_t wanted;     /* bytes of it that somebody waited for, each time he did */
     bool doomed;         /* a write overtook it: what it brings is for its waiters only */
     struct io io;
 };
@@ -239,7 +239,7 @@ static uint64_t entry_end(const struct cache_entry *entry)
 static void extent_use(struct cache_front *front, struct cache_extent *extent, struct slices *to, uint64_t at,
                        uint64_t end)
 {
-    cache_image_touch(front->image, extent);
+    cache_image_touch(front->image, extent, (uint32_t)(end - at));
     slices_add(to, extent->bytes, extent->start + (uint32_t)(at - extent->entry.offset), (uint32_t)(end - at));
 }
 
@@ -271,7 +271,7 @@ static void part_wait(struct read_part *part, struct cache_fetch *fetch)
 {
     uint32_t end = part_end(part, fetch);
     list_append(&fetch->waiting, &part->waiting);
-    fetch->wanted = true;
+    fetch->wanted += part->length;
     if (fetch->io.part_at == 0 || end < fetch->io.part_at)
         fetch->io.part_at = end;
     fetch->front->prefetches -= fetch->ahead;
@@ -459,8 +459,10 @@ static void fetch_keep(struct cache_fetch *fetch)
 {
     struct cache_front *front = fetch->front;
     align_pieces(&fetch->io.data);
+    bool all_wanted = !fetch->prefetch || fetch->wanted >= fetch->entry.length;
     if (!fetch->doomed)
-        cache_image_insert(front->image, fetch->entry.offset, &fetch->io.data, !fetch->wanted);
+        cache_image_insert(front->image, fetch->entry.offset, &fetch->io.data,
+                           all_wanted ? 0 : fetch->entry.length - fetch->wanted);
     if (fetch->prefetch)
         front->source.stats.prefetched += fetch->entry.length;
 }

@@ -141,8 +141,17 @@ void readahead_access(struct readahead *ra, uint64_t offset, uint32_t length)
     s->touched = ra->reads;
 }
 
+/* What was told of the cluster is here no more. */
+static void cluster_forget(struct readahead *ra, uint64_t offset)
+{
+    for (unsigned i = 0; i < READAHEAD_CLUSTERS; i++)
+        if (ra->clusters[i] && offset + 1 >= ra->clusters[i] && offset + 1 < ra->clusters[i] + ra->cluster)
+            ra->clusters[i] = 0;
+}
+
 void readahead_missed(struct readahead *ra, uint64_t offset)
 {
+    cluster_forget(ra, offset);
     for (int i = 0; i < READAHEAD_STREAMS; i++) {
         struct readahead_stream *s = &ra->streams[i];
         bool reads_there = s->touched == ra->reads && offset < s->next; /* the read that is told now missed it */
@@ -242,6 +251,7 @@ static bool was_in_cluster(const struct readahead *ra, uint64_t begin)
 static void cluster_begin(struct readahead *ra, uint64_t size)
 {
     uint64_t begin = ra->lonely / size * size, end = begin + size;
+    ra->cluster = size;
     if (was_in_cluster(ra, begin))
         return; /* it was told */
     if (begin > 0 && was_in_cluster(ra, begin - size))

@@ -76,6 +76,7 @@ struct readahead {
     struct readahead_part first, last;
     uint64_t clusters[READAHEAD_CLUSTERS]; /* where lonely reads were lately, a ring; offset + 1 of the cluster, 0: none */
     unsigned clusters_next;
+    uint64_t cluster; /* their size */
     uint64_t beginnings;
     uint32_t continued; /* bit N: the Nth beginning before the last was continued */
 };

@@ -439,6 +439,37 @@ static void memory_stays_in_the_budget(void **state)
     rig_end(&rig);
 }
 
+/* Of what was read ahead a part was read: the rest may be wanted still, and what was read whole goes first. */
+static void what_was_read_goes_before_what_was_not(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct model_io io = {0};
+    struct fake_options options = {content, SIZE, false, 0, 0, "", 8, false};
+    rig_begin(&rig, 1 << 20);
+    front_open(&rig, 0, &options, false);
+    io_init(&io.io, IO_CACHE, 0, 256 << 10, on_model_done);
+    source_submit(rig.fronts[0], &io.io);
+    run_until(&rig, &io, 1);
+    while (fake_stats.outstanding > 0)
+        uv_run(&rig.loop, UV_RUN_NOWAIT);
+    model_read(&rig, &io, 0, 0, 4096);
+    run_until(&rig, &io, 1);
+    for (uint64_t at = 1 << 20; at < (2 << 20) + (400 << 10); at += 128 << 10) {
+        model_read(&rig, &io, 0, at, 128 << 10);
+        run_until(&rig, &io, 1);
+    }
+    struct cache_stats stats;
+    cache_get_stats(rig.cache, &stats);
+    assert_true(stats.evictions > 0);
+    unsigned reads = fake_stats.reads;
+    model_read(&rig, &io, 0, 4096, 252 << 10);
+    run_until(&rig, &io, 1);
+    assert_int_equal(fake_stats.reads, reads);
+    assert_int_equal(rig.fronts[0]->stats.wasted, 0);
+    rig_end(&rig);
+}
+
 /* An idle slot keeps its minimum while another reads through. */
 static void an_image_keeps_its_minimum(void **state)
 {
@@ -516,6 +547,7 @@ int main(void)
         cmocka_unit_test(prefetch_stops_at_the_end),
         cmocka_unit_test(random_reads_are_not_amplified),
         cmocka_unit_test(memory_stays_in_the_budget),
+        cmocka_unit_test(what_was_read_goes_before_what_was_not),
         cmocka_unit_test(an_image_keeps_its_minimum),
         cmocka_unit_test(a_write_is_seen_by_later_reads),
     };
