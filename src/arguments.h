@@ -16,14 +16,14 @@ struct arguments {
     const char *file;                     /* NULL: no file */
     const char *sets[ARGUMENTS_SETS_MAX]; /* copies: a secret among them must not stay in the process's argument list */
     unsigned set_count;
-    const char *helper; /* the socket of a helper that is there; NULL: one is forked */
+    const char *helper; /* the socket of a helper that runs already; NULL: one is forked */
     bool check, dump, serve_helper;
 };
 
 /* -1: go on; else the exit code, since what was asked for is done, or what is wrong is said. */
 int arguments_read(struct arguments *arguments, int argc, char **argv);
 void arguments_clear(struct arguments *arguments);
-/* 0; or -1, what is wrong, and `config` is nothing that must be freed. */
+/* Returns 0; or -1 with what is wrong, and `config` needs no config_free() then. */
 int arguments_configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX]);
 /* What a configuration says of the host; the hook is started by the helper. */
 struct host_options arguments_host(const struct config *config);

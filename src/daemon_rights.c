@@ -21,7 +21,7 @@ static void fill_settings(const struct config *config, struct helper_settings *s
     dbus_proxy_folder(config, settings->bmcweb_folder, sizeof settings->bmcweb_folder);
 }
 
-/* In the helper: what the daemon's user could have written is not believed. */
+/* Runs in the helper, which does not believe a file that the daemon's user could have written. */
 static bool read_settings(struct helper_settings *settings, void *arg)
 {
     const struct arguments *arguments = arg;

@@ -15,7 +15,7 @@
 #include "arguments.h"
 #include "helper/rights.h"
 
-/* Fills who serves. False: that could not be done, which stderr says. */
+/* Fills `user`, who serves. False: it could not be done, and stderr says why. */
 bool daemon_rights_part(struct arguments *arguments, const struct config *config, struct rights_user *user);
 void daemon_rights_use_helper(uv_loop_t *loop);
 void daemon_rights_drop(const struct arguments *arguments, const struct rights_user *user);

@@ -39,7 +39,7 @@ struct daemon {
     const struct arguments *arguments;
     uv_loop_t loop;
     struct config config;
-    struct rights_user user; /* who serves */
+    struct rights_user user; /* the user as whom the daemon serves */
     struct host *host;
     struct slots *slots;
     struct control *control;
@@ -60,7 +60,7 @@ static int reload_into(struct daemon *d, const struct config *config, char error
         snprintf(error, CONFIG_ERROR_MAX, "runtime-dir and user can't change while the daemon runs (restart it)");
         return -1;
     }
-    /* Each part is all or nothing. What fails behind the first undoes those before it. */
+    /* Each part is all or nothing. When one fails, those before it are undone. */
     char ignored[CONFIG_ERROR_MAX];
     if (!d->web && web_is_wanted(config, 0)) {
         snprintf(error, CONFIG_ERROR_MAX, "a web server can't be added while the daemon runs (restart it)");
@@ -239,7 +239,7 @@ static void watch_signals(struct daemon *d)
 
 static void bound_memory(void)
 {
-    mallopt(M_MMAP_THRESHOLD, BYTES_MAPPED); /* for the reason that bytes.h gives */
+    mallopt(M_MMAP_THRESHOLD, BYTES_MAPPED); /* base/bytes.h says why */
     mallopt(M_ARENA_MAX, 2);
 }
 
@@ -272,7 +272,8 @@ static void on_crypto_free(void *memory, const char *file, int line)
     wipe_free(memory);
 }
 
-/* The libraries' memory is as ours. They must be told before their first use; curl is told where it is used. */
+/* Libraries get their memory from us, to be wiped like ours. They must be told before their first use; curl is told
+ * where it is used. */
 static void share_memory(void)
 {
     json_set_alloc_funcs(wipe_malloc, wipe_free);

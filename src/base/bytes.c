@@ -13,13 +13,13 @@
 static struct bytes *spare[BYTES_SPARE];
 static unsigned spare_count;
 #ifdef SANITIZED
-static const unsigned spare_limit = 0; /* so that a use after free is seen */
+static const unsigned spare_limit = 0; /* no spare pieces, so that a use after free is seen */
 #else
 static const unsigned spare_limit = BYTES_SPARE;
 #endif
 
-/* The pages at once and not one fault each, which costs a slow processor more than filling
- * them. A kernel before 5.14 does not know how; then they come one by one. */
+/* Maps all pages at once: a fault for each costs a slow processor more than filling them.
+ * Kernels before 5.14 can't, and map them one by one. */
 static void bytes_populate(struct bytes *bytes)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)bytes->data & ~(page - 1);

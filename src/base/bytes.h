@@ -17,9 +17,9 @@
 /* The piece in which large buffers are made: small enough that one held piece
  * does not hold much, a multiple of every block size in use. */
 #define BYTES_PIECE (256u << 10)
-/* From that size on malloc() maps each piece by itself: it goes back to the system
- * when it is freed. With a threshold that moves, as is the default, such pieces are
- * kept in the heap, where small ones break it up, and memory grows past every budget. */
+/* From this size on malloc() maps each piece by itself, so that a freed piece goes back
+ * to the system. With a threshold that moves, as is the default, such pieces are kept in
+ * the heap, where small ones break it up, and memory grows past every budget. */
 #define BYTES_MAPPED (64u << 10)
 
 struct budget {
@@ -47,13 +47,13 @@ struct slices {
     struct slice few[2];
 };
 
-/* Uninitialised bytes with one reference. Never NULL: no memory ends the process. */
+/* Uninitialised bytes with one reference. Never NULL: when there is no memory the process ends. */
 struct bytes *bytes_new(uint32_t length);
 struct bytes *bytes_ref(struct bytes *bytes);
 void bytes_unref(struct bytes *bytes); /* NULL is allowed */
 /* Freed pieces are kept for the next ones, since mapping a piece and touching its
- * pages anew costs more than filling it. They count in no budget: who has one says
- * how many may stay. */
+ * pages anew costs more than filling it. Spare pieces count in no budget: whoever has a
+ * budget says here how many may stay. */
 void bytes_keep_spare(uint64_t pieces);
 /* Charges bytes that are not charged yet. The budget must outlive them. */
 void bytes_charge(struct bytes *bytes, struct budget *budget);

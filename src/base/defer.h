@@ -24,7 +24,7 @@
 
 #include "base/list.h"
 
-/* A round is what was scheduled when it began. */
+/* A round runs what was scheduled when it began. */
 #define DEFER_ROUNDS 64
 
 struct defer {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* By its name; NULL: by its number. */
+/* Looks for the user by `name`; if that is NULL, by `uid`. */
 static const struct passwd *etc_find_user(const char *name, uid_t uid)
 {
     FILE *file = fopen("/etc/passwd", "re");

@@ -1,6 +1,7 @@
 /*
  * Users and groups of this machine, as /etc/passwd and /etc/group have them. No other name service is asked: one
- * such as LDAP may keep the loop waiting for as long as its network is away, and its modules stay loaded in who asks.
+ * such as LDAP may keep the loop waiting for as long as its network is away, and its modules stay loaded in the
+ * process that asks.
  *
  * What is found is in memory of the C library until the next call for the same kind; NULL: there is none.
  */

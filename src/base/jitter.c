@@ -6,7 +6,8 @@
 
 static uint64_t state;
 
-/* Early in a boot the kernel may have none yet: then what differs from machine to machine by itself must do. */
+/* Early in a boot the kernel may have no random numbers yet: then what differs from machine to machine by itself must
+ * do. */
 static uint64_t jitter_seed(void)
 {
     uint64_t seed;

@@ -1,6 +1,6 @@
 /*
- * Chance for whoever must not do the same in the same moment on every machine: pauses, ports, first numbers.
- * Each process has its own, from getrandom(2). Not for secrets.
+ * Random numbers for what must not be the same on every machine at the same moment: pauses, ports, first
+ * numbers. Each process has a seed of its own from getrandom(2). Not for secrets.
  */
 #ifndef BASE_JITTER_H
 #define BASE_JITTER_H
@@ -10,7 +10,7 @@
 uint64_t jitter_number(void);
 /* 0..bound-1, bound > 0. */
 uint64_t jitter_below(uint64_t bound);
-/* Between a half of it and all of it. */
+/* Between a half of `most_ms` and all of it. */
 uint64_t jitter_pause(uint64_t most_ms);
 
 #endif

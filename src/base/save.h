@@ -1,8 +1,8 @@
 /*
  * A small file that is written anew as a whole, in a thread and atomically (PATH.new, then
  * a rename, both synced: after a power cut it is the old one or the new one), with mode
- * 0600. Of texts that come faster than they are written, only the newest is. What can't be
- * written is logged, and tried again with the next text.
+ * 0600. Of texts that come faster than they can be written, only the newest is written.
+ * What can't be written is logged, and tried again with the next text.
  */
 #ifndef BASE_SAVE_H
 #define BASE_SAVE_H
@@ -21,14 +21,14 @@ struct save {
     char *next; /* what is to be written after that */
     bool writing;
     int status;
-    void (*idle)(void *arg); /* once, when nothing is to be written any more */
+    void (*idle)(void *arg); /* called once, when nothing is left to be written */
     void *idle_arg;
 };
 
 /* `path` is taken over. */
 void save_init(struct save *save, uv_loop_t *loop, char *path, const char *loss);
 void save_text(struct save *save, char *text); /* takes it over, and wipes it in the end */
-/* `idle` comes once all is written, inside the call when it is already. */
+/* `idle` comes once all texts are written; inside the call if they are already. */
 void save_flush(struct save *save, void (*idle)(void *arg), void *arg);
 void save_free(struct save *save); /* after a flush, or when nothing was ever written */
 

@@ -145,7 +145,7 @@ static bool is_shown(uint32_t code)
 
 #define ESCAPED_MAX 9 /* both bytes of a C1 character, and the end */
 
-/* The next piece of a text as it is shown; gives how many bytes of the text it stands for. */
+/* Writes the next piece of the text as it is shown; returns how many bytes of the text the piece stands for. */
 static size_t escape_next(const char *in, char piece[ESCAPED_MAX])
 {
     uint32_t code;
@@ -283,7 +283,7 @@ uint64_t text_hash(uint64_t start, const void *bytes, size_t length)
 void mem_exhausted(void)
 {
     fputs("nbd-proxy: out of memory\n", stderr);
-    _exit(EX_OSERR); /* nothing is taken down, as at a crash: the next start goes on from there */
+    _exit(EX_OSERR); /* devices and gadgets stay, as at a crash: the next start goes on with them */
 }
 
 void *mem_alloc(size_t size)

@@ -24,8 +24,8 @@ void text_duration(uint64_t milliseconds, char out[TEXT_SIZE_MAX]);
 /* For people, rounded: "1.4 GB" (powers of 1000, as link speeds are given). */
 void text_human_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);
 
-/* The character at `text` and how many bytes it has; 0: that is no UTF-8 (RFC 3629). Never looks
- * beyond a zero byte. */
+/* The character at `text` and how many bytes it has; 0: the bytes there are no UTF-8 (RFC 3629).
+ * Never looks beyond a zero byte. */
 size_t text_character(const char *text, uint32_t *code);
 /* Copies with control characters (C0, DEL, and C1, which terminals obey too), backslash and bytes
  * that are no UTF-8 as \xNN; cut to fit between characters, with "...". */
@@ -34,8 +34,8 @@ void text_escape(const char *in, char *out, size_t size);
 void text_hex(const void *bytes, size_t length, char *out);
 /* The byte that %XX at `text` stands for (RFC 3986, 2.1); -1: no percent sign with two hexadecimal digits is there. */
 int text_percent_byte(const char *text);
-/* Decodes all of them in place. False, with `text` half done: a percent sign begins none, or one stands for a zero
- * byte. */
+/* Decodes every %XX in place. False, with `text` half done: a percent sign begins no %XX, or a %XX stands for a
+ * zero byte. */
 bool text_percent_decode(char *text);
 /* Copies a URL without its user and password, and with the values of the query
  * replaced ("?..."): what may be shown and logged. */
@@ -43,8 +43,8 @@ void text_url_public(const char *url, char *out, size_t size);
 /* The last path segment of a URL or path, without query and fragment; "" if none. */
 void text_url_name(const char *url, char *out, size_t size);
 
-/* FNV-1a, to tell things apart and find damage, against nobody's will; begin with
- * TEXT_HASH_START, or with the hash of what comes before. */
+/* FNV-1a, to tell things apart and to find damage; no protection against intent. Begin
+ * with TEXT_HASH_START, or with the hash of what comes before. */
 #define TEXT_HASH_START 0xcbf29ce484222325ull
 uint64_t text_hash(uint64_t start, const void *bytes, size_t length);
 
@@ -56,7 +56,7 @@ void *mem_realloc(void *old, size_t size);
 char *mem_strdup(const char *text); /* NULL gives NULL */
 char *mem_strdup_nonempty(const char *text); /* NULL and "" give NULL */
 void mem_free(void *memory);
-/* Overwrites a secret before it is freed. */
+/* Overwrites a secret, then frees it. */
 void mem_free_secret(char *secret);
 
 #endif

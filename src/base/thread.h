@@ -1,6 +1,7 @@
 /*
- * A thread of its own, for a call that may keep it for as long as it likes: in the pool of base/work.h one fewer would
- * be left meanwhile. Nobody waits for the thread's end, so what it shares with others belongs to whoever comes last.
+ * A thread of its own, for a call that may keep it for as long as it likes: the pool of base/work.h would have one
+ * thread fewer meanwhile. Nobody waits for the thread's end, so whoever of the thread and the others comes last
+ * frees what they share.
  */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H

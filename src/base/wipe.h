@@ -1,9 +1,9 @@
 /*
  * malloc() and friends for libraries, and for buffers through which secrets pass.
  * What is given back is overwritten: else a password would stay in the heap long after
- * its use. No memory ends the process with a clear message, as with mem_alloc(): most
- * libraries report it as something else, or leave out what they had no memory for, such
- * as a request's Range. They may be called on any thread.
+ * its use. When there is no memory the process ends with a clear message, as with
+ * mem_alloc(): most libraries report that as something else, or leave out what they had
+ * no memory for, such as a request's Range. All may be called on any thread.
  */
 #ifndef BASE_WIPE_H
 #define BASE_WIPE_H

@@ -17,7 +17,7 @@ void work_pool_size(unsigned threads)
         mem_exhausted();
 }
 
-/* libuv calls abort() where it can't make a thread or a pipe; that is on this thread, inside the calls below. */
+/* libuv calls abort() where it can't make a thread or a pipe: on this thread, inside the calls of this file. */
 static void on_abort(int number)
 {
     static const char text[] = "nbd-proxy: the event loop or its threads can't be made: too few threads (TasksMax=, "
@@ -52,7 +52,7 @@ void work_begin(uv_loop_t *loop, unsigned threads)
     sigaction(SIGABRT, &before, NULL);
 }
 
-/* No thread takes a second one before each has one. */
+/* No thread takes a second of these jobs before each thread has one. */
 struct each {
     pthread_barrier_t all;
     void (*run)(void);

@@ -4,9 +4,9 @@
  * first use: an attach job that waits for a read keeps a thread, and the read
  * of a file source needs another (slots + 4).
  *
- * work_begin() makes the loop and all of these threads. What the machine has no
- * room for ends the process with a message; libuv would abort without one, and
- * not before the first job.
+ * work_begin() makes the loop and all of these threads. If the machine has no room for
+ * them the process ends with a message; libuv would abort without a message, and not
+ * before the first job.
  */
 #ifndef BASE_WORK_H
 #define BASE_WORK_H
@@ -23,7 +23,8 @@ struct work {
 void work_pool_size(unsigned threads);
 /* Initialises the loop and starts the pool's threads. Once, on the main thread. */
 void work_begin(uv_loop_t *loop, unsigned threads);
-/* Runs it once on each of these threads, and waits for that. At the start, while nothing else is queued. */
+/* Calls `run` once on each of the pool's threads, and waits for them all. For the start, while nothing else is
+ * queued. */
 void work_each(uv_loop_t *loop, void (*run)(void));
 /* Starts the job; `done` is called exactly once, through the queue of base/defer.h. */
 void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *), void (*done)(struct work *));

@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define BUS_RETRY_MS     1000 /* after a failure; doubled up to */
+#define BUS_RETRY_MS     1000 /* the pause after a failure; it doubles, up to the next */
 #define BUS_RETRY_MAX_MS 30000
-#define BUS_NAME_MS      30000 /* the name was refused: asked for again */
+#define BUS_NAME_MS      30000 /* after which a name that was refused is asked for again */
 #define BUS_FLUSH_MS     500   /* at close, for what is queued */
 
 struct bus {
@@ -26,8 +26,8 @@ struct bus {
     bool running;       /* the bus has answered Hello */
     uv_timer_t timer;   /* with a connection sd-bus's, else until the next try */
     uint64_t retry_ms;
-    uint64_t name_at; /* loop time at which the name is to be asked for, 0: is not */
-    bool complained;  /* that the bus is not there */
+    uint64_t name_at; /* loop time at which the name is to be asked for; 0: it is not */
+    bool complained;  /* the log has said that the bus is not there */
     struct defer look;
     bool closing;
     uint64_t flush_until;
@@ -301,7 +301,7 @@ static void attend(struct bus *bus)
     if (!bus->running && sd_bus_is_ready(bus->connection) > 0)
         become_ready(bus);
     else if (bus->running)
-        users_up(bus); /* those that were added since */
+        users_up(bus); /* for the users that were added since */
     if (bus->name_at && uv_now(bus->loop) >= bus->name_at)
         ask_for_name(bus);
     bus_watch(bus);
@@ -314,7 +314,7 @@ static void bus_on_closed(struct closing *closing)
     void *arg = bus->closed_arg;
     defer_cancel(&bus->look);
     while (list_pop(&bus->users))
-        ; /* who is removed later finds itself on no list */
+        ; /* a user that is removed later is on no list then */
     mem_free(bus->address);
     mem_free(bus->name);
     mem_free(bus);
@@ -343,13 +343,13 @@ static void close_step(struct bus *bus)
     disconnect(bus, -ECANCELED);
     uv_timer_stop(&bus->timer);
     if (!list_empty(&bus->calls))
-        return; /* the end of the last one comes here again */
+        return; /* when the last call has ended, this is called again */
     closing_begin(&bus->handles, bus->loop, bus_on_closed);
     closing_add(&bus->handles, (uv_handle_t *)&bus->timer);
     closing_end(&bus->handles);
 }
 
-/* The one place that goes on, whatever has happened. */
+/* The one place where the bus goes on, whatever has happened. */
 static void bus_look(struct bus *bus)
 {
     if (bus->closing) {

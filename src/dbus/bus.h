@@ -5,9 +5,9 @@
  *
  * Whoever has objects or matches on the bus is a `struct bus_user`: `up` comes each
  * time the bus can be used, and there they are added to the connection; `down` when
- * it is gone, and there the user's slots (sd_bus_slot) are given back: one that is
- * kept keeps the dead connection. The bus's name is asked for after every `up`, so
- * that who sees the name sees the objects.
+ * it is gone, and there the user's slots (sd_bus_slot) are given back: a slot that is
+ * kept would keep the dead connection. The bus's name is asked for after every `up`, so
+ * that whoever sees the name sees the objects.
  *
  * Handlers of objects and matches run inside sd_bus_process(). They may use all that
  * is here, and of sd-bus what does not wait: no sd_bus_call(), sd_bus_add_match(),
@@ -48,8 +48,8 @@ struct bus *bus_new(uv_loop_t *loop, const struct bus_options *options, char *er
  * each use, since what was queued on it is looked after once the caller has returned. */
 sd_bus *bus_connection(struct bus *bus);
 /* Calls under way end with -ECANCELED, users that are still there go `down`, what is
- * queued is sent if the bus takes it at once. Then frees itself, and `closed`: nothing
- * comes after it. Once; not inside this call. */
+ * queued is sent if the bus takes it at once. Then the bus frees itself and calls
+ * `closed`, once, not inside this call; nothing comes after that. */
 void bus_close(struct bus *bus, void (*closed)(void *arg), void *arg);
 
 struct bus_user {
@@ -71,7 +71,7 @@ void bus_remove_user(struct bus *bus, struct bus_user *user);
 struct bus_call {
     void (*done)(struct bus_call *call, int status, sd_bus_message *reply); /* valid in the call */
     /* private to bus.c */
-    struct bus *bus; /* set while it is under way */
+    struct bus *bus; /* set while the call is under way */
     struct link link;
     sd_bus_slot *slot;
     sd_bus_message *reply;
@@ -81,8 +81,8 @@ struct bus_call {
 /* `message` is made with sd_bus_message_new_method_call(bus_connection(bus), ...) and stays
  * the caller's; NULL (as when there is no connection to make it on) ends with -ENOTCONN. */
 void bus_call_start(struct bus *bus, struct bus_call *call, sd_bus_message *message, uint64_t timeout_ms);
-/* `done` comes with -ECANCELED, if its end has not been met already. Of one that is not
- * under way (all zeroes, or done): nothing. */
+/* `done` comes with -ECANCELED, unless the call has ended already. Does nothing with a
+ * call that is not under way (all zeroes, or done). */
 void bus_call_cancel(struct bus_call *call);
 
 #endif

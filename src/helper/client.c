@@ -68,7 +68,7 @@ int helper_begin(const struct helper_options *options, const char *path)
     return status == 0 ? hear_hello() : status;
 }
 
-/* It says nothing more by itself: what makes the socket readable is its end. */
+/* The helper sends nothing more by itself: if the channel becomes readable, the helper has ended. */
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
     char byte;
@@ -129,7 +129,7 @@ static int send_all(const struct helper_request *request, const int *fds, unsign
     return sendmsg(helper.channel, &message, flags | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* The loop polls the channel, which makes it one that does not block. */
+/* Waits by poll(): the loop polls the channel too, and has made it one that does not block. */
 static int send_patiently(const struct helper_request *request, const int *fds, unsigned count)
 {
     struct pollfd writable = {.fd = helper.channel, .events = POLLOUT};
@@ -169,7 +169,7 @@ static int taken_fd(struct msghdr *message)
     return fd;
 }
 
-/* Waits for it. False: the helper has ended, or did not take the request for one. */
+/* Waits for the answer. False: the helper has ended, or refused the message as no request. */
 static bool end_call(int socket, struct helper_reply *reply, int *fd)
 {
     union {
@@ -269,7 +269,7 @@ static int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_E
     return ask_gadget(HELPER_GADGET_REMOVE, gadget, NULL, 0, error);
 }
 
-/* What the machine has may change, and anybody can see it. */
+/* What the machine has may change, and can be seen without rights: only the rights are the helper's to tell. */
 static int client_check_nbd(char error[KERNEL_ERROR_MAX])
 {
     int status = kernel_has_nbd(error);
@@ -337,7 +337,7 @@ int helper_start_hook(const char *path, const struct host_request *asked, int ou
         .op = HELPER_HOOK,
         .hook = {asked->verb, asked->reset, asked->boot.target, asked->boot.enabled, asked->boot.mode}};
     const int pipes[] = {out, err};
-    (void)path; /* the helper's own */
+    (void)path; /* the helper has the path from its own settings */
     return client_begin_call(&request, pipes, 2, false);
 }
 

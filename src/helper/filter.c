@@ -27,7 +27,7 @@ static struct {
     struct sock_filter code[BPF_MAXINSNS];
 } program;
 
-/* By name: an architecture has its own selection, and its own names of the same. */
+/* By name: each architecture has its own selection of calls, and its own names for some of them. */
 static const char *const allowed[] = {
     /* files */
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "open", "openat",
@@ -76,7 +76,7 @@ static int allow(scmp_filter_ctx filter, const char *name)
     return number == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 }
 
-/* A thread of this process, and no process. s390 has the flags in the second place. */
+/* clone() may make a thread of this process, but no process. s390 has the flags in the second place. */
 static int allow_threads(scmp_filter_ctx filter)
 {
 #if defined __s390__ || defined __s390x__

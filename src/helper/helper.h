@@ -11,9 +11,9 @@
  * threads (base/work.h), which block; helper_start_hook() and helper_reload() send without waiting, and are the
  * loop's.
  *
- * A service manager may start it instead, with rights and limits of its own (packaging/): then the daemon never has
- * any. It accepts the daemon's connection to a SOCK_SEQPACKET socket, which only the daemon's user may open, and gives
- * it to `nbd-proxy --serve-helper` as stdin.
+ * A service manager may start the helper instead, with rights and limits of its own (packaging/): then the daemon
+ * never has any rights. The manager accepts the daemon's connection to a SOCK_SEQPACKET socket, which only the
+ * daemon's user may open, and gives that to `nbd-proxy --serve-helper` as stdin.
  *
  * The helper ignores the signals that end a daemon: it ends when the daemon's end of the pair is closed, at once, as
  * the daemon's own threads would. So a daemon that is killed leaves devices and gadgets to the next one. When it is
@@ -36,7 +36,7 @@
 #define HELPER_CALLS_MAX 64
 #define HELPER_FOLDER_MAX 100
 
-/* What the configuration says of what the helper does. */
+/* The part of the configuration that the helper needs. */
 struct helper_settings {
     char hook[4096];
     char bmcweb_folder[HELPER_FOLDER_MAX]; /* "": none */
@@ -48,19 +48,19 @@ struct helper_options {
     void *arg;
 };
 
-/* Forks it, or connects to the one that serves on the socket at `path` (not NULL: of a service manager's), and hears
- * what it may do. 0 or a negative errno. Blocks; once, before any thread is there. */
+/* Forks the helper, or with a `path` connects to the one that a service manager serves on that socket, and hears
+ * what the helper may do. 0 or a negative errno. Blocks; call this once, before any thread is there. */
 int helper_begin(const struct helper_options *options, const char *path);
-/* Its end is watched from here on; `lost` comes once, from the loop. */
+/* From here on the helper is watched: when it ends, `lost` comes once, from the loop. */
 void helper_watch(uv_loop_t *loop, void (*lost)(void *arg), void *arg);
 /* Closes our end and waits until the helper has gone. After the loop. */
 void helper_end(void);
-/* helper_watch()'s handle, for the loop's end. */
+/* Closes helper_watch()'s handle, so that the loop can end. */
 void helper_unwatch(void);
 
-/* kernel_ops by the helper. */
+/* The calls of kernel_ops, done by the helper. */
 extern const struct kernel_ops helper_kernel;
-int helper_low_port(int fd);            /* of net/low_port.h */
+int helper_low_port(int fd);            /* for low_port_ask_by() */
 int helper_connect_bmcweb(unsigned slot); /* a connected socket, or a negative errno */
 bool helper_check_password(const char *name, const char *password, const char *peer);
 /* On the loop. */

@@ -4,8 +4,8 @@
  * bounded, end with a NUL, and have a fixed form; no path is ever in a request: the helper makes them from numbers
  * and names of ours.
  *
- * Sockets travel beside it (SCM_RIGHTS): the call's own, on which the answer comes, and those that the operation is
- * about.
+ * Sockets travel beside the request (SCM_RIGHTS): the call's own, on which the answer comes, and those that the
+ * operation is about.
  */
 #ifndef HELPER_MESSAGE_H
 #define HELPER_MESSAGE_H
@@ -33,7 +33,7 @@ enum helper_op {
     HELPER_LOW_PORT, /* 1 fd: a TCP socket that gets a port below 1024 (net/low_port.h), which one is not ours to say */
     HELPER_BMCWEB,   /* a connection to Slot_N.sock in the folder of the configuration that the helper was made with */
     HELPER_HOOK,     /* 2 fds: the pipes for stdout and stderr; see struct hook_starter; hook_end comes back */
-    HELPER_PASSWORD, /* 0: PAM knows it; -EACCES */
+    HELPER_PASSWORD, /* the status is 0 when PAM accepts the password, else -EACCES */
     HELPER_SETTINGS, /* without a call's own socket or an answer: the helper reads its settings anew */
     HELPER_OPS
 };
@@ -64,7 +64,7 @@ struct helper_password {
 
 struct helper_request {
     uint32_t op;
-    uint32_t fds; /* how many come with it, beside the call's own */
+    uint32_t fds; /* how many descriptors come with it, beside the call's own */
     union {
         struct helper_nbd nbd;
         struct helper_gadget gadget;
@@ -91,7 +91,7 @@ bool helper_request_check(const void *data, size_t size, unsigned fds);
 
 void helper_nbd_pack(struct helper_nbd *to, const struct kernel_nbd *nbd);
 void helper_gadget_pack(struct helper_gadget *to, const struct kernel_gadget *gadget, const struct kernel_medium *medium);
-/* Of what was checked. */
+/* For requests that helper_request_check() has passed. */
 void helper_nbd_unpack(const struct helper_nbd *from, struct kernel_nbd *nbd);
 void helper_gadget_unpack(const struct helper_gadget *from, struct kernel_gadget *gadget, struct kernel_medium *medium);
 void helper_hook_unpack(const struct helper_hook *from, struct host_request *request);

@@ -34,7 +34,8 @@ __attribute__((format(printf, 2, 3))) static int failed(char error[RIGHTS_ERROR_
 
 /* --- who --- */
 
-/* A name service is asked only for whom the configuration names, since its modules stay in memory (see base/etc.h). */
+/* A name service is asked only for a user whom the configuration names, since its modules stay in memory (see
+ * base/etc.h). */
 static const struct passwd *find_user(const char *name)
 {
     const struct passwd *entry = etc_user_named(*name ? name : RIGHTS_USER);

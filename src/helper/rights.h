@@ -19,25 +19,26 @@
 
 #define RIGHTS_ERROR_MAX 256
 #define RIGHTS_NAME_MAX  64
-#define RIGHTS_USER      "nbd-proxy" /* when the configuration names nobody */
+#define RIGHTS_USER      "nbd-proxy" /* the daemon's user when the configuration names none */
 
 struct rights_user {
-    bool missing; /* we are root, and would be RIGHTS_USER: there is none */
-    bool other;   /* than the one that we are; else the rest is not set */
+    bool missing; /* we are root, and there is no RIGHTS_USER to become */
+    bool other;   /* it is another user than we are; else the rest is not set */
     char name[RIGHTS_NAME_MAX];
     uid_t uid;
     gid_t gid;
 };
 
-/* Who is to serve: `name`, "": RIGHTS_USER if there is one. 0; or -1, what is wrong. Only root can become another. */
+/* Finds the user who is to serve: `name`, or if that is "" RIGHTS_USER if there is one. Returns 0, or -1 with what is
+ * wrong. Only root can become another user. */
 int rights_find(const char *name, struct rights_user *user, char error[RIGHTS_ERROR_MAX]);
 /* A folder of ours that is root's, and which nobody else may write to, becomes the user's, with the files and sockets
- * in it: one that was made by hand, or by a daemon that ran as root. Others stay as they are, and the file `kept` (NULL:
- * none), which is the configuration. */
+ * in it: such a folder was made by hand, or by a daemon that ran as root. Other folders stay as they are, and so does
+ * the file `kept` (NULL: none), which is the configuration. */
 void rights_give_folder(const struct rights_user *user, const char *path, const char *kept);
 /* The same for a file. */
 void rights_give_file(const struct rights_user *user, const char *path);
-/* 0; or -1, what is wrong. */
+/* The first step. Returns 0, or -1 with what is wrong. */
 int rights_become(const struct rights_user *user, char error[RIGHTS_ERROR_MAX]);
 void rights_drop_thread(void);
 /* The last step. Logged are who serves, when that is root for want of another, and what the kernel lacks. */

@@ -33,7 +33,7 @@ struct call {
 
 static const struct helper_options *options;
 static struct helper_settings settings;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows, of `settings` and of the ports */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows, `settings` and the ports */
 static unsigned calls;
 
 /* --- the operations --- */
@@ -332,7 +332,7 @@ static void ignore_signals(void)
 /* stdin and stdout become /dev/null; stderr stays, for the log; nothing else is open. */
 static int keep_only(int channel)
 {
-    closelog(); /* its socket is one of those that are not kept */
+    closelog(); /* the log's socket is closed with all others */
     if (channel != 3)
         channel = dup3(channel, 3, O_CLOEXEC);
     close_range(4, ~0u, 0);

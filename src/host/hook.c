@@ -29,7 +29,7 @@ struct hook {
 /* One of the two pipes from the process. */
 struct hook_pipe {
     uv_pipe_t pipe;
-    int fd; /* ours, until the pipe has it; the process's end is `other` */
+    int fd; /* our end, until the pipe has it; the process's end is `other` */
     int other;
     bool ended;
     char chunk[CHUNK];
@@ -38,7 +38,7 @@ struct hook_pipe {
 /* A process, from before its start until all is closed. */
 struct hook_run {
     struct hook *hook;
-    uv_poll_t call; /* the socket of who started the process */
+    uv_poll_t call; /* the socket to whoever started the process */
     int call_fd;    /* -1: none */
     uv_timer_t timer;
     struct hook_pipe out, err;
@@ -55,7 +55,7 @@ struct hook_run {
     struct hook_end end;
     unsigned signals; /* sent to end it */
     bool closing;
-    int status; /* why it is ended before its time; 0 */
+    int status; /* why the process is ended before its time; 0: it is not */
     char error[HOST_ERROR_MAX];
     struct closing handles;
 };
@@ -87,7 +87,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct hook_run *run, int
 {
     va_list args;
     if (run->status != 0)
-        return; /* the first counts */
+        return; /* only the first reason counts */
     run->status = status;
     va_start(args, format);
     vsnprintf(run->error, sizeof run->error, format, args);
@@ -140,7 +140,7 @@ static void signal_group(struct hook_run *run, uint32_t number)
 
 static void on_patience_ended(uv_timer_t *timer);
 
-/* SIGTERM, so that a script can let go of a button; then SIGKILL; then it is given up. */
+/* First SIGTERM, so that a script can let go of a button; then SIGKILL; then the process is given up. */
 static void end_process(struct hook_run *run)
 {
     if (run->exited) {

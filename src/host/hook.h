@@ -11,8 +11,8 @@
  * stderr, and nothing else open. Of stdout HOOK_ANSWER_MAX bytes are taken, more is
  * an error; lines on stderr are logged, HOOK_LOG_LINES of them. After its time the
  * group gets SIGTERM, HOOK_KILL_MS later SIGKILL. What it leaves running in the
- * background is no matter of ours; if that keeps the pipes open, the answer waits
- * for HOOK_DRAIN_MS.
+ * background is no matter of ours; if such a process keeps the pipes open, the answer
+ * waits for HOOK_DRAIN_MS.
  */
 #ifndef HOST_HOOK_H
 #define HOST_HOOK_H
@@ -30,16 +30,16 @@
 #define HOOK_NOT_SUPPORTED 64 /* EX_USAGE: the platform has no such thing */
 #define HOOK_NOT_NOW       75 /* EX_TEMPFAIL: it may work later */
 
-/* `start` is of the options, NULL: the process is our own child. */
+/* `start`: the options' one; NULL: the process is our own child. */
 struct host_backend *hook_new(uv_loop_t *loop, const char *path, uint64_t timeout_ms, host_hook_start *start);
 
 /* --- hook_process.c --- */
 
 /* What comes on the socket of host_hook_start, once. */
 struct hook_end {
-    int32_t status;          /* 0: it ran; else it could not be started, a negative errno */
+    int32_t status;          /* 0: the hook ran; else a negative errno: it could not be started */
     int32_t code, killed_by; /* its exit code, or the signal */
-    char error[HOST_ERROR_MAX]; /* what to do about that; "" */
+    char error[HOST_ERROR_MAX]; /* what to do about the status; "" if it is 0 */
 };
 
 /* The other side of that socket: starts the hook, waits for its end and tells it. Blocks; closes the fds. */

@@ -1,4 +1,4 @@
-/* The hook's process, from who may start it. See host/hook.h. */
+/* The hook's process, as seen by the process that may start it. See host/hook.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -45,7 +45,7 @@ static int hook_process_spawn(const char *path, char **arguments, int out, int e
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
-    /* Libraries open sockets, and who started us may have left some, that a process would inherit. */
+    /* The hook would inherit sockets that libraries opened, or that whoever started us has left open. */
     close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     int error = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
@@ -65,7 +65,7 @@ static int hook_process_start(const char *path, const struct host_request *reque
 
 /* --- until its end --- */
 
-/* False: nobody is there any more who could ask for one. */
+/* False: whoever could ask for a signal is gone. */
 static bool take_signal(int call, pid_t pid, bool *signalled)
 {
     uint32_t number;

@@ -18,21 +18,21 @@
 struct host {
     uv_loop_t *loop;
     struct host_options options;  /* texts of our own */
-    struct host_backend *backend; /* NULL: none is configured, or it is being changed */
+    struct host_backend *backend; /* NULL: none is configured, or the old one is gone and the new one not made yet */
     bool backend_closing;
-    bool changing; /* to `options`, once nothing runs */
-    bool asked;    /* the back-end, for what it can do */
+    bool changing; /* `options` are new: the back-end is made anew once nothing runs */
+    bool asked;    /* the back-end was asked at least once, so that it is known what it can do */
 
-    struct link changes, readers; /* they wait */
+    struct link changes, readers; /* requests that wait */
     unsigned change_count, reader_count;
     struct link ended;            /* their `done` is due */
-    struct host_request *running; /* a change; NULL */
+    struct host_request *running; /* the change under way; NULL: none */
     struct host_request get;      /* asks for the state, on behalf of all readers */
-    bool reading;                 /* that one runs */
-    bool read_next;               /* readers have waited for a change */
+    bool reading;                 /* `get` is under way */
+    bool read_next;               /* readers have waited for a change, and come before the next one */
 
     struct host_state state;
-    bool fetched; /* since the last change; at that loop time */
+    bool fetched; /* the state was read since the last change; at fetched_at (loop time) */
     uint64_t fetched_at;
     struct host_boot set; /* what was set here, for a platform that does not tell */
 
@@ -88,7 +88,7 @@ static void take_state(struct host *host, int status, const char *error, const s
     } else {
         if (host->state.status == 0)
             log_warning(WHO, "the platform does not tell its state: %s", error);
-        host->state.power = HOST_POWER_UNKNOWN; /* what it can do stays */
+        host->state.power = HOST_POWER_UNKNOWN; /* what the platform can do stays known */
     }
     if (status != 0 && (status != host->state.status || strcmp(error, host->state.error) != 0))
         host->state.failed_at = time(NULL);
@@ -121,7 +121,7 @@ static void on_host_done(struct host_backend *backend, int status, const char *e
     struct host_request *request = host->running;
     char words[128];
     if (host->reading && host->changing) {
-        host->reading = false; /* it tells of another platform; who waits asks the new one */
+        host->reading = false; /* the answer is of the old back-end: the readers ask the new one */
     } else if (host->reading) {
         host->reading = false;
         take_state(host, status, error, state);
@@ -257,7 +257,7 @@ static const char *why_not(const struct host *host)
                          : "nothing can be done to the host (set hook or dbus in section [host] of nbd-proxy.conf)";
 }
 
-/* Nothing runs. */
+/* Starts what is next, while nothing runs. */
 static void next(struct host *host)
 {
     if (host->backend && (host->closing || host->changing)) {
@@ -274,7 +274,7 @@ static void next(struct host *host)
     } else if (!list_empty(&host->changes) && !(host->read_next && host->reader_count > 0)) {
         start_change(host);
     } else if (!list_empty(&host->readers) || !host->asked) {
-        start_reading(host); /* at first for nobody: it says what the platform can do */
+        start_reading(host); /* the first time even without readers, to learn what the platform can do */
     }
     if (host->closing && !host->backend && list_empty(&host->ended))
         host_finish_closing(host);

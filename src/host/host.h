@@ -12,9 +12,9 @@
  * what is left with -ECANCELED.
  *
  * The state is what the platform said last. Readers that wait at the same time
- * share one answer, and one that is younger than HOST_FRESH_MS serves again,
- * failures too: how often somebody asks is not how often the platform is asked.
- * A change makes it old at once.
+ * share one answer, and an answer younger than HOST_FRESH_MS serves again, failures
+ * too, so that many who ask don't make the platform be asked as often. A change makes
+ * the answer old at once.
  */
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
@@ -28,7 +28,7 @@
 #include "base/list.h"
 
 #define HOST_ERROR_MAX   512
-#define HOST_CHANGES_MAX 8  /* that wait for their turn; else -EBUSY */
+#define HOST_CHANGES_MAX 8  /* changes that wait for their turn; more get -EBUSY */
 #define HOST_READERS_MAX 64 /* the same */
 #define HOST_FRESH_MS    1000
 #define HOST_TEXT_MAX    1024 /* what host_state_text() writes */
@@ -83,11 +83,11 @@ struct host_state {
     bool known; /* the platform has answered since it was configured; else all below is empty */
     enum host_power power;
     struct host_boot boot;
-    bool boot_told;                  /* of back-ends: the platform told `boot`; else what was set here is kept */
+    bool boot_told;                  /* set by back-ends: the platform told `boot`; else what was set here is kept */
     unsigned resets, targets, modes; /* what it can do: bits 1 << enum */
-    int status;                      /* of the last time it was asked, with words */
+    int status;                      /* of the last time the platform was asked, with words */
     char error[HOST_ERROR_MAX];
-    time_t failed_at; /* when it began to fail so */
+    time_t failed_at; /* when this failure began */
 };
 
 enum host_verb { HOST_GET, HOST_RESET, HOST_BOOT };
@@ -124,12 +124,12 @@ struct host;
 bool host_check(const struct host_options *options, char error[HOST_ERROR_MAX]);
 /* Never NULL. The platform is asked for its state at once. */
 struct host *host_new(uv_loop_t *loop, const struct host_options *options);
-/* Options that are others hold once what is running has ended. */
+/* Options that differ take effect once what is running has ended. */
 void host_reload(struct host *host, const struct host_options *options);
 bool host_is_configured(const struct host *host);
 const struct host_state *host_get_state(const struct host *host);
 void host_submit(struct host *host, struct host_request *request);
-/* Why the platform can't do it, as far as is known; false: nothing is against it. */
+/* True: the platform can't do the request, as far as is known, and `error` says why. */
 bool host_problem(const struct host *host, const struct host_request *request, char error[HOST_ERROR_MAX]);
 /* Requests end with -ECANCELED, also those submitted from now on. */
 void host_close(struct host *host, void (*closed)(void *arg), void *arg);
@@ -153,7 +153,7 @@ bool host_mode_parse(const char *text, enum host_mode *mode);
 void host_boot_text(const struct host_boot *boot, char *out, size_t size);
 /* "reset ForceRestart" */
 void host_request_text(const struct host_request *request, char *out, size_t size);
-/* As lines, which are a hook's answer to `get`. */
+/* Lines in the form of a hook's answer to `get`. */
 void host_state_text(const struct host_state *state, char out[HOST_TEXT_MAX]);
 
 #endif

@@ -15,7 +15,7 @@
 
 struct place {
     const char *service, *path, *interface, *property;
-    bool flag; /* it is a boolean, else a string */
+    bool flag; /* the property is a boolean, else a string */
 };
 
 static const struct place host_state = {XYZ "State.Host", STATE "host0", XYZ "State.Host", "CurrentHostState", false};
@@ -33,7 +33,7 @@ struct openbmc;
 
 struct step {
     const struct place *place;
-    const char *text; /* what to write; with neither this nor `write`, it is read */
+    const char *text; /* what to write; with neither this nor `write` the property is read */
     bool write, yes;
     bool optional; /* a platform may be without it */
     void (*take)(struct openbmc *o, const char *text, bool yes);
@@ -45,8 +45,8 @@ struct openbmc {
     struct bus *bus;
     struct bus_user user;
     struct bus_call call;
-    uv_timer_t timer; /* while there is no bus; and to end outside of the call */
-    int refusal;      /* what it ends with */
+    uv_timer_t timer; /* runs while there is no bus; also ends a request outside of the call */
+    int refusal;      /* the status with which the timer ends the request */
     uint64_t timeout_ms, deadline;
     bool waiting, cancelled;
     struct step steps[OPENBMC_CALLS_MAX];
@@ -123,7 +123,7 @@ static void take_source(struct openbmc *o, const char *text, bool yes)
     for (size_t i = 0; i < TARGETS; i++)
         if (strcmp(targets[i].source, text) == 0) {
             o->state.boot.target = targets[i].target;
-            return; /* the first with Default is None */
+            return; /* the first target whose source is Default is None */
         }
 }
 
@@ -240,7 +240,7 @@ static void finish_failed(struct openbmc *o, int status, sd_bus_message *reply)
     openbmc_finish(o, passing ? status : status == -EHOSTUNREACH || status == -ENOTCONN ? -EAGAIN : -EIO, error);
 }
 
-/* The peer has answered that there is no such thing, or there is no peer. */
+/* The step is optional, and the peer has no such property, or there is no peer. */
 static bool is_without(const struct step *step, int status)
 {
     return step->optional && status != -ETIMEDOUT && status != -ECANCELED && status != -ENOTCONN && status != -EBUSY;
@@ -320,7 +320,7 @@ static void on_openbmc_up(struct bus_user *user, sd_bus *connection)
 
 static void on_openbmc_down(struct bus_user *user)
 {
-    (void)user; /* nothing of ours is on it; the call under way ends by itself */
+    (void)user; /* we have nothing on the bus; the call under way ends by itself */
 }
 
 static void on_openbmc_timer(uv_timer_t *timer)

@@ -7,7 +7,7 @@
  * OpenBMC leaves out is not offered.
  *
  * A request is a row of property calls, one after the other; the first that fails
- * ends it. Of a boot override, what enables it is written last.
+ * ends it. The property that enables a boot override is written last.
  */
 #ifndef HOST_OPENBMC_H
 #define HOST_OPENBMC_H
@@ -15,7 +15,7 @@
 #include "host/backend.h"
 
 #define OPENBMC_CALLS_MAX   8    /* of one request */
-#define OPENBMC_BUS_WAIT_MS 1000 /* for a bus that is not there; then the request ends with -EAGAIN */
+#define OPENBMC_BUS_WAIT_MS 1000 /* how long a request waits for the bus; then it ends with -EAGAIN */
 
 /* NULL: such a bus can't be meant; `error` says why. */
 struct host_backend *openbmc_new(uv_loop_t *loop, const char *bus, uint64_t timeout_ms, char error[HOST_ERROR_MAX]);

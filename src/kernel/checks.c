@@ -1,4 +1,4 @@
-/* What of the kernel is there, and allowed to us. See kernel/kernel.h. */
+/* Which of the kernel's parts are there, and which we may use. See kernel/kernel.h. */
 #include "kernel/checks.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ int kernel_has_nbd(char error[KERNEL_ERROR_MAX])
     return 0;
 }
 
-/* As netlink_capable() in nbd_genl_connect() will ask. */
+/* Asks for the capability that netlink_capable() in nbd_genl_connect() will ask for. */
 int kernel_may_nbd(char error[KERNEL_ERROR_MAX])
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -186,7 +186,7 @@ int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MA
 
 int gadget_prepare(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX])
 {
-    int status = gadget_remove(gadget, error); /* one of before a crash */
+    int status = gadget_remove(gadget, error); /* what was left of the gadget by a crash */
     if (status == 0)
         status = gadget_make(gadget, error);
     if (status == 0 && gadget->always_present)

@@ -23,7 +23,7 @@
 /* An NBD device. The fds are the kernel's ends of the connections: the kernel
  * takes its own references, the caller closes them. */
 struct kernel_nbd {
-    unsigned index; /* of /dev/nbdN */
+    unsigned index; /* N of /dev/nbdN */
     uint64_t size;  /* bytes, a multiple of block_size */
     uint32_t block_size;
     uint16_t flags;            /* transmission flags, NBD project, doc/proto.md */
@@ -82,7 +82,7 @@ struct kernel_ops {
 
 extern const struct kernel_ops kernel_real;
 
-/* The two halves of those checks: has this machine what it takes, and has this process the rights? */
+/* The two halves of those checks: has this machine what is needed, and has this process the rights? */
 int kernel_has_nbd(char error[KERNEL_ERROR_MAX]);
 int kernel_has_gadget(char error[KERNEL_ERROR_MAX]);
 int kernel_may_nbd(char error[KERNEL_ERROR_MAX]);

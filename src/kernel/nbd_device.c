@@ -20,7 +20,7 @@ static void device_path(char path[FILES_PATH_MAX], unsigned index, const char *f
     snprintf(path, FILES_PATH_MAX, SYS_BLOCK, index, file);
 }
 
-/* By sysfs: NBD_CMD_STATUS calls an idle device connected while anybody has it open. */
+/* Sysfs tells: NBD_CMD_STATUS calls an idle device connected while anybody has it open. */
 static bool is_connected(unsigned index)
 {
     char path[FILES_PATH_MAX];
@@ -28,8 +28,8 @@ static bool is_connected(unsigned index)
     return files_exist(path);
 }
 
-/* Ours is what carries our name; before Linux 5.14, which has no names, what this
- * process connected, or one that is no more. */
+/* A device is ours if it carries our name. Kernels before Linux 5.14 have no names:
+ * there it is ours if this process connected it, or a process that has ended. */
 static bool nbd_device_is_ours(unsigned index, const char *backend)
 {
     char path[FILES_PATH_MAX], text[KERNEL_NAME_MAX];
@@ -84,7 +84,7 @@ static struct nlmsghdr *device_message(struct netlink *netlink, uint8_t command,
     mnl_attr_put_u32(message, NBD_ATTR_INDEX, nbd->index);
     mnl_attr_put_u64(message, NBD_ATTR_TIMEOUT, nbd->timeout_s);
     mnl_attr_put_u64(message, NBD_ATTR_DEAD_CONN_TIMEOUT, nbd->dead_timeout_s);
-    mnl_attr_put_strz(message, NBD_ATTR_BACKEND_IDENTIFIER, nbd->backend); /* older kernels skip what they don't know */
+    mnl_attr_put_strz(message, NBD_ATTR_BACKEND_IDENTIFIER, nbd->backend); /* older kernels skip this attribute */
     return message;
 }
 

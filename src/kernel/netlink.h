@@ -18,12 +18,12 @@ struct netlink {
 /* 0 or a negative errno; -ENOENT: the nbd module is not loaded. */
 int netlink_open(struct netlink *netlink);
 void netlink_close(struct netlink *netlink);
-/* The question what the family is: for its multicast group. */
+/* Begins a message that asks for the family, of which link_watch.c needs the multicast group. */
 struct nlmsghdr *netlink_family_message(struct netlink *netlink);
 /* Begins a message of the nbd family in the buffer. */
 struct nlmsghdr *netlink_message(struct netlink *netlink, uint8_t command);
-/* Sends it and waits for the answer; `on_answer` (NULL: none) sees each message
- * before the acknowledgement. 0 or the kernel's negative errno. */
+/* Sends the message and waits for the answer; `on_answer` (NULL: none) sees each
+ * message before the acknowledgement. 0 or the kernel's negative errno. */
 int netlink_request(struct netlink *netlink, struct nlmsghdr *message, mnl_cb_t on_answer, void *arg);
 
 #endif

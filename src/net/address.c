@@ -37,7 +37,7 @@ static struct in6_addr unwrap(const struct in6_addr *address)
     return *address;
 }
 
-/* False: another family. */
+/* False: the address is of another family. */
 static bool plain_form(const struct sockaddr *address, struct in6_addr *plain)
 {
     if (address->sa_family == AF_INET)
@@ -163,7 +163,7 @@ void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX])
 
 /* --- prefixes --- */
 
-/* As IPv6, IPv4 ones mapped, and nothing else unwrapped. False: another family. */
+/* The address as IPv6: an IPv4 one is mapped, and nothing is unwrapped. False: it is of another family. */
 static bool wide_form(const struct sockaddr *address, struct in6_addr *wide)
 {
     if (address->sa_family == AF_INET)

@@ -2,7 +2,7 @@
  * What an internet address means to this machine: the URL of an image is a stranger's
  * word, and must not lead to the machine itself or to what only it can reach.
  *
- * An IPv6 address that carries an IPv4 one means that one: mapped and compatible
+ * An IPv6 address that carries an IPv4 address means the IPv4 one: mapped and compatible
  * (RFC 4291, 2.5.5), translated (RFC 2765, 2.1), NAT64's (RFC 6052, 2.1), 6to4's (RFC 3056, 2).
  */
 #ifndef NET_ADDRESS_H
@@ -23,14 +23,14 @@ enum address_kind {
     ADDRESS_TRANSLATED, /* 64:ff9b:1::/48 (RFC 8215): an IPv4 address in a form that only its network knows */
 };
 
-/* From which addresses an image may come that are not other machines behind a router. */
+/* From which addresses an image may come, besides those of other machines behind a router. */
 enum address_local {
     ADDRESS_LOCAL_NONE,
     ADDRESS_LOCAL_LINK, /* neighbours on a link, but not this machine */
     ADDRESS_LOCAL_ALL
 };
 
-/* Addresses as IPv6, IPv4 ones mapped; zeroed: none. */
+/* IPv6 addresses; IPv4 ones are mapped into IPv6. Zeroed: an empty list. */
 struct address_list {
     struct in6_addr *items;
     unsigned count;
@@ -41,27 +41,27 @@ struct address_list {
 struct address_prefixes {
     struct {
         struct in6_addr address; /* IPv4 ones mapped */
-        unsigned length;         /* in bits, of that */
+        unsigned length;         /* of the prefix, in bits of `address` */
     } items[ADDRESS_PREFIXES_MAX];
     unsigned count;
 };
 
-/* Separated by blanks or commas. False: one is none, or there are too many. */
+/* Prefixes separated by blanks or commas. False: one of them is no prefix, or there are too many. */
 bool address_prefixes_parse(struct address_prefixes *prefixes, const char *text);
-/* An IPv4 address that is mapped into IPv6 is meant itself; of no other form is that so. */
+/* An IPv4 address that is mapped into IPv6 is looked for as the IPv4 address; other forms that carry one are not. */
 bool address_prefixes_have(const struct address_prefixes *prefixes, const struct sockaddr *address);
 
-/* `own`: what address_list_read() gave. What is no internet address is our own. */
+/* `own`: what address_list_read() gave. An address of another family than the internet's counts as our own. */
 enum address_kind address_kind(const struct sockaddr *address, const struct address_list *own);
-/* May an image come from there? Beside its kind, whether the kernel's routes lead back to this machine
- * (net/local_route.h) counts. If not, `refusal` says why, in words. */
+/* May an image come from the address? What counts is its kind, and whether the kernel's routes lead
+ * back to this machine (net/local_route.h). If it may not, `refusal` says why, in words. */
 bool address_admitted(const struct sockaddr *address, const struct address_list *own, enum address_local local,
                       char refusal[ADDRESS_REFUSAL_MAX]);
-/* The addresses of all interfaces, in place of those that were in the list. 0 or a negative errno. */
+/* Fills the list anew with the addresses of all interfaces. 0 or a negative errno. */
 int address_list_read(struct address_list *list);
 void address_list_clear(struct address_list *list);
 
-/* As numbers, without a port; false: it is none. */
+/* Reads an address in numbers, without a port; false: the text is none. */
 bool address_parse(const char *text, struct sockaddr_storage *address);
 void address_text(const struct sockaddr *address, char text[ADDRESS_TEXT_MAX]);
 

@@ -11,7 +11,7 @@
 #include "base/list.h"
 #include "base/text.h"
 
-/* One address that is being tried; its handles end after the attempt does. */
+/* One address that is being tried; its handles are closed after the attempt has ended. */
 struct attempt {
     uv_poll_t poll;
     struct link link; /* in dial->attempts, the oldest first */
@@ -100,7 +100,7 @@ static void dial_fail(struct dial *dial, int status, const char *words)
 
 static void dial_go_on(struct dial *dial);
 
-/* What is the matter here, and not there, may pass. */
+/* A trouble of this machine, not of the server, may pass: -EAGAIN. */
 static int dial_status_of(int error)
 {
     bool here = error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EAGAIN;

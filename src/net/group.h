@@ -1,7 +1,7 @@
 /*
- * Groups by name. A name may be a directory service's (NSS: LDAP and the like), which may keep one waiting for as
- * long as its network is away; the loop must not. So all of NSS is asked only before the loop runs; from
- * group_settle() on the names count that were found until then, and those of /etc/group.
+ * Groups by name. A name may be a directory service's (NSS: LDAP and the like), which may not answer for as long
+ * as its network is away; the loop must not wait for that. So all of NSS is asked only before the loop runs;
+ * after group_settle() only the names that were found before it count, and those of /etc/group.
  */
 #ifndef NET_GROUP_H
 #define NET_GROUP_H
@@ -13,7 +13,7 @@
 
 /* 0; -ENOENT: there is no such group; -EAGAIN: /etc/group has none, and others are not asked any more. */
 int group_find(const char *name, gid_t *gid);
-/* The loop is about to run. */
+/* Called when the loop is about to run. */
 void group_settle(void);
 
 #endif

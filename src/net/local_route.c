@@ -28,7 +28,7 @@ static size_t make_question(struct question *question, const struct in6_addr *ad
     return size;
 }
 
-/* An error is an answer too: there is no way to it. */
+/* An error is an answer too: no route leads to the address. */
 static bool is_local(const unsigned char *answer, ssize_t length)
 {
     struct nlmsghdr head;

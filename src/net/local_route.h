@@ -8,8 +8,8 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 
-/* IPv4 addresses are mapped. Asks the kernel, which answers at once. True also if it does not: who can't be told from
- * this machine is not let pass for another. */
+/* IPv4 addresses are mapped into IPv6. Asks the kernel, which answers at once. True also if it does not answer: an
+ * address that can't be told from this machine's must not pass for another's. */
 bool local_route_has(const struct in6_addr *address);
 
 #endif

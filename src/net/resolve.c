@@ -45,7 +45,7 @@ static bool is_internet(const struct addrinfo *info)
            info->ai_addrlen <= sizeof(struct sockaddr_storage);
 }
 
-/* The addresses that the policy allows; if it allows none, what it says against the first one. */
+/* Takes the addresses that the policy allows; if it allows none, what it says against the first one. */
 static void resolve_judge(struct resolve *resolve, const struct addrinfo *all, const struct address_list *own)
 {
     struct resolve_result *result = &resolve->result;
@@ -114,7 +114,7 @@ static void lookup_leave(struct lookup *lookup)
         lookup_free(lookup);
 }
 
-/* Signals are the loop's. */
+/* All signals are blocked in the thread: they are for the loop. */
 static int lookup_start_thread(struct lookup *lookup)
 {
     sigset_t all, before;

@@ -11,7 +11,7 @@
 #include "base/list.h"
 #include "base/text.h"
 
-#define SOCKET_BUFFER (1 << 20) /* asked of the kernel: a whole reply in one call */
+#define SOCKET_BUFFER (1 << 20) /* asked of the kernel, so that a whole reply goes in one call */
 #define WRITE_IOVECS 64         /* slices a call */
 
 struct socket_stream {
@@ -311,7 +311,7 @@ int socket_peer(struct stream *stream, struct socket_peer *peer)
     return 0;
 }
 
-/* Its supplementary groups, for mem_free(); NULL: none, or not to be told. */
+/* The peer's supplementary groups, for mem_free(); NULL: it has none, or the kernel can't tell. */
 static gid_t *peer_groups(int fd, size_t *count)
 {
     socklen_t length = 0;

@@ -17,9 +17,9 @@
 /* A stream on a connected stream socket; takes over the fd. NULL on failure
  * (the fd is closed then, and *status is a negative errno). */
 struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status);
-/* The same for a connection to another machine, whose buffers the kernel fits to the way there. */
+/* The same for a connection to another machine: its buffers are left to the kernel, which fits them to the path. */
 struct stream *socket_stream_connected(uv_loop_t *loop, int fd, int *status);
-/* The next connection of a listening uv_pipe_t; NULL if it is gone already. */
+/* The next connection of a listening uv_pipe_t; NULL if the client is gone already. */
 struct stream *socket_stream_accept(uv_stream_t *server);
 /* The socket's fd, which stays the stream's; -1 once it is closing. */
 int socket_fd(struct stream *stream);
@@ -32,7 +32,8 @@ struct socket_peer {
     gid_t gid;
 };
 int socket_peer(struct stream *stream, struct socket_peer *peer);
-/* Whether that process was in the group when it connected, as the kernel has it: by its gid or a supplementary one. */
+/* Whether the process at the other end was in the group when it connected, by its gid or a supplementary one: the
+ * kernel says so. */
 bool socket_peer_has_group(struct stream *stream, gid_t group);
 
 struct listener;

@@ -3,10 +3,10 @@
  * stream. Whoever makes a stream owns it and sets the callbacks before the
  * first stream_read(). No callback comes from inside a call made on the stream.
  *
- * Order: any number of on_data and on_drain, at most one on_end, of a socket
- * one more with an error when it was 0 and what is written then can't be sent; after
- * stream_close() exactly one on_closed, in which the owner frees the stream
- * with stream_free(). Nothing but on_closed comes after stream_close().
+ * Order: any number of on_data and on_drain, at most one on_end (a socket has a second
+ * one with an error, when the first had 0 and what is written after it can't be sent);
+ * after stream_close() exactly one on_closed, in which the owner frees the stream with
+ * stream_free(). Nothing but on_closed comes after stream_close().
  */
 #ifndef NET_STREAM_H
 #define NET_STREAM_H

@@ -96,7 +96,7 @@ bool tcp_address_parse(const char *text, struct sockaddr_storage *address)
     return inet_pton(AF_INET, host, &in->sin_addr) == 1 && tcp_listener_parse_port(colon + 1, &in->sin_port);
 }
 
-/* An IPv4 peer of an IPv6 socket. */
+/* The peer of an IPv6 socket may be an IPv4 one: it becomes a plain IPv4 address. */
 static void tcp_listener_unmap(const struct sockaddr_storage *from, struct sockaddr_storage *to)
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)from;

@@ -21,27 +21,27 @@
 
 #define TCP_ADDRESS_SIZE (INET6_ADDRSTRLEN + 32) /* "[address%scope]:port" */
 
-/* Caps on connections, shared by several listeners; must outlive their streams. Zeroed but for
- * the two numbers at first. One address is an IPv4 address or an IPv6 network of 64 bits; UNIX
- * sockets and proxies count in all only. What exceeds a cap is closed at once. */
+/* Caps on connections, shared by several listeners; must outlive their streams. At first all
+ * but the two numbers is zero. One address is an IPv4 address or an IPv6 network of 64 bits;
+ * UNIX sockets and proxies count for `max` only. What exceeds a cap is closed at once. */
 struct tcp_limits {
     unsigned max, max_each; /* 0: no limit */
     unsigned count;
     uint64_t refused;
-    const struct address_prefixes *proxies; /* who has connections of many; NULL: nobody */
-    bool (*make_room)(void *arg);           /* all are taken: one is closed now, soon to be freed; NULL: never */
+    const struct address_prefixes *proxies; /* peers whose connections are those of many clients; NULL: none */
+    bool (*make_room)(void *arg);           /* at `max`: closes a connection, to be freed soon; NULL: none is closed */
     void *make_room_arg;
     struct link addresses; /* private */
 };
 #define TCP_LEAVING_MAX 16 /* connections beyond `max`, while others close for them */
 void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each);
 
-/* What one connection counts for, as long as its stream lives. */
+/* For which address a connection counts, as long as its stream lives. */
 struct tcp_claim;
-/* From now on it counts for that address (as numbers, without a port; NULL: for none), as for whom a proxy asks. False:
- * that has `max_each` already, and it counts for none. */
+/* From now on the connection counts for `address` (in numbers, without a port; NULL: for none), such as that of the
+ * client for whom a proxy asks. False: the address has `max_each` already, and the connection counts for none. */
 bool tcp_claim_move(struct tcp_claim *claim, const char *address);
-/* How many connections the one has that it counts for. */
+/* How many connections the address of this claim has. */
 unsigned tcp_claim_share(const struct tcp_claim *claim);
 
 struct tcp_listener;
@@ -63,7 +63,7 @@ struct tcp_listener *tcp_listener_new(uv_loop_t *loop, const struct tcp_listener
                                       tcp_listener_accept *accept, void *owner, int *status, char *error,
                                       size_t error_size);
 void *tcp_listener_owner(const struct tcp_listener *listener);
-/* Where it listens: with the port that was chosen. */
+/* The address that is listened on, with the port that was chosen. */
 const char *tcp_listener_address(const struct tcp_listener *listener);
 bool tcp_listener_is_local(const struct tcp_listener *listener); /* loopback or a UNIX socket */
 /* Stops listening and frees the listener; streams live on. */

@@ -3,7 +3,7 @@
  *
  * A context holds the certificate, its key and, for mutual TLS, the authorities
  * that client certificates must come from. It may be reloaded while streams use
- * it: those keep what they began with, and session tickets of before are void.
+ * it: those streams keep what they began with, and session tickets from before are void.
  *
  * tls_stream_new() takes over the stream below and starts the handshake by
  * itself; what is written before its end waits. on_end comes with 0 only after
@@ -38,7 +38,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, char *err
 bool tls_context_reload(struct tls_context *context, char *error, size_t error_size);
 /* When the certificate ends. */
 time_t tls_context_expires(const struct tls_context *context);
-/* Streams may outlive it. NULL is allowed. */
+/* Streams may outlive the context. NULL is allowed. */
 void tls_context_free(struct tls_context *context);
 
 struct stream *tls_stream_new(struct tls_context *context, struct stream *below);

@@ -42,10 +42,10 @@ static void trust_text(SSL_CTX *ssl, const char *text)
         X509_free(one);
     }
     BIO_free(bio);
-    ERR_clear_error(); /* its end */
+    ERR_clear_error(); /* the end of the file is an error to OpenSSL */
 }
 
-/* Certificates are found by their hash in the folder; the file would be parsed whole. */
+/* In the system's folder certificates are found by their hash; its file would be parsed whole for each context. */
 static void trust_system(SSL_CTX *ssl)
 {
     if (access(X509_get_default_cert_dir(), X_OK) == 0)

@@ -1,6 +1,6 @@
 /*
- * The client's side of TLS (1.2 and 1.3) for what does not go by libcurl: whom it believes
- * is what net/tls_trust.h says, the certificate must have the server's name as a
+ * The client's side of TLS (1.2 and 1.3) for what does not go by libcurl: net/tls_trust.h
+ * says which authorities are believed, the certificate must have the server's name as a
  * subjectAltName, and a client certificate is shown if there is one.
  *
  * The stream is one of net/tls.h: on_end says how it ended, tls_stream_error() in words.
@@ -24,13 +24,13 @@ struct tls_client_options {
 struct tls_client *tls_client_new(const struct tls_client_options *options, char *error, size_t error_size);
 void tls_client_free(struct tls_client *client); /* NULL is allowed; streams may outlive it */
 
-/* Takes over the stream below. `like`: a stream to the same server, whose session is gone on
- * with (many FTP servers insist on that); NULL: none. */
+/* Takes over the stream below. `like`: a stream to the same server, whose TLS session is
+ * resumed (many FTP servers insist on that); NULL: none. */
 struct stream *tls_client_stream_new(struct tls_client *client, const char *host, struct stream *like,
                                      struct stream *below);
-/* Was it the server's certificate that was not taken? Then `words` say why, and what to do. */
+/* Did the handshake fail because the server's certificate was not accepted? Then `words` say why, and what to do. */
 bool tls_client_refusal(struct stream *stream, char words[TRUST_WORDS_MAX]);
-/* Did the server answer something that is no TLS? */
+/* Did the server's answer turn out not to be TLS? */
 bool tls_client_is_plain(struct stream *stream);
 
 #endif

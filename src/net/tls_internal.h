@@ -7,13 +7,13 @@
 
 #include "net/tls.h"
 
-/* A connection in the making, with the certificate of now. */
+/* The SSL of a new connection, with the certificate that is in force now. */
 SSL *tls_context_connection(struct tls_context *context);
 uint64_t tls_context_timeout(const struct tls_context *context);
-/* A stream of a connection in the making, of a server or a client, which it takes over. */
+/* The stream of a new connection, a server's or a client's; takes over `ssl` and `below`. */
 struct stream *tls_stream_on(SSL *ssl, struct stream *below, uint64_t timeout_ms);
 SSL *tls_stream_ssl(struct stream *stream); /* stays the stream's */
-/* The last error of OpenSSL in words, and none left behind. Never NULL. */
+/* OpenSSL's last error in words; its queue of errors is empty afterwards. Never NULL. */
 const char *tls_words(void);
 
 #endif

@@ -98,7 +98,7 @@ static void take_output(struct tls_stream *t, struct slices *to)
     bytes_unref(bytes);
 }
 
-/* What OpenSSL has to say by itself: handshake, alerts, key updates. */
+/* Sends what OpenSSL writes by itself: handshake, alerts, key updates. */
 static void flush_control(struct tls_stream *t)
 {
     struct slices data;
@@ -255,7 +255,7 @@ static void decrypt(struct tls_stream *t)
     }
 }
 
-/* As far as it goes with what `in` holds. */
+/* Goes on as far as the bytes in `in` allow. */
 static void advance(struct tls_stream *t)
 {
     ERR_clear_error();

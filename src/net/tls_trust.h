@@ -8,15 +8,15 @@
 #include <stdbool.h>
 
 #define TRUST_WORDS_MAX 200
-#define TRUST_FILE_MAX (2u << 20) /* of a file that certificates in memory are added to; the rest is not seen */
+#define TRUST_FILE_MAX (2u << 20) /* bytes that are read of a file to which certificates in memory are added */
 
 struct trust {
     char *file; /* NULL: the system's */
-    char *text; /* all of them in PEM; NULL: libcurl reads the file, for each connection */
+    char *text; /* all certificates in PEM; NULL: libcurl reads `file`, for each connection */
 };
 
 /* Either may be NULL or "". With certificates in `pem` the file is read here, once: libcurl trusts
- * a text or a file, and not both. A file that can't be read adds none then. */
+ * a text or a file, and not both. A file that can't be read adds no certificates then. */
 void trust_init(struct trust *trust, const char *file, const char *pem);
 void trust_clear(struct trust *trust);
 
