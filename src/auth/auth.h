@@ -1,5 +1,5 @@
 /*
- * Is it who it says? auth_verify() takes a name and a password and answers later,
+ * Is somebody who he says he is? auth_verify() takes a name and a password and answers later,
  * with the account's role. In this order:
  *
  * 1. lockout (auth/lockout.h): an account or address that failed too often is
@@ -8,11 +8,12 @@
  * 3. The same name and password from the same address that is being verified for
  *    another request: one answer serves both.
  * 4. crypt(3) on a work thread, `parallel` at a time; behind them at most
- *    AUTH_QUEUE_MAX wait. Accounts of PAM's have a queue of their own: one is asked for
- *    on a thread that is no worker (auth/pam.h), AUTH_PAM_QUEUE_MAX wait, others are -EBUSY.
- *    When PAM has not answered for `pam_patience_ms` all who ask for it are told -EBUSY until
- *    it has, so that a module that hangs is in nobody's way whose hash is here. Its late answer
- *    counts, as any: a right password is remembered as of 2.
+ *    AUTH_QUEUE_MAX wait. Accounts of PAM's have a queue of their own: one at a time is
+ *    asked of PAM, on a thread that is no worker (auth/pam.h), AUTH_PAM_QUEUE_MAX wait,
+ *    and more get -EBUSY. When PAM has not answered for `pam_patience_ms`, all checks of
+ *    such accounts get -EBUSY until it does, so that a module that hangs holds up no
+ *    account whose hash is here. PAM's late answer counts like any other: a right
+ *    password is remembered as in 2.
  *
  * A name that does not exist, or is disabled, costs the hash of an account that
  * does (always the same one for the same name), so that time tells nothing. An
@@ -31,8 +32,8 @@
 #include "auth/users.h"
 
 #define AUTH_QUEUE_MAX   32 /* passwords that wait for a thread */
-#define AUTH_PAM_QUEUE_MAX 4 /* that wait for PAM: with the one asked for fewer than LOCKOUT_ADDRESS_PENDING */
-#define AUTH_DELAYED_MAX 64 /* wrong ones whose answer is held back; then the oldest is answered */
+#define AUTH_PAM_QUEUE_MAX 4 /* that wait for PAM: with the one in work fewer than LOCKOUT_ADDRESS_PENDING */
+#define AUTH_DELAYED_MAX 64 /* wrong passwords whose answer is held back; beyond that the oldest is answered */
 
 struct auth_options {
     unsigned parallel; /* hashes at a time; 0: 2 */

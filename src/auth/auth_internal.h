@@ -20,9 +20,9 @@ struct auth_job {
     struct link checks; /* who wants to know */
     struct auth *auth;
     struct lane *lane;
-    struct pam_ask *pam;             /* NULL: it is not running, or by a hash */
+    struct pam_ask *pam;             /* NULL: the job does not run, or goes by a hash */
     unsigned char id[SECRET_DIGEST]; /* HMAC of name, password and peer */
-    char name[USER_NAME_MAX + 1];    /* "": one that can't be an account's */
+    char name[USER_NAME_MAX + 1];    /* "": the name that was given can't be an account's */
     char peer[PEER_MAX], method[METHOD_MAX];
     char *password;
     char hash[PASSWORD_HASH_MAX]; /* of the account; of another when it does not count */
@@ -30,12 +30,12 @@ struct auth_job {
     bool matched;                 /* set on the work thread, or as PAM says */
 };
 
-/* Jobs that take turns. What waits for PAM is in nobody's way who has a hash here. */
+/* Jobs that take turns. PAM has a lane of its own, so that waiting for it holds up no account with a hash here. */
 struct lane {
     struct link waiting, running;
     unsigned waiting_count, running_count;
     unsigned parallel, waiting_max;
-    uint64_t retry_ms; /* when who is refused should try again */
+    uint64_t retry_ms; /* after that time a caller who is refused should try again */
     void (*start)(struct auth_job *job);
 };
 
@@ -49,11 +49,11 @@ struct auth {
     unsigned char key[SECRET_BYTES];
     struct lane hashing, asking;
     uint64_t hashes;
-    bool pam_hangs;                /* it has had pam_patience_ms, and did not answer yet */
+    bool pam_hangs;                /* PAM has had pam_patience_ms, and has not answered yet */
     char spare[PASSWORD_HASH_MAX]; /* a setting for when there is no account at all */
     struct link answers;           /* deferred */
     struct defer tell;
-    struct link delayed; /* wrong ones, the first due first */
+    struct link delayed; /* checks with a wrong password, the first due first */
     unsigned delayed_count;
     uv_timer_t timer, pam_timer;
     bool closing;
@@ -72,8 +72,8 @@ void auth_maybe_closed(struct auth *auth);
 
 /* auth_jobs.c: what verifies passwords */
 void auth_jobs_init(struct auth *auth);
-/* A job must be done for it, or is being done. `admitted`: whether it may, as lockout_admit() says; `possible`: it can be
- * a password. */
+/* The check joins a job for the same password, or a new job is made for it. `admitted`: whether a new one may be, as
+ * lockout_admit() says; `possible`: the text can be a password. */
 void auth_jobs_add(struct auth *auth, struct auth_check *check, const char *name, const char *password, bool possible,
                    int admitted);
 /* All who wait get -ECANCELED. Hashes that are being computed remain (hashing.running_count), PAM is left alone. */

@@ -23,7 +23,7 @@ static void auth_jobs_job_free(struct auth_job *job)
     mem_free(job);
 }
 
-/* It was not tried, so that it is no failure. */
+/* The password was not tried, so that this counts as no failure. */
 static void job_refuse(struct auth *auth, struct auth_job *job, int status)
 {
     lockout_abandon(auth->lockout, auth_now(auth), job->name, job->peer);
@@ -53,7 +53,7 @@ static void audit_failure(struct auth *auth, const struct auth_job *job, struct 
     }
 }
 
-/* The account that a right password is of: it may have changed meanwhile. */
+/* The account that a right password belongs to; NULL: the password is wrong, or the account has changed meanwhile. */
 static const struct user *job_user(struct auth *auth, const struct auth_job *job)
 {
     const struct user *user = job->matched ? users_find(auth->users, job->name) : NULL;
@@ -117,7 +117,7 @@ static void auth_jobs_jobs_start(struct auth *auth, struct lane *lane)
     }
 }
 
-/* Nobody in it waits any more. */
+/* Ends the waiting jobs of the lane: all their checks get `status`. */
 static void lane_drop(struct auth *auth, struct lane *lane, int status)
 {
     for (struct link *l = list_pop(&lane->waiting); l; l = list_pop(&lane->waiting)) {
@@ -128,7 +128,8 @@ static void lane_drop(struct auth *auth, struct lane *lane, int status)
 
 /* --- PAM --- */
 
-/* Whoever waits is told. The answer counts all the same, when it comes: a right one is remembered. */
+/* PAM has had its time: all who wait are told. Its answer still counts when it comes: a right password is
+ * remembered. */
 static void on_pam_hangs(uv_timer_t *timer)
 {
     struct auth *auth = timer->data;
@@ -170,7 +171,7 @@ static void pam_start(struct auth_job *job)
     job_refuse(auth, job, -EBUSY);
 }
 
-/* Its thread goes on alone. */
+/* PAM's thread goes on alone. */
 static void pam_abandon(struct auth *auth)
 {
     uv_timer_stop(&auth->pam_timer);
@@ -233,7 +234,7 @@ static struct auth_job *auth_jobs_job_new(struct auth *auth, const struct auth_c
     return job;
 }
 
-/* Where job_choose_hash() will lead. */
+/* The lane that fits the hash which job_choose_hash() will choose. */
 static struct lane *choose_lane(struct auth *auth, const char *name, bool possible)
 {
     const struct user *user = possible ? users_find(auth->users, name) : NULL;

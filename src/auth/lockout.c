@@ -17,8 +17,8 @@ struct entry {
     uint64_t forget_at;
     unsigned failures; /* since the last lock */
     unsigned level;    /* locks so far */
-    unsigned pending;  /* tries under way; while there are some it is kept */
-    unsigned share;    /* of a pair: what it counts for in the failures of its address */
+    unsigned pending;  /* tries under way; an entry that has any is kept */
+    unsigned share;    /* of a pair: how many of the address's failures are this pair's */
     uint64_t home_until; /* of a pair: the account is at home there */
 };
 
@@ -29,7 +29,7 @@ struct lockout {
     struct entry entries[LOCKOUT_ENTRIES];
 };
 
-/* What one try counts for. */
+/* The keys of the entries in which one try counts. */
 struct keys {
     unsigned char pair[KEY_BYTES], address[KEY_BYTES], account[KEY_BYTES];
 };
@@ -57,7 +57,7 @@ void lockout_free(struct lockout *lockout)
 
 /* --- keys --- */
 
-/* An address as it counts; what is no address (a UNIX socket's peer) stays as it is. */
+/* The form in which an address is counted; what is no address (a UNIX socket's peer) stays as it is. */
 static void address_group(const char *peer, char out[INET6_ADDRSTRLEN])
 {
     struct in6_addr six;
@@ -174,7 +174,7 @@ static bool is_home(struct lockout *lockout, uint64_t now, const struct keys *ke
     return pair && pair->home_until > now;
 }
 
-/* How many may fail before the account is locked for the address. */
+/* How many tries may fail before the account is locked for the address. */
 static unsigned allowance(struct lockout *lockout, uint64_t now, const struct keys *keys, bool at_home)
 {
     const struct entry *account = lockout_find(lockout, now, keys->account);
@@ -230,7 +230,7 @@ static void drop_both(struct lockout *lockout, uint64_t now, const struct keys *
     drop_pending(lockout, now, keys->address);
 }
 
-/* Counts a failure; the length of the lock that it brings. */
+/* Counts a failure; returns the length of the lock that it brings, or 0. */
 static uint64_t count_failure(struct lockout *lockout, uint64_t now, const unsigned char key[KEY_BYTES], unsigned limit)
 {
     const struct lockout_options *o = &lockout->options;
@@ -251,7 +251,7 @@ static uint64_t count_failure(struct lockout *lockout, uint64_t now, const unsig
     return length;
 }
 
-/* The account is at home there now, and what it had failed is taken back. */
+/* The account is at home at this address now, and its earlier failures there are taken back. */
 static void settle(struct lockout *lockout, uint64_t now, const struct keys *keys)
 {
     struct entry *pair = find_or_add(lockout, now, keys->pair);
@@ -267,7 +267,7 @@ static void settle(struct lockout *lockout, uint64_t now, const struct keys *key
         address->failures -= share < address->failures ? share : address->failures;
 }
 
-/* Counts a failure of both: what the pair's comes to in the address's is remembered. */
+/* Counts a failure of the pair and of the address, and remembers how many of the address's failures are the pair's. */
 static void count_both(struct lockout *lockout, uint64_t now, const struct keys *keys, unsigned allowed,
                        struct lockout_result *result)
 {

@@ -7,7 +7,7 @@
  *   lock is twice as long, up to `lock_max_ms` (15 min). A right password clears it.
  * - address: `address_failures` (20), whatever the accounts were, lock the address
  *   in the same way. A right password takes back what its own account had failed there,
- *   and no more, or who has one account could go on guessing at the others.
+ *   and no more: else somebody with one account could go on guessing at the others.
  * - account: `account_failures` (20) from anywhere make the account guarded: an
  *   address gets one try instead of five before it is locked for this account.
  *
@@ -21,16 +21,15 @@
  * in trusted-proxies) shares the address's locks, but for accounts that are at home there:
  * those with a session from it, or whose password was right there in the last `home_ms`
  * (5 min). What others guess at other names there does not shut them out, and at home an
- * account is not guarded. Locks always end, since a try that is refused for one neither
- * counts nor prolongs it.
+ * account is not guarded. Locks always end, since a try that a lock refuses neither counts nor
+ * prolongs the lock.
  *
- * IPv6 addresses count by their /64, which one host has to itself; IPv4 ones that
- * are mapped into IPv6 count as what they are. A count is forgotten when nothing
- * failed, and no lock was on, for twice `lock_max_ms`: who waits for a lock to end does
- * not start anew. At most LOCKOUT_ENTRIES are kept; then the one that is
- * closest to being forgotten goes, of those that are nobody's home if there are any: invented names
- * fill no room that people need. Guesses at names that don't exist count as those
- * at others, so that an answer says nothing about which do.
+ * IPv6 addresses count by their /64, which one host has to itself; IPv4 addresses that are mapped
+ * into IPv6 count as IPv4. A count is forgotten when nothing failed, and no lock was on, for twice
+ * `lock_max_ms`: who waits for a lock to end does not start anew. At most LOCKOUT_ENTRIES are kept;
+ * then the one that is closest to being forgotten goes, of those that are nobody's home if there
+ * are any: invented names fill no room that people need. Guesses at names that don't exist count
+ * like all others, so that an answer does not tell which names exist.
  */
 #ifndef AUTH_LOCKOUT_H
 #define AUTH_LOCKOUT_H
@@ -63,7 +62,7 @@ struct lockout_result {
 void lockout_begin(struct lockout *lockout, uint64_t now, const char *name, const char *peer);
 struct lockout_result lockout_end(struct lockout *lockout, uint64_t now, const char *name, const char *peer,
                                   bool matched);
-/* A try that began was not made in the end: as if it never had. */
+/* A try that began was not made in the end: it counts as if it had never begun. */
 void lockout_abandon(struct lockout *lockout, uint64_t now, const char *name, const char *peer);
 /* A right password that needed no try: the same as a try that matched. */
 void lockout_clear(struct lockout *lockout, uint64_t now, const char *name, const char *peer);

@@ -23,15 +23,16 @@ struct pam_question {
 
 struct pam_ask;
 
-/* `done` comes later, from the loop, and then it is gone; the question is copied. NULL: there is
- * no thread for it, or no PAM in this build. */
+/* `done` comes later, from the loop, and the struct is gone then; the question is copied. NULL:
+ * there is no thread for it, or no PAM in this build. */
 struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg);
 /* Nobody wants to know any more: `done` does not come, the thread ends when PAM lets it. */
 void pam_leave(struct pam_ask *ask);
 
-/* What such a thread does: one conversation, which blocks. False also in a build without PAM. */
+/* What such a thread runs: one conversation, which blocks. False also in a build without PAM. */
 bool pam_check(const struct pam_question *question);
-/* Somebody else has it, who may do more, when the question has no folder. Once, before the loop runs. */
+/* From now on `check` has the conversations, in a process with more rights, unless the question has a folder. Call this
+ * once, before the loop runs. */
 void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer));
 
 #endif

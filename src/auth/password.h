@@ -16,8 +16,8 @@
 #define PASSWORD_HASH_MAX      192 /* room for a hash and its end */
 #define PASSWORD_RANDOM_LENGTH 20  /* of a generated one: 116 bits */
 
-/* Whether it may be a new password; else says why not. Control characters are
- * refused: HTTP Basic can't carry them (RFC 7617, section 2). */
+/* Whether the text may be a new password; if not, `why` says why. Control characters
+ * are refused: HTTP Basic can't carry them (RFC 7617, section 2). */
 bool password_allowed(const char *password, unsigned min, char *why, size_t size);
 /* Whether the text is a whole hash by one of the methods above. */
 bool password_hash_valid(const char *hash);

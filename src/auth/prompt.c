@@ -23,7 +23,7 @@ bool prompt_is_terminal(void)
     return isatty(STDIN_FILENO);
 }
 
-/* The signals come in only here: one that came just before a read() would not end it. */
+/* Signals are let in only here: one that came just before a read() would not interrupt it. */
 static void wait_for_input(const sigset_t *open)
 {
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -31,8 +31,8 @@ static void wait_for_input(const sigset_t *open)
         ;
 }
 
-/* Byte by byte, so that nothing behind the line is taken. `open`: the mask of signals to wait with; NULL: none is
- * looked after. */
+/* Byte by byte, so that nothing behind the line is taken. `open`: the mask of signals to wait with; NULL: signals
+ * are not waited for. */
 static bool read_line(char *to, size_t size, const sigset_t *open, const char **why)
 {
     size_t used = 0;

@@ -28,7 +28,7 @@ void secret_digest(const char *text, unsigned char out[SECRET_DIGEST]);
 bool secret_mac(const unsigned char key[SECRET_BYTES], const char *const *parts, size_t count,
                 unsigned char out[SECRET_DIGEST]);
 
-/* In a time that depends on the length only. */
+/* The time that this takes depends on the length only. */
 bool secret_equal(const void *a, const void *b, size_t length);
 
 #endif

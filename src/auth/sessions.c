@@ -134,7 +134,7 @@ static void sessions_use(struct session *session)
 
 /* --- a new one --- */
 
-/* The least recently used one that may make room, of that user if one is named. */
+/* The least recently used session that may make room, among those of `user` if that is not NULL. */
 static struct session *find_idle(struct sessions *sessions, const char *user)
 {
     uint64_t now = sessions_now(sessions);

@@ -90,11 +90,12 @@ int sessions_open(struct sessions *sessions, enum session_kind kind, const char 
 struct session *sessions_find(struct sessions *sessions, enum session_kind kind, const char *token);
 struct session *sessions_by_id(struct sessions *sessions, const char *id); /* counts as no use */
 unsigned sessions_count(const struct sessions *sessions);
-/* Whether the account has one that was opened from that peer's address. */
+/* Whether the account has a session that was opened from that peer's address. */
 bool sessions_any_from(const struct sessions *sessions, const char *user, const char *peer);
-/* All of them, the one that was used least recently first. */
-struct session *sessions_next(struct sessions *sessions, const struct session *after); /* NULL: the first; the end */
-/* By its user or an administrator (`by`; NULL: the user). */
+/* Walks all sessions, the one that was used least recently first. `after` NULL: gives the first; NULL: there are no
+ * more. */
+struct session *sessions_next(struct sessions *sessions, const struct session *after);
+/* Ends the session, by the will of its user or of an administrator (`by`; NULL: the user). */
 void session_end(struct session *session, const char *by);
 /* Ends what is due. A timer calls it; for tests. */
 void sessions_expire(struct sessions *sessions);
@@ -102,7 +103,7 @@ void sessions_expire(struct sessions *sessions);
 void sessions_close(struct sessions *sessions, void (*closed)(void *arg), void *arg);
 
 void session_attach(struct session *session, struct session_attachment *attachment);
-void session_detach(struct session_attachment *attachment); /* one that is on none: nothing */
+void session_detach(struct session_attachment *attachment); /* does nothing if it is on no session */
 
 /* The CSRF token of a browser session. It is derived from the session's token, so
  * that a page can be given it again after a reload, and is kept nowhere. */

@@ -5,8 +5,8 @@
  *
  * The file may also be changed from outside (`nbd-proxy passwd`, an editor): its
  * directory is watched, and users_reload() reads it again at once. A file that
- * can't be read, or that has an error, changes nothing and is logged; one that was
- * not there at the start is no account at all.
+ * can't be read, or that has an error, changes nothing and is logged; a file that is
+ * not there at the start means no accounts.
  */
 #ifndef AUTH_USERS_H
 #define AUTH_USERS_H

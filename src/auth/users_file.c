@@ -32,7 +32,7 @@ static bool folder_status(const char *path, struct stat *st)
     return stat(dirname(copy), st) == 0;
 }
 
-/* The daemon has a user of its own, whose file root may change, in a folder that is that user's too. */
+/* Root also trusts a file of the daemon's own user, if the folder is that user's too. */
 static bool users_file_is_trusted(const char *path, const struct stat *st)
 {
     struct stat folder;
@@ -80,7 +80,7 @@ static int users_file_load(const char *path, struct users_table *table, struct s
         close(fd);
         return users_file_fail(error, EPERM, path, problem);
     }
-    char *text = mem_alloc(USERS_FILE_MAX + 1); /* one more, to see that it is longer */
+    char *text = mem_alloc(USERS_FILE_MAX + 1); /* one byte more, to see that a file is too long */
     ssize_t size = read_all(fd, text, USERS_FILE_MAX + 1);
     int number = errno;
     close(fd);
@@ -125,7 +125,7 @@ static int lock_new(const char *path)
         if (locked && is_still_there(fd, path)) {
             if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid())
                 return fd;
-            unlink(path); /* somebody else's: nobody may hold it open while secrets go in */
+            unlink(path); /* it may be somebody else's, who could hold it open while secrets go in */
         }
         close(fd);
         nanosleep(&pause, NULL);
@@ -147,8 +147,8 @@ static int users_file_write_all(int fd, const char *text, size_t size)
     return 0;
 }
 
-/* The new file belongs to whom the old one did, and the first one to whom the folder does when that is root's to say,
- * so that the daemon can read what root has written. */
+/* The new file gets the owner of the old one. The first file gets the folder's owner if we are root, so that the
+ * daemon can read what root has written. */
 static int users_file_fill(int fd, const struct users_table *table, const struct stat *owner)
 {
     if (ftruncate(fd, 0) != 0 || fchmod(fd, 0600) != 0)
@@ -159,7 +159,7 @@ static int users_file_fill(int fd, const struct users_table *table, const struct
     return users_file_write_all(fd, table->text, table->size) != 0 ? -1 : fsync(fd);
 }
 
-/* The rename is done; whether it outlives a power cut is all that is open. */
+/* The rename is done: a failure here only means that it may not outlive a power cut. */
 static void users_file_sync_folder(const char *path)
 {
     int status = save_sync_folder(path);

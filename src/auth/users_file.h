@@ -55,7 +55,7 @@ struct users_table {
 
 enum users_op { USERS_ADD, USERS_SET, USERS_REMOVE };
 
-/* A change of one account. There is no way to rename one: the name is who it is. */
+/* A change of one account. An account can't be renamed: it is known by its name. */
 struct users_edit {
     enum users_op op;
     const char *name;

@@ -173,7 +173,7 @@ static int users_text_refuse(char error[USERS_ERROR_MAX], int status, const char
     return status;
 }
 
-/* What the account will be; its line is the old one's, or behind the last. */
+/* What the account will be; its line takes the old one's place, or comes behind the last. */
 static int target(const struct users_table *table, const struct users_edit *edit, struct user *user,
                   char error[USERS_ERROR_MAX])
 {

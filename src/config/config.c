@@ -183,7 +183,7 @@ static int validate_sockets(const struct config *config, char error[CONFIG_ERROR
     return 0;
 }
 
-/* N of "/dev/nbdN", or of the slot's place; -1: it is not such a name. */
+/* N of the slot's "/dev/nbdN", without a name the slot's index; -1: the name is not of that form. */
 static int config_device_number(const struct config *config, unsigned i)
 {
     const char *name = config->slots[i].device;
@@ -225,7 +225,7 @@ static bool is_same_origin(const char *a, const char *b)
     return same;
 }
 
-/* Two of one origin: it would be chance which is sent. */
+/* Two [credentials] of one origin are an error: chance would decide which one is sent. */
 static int validate_alone(const struct config *config, unsigned index, char error[CONFIG_ERROR_MAX])
 {
     const struct config_credentials *items = config->credentials;

@@ -195,15 +195,16 @@ struct config {
 void config_default(struct config *config);
 int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
-/* "SECTION.KEY=VALUE", and "slot.NAME.KEY=VALUE" or "credentials.NAME.KEY=VALUE" (of --set); what has a name and is
- * not there yet is added. */
+/* "SECTION.KEY=VALUE", and "slot.NAME.KEY=VALUE" or "credentials.NAME.KEY=VALUE" (of --set); a section with a name
+ * that is not there yet is added. */
 int config_set(struct config *config, const char *assignment, char error[CONFIG_ERROR_MAX]);
-/* What no single key shows: paths of sockets that are equal, the minimum times
- * slots over the cache's size, a client key without certificate, an origin that is none... */
+/* Checks what no single key shows: paths of sockets that are equal, the minimum times
+ * slots over the cache's size, a client key without certificate, an `origin` that is not
+ * one... */
 int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX]);
 void config_free(struct config *config);
 
-/* As a file that config_load() reads back to the same values. Secrets are
+/* Writes a file that config_load() reads back to the same values. Secrets are
  * written as comments without their value. */
 void config_dump(const struct config *config, FILE *out);
 /* The commented sample with every key at its default: conf/nbd-proxy.conf. */

@@ -18,7 +18,9 @@ struct key {
     enum key_type type;
     size_t offset; /* in the section's struct */
     uint64_t min, max;
-    const char *const *names; /* KEY_ENUM: their numbers count from min; KEY_SET: their bits from 0, "none" for none of them; ends with NULL */
+    /* Ends with NULL. KEY_ENUM: the names' values count from `min`. KEY_SET: their bits count from 0, and "none"
+     * stands for no bit. */
+    const char *const *names;
     const char *standard;     /* the default, as text */
     const char *help;         /* what it does, in sentences */
 };
@@ -36,7 +38,7 @@ bool key_set(const struct key *key, void *base, const char *text, char *expected
 /* The value as key_set() reads it. */
 void key_get(const struct key *key, const void *base, char *out, size_t size);
 bool key_equal(const struct key *key, const void *a, const void *b);
-/* Copies a string value into memory of its own; others are there already. */
+/* Gives a value that is a string its own copy in memory; other values need none. */
 void key_own(const struct key *key, void *base);
 void key_clear(const struct key *key, void *base);
 /* Which bit of config_slot.overrides a key of [http] has. */

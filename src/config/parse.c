@@ -26,12 +26,12 @@ struct parser {
     const char *at;        /* the next line */
     unsigned line;         /* the one inih has */
     char *value;           /* of that line, trimmed */
-    char section_name[64]; /* as it stands there */
+    char section_name[64]; /* as the file has it */
     bool in_section;
     enum key_section section;
-    void *item;                      /* of a section with a name; NULL: it is there once */
+    void *item;                      /* of a section with a name; NULL: the section has none */
     bool seen[160];                  /* keys of the section, by their place in the table */
-    bool section_seen[KEY_SECTIONS]; /* those that are there once */
+    bool section_seen[KEY_SECTIONS]; /* sections that may be there only once */
     bool failed;
     char *error;
 };
@@ -116,7 +116,7 @@ static bool begin_section(struct parser *p)
     return fail(p, "unknown section [%s] (expected %s)", p->section_name, expected);
 }
 
-/* Sections are seen here, not in the handler: one without keys counts too. */
+/* Sections are noticed here, not in inih's handler, which hears nothing of a section without keys. */
 static bool section_line(struct parser *p, const char *text)
 {
     size_t length = strcspn(text, "]");

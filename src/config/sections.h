@@ -9,13 +9,13 @@
 #include "config/keys.h"
 
 struct section {
-    const char *name;  /* "daemon"; of those that may be there several times the word before their name */
-    size_t offset;     /* in struct config: of its struct, or of the pointer to its items */
+    const char *name;  /* "daemon"; in a section that may be there several times: the word before its NAME */
+    size_t offset;     /* in struct config, of the section's struct, or of the pointer to its items */
     const char *about; /* a comment in the sample; NULL: none */
-    /* Only of those; an item begins with its name. */
-    size_t count;         /* the offset of how many there are */
+    /* Only for a section that may be there several times. An item begins with its name. */
+    size_t count;         /* the offset of the number of items */
     size_t size, line;    /* of an item, and the offset of its line in it */
-    unsigned most;        /* 0: it is there once */
+    unsigned most;        /* how many items there may be; 0: the section is there once */
     const char *heading;  /* in the sample */
 };
 
@@ -42,9 +42,9 @@ const char *section_name_problem(enum key_section section, const char *name);
 /* Each struct with keys of one section, those of the slots' [http] included. */
 void sections_each(const struct config *config, void (*visit)(enum key_section section, void *base));
 
-void config_empty(struct config *config); /* the defaults, and nothing with a name */
+void config_empty(struct config *config); /* sets the defaults, without any section that has a name */
 void *config_add(struct config *config, enum key_section section, const char *name); /* the same with its defaults */
-/* False: `expected` says what was. `item`: of a section that may be there several times. */
+/* False: `expected` says what was expected. `item`: of a section that may be there several times. */
 bool config_assign(struct config *config, enum key_section section, void *item, const struct key *key,
                    const char *value, char *expected, size_t size);
 
