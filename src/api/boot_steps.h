@@ -10,7 +10,7 @@
 
 #define BOOT_STEPS_ERROR_MAX (HOST_ERROR_MAX + 128)
 
-/* Its owner's until `done`, which comes exactly once, later. */
+/* Belongs to its caller, who must keep it until `done`, which comes exactly once, later. */
 struct boot_steps {
     bool boot_once, reset; /* what is wanted */
     enum host_reset type;  /* of the reset */
@@ -25,12 +25,12 @@ struct boot_steps {
 };
 
 bool boot_steps_wanted(const struct boot_steps *steps);
-/* What is against them, as far as is known before the insert; false: nothing. */
+/* True: the wanted steps can't be done, as far as is known before the insert, and `error` says why. */
 bool boot_steps_problem(struct boot_steps *steps, struct host *host, const struct slot_status *slot,
                         char error[HOST_ERROR_MAX]);
-/* The audit log's lines for those that are wanted; `user`, `peer`: who wants them. */
+/* Writes the audit log's lines for the steps that are wanted; `user`, `peer`: who wants them. */
 void boot_steps_audit(const struct boot_steps *steps, const char *slot, const char *user, const char *peer);
-/* The medium is in. */
+/* Runs the steps, now that the medium is in. */
 void boot_steps_run(struct boot_steps *steps, struct host *host, const struct slot_status *slot);
 
 #endif

@@ -27,7 +27,7 @@ json_t *api_text(const char *text)
 
 void api_wipe(json_t *text)
 {
-    if (json_is_string(text)) /* jansson has no other way to its own copy */
+    if (json_is_string(text)) /* jansson gives its own copy in no other way */
         OPENSSL_cleanse((char *)(uintptr_t)json_string_value(text), json_string_length(text));
 }
 
@@ -38,7 +38,7 @@ void api_reply_json(struct http_request *request, unsigned status, json_t *body)
     if (!text)
         mem_exhausted();
     http_add_field(request, "Cache-Control", "no-store");
-    http_add_field(request, "X-Content-Type-Options", "nosniff"); /* names of images are in it */
+    http_add_field(request, "X-Content-Type-Options", "nosniff"); /* the body has names of images */
     http_reply(request, status, "application/json", text, strlen(text));
     free(text);
 }

@@ -11,7 +11,7 @@
 #include "auth/sessions.h"
 #include "http/server.h"
 
-/* Whoever was found to ask, valid in the call. */
+/* Who sends the request, as it was found; valid in the call. */
 struct api_caller {
     const char *user;
     enum auth_role role;
@@ -29,9 +29,10 @@ __attribute__((format(printf, 3, 4))) void api_reply_error(struct http_request *
                                                             const char *format, ...);
 /* 401, with the field that belongs to it. */
 void api_reply_unauthorized(struct http_request *request, const char *words);
-/* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). NULL: it is none. */
+/* The one JSON object in a body: strict (no duplicate keys, no NUL, nothing behind it). NULL: the body is no such
+ * object. */
 json_t *api_parse_json(const uint8_t *data, size_t length);
-/* The same; on failure answers 400. */
+/* The same; answers 400 when it returns NULL. */
 json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length);
 
 #endif

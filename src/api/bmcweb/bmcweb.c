@@ -77,7 +77,7 @@ static void bmcweb_set_facts(struct bmcweb *bmcweb, struct bmcweb_facts *facts, 
     snprintf(facts->socket, sizeof facts->socket, "%s/Slot_%u.sock", directory, index);
 }
 
-/* The object with those facts, taken out of the old ones; NULL: there was none. */
+/* Takes the object with those facts out of the old ones; NULL: none has them. */
 static struct bmcweb_object *take_same(struct bmcweb_object **old, unsigned count, const struct bmcweb_facts *facts)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -121,7 +121,7 @@ void bmcweb_reload(struct bmcweb *bmcweb, const struct config *config)
             bmcweb_set_facts(bmcweb, &facts[bmcweb->count], config, kind, i);
             bmcweb->objects[bmcweb->count] = take_same(old, old_count, &facts[bmcweb->count]);
         }
-    for (unsigned i = 0; i < old_count; i++) /* first: a new one may have the path */
+    for (unsigned i = 0; i < old_count; i++) /* before the new ones are registered, which may have the same path */
         if (old[i])
             remove_object(old[i]);
     for (unsigned i = 0; i < bmcweb->count; i++) {

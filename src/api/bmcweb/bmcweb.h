@@ -1,6 +1,6 @@
 /*
- * The D-Bus service that bmcweb drives (VirtualMedia with the daemon behind it, built
- * with its option for that), as other virtual-media daemons of OpenBMC have it:
+ * The D-Bus service that bmcweb drives if it was built with its option for a VirtualMedia
+ * daemon. The objects are those of OpenBMC's other virtual-media daemons:
  *
  *   /xyz/openbmc_project/VirtualMedia                 org.freedesktop.DBus.ObjectManager
  *   /xyz/openbmc_project/VirtualMedia/Proxy/Slot_N    slot N, for a file in a browser
@@ -14,12 +14,12 @@
  *
  * Proxy: bmcweb listens on the UNIX socket of the property Socket and calls Mount; we connect,
  * and what comes through is the browser's NBD server. bmcweb passes messages up to 128 KiB, so
- * no larger READ is sent. When the WebSocket ends it closes the socket and calls Unmount: as it
- * does after a Mount that was refused, which must not eject what is in. So the Unmount that
- * follows a refused Mount of the same caller is refused.
+ * no larger READ is sent. When the WebSocket ends, bmcweb closes the socket and calls Unmount.
+ * It calls Unmount after a refused Mount too, which must not eject the medium that is in: so
+ * the Unmount that follows a refused Mount of the same caller is refused.
  *
  * Mount and Unmount answer `true` once they are begun; how they ended is the signal Completion
- * (0 or an errno), exactly one for each that was answered so.
+ * (0 or an errno), exactly one for each call that was answered `true`.
  */
 #ifndef API_BMCWEB_H
 #define API_BMCWEB_H
@@ -39,9 +39,11 @@ void bmcweb_connect_by(int (*connect)(unsigned slot));
 /* Makes the folder of the proxies' sockets if it is not there; 0, or -1 with what is wrong. */
 int bmcweb_prepare(const struct config *config, char error[CONFIG_ERROR_MAX]);
 struct bmcweb *bmcweb_new(uv_loop_t *loop, struct bus *bus, const struct config *config, struct slots *slots);
-/* After bmcweb_prepare() and the slots' own reload: objects come and go. */
+/* Adds and removes objects as the configuration has them now; comes after bmcweb_prepare() and the slots' own
+ * reload. */
 void bmcweb_reload(struct bmcweb *bmcweb, const struct config *config);
-/* The slots must be closing: what was begun is answered by their end. Then `closed`. */
+/* The slots must be closing, since their end answers each Mount and Unmount that was begun. `closed` comes after
+ * that. */
 void bmcweb_close(struct bmcweb *bmcweb, void (*closed)(void *arg), void *arg);
 
 #endif

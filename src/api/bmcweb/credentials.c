@@ -52,7 +52,7 @@ static void bmcweb_credentials_finish(struct credentials_reader *reader, int sta
     credentials_cancel(reader);
 }
 
-/* 1: both are there, 0: not yet, -EINVAL: it can't become any. */
+/* 1: user and password are there; 0: not yet; -EINVAL: what came can't become a user and a password. */
 static int bmcweb_credentials_check(const struct credentials_reader *reader, bool ended)
 {
     unsigned nuls = 0;
@@ -95,7 +95,7 @@ static void on_bmcweb_credentials_timer(uv_timer_t *timer)
     bmcweb_credentials_finish(timer->data, -ETIMEDOUT);
 }
 
-/* Nothing that could wait for a disk or a file server. */
+/* Only a pipe or socket may be read: anything else could wait for a disk or a file server. */
 static bool is_readable(int fd)
 {
     struct stat st;

@@ -14,14 +14,14 @@
 
 #define BMCWEB_ROOT        "/xyz/openbmc_project/VirtualMedia"
 #define BMCWEB_PREFIX      "xyz.openbmc_project.VirtualMedia."
-#define BMCWEB_TICK_MS     500 /* other doors' changes are looked for */
+#define BMCWEB_TICK_MS     500 /* how often changes by other doors are looked for */
 #define BMCWEB_REQUEST_MAX (128u << 10)
 #define BMCWEB_REFUSED_MS  60000 /* the Unmount behind a refused Mount comes within that */
 
 enum bmcweb_kind { BMCWEB_PROXY, BMCWEB_LEGACY };
 #define BMCWEB_KINDS 2
 
-/* What does not change as long as the object is there. */
+/* What does not change as long as the object exists. */
 struct bmcweb_facts {
     enum bmcweb_kind kind;
     unsigned number; /* N of Slot_N */
@@ -32,10 +32,10 @@ struct bmcweb_facts {
     int timeout_s;
 };
 
-/* What does; sd-bus reads the properties from here. */
+/* What does change; sd-bus reads the properties from here. */
 struct bmcweb_view {
     int active, write_protected; /* sd-bus's booleans are ints */
-    int exit_code;               /* -1: no medium has gone yet; 0, 1: it failed */
+    int exit_code;               /* -1: no medium has gone yet; 0: the last went well; 1: it failed */
     char *image;                 /* valid UTF-8 */
 };
 
@@ -49,7 +49,7 @@ struct bmcweb_object {
     const char *device, *endpoint, *socket;
     int idle_left_s; /* always 0: a medium is not ejected for being idle */
     struct bmcweb_view view;
-    bool was_in;                       /* a medium, when it was last looked at */
+    bool was_in;                       /* a medium was in when the slot was last looked at */
     struct bmcweb_op *mount, *unmount; /* under way */
     char refused[64];                  /* the caller whose Mount was refused */
     uint64_t refused_until;
@@ -83,12 +83,12 @@ void bmcweb_object_register(struct bmcweb_object *object, sd_bus *connection);
 void bmcweb_object_unregister(struct bmcweb_object *object);
 /* Looks at the slot; if the bus is up, tells what has changed. */
 void bmcweb_object_refresh(struct bmcweb_object *object);
-/* Where its own kind of medium is. */
+/* What state a medium of the object's own kind is in. */
 enum bmcweb_state {
-    BMCWEB_IDLE, /* none, and the slot is empty */
+    BMCWEB_IDLE, /* there is none, and the slot is empty */
     BMCWEB_ACTIVATING,
     BMCWEB_ACTIVE,
-    BMCWEB_WAITING, /* in, and a browser may come back to it */
+    BMCWEB_WAITING, /* it is in, and its browser may come back */
     BMCWEB_DEACTIVATING,
     BMCWEB_OTHER, /* the slot has a medium of the other kind */
 };
@@ -101,7 +101,7 @@ int bmcweb_mount_proxy(sd_bus_message *call, void *object, sd_bus_error *error);
 int bmcweb_unmount(sd_bus_message *call, void *object, sd_bus_error *error);
 void bmcweb_ops_tick(struct bmcweb *bmcweb);
 void bmcweb_ops_down(struct bmcweb *bmcweb);                /* the bus is gone */
-void bmcweb_ops_stop(struct bmcweb *bmcweb);                /* those that wait for credentials end */
-void bmcweb_ops_forget(const struct bmcweb_object *object); /* it goes; what was begun goes on */
+void bmcweb_ops_stop(struct bmcweb *bmcweb);                /* ends those that wait for credentials */
+void bmcweb_ops_forget(const struct bmcweb_object *object); /* the object goes; what was begun goes on */
 
 #endif

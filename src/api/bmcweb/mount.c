@@ -23,14 +23,14 @@
 struct bmcweb_op {
     struct link link; /* in bmcweb->ops */
     struct bmcweb *bmcweb;
-    struct bmcweb_object *object; /* NULL: it is gone */
+    struct bmcweb_object *object; /* NULL: the object is gone */
     enum bmcweb_kind kind;
     char path[sizeof((struct bmcweb_object *)0)->path];
     bool mounts;
     bool begun; /* answered with true: the slot will end it, and a Completion is owed */
     bool given_up;
     uint64_t until; /* loop time */
-    /* Until it is begun. */
+    /* Used until the op is begun. */
     sd_bus_message *call;
     struct credentials_reader *reader;
     struct proxy_ask *ask;
@@ -41,7 +41,7 @@ struct bmcweb_op {
 /* Somebody is asked to connect, see dbus_connect_by(). */
 struct proxy_ask {
     struct work work;
-    struct bmcweb_op *op; /* NULL: it is no more */
+    struct bmcweb_op *op; /* NULL: the op is gone */
     unsigned number;
     int fd; /* or a negative errno */
 };
@@ -86,7 +86,7 @@ static void op_free(struct bmcweb_op *op)
 
 /* --- answers --- */
 
-/* Of one that is not begun: it is no more. */
+/* Refuses an op that is not begun, and frees it. */
 static void op_refuse(struct bmcweb_op *op, int number, const char *words)
 {
     if (op->call && bus_connection(op->bmcweb->bus))
@@ -261,7 +261,7 @@ static int connect_socket(const char *path)
     return status;
 }
 
-/* Why not, and then the Unmount that bmcweb sends behind it is refused too. */
+/* Refuses the Mount, and takes note so that the Unmount that bmcweb sends after it is refused too. */
 static int refuse_proxy(struct bmcweb_object *object, sd_bus_message *call, const sd_bus_error *error)
 {
     const char *sender = sd_bus_message_get_sender(call);
@@ -275,7 +275,7 @@ static void proxy_words(const struct bmcweb_object *object, int status, sd_bus_e
     sd_bus_error_set_errnof(error, -status, "Nobody serves a file on %s: %s", object->socket, strerror(-status));
 }
 
-/* `fd` becomes the slot's. 0, or a negative errno and the op is still there. */
+/* Gives `fd` to the slot. Returns 0; or a negative errno, and the op still exists. */
 static int begin_proxy(struct bmcweb_op *op, int fd)
 {
     struct bmcweb_object *object = op->object;
@@ -308,7 +308,7 @@ static void on_bmcweb_mount_ask(struct work *work)
     ask->fd = connect_by(ask->number);
 }
 
-/* Another door may have been faster. */
+/* Another door may have filled the slot meanwhile. */
 static void end_ask(struct bmcweb_op *op, int fd)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -363,7 +363,7 @@ int bmcweb_mount_proxy(sd_bus_message *call, void *arg, sd_bus_error *error)
         ask_proxy(op);
     } else if ((status = begin_proxy(op, fd)) < 0) {
         proxy_words(object, status, error);
-        op->call = sd_bus_message_unref(op->call); /* its answer is ours */
+        op->call = sd_bus_message_unref(op->call); /* the error that is returned answers it */
         op_free(op);
         return refuse_proxy(object, call, error);
     }
@@ -426,7 +426,7 @@ void bmcweb_ops_tick(struct bmcweb *bmcweb)
         struct bmcweb_op *op = container_of(l, struct bmcweb_op, link);
         if (!op->mounts || !op->begun || op->given_up || !op->object || uv_now(bmcweb->loop) < op->until)
             continue;
-        op->given_up = true; /* its end comes by the slot */
+        op->given_up = true; /* the slot tells its end */
         log_warning(op->object->facts.slot, "dbus: the Mount takes too long and is given up");
         slot_eject(bmcweb_mount_slot_of(op->object), ignore_ejected, NULL);
     }

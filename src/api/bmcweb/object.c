@@ -24,7 +24,7 @@ static int on_set(sd_bus *bus, const char *path, const char *interface, const ch
     return sd_bus_error_set_errnof(error, EPERM, "Setting %s property is not allowed", property);
 }
 
-/* OpenBMC's daemon takes it and does nothing. */
+/* OpenBMC's daemon accepts a value here and does nothing. */
 static int on_set_active(sd_bus *bus, const char *path, const char *interface, const char *property,
                          sd_bus_message *value, void *object, sd_bus_error *error)
 {
@@ -68,7 +68,7 @@ static const sd_bus_vtable legacy_table[] = {
     SD_BUS_VTABLE_END,
 };
 
-/* Every call of the object, before the tables: what they show is fresh. */
+/* Sees every call of the object before the tables do, so that the properties they show are fresh. */
 static int on_bmcweb_object_call(sd_bus_message *call, void *arg, sd_bus_error *error)
 {
     struct bmcweb_object *object = arg;
@@ -110,7 +110,7 @@ enum bmcweb_state bmcweb_object_state(const struct bmcweb_object *object)
     return s.state < SLOT_READY ? BMCWEB_ACTIVATING : BMCWEB_DEACTIVATING;
 }
 
-/* A bus drops who sends it a text that is not UTF-8. */
+/* A bus drops a connection that sends a text that is not UTF-8. */
 static char *valid_text(const char *text)
 {
     json_t *valid = api_text(text);

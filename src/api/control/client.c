@@ -55,7 +55,7 @@ __attribute__((format(printf, 3, 0))) static void finish_command(struct control_
 {
     char raw[1024], text[1024 + 64], line[1200];
     vsnprintf(raw, sizeof raw, format, args);
-    text_escape(raw, text, sizeof text); /* a server's words may be in it */
+    text_escape(raw, text, sizeof text); /* it may quote what a server sent */
     snprintf(line, sizeof line, "%s%s%s\n", word, *text ? ": " : "", text);
     control_send(client, line);
     client->busy = false;
@@ -134,7 +134,7 @@ static void on_control_timer_closed(uv_handle_t *handle)
     client_free_when_done(client);
 }
 
-/* A watch has no other end than its client's. */
+/* A watch ends only with its client. */
 static void client_close(struct control_client *client)
 {
     if (client->stream->closing)
@@ -222,7 +222,7 @@ static void run_line(struct control_client *client)
         control_error(client, "the line has a NUL byte");
     else
         client->all->run(client, client->line);
-    explicit_bzero(client->line, sizeof client->line); /* it may have held a password */
+    explicit_bzero(client->line, sizeof client->line); /* the line may have held a password */
 }
 
 /* Takes bytes up to the end of a line; gives how many. */
@@ -275,7 +275,7 @@ static void control_on_data(struct stream *stream, const uint8_t *data, size_t l
     take_input(stream->owner, (const char *)data, length);
 }
 
-/* A command has been answered, or the client has read: on with what waits. */
+/* Goes on with what waits, after a command was answered or the client has read. */
 static void client_go_on(struct control_client *client)
 {
     if (client->stream->closing) {

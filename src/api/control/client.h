@@ -22,7 +22,7 @@ struct control_clients {
     /* Runs the line of one command, which may be cut up; the answer ends with control_ok() or control_error(), at once
      * or later. */
     void (*run)(struct control_client *client, char *line);
-    void (*gone)(struct control_clients *all); /* one has been freed */
+    void (*gone)(struct control_clients *all); /* a client has been freed */
     struct link list;                          /* struct control_client */
     unsigned count;
 };
@@ -41,7 +41,7 @@ void control_audit(struct control_client *client, enum audit_event event, const 
 void control_send(struct control_client *client, const char *text); /* whole lines */
 __attribute__((format(printf, 2, 3))) void control_ok(struct control_client *client, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void control_error(struct control_client *client, const char *format, ...);
-/* From now on a line a second until the client sends one or goes. */
+/* From now on the client gets a line a second, until it sends a line or goes. */
 void control_watch(struct control_client *client, const char *slot);
 
 #endif

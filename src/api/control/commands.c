@@ -71,12 +71,12 @@ static void run_slots(struct control_client *client, int count, char **words)
 
 /* --- insert and eject --- */
 
-/* Who asked, and for what; the client outlives its command. */
+/* An insert or eject under way. The client outlives its command. */
 struct media_request {
     struct control_client *client;
     char slot[CONFIG_SLOT_NAME_MAX];
-    unsigned renewals; /* of what was in when it was asked for */
-    struct boot_steps steps; /* behind an insert */
+    unsigned renewals; /* the medium's when the command came */
+    struct boot_steps steps; /* that follow an insert */
 };
 
 static struct media_request *media_request(struct control_client *client, struct slot *slot)
@@ -212,7 +212,7 @@ static bool set_replaces(struct insert_words *insert, const char *word)
     return is_that;
 }
 
-/* False: answered. */
+/* False: a bad option was found, and the client is answered. */
 static bool read_options(struct control_client *client, int count, char **words, struct insert_words *insert)
 {
     for (int i = 2; i < count; i++)

@@ -74,7 +74,8 @@ static void adopt(struct control *control, const struct config *config)
 {
     mem_free(control->group);
     control->group = mem_strdup(config->control_group);
-    if (!*control->group || group_find(control->group, &control->gid) != 0) /* else the listener found it too */
+    /* The listener has found the group before. */
+    if (!*control->group || group_find(control->group, &control->gid) != 0)
         control->gid = (gid_t)-1;
     control->mode = config->control_mode;
     control->limit = (unsigned)config->control_connections;

@@ -25,8 +25,8 @@ struct control_hooks {
     /* Reads the configuration again: 0, or -1 with what is wrong. */
     int (*reload)(void *arg, char error[CONFIG_ERROR_MAX]);
     void (*quit)(void *arg); /* begins the clean stop; must not close the control socket at once */
-    /* Begins to stop with the media left in for the next process: 0, or -1 with why
-     * that can't be. The process ends soon after. */
+    /* Begins to stop, with the media left in for the next process: 0, or -1 with why
+     * this is not possible. The process ends soon after. */
     int (*keep)(void *arg, char error[CONFIG_ERROR_MAX]);
     void *arg;
 };

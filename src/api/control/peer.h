@@ -20,8 +20,8 @@ struct control_peer {
 
 /* Root or the daemon's own user. */
 bool control_peer_is_owner(const struct control_peer *peer);
-/* Fills `peer`. False: the process may not be here, which is logged. Who may are the owners, and whoever's process is
- * in the group; `group` (gid_t)-1: there is none. */
+/* Fills `peer`. False: the process may not use the socket, which is logged. The owners may, and every process in
+ * `group` ((gid_t)-1: there is no group). */
 bool control_peer_admit(struct control_peer *peer, struct stream *stream, gid_t group);
 
 #endif

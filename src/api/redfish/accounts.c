@@ -76,7 +76,7 @@ json_t *redfish_accounts(struct redfish_call *call)
     return collection;
 }
 
-/* The accounts of others are none to those who may not change them. */
+/* For somebody who may not change other accounts, they do not exist. */
 json_t *redfish_account(struct redfish_call *call)
 {
     const struct user *user = users_find(call->site->users, call->id);
@@ -140,7 +140,7 @@ static void on_redfish_accounts_changed(struct users_request *change)
     }
 }
 
-/* What the client began is done, also when it does not wait for the answer. */
+/* A change that was begun is done, even if the client does not wait for the answer. */
 static void redfish_accounts_start(struct redfish_call *call, enum users_op op, const char *password, int role,
                                    int enabled)
 {
@@ -158,7 +158,7 @@ static void redfish_accounts_start(struct redfish_call *call, enum users_op op, 
     users_change(call->site->users, &call->change);
 }
 
-/* -1: not given. False: answered. */
+/* `role` -1: not given. False: the role is wrong, and the call is answered. */
 static bool read_role(struct redfish_call *call, const json_t *body, int *role)
 {
     const json_t *value = json_object_get(body, "RoleId");

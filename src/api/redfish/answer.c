@@ -99,7 +99,7 @@ void redfish_reply_resource(struct redfish_call *call, json_t *resource)
     send_json(call, 200, with_query(call, resource));
 }
 
-/* Beside what the resource itself has to say. */
+/* Adds the call's notes to those that the resource itself has. */
 static void add_notes(const struct redfish_call *call, json_t *resource)
 {
     json_t *own = json_object_get(resource, "@Message.ExtendedInfo");

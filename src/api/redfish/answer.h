@@ -37,7 +37,7 @@ __attribute__((sentinel)) json_t *redfish_message(const char *key, const char *p
 json_t *redfish_resolve(json_t *message, const char *resolution);
 /* The message, which is taken over, as an entry of Status.Conditions. */
 json_t *redfish_condition(json_t *message);
-/* The value as it is written in JSON, cut to be shown; a secret's is not. */
+/* Writes the value as JSON, cut to be shown; a secret's value is not shown. */
 void redfish_show(const char *property, const json_t *value, char text[64]);
 
 /* --- body.c --- */
@@ -60,18 +60,18 @@ struct redfish_property {
 /* Does the body have these properties, and of these kinds? What can't be taken is answered (false), or noted in the
  * call when a PATCH has something else to do. */
 bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish_property *properties);
-/* A new object in which the members of the one of that name stand as "NAME/MEMBER" in its place. */
+/* A new object in which the member `object` is replaced by its own members, under the names "NAME/MEMBER". */
 json_t *redfish_flatten(json_t *body, const char *object);
 const char *redfish_text(const json_t *body, const char *name); /* NULL: none, or "" */
 int redfish_flag(const json_t *body, const char *name);         /* -1: none */
-/* Messages on a property, or on an action's parameter when the call is of an action. */
+/* Messages about a property, or about an action's parameter if the call is of an action. */
 json_t *redfish_not_in_list(const struct redfish_call *call, const char *name, const char *value);
 json_t *redfish_conflict(const struct redfish_call *call, const char *name, const char *value, const char *other);
 json_t *redfish_missing(const struct redfish_call *call, const char *name);
 
 /* --- resource.c --- */
 
-/* Adds what changes with each GET: the tag of the rest, and what the tag does not tell. */
+/* Adds the tag of the resource, and then what may change from GET to GET, which the tag leaves out. */
 void redfish_tag(struct redfish_call *call, json_t *resource, char etag[REDFISH_ETAG_SIZE]);
 /* A resource's beginning: @odata.id and .type, Id, Name. */
 json_t *redfish_resource(enum redfish_type type, const char *path, const char *id, const char *name);

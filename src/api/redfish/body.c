@@ -26,7 +26,7 @@ static bool is_of_kind(const json_t *value, enum redfish_kind kind)
         return json_is_string(value) || json_is_null(value);
     case REDFISH_FLAG_OR_NULL:
         return json_is_boolean(value) || json_is_null(value);
-    case REDFISH_OBJECT: /* its members stand in its place when it is one */
+    case REDFISH_OBJECT: /* redfish_flatten() has put its members in its place if it is an object */
         return false;
     case REDFISH_READ_ONLY:
     case REDFISH_IGNORED:
@@ -81,7 +81,7 @@ static void redfish_body_look_at(const struct redfish_call *call, const char *na
         json_decref(message);
 }
 
-/* A PATCH does what it can, if that is something. */
+/* A PATCH does the part that can be done, if there is any. */
 static bool is_partly_done(const struct redfish_call *call, const struct findings *found)
 {
     return strcmp(call->request->method, "PATCH") == 0 && found->usable > 0 && found->wrong == 0;

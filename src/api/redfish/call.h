@@ -73,14 +73,14 @@ struct redfish_route {
     bool host;        /* the platform is asked for the host's state before the handlers run */
     redfish_get *get;
     void (*volatiles)(struct redfish_call *call, json_t *resource); /* adds what the ETag does not tell */
-    void (*document)(struct redfish_call *call);                    /* in place of get: what is no resource */
+    void (*document)(struct redfish_call *call);                    /* in place of `get`, for what is no resource */
     unsigned changing;
     redfish_change *post, *patch;
     void (*remove)(struct redfish_call *call);
     const char *action; /* what POST does, whose parameters are no properties; NULL: no action */
 };
 
-/* The table: redfish.c has it, everything else only what came with the call. */
+/* The table of routes. redfish.c owns it; everything else knows only what came with the call. */
 struct redfish_routes {
     const struct redfish_route *at;
     size_t count;
@@ -93,7 +93,7 @@ struct redfish_call {
     const struct redfish_routes *routes;
     const struct redfish_route *route;             /* NULL: there is none for the path */
     char path[REDFISH_PATH_MAX];                   /* as its resource is called */
-    char id[REDFISH_ID_MAX], part[REDFISH_ID_MAX]; /* what is in the place of the first and the second "*" */
+    char id[REDFISH_ID_MAX], part[REDFISH_ID_MAX]; /* the segments that stand for the first and the second "*" */
     char user[USER_NAME_MAX + 1];                  /* "" when nobody logged in */
     char peer[SITE_PEER_MAX];
     char session[SESSION_ID_MAX];                  /* "": the request came with a password */
@@ -115,14 +115,15 @@ struct redfish_call {
 /* The call that is the request's owner from now on. */
 struct redfish_call *redfish_call_new(struct redfish *redfish, struct site *site, struct http_request *request,
                                       const struct redfish_routes *routes);
-/* Of a call that waits for nothing and was not answered. */
+/* Frees a call that waits for nothing and was not answered. */
 void redfish_call_free(struct redfish_call *call);
 /* The call waits for something else than its body. `cancel` is called when the client is gone; it may be NULL. */
 void redfish_wait(struct redfish_call *call, void (*cancel)(struct redfish_call *call));
 
 /* --- routes.c --- */
 
-/* The call gets its path, without a slash at its end, which changes nothing, and its parts. NULL: there is none. */
+/* Finds the route of the path `sent`, and sets the call's path (without a slash at its end, which changes nothing) and
+ * parts. NULL: there is none. */
 const struct redfish_route *redfish_route_find(const struct redfish_routes *routes, const char *sent,
                                                struct redfish_call *call);
 bool redfish_route_has(const struct redfish_route *route, const char *method);

@@ -10,7 +10,7 @@
 #define REDFISH_DURATION_SIZE 48
 #define REDFISH_DURATION_MAX  (366ull * 86400000) /* milliseconds; what is longer can't be read */
 
-/* False: it is none, or too long. What is below a millisecond is cut off. */
+/* False: the text is no duration, or one too long. Fractions of a millisecond are cut off. */
 bool redfish_duration_parse(const char *text, uint64_t *milliseconds);
 void redfish_duration_show(uint64_t milliseconds, char text[REDFISH_DURATION_SIZE]);
 

@@ -1,8 +1,8 @@
 /*
- * VirtualMedia: EjectPolicy and EjectTimeout. Timed is the slot's own work
- * (slot_insert_options.stay_ms); a medium of a Session is bound to it here. OnPowerOff and AfterUse
- * are not offered: the daemon does not hear when the host has done with a medium.
- * See api/redfish/internal.h.
+ * VirtualMedia: EjectPolicy and EjectTimeout. The slot itself does Timed
+ * (slot_insert_options.stay_ms); a medium with the policy Session is bound to its session here.
+ * OnPowerOff and AfterUse are not offered: the daemon does not hear when the host has done with a
+ * medium. See api/redfish/internal.h.
  */
 #include <string.h>
 
@@ -39,7 +39,7 @@ static struct redfish_stay configured(const struct redfish_call *call, const cha
     return stay;
 }
 
-/* Of the medium that is in, or of the next one. */
+/* The policy of the medium that is in, or of the next one. */
 static struct redfish_stay current(const struct redfish_call *call, const struct slot_status *s)
 {
     const struct redfish_setting *setting = redfish_setting(call->redfish, s->name);
@@ -88,7 +88,7 @@ static json_t *read_timeout(const struct redfish_call *call, const char *text, s
     return redfish_resolve(message, "Give a duration from one second, PT1S, to 30 days, P30D.");
 }
 
-/* A policy of null or "": as it is configured. */
+/* A policy of null or "" asks for what is configured. */
 json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, const struct slot_status *s,
                           struct redfish_stay *stay)
 {
@@ -157,9 +157,10 @@ static void bind_session(struct redfish_call *call, struct redfish_setting *sett
 void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay,
                          struct slot_insert_options *options)
 {
-    options->same_only = s->state != SLOT_EMPTY && stay->policy == REDFISH_SESSION; /* it ends with what is in */
+    /* The bond to the session ends when the medium goes out, so another image can't take the medium's place. */
+    options->same_only = s->state != SLOT_EMPTY && stay->policy == REDFISH_SESSION;
     if (s->state != SLOT_EMPTY && (redfish_stay_holds(call, s, stay) || stay->policy == REDFISH_SESSION))
-        return; /* what is in keeps its own */
+        return; /* the medium that is in keeps its own policy */
     if (s->state == SLOT_EMPTY)
         bind_session(call, redfish_setting(call->redfish, s->name), stay);
     options->tied = stay->policy == REDFISH_SESSION ? ends_with_session : NULL;

@@ -12,7 +12,7 @@
 
 #define REDFISH_ETAG_SIZE 19 /* 16 digits, quotes, NUL */
 
-/* The tag of what the resource says now. */
+/* Makes the tag of the resource's present content. */
 void redfish_etag(const json_t *resource, char etag[REDFISH_ETAG_SIZE]);
 /* Is the tag in the value of an If-Match or If-None-Match field? "*" has every one. A weak
  * form counts as the tag, and so does one without its quotes. */

@@ -3,8 +3,8 @@
  * are no subscriptions but open streams, which are the members of Subscriptions.
  *
  * The last EVENTS_KEPT events are kept. A stream goes through them at its own pace, and from where
- * Last-Event-ID says; one that they have left behind is told so (EventBufferExceeded).
- * See api/redfish/internal.h and api/site/event_streams.h.
+ * Last-Event-ID says; a stream whose next event is no longer kept is told so
+ * (EventBufferExceeded). See api/redfish/internal.h and api/site/event_streams.h.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -38,14 +38,14 @@ static json_t *record(uint64_t id, unsigned number, const char *type, json_t *me
                              text + strcspn(text, ".") + 1, "EventTimestamp", redfish_time(time(NULL)));
     json_object_update_missing(json, message);
     json_object_del(json, "@odata.type");
-    json_object_del(json, "Resolution"); /* not of this version of the schema; it is in the registry */
+    json_object_del(json, "Resolution"); /* this version of the schema does not have it, and the registry tells it */
     if (origin)
         json_object_set_new(json, "OriginOfCondition", redfish_link(origin));
     json_decref(message);
     return json;
 }
 
-/* As it is sent, for mem_free(). Takes over the records. */
+/* The event as it is sent, for mem_free(). Takes over the records. */
 static char *event_text(uint64_t id, json_t *records)
 {
     char number[24];
@@ -95,7 +95,7 @@ void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum 
             : redfish_message(slot_awaits(slot) ? "MediaAwaited" : "MediaFailed", NULL, s.name, s.error, NULL));
 }
 
-/* What no slot tells by itself: sources that go away and come back. */
+/* Looks for what no slot tells by itself: sources that go away and come back. */
 static void redfish_event_service_look(struct redfish_events *events, bool tell)
 {
     for (unsigned i = 0; i < slots_count(events->slots); i++) {

@@ -5,13 +5,13 @@
 
 static void expand(const struct redfish_call *call, json_t *value, bool in_links);
 
-/* A link is an object that says nothing but where. */
+/* A link is an object that has nothing but "@odata.id". */
 static const char *path_of(const json_t *value)
 {
     return json_object_size(value) == 1 ? json_string_value(json_object_get(value, "@odata.id")) : NULL;
 }
 
-/* What a GET of that path would give the one who calls; NULL: nothing. */
+/* What a GET of that path would give to this call's user; NULL: nothing. */
 static json_t *redfish_look_up(const struct redfish_call *call, const char *path)
 {
     struct redfish_call other = *call;
@@ -25,7 +25,7 @@ static json_t *redfish_look_up(const struct redfish_call *call, const char *path
     return resource;
 }
 
-/* What is to be in the value's place: a new reference. */
+/* What is to take the value's place: a new reference. */
 static json_t *expanded(const struct redfish_call *call, json_t *value, bool in_links)
 {
     const char *path = path_of(value);

@@ -10,7 +10,7 @@ static void on_redfish_host_asked(struct host_request *request)
     struct redfish_call *call = container_of(request, struct redfish_call, host);
     call->waiting = false;
     if (call->request)
-        call->host_asked(call); /* whether it told: the state says so */
+        call->host_asked(call); /* also after a failure: the state says whether the platform answered */
     else
         redfish_call_free(call);
 }

@@ -13,7 +13,7 @@
 #define OEM       "Oem/NbdProxy"
 #define BOOT_ONCE OEM "/BootOnce"
 #define RESET     OEM "/Reset"
-/* iLO's name for the first; RackN's driver sends it to everybody but Dell. */
+/* iLO's name for BootOnNextServerReset; RackN's driver sends it to all vendors but Dell. */
 #define HPE           "Oem/Hpe"
 #define HPE_BOOT_ONCE HPE "/BootOnNextServerReset"
 

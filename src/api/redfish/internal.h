@@ -16,8 +16,8 @@
 enum redfish_eject { REDFISH_PERSISTENT, REDFISH_SESSION, REDFISH_TIMED };
 struct redfish_stay {
     enum redfish_eject policy;
-    uint64_t ms;     /* 0: none was given */
-    bool configured; /* as the configuration has it */
+    uint64_t ms;     /* 0: no time was given */
+    bool configured; /* the policy is the configuration's */
 };
 
 /* What is remembered beside a slot, by its name. */
@@ -27,7 +27,7 @@ struct redfish_setting {
     int verify;      /* VerifyCertificate of the next insert; -1: as the slot says */
     bool stay_given; /* of the next insert: */
     struct redfish_stay stay;
-    struct session_attachment session; /* with which the medium goes */
+    struct session_attachment session; /* with whose session the medium goes */
 };
 
 struct redfish_events;
@@ -72,7 +72,7 @@ void redfish_media_volatiles(struct redfish_call *call, json_t *resource);
 redfish_change redfish_media_patch, redfish_media_insert, redfish_media_eject;
 
 /* host.c */
-/* Asks for the host's state, then calls `ready`; of a client that goes meanwhile the call is freed. */
+/* Asks for the host's state, then calls `ready`. If the client goes meanwhile the call is freed instead. */
 void redfish_ask_host(struct redfish_call *call, void (*ready)(struct redfish_call *call));
 /* Answers that the platform has failed: with `message`, a message of one argument, or the one that fits the status. */
 void redfish_host_failed(struct redfish_call *call, int status, const char *message, const char *words);
@@ -81,7 +81,7 @@ void redfish_host_failed(struct redfish_call *call, int status, const char *mess
 redfish_get redfish_certificates, redfish_certificate;
 redfish_change redfish_certificates_post;
 void redfish_certificate_delete(struct redfish_call *call);
-/* Adds what is in the certificate: whose and by whom, from when to when, its number and fingerprint. */
+/* Adds what the certificate says: its subject and issuer, its dates, number and fingerprint. */
 void redfish_certificate_facts(json_t *json, X509 *x509);
 
 /* event_service.c */
@@ -89,7 +89,7 @@ redfish_get redfish_event_service, redfish_event_streams, redfish_event_stream;
 void redfish_event_stream_open(struct redfish_call *call);
 void redfish_event_stream_delete(struct redfish_call *call);
 struct redfish_events *redfish_events_new(struct site *site);
-/* To be told of each change of a slot. */
+/* Must be called at each change of a slot. */
 void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum slot_change change);
 void redfish_events_user_changed(struct redfish_events *events, const char *user);
 void redfish_events_close(struct redfish_events *events); /* frees itself */
@@ -97,24 +97,25 @@ void redfish_events_close(struct redfish_events *events); /* frees itself */
 /* eject_policy.c */
 json_t *redfish_eject_policies(void);
 void redfish_stay_show(const struct redfish_call *call, const struct slot_status *status, json_t *media);
-/* What the body asks for, over what holds; else what is wrong with it. */
+/* Reads the policy that the body asks for into `stay`; what the body leaves out is as it holds now. NULL, or what is
+ * wrong with the body. */
 json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, const struct slot_status *status,
                           struct redfish_stay *stay);
-/* Does that hold already? */
+/* Does the policy hold already? */
 bool redfish_stay_holds(const struct redfish_call *call, const struct slot_status *status,
                         const struct redfish_stay *stay);
-/* Why that can't hold for the medium; NULL: it can. */
+/* Why the policy can't hold for the medium; NULL: it can. */
 json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_status *status,
                              const struct redfish_stay *stay);
-/* Makes that hold for the insert that begins. */
+/* Makes the policy hold for the insert that begins. */
 void redfish_stay_insert(struct redfish_call *call, const struct slot_status *status, const struct redfish_stay *stay,
                          struct slot_insert_options *options);
-/* Makes that hold for the medium that is in, and for later inserts. */
+/* Makes the policy hold for the medium that is in, and for later inserts. */
 void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct slot_status *status,
                       const struct redfish_stay *stay);
 
 /* settings.c */
-struct redfish_setting *redfish_setting(struct redfish *redfish, const char *slot); /* of a slot that there is */
+struct redfish_setting *redfish_setting(struct redfish *redfish, const char *slot); /* the slot must exist */
 void redfish_setting_over(struct redfish *redfish, const char *slot);       /* the medium is out */
 void redfish_settings_stop(struct redfish *redfish); /* no medium is ejected with its session any more */
 
@@ -127,8 +128,8 @@ struct slot *redfish_media_slot(const struct redfish_call *call);     /* NULL: t
 /* virtual_media.c */
 /* Is the certificate of the image's server checked: for the medium that is in, or for the next one? */
 bool redfish_media_verify(const struct redfish_call *call, const struct slot_status *status);
-/* Of a protocol as VirtualMedia's TransferProtocolType has it, "HTTPS", "CIFS", ...: can the slot's images come by it?
- * Is the image's URL one of it? */
+/* `protocol` is a value of VirtualMedia's TransferProtocolType, "HTTPS", "CIFS", ...: can the slot's images come by
+ * it? Is the image's URL of that protocol? */
 bool redfish_media_speaks(const struct slot *slot, const char *protocol);
 bool redfish_media_is_of(const char *image, const char *protocol);
 

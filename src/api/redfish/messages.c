@@ -10,7 +10,7 @@
 #include "api/redfish/answer.h"
 #include "base/text.h"
 
-/* A registry, and when a message of it is used, which DMTF's say by themselves. */
+/* A registry, and the text that says when a message is used: NULL for DMTF's, whose registries say it. */
 #define BASE             "Base.1.18.", NULL
 #define RESOURCE         "ResourceEvent.1.3.", NULL
 #define OWN(description) REDFISH_OWN_MESSAGES, description

@@ -25,7 +25,7 @@ static bool is_select(const char *text)
     return *text && strlen(text) < REDFISH_SELECT_MAX && strspn(text, " ,") != strlen(text);
 }
 
-/* "." is what is not in Links, "~" what is, "*" both. */
+/* "." expands what is not in Links, "~" what is in Links, "*" both. */
 static bool parse_expand(const char *text, unsigned *expand)
 {
     *expand = *text == '.'   ? REDFISH_EXPAND_SUBORDINATES
@@ -99,7 +99,7 @@ void redfish_query_page(const struct redfish_query *query, json_t *collection)
         json_array_remove(members, json_array_size(members) - 1);
 }
 
-/* The property and what is said of it: "Members" and "Members@odata.count". */
+/* Copies the property and its annotations: "Members" and "Members@odata.count". */
 static void copy_property(json_t *to, json_t *from, const char *name)
 {
     size_t length = strlen(name);

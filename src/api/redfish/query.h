@@ -1,7 +1,7 @@
 /*
  * Query options of a Redfish GET (DSP0266, "Query parameters"): $select, $expand of one
- * level, and $top and $skip of a collection. Every other one that begins with '$' is refused; what does not
- * is ignored, "only" and "excerpt" among it, since the service does not claim them. Pure.
+ * level, and $top and $skip of a collection. Other options that begin with '$' are refused; those without
+ * '$' are ignored, "only" and "excerpt" too, since the service does not claim them. Pure.
  */
 #ifndef API_REDFISH_QUERY_H
 #define API_REDFISH_QUERY_H
@@ -22,12 +22,12 @@ struct redfish_query {
 
 enum redfish_query_verdict { REDFISH_QUERY_OK, REDFISH_QUERY_UNSUPPORTED, REDFISH_QUERY_WRONG };
 
-/* `text`: as in the request's target. `option` gets the name of the one that is refused. */
+/* `text`: as in the request's target. `option` gets the name of an option that is refused. */
 enum redfish_query_verdict redfish_query_parse(const char *text, struct redfish_query *query,
                                                char option[REDFISH_OPTION_MAX]);
-/* Takes out of a collection's Members what $skip and $top leave. */
+/* Removes from a collection's Members all but what $skip and $top ask for. */
 void redfish_query_page(const struct redfish_query *query, json_t *collection);
-/* What $select names of a resource, and what says which one it is. A new reference. */
+/* The properties that $select names, with those that identify the resource. A new reference. */
 json_t *redfish_query_select(const char *select, json_t *resource);
 
 #endif

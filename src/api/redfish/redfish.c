@@ -62,7 +62,7 @@ static const struct redfish_route routes[] = {
      .changing = AUTH_CONFIGURE_USERS,
      .post = redfish_accounts_post},
     {.path = REDFISH_ACCOUNTS "/Members", .changing = AUTH_CONFIGURE_USERS, .post = redfish_accounts_post},
-    {.path = REDFISH_ACCOUNTS "/*", /* here too */
+    {.path = REDFISH_ACCOUNTS "/*", /* the handlers tell one's own from others' */
      .type = TYPE_MANAGER_ACCOUNT,
      .reading = AUTH_LOGIN,
      .get = redfish_account,
@@ -96,7 +96,7 @@ static const struct redfish_route routes[] = {
      .volatiles = redfish_media_volatiles,
      .changing = AUTH_CONFIGURE_COMPONENTS,
      .patch = redfish_media_patch},
-    {.path = REDFISH_CERTIFICATES, /* trust is the daemon's own matter: not of who may only insert */
+    {.path = REDFISH_CERTIFICATES, /* trust is the daemon's own matter, not for those who may only insert */
      .type = TYPE_CERTIFICATES,
      .reading = AUTH_LOGIN,
      .get = redfish_certificates,
@@ -137,7 +137,7 @@ static void add_allow(struct redfish_call *call)
 
 /* --- changes --- */
 
-/* Its body took a while: whoever asked may be nobody any more. */
+/* The body took a while to come: whoever asked may have no account or session any more. */
 static bool is_still_allowed(const struct redfish_call *call)
 {
     const struct user *user = users_find(call->site->users, call->user);
@@ -165,7 +165,7 @@ static void on_redfish_body(struct http_request *request, const uint8_t *data, s
     json_decref(body);
 }
 
-/* JSON, or what curl -d says when it is told nothing. */
+/* JSON, or the type that curl -d sends when it is told none. */
 static bool is_type_known(const struct http_request *request)
 {
     static const char *const known[] = {"application/json", "application/x-www-form-urlencoded"};
@@ -177,7 +177,7 @@ static bool is_type_known(const struct http_request *request)
     return !type || request->body_length == 0;
 }
 
-/* If-Match for a resource that is there. Answered when false. */
+/* Checks If-Match for a resource that exists. False: it did not match, and the call is answered. */
 static bool is_current(struct redfish_call *call)
 {
     char etag[REDFISH_ETAG_SIZE];
@@ -255,7 +255,7 @@ static void redfish_run(struct redfish_call *call)
         read_resource(call);
 }
 
-/* Whoever asks is known, or needs not be. */
+/* Goes on, once it is known who asks, or nobody needs to be known. */
 static void proceed(struct redfish_call *call)
 {
     const struct redfish_route *route = call->route;

@@ -7,15 +7,15 @@
 
 struct redfish;
 
-/* The site must outlive the service. What is in the site may be made later, but for its loop and slots. */
+/* The site must outlive the service. Only the site's loop and slots must exist already. */
 struct redfish *redfish_new(struct site *site);
 void redfish_handle(struct redfish *redfish, struct http_request *request);
-/* What the server refuses by itself, in Redfish's form. */
+/* The bodies of the refusals that the server sends by itself, in Redfish's form. */
 http_refusal redfish_refusal;
-/* Ends the user's streams of events that have no session. */
+/* Ends those of the user's event streams that belong to no session. */
 void redfish_user_changed(struct redfish *redfish, const char *user);
-/* Ends what is under way, and refuses what is to come; the slots may go. */
+/* Ends the calls under way, and refuses new ones; the slots may go then. */
 void redfish_stop(struct redfish *redfish);
-void redfish_free(struct redfish *redfish); /* no call is left */
+void redfish_free(struct redfish *redfish); /* no call may be left */
 
 #endif

@@ -8,7 +8,7 @@
 
 static const struct {
     const char *id, *registry;
-    const char *version; /* that DMTF has published; NULL: it is our own */
+    const char *version; /* the version that DMTF has published; NULL: the registry is our own */
 } registries[] = {
     {"Base", "Base.1.18", "1.18.0"},
     {"NbdProxy", "NbdProxy.1.0", NULL},

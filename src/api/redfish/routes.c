@@ -4,7 +4,7 @@
 
 #include "api/redfish/call.h"
 
-/* What is in the place of each "*" is cut out. */
+/* `parts` get the segments that stand for each "*". */
 static bool redfish_routes_match(const char *pattern, const char *path, char *parts[2])
 {
     for (unsigned n = 0; *pattern; pattern++) {

@@ -1,4 +1,4 @@
-/* The Redfish service, as long as it lives. See api/redfish/internal.h. */
+/* The Redfish service: its making, its life and its end. See api/redfish/internal.h. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -72,7 +72,7 @@ void redfish_session_delete(struct redfish_call *call)
 
 static void unauthorized(struct redfish_call *call, const char *words)
 {
-    /* A browser's own dialog would ask for a password, and keep it. */
+    /* Not for a page's requests: the browser's own dialog would ask for a password, and keep it. */
     if (call->request && !http_field(call->request, "X-Requested-With"))
         http_add_field(call->request, "WWW-Authenticate", "Basic realm=\"nbd-proxy\"");
     redfish_fail(call, 401, redfish_resolve(redfish_message("NoValidSession", NULL, NULL), words));

@@ -12,7 +12,7 @@ static struct redfish_setting *redfish_settings_find(struct redfish *redfish, co
     return NULL;
 }
 
-/* There is always one: a slot that a reload removed needs its own no more. */
+/* There is always a free one: the entry of a slot that a reload removed is needed no more. */
 static struct redfish_setting *redfish_settings_find_free(struct redfish *redfish)
 {
     struct redfish_setting *setting = redfish->settings;

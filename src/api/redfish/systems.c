@@ -53,7 +53,7 @@ static json_t *names(name_of *name, int count, unsigned mask)
     return list;
 }
 
-/* Empty when it can't be set. */
+/* An empty object when the boot source can't be set. */
 static json_t *boot(const struct host_state *state)
 {
     json_t *boot = json_object();
@@ -128,7 +128,7 @@ json_t *redfish_system(struct redfish_call *call)
 
 /* --- a change --- */
 
-/* A change of the resource is answered with it: RackN's driver takes no body for an error. */
+/* A PATCH is answered with the resource: RackN's driver takes an answer without a body for an error. */
 static void on_redfish_systems_changed(struct host_request *request)
 {
     struct redfish_call *call = container_of(request, struct redfish_call, host);
@@ -142,7 +142,7 @@ static void on_redfish_systems_changed(struct host_request *request)
         redfish_reply_changed(call, redfish_system(call));
 }
 
-/* What the client began is done, also when it does not wait for the answer. */
+/* A change that was begun is done, even if the client does not wait for the answer. */
 static void change(struct redfish_call *call, enum audit_event event, const struct host_request *request)
 {
     char words[128];
@@ -154,7 +154,7 @@ static void change(struct redfish_call *call, enum audit_event event, const stru
     host_submit(call->site->host, &call->host);
 }
 
-/* Nothing is known of what the platform can do: it has never answered. Answered when true. */
+/* True: the platform has never answered, so nothing is known of what it can do; the call is answered with that. */
 static bool is_silent(struct redfish_call *call)
 {
     if (!host_is_configured(call->site->host) || state_of(call)->known)
@@ -194,7 +194,7 @@ void redfish_system_reset(struct redfish_call *call, json_t *body)
 
 /* --- Boot --- */
 
-/* Without modes the first is not there. */
+/* The first row is left out when the platform has no boot modes. */
 static const struct redfish_property system_properties[] = {
     {MODE, REDFISH_TEXT},
     {TARGET, REDFISH_TEXT},

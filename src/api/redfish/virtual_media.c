@@ -79,7 +79,7 @@ static json_t *media_types(enum config_media media)
     return media == MEDIA_CD ? json_pack("[s,s]", "CD", "DVD") : json_pack("[s]", "USBStick");
 }
 
-/* A URL's query may be a password in itself: it is for those who may insert. */
+/* A URL's query may be a password in itself: only those who may insert see it. */
 static const char *image_of(const struct redfish_call *call, const struct slot_status *s)
 {
     return auth_allows(call->role, AUTH_CONFIGURE_COMPONENTS) ? s->url : s->image;
@@ -90,7 +90,7 @@ static json_t *text_or_null(const char *text)
     return *text ? api_text(text) : json_null();
 }
 
-/* webui-vue tells by OEM what comes over a WebSocket: of an empty slot too, if nothing else can come. */
+/* By "OEM" webui-vue knows media that come over a WebSocket. An empty slot has it too, if nothing else can come. */
 static json_t *protocol(const struct slot *slot, const struct slot_status *s)
 {
     bool url = s->via == SLOT_VIA_URL && *s->url;
@@ -117,7 +117,8 @@ static void add_image(const struct redfish_call *call, json_t *media, const stru
     redfish_stay_show(call, s, media);
 }
 
-/* The last failure, in words; NULL: there was none. One that lasts is worse than one that is over. */
+/* The last failure, in words; NULL: there was none. A failure that lasts has a higher severity than one that is
+ * over. */
 static json_t *condition(const struct redfish_call *call, const struct slot_status *s)
 {
     const char *words = *s->error ? s->error : "it is away";

@@ -16,7 +16,7 @@
 
 struct access_request {
     struct site *site;
-    struct http_request *request; /* NULL: its client is gone */
+    struct http_request *request; /* NULL: the client is gone */
     const struct access_door *door;
     void *arg; /* the door's */
     struct auth_check check;
@@ -40,7 +40,7 @@ static bool is_proxy(const struct site *site, const char *peer)
 {
     struct sockaddr_storage address;
     char plain[SITE_PEER_MAX];
-    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(peer, "%"), peer); /* without "%eth0" */
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(peer, "%"), peer); /* without a zone like "%eth0" */
     return strcmp(peer, "unix") == 0 ||
            (address_parse(plain, &address) && address_prefixes_have(&site->proxies, (const struct sockaddr *)&address));
 }
@@ -59,7 +59,7 @@ static bool join_field(const struct http_request *request, const char *name, cha
     return used < FORWARDED_TEXT_MAX;
 }
 
-/* What a proxy says; false: nothing that can be made use of. */
+/* The client that a proxy names; false: it names none that can be used. */
 static bool said_by_proxy(const struct site *site, const struct http_request *request, char client[ADDRESS_TEXT_MAX])
 {
     char one[FORWARDED_TEXT_MAX], two[FORWARDED_TEXT_MAX];
@@ -83,7 +83,7 @@ bool access_arrived(struct site *site, struct http_request *request)
     peer_address(request, peer);
     if (!is_proxy(site, peer))
         return true;
-    http_set_known(request, false); /* the connection is another's with each request */
+    http_set_known(request, false); /* behind a proxy each request may be another client's */
     if (!request->place || tcp_claim_move(request->place, said_by_proxy(site, request, client) ? client : NULL))
         return true;
     http_add_field(request, "Retry-After", "1");
@@ -107,7 +107,7 @@ static bool is_safe(const struct http_request *request)
 static const char wrong_password[] = "Wrong user or password.";
 static const char foreign_page[] = "The request comes from a page of another site.";
 
-/* For -EAGAIN and -EBUSY; `seconds` gets its value. */
+/* Adds Retry-After, for -EAGAIN and -EBUSY; `seconds` gets the value. */
 static void add_retry_after(struct http_request *request, uint64_t retry_ms, char seconds[24])
 {
     uint64_t wait = retry_ms > 0 ? (retry_ms + 999) / 1000 : 1;
@@ -249,7 +249,7 @@ static void on_site_access_verified(struct auth_check *check)
     mem_free(access);
 }
 
-/* "user:password"; false: it is none. */
+/* Decodes the field to "user:password"; false: it is no such text. */
 static bool decode_basic(const char *field, char text[CREDENTIALS_MAX])
 {
     size_t length = strlen(field);
@@ -281,7 +281,7 @@ static bool by_basic(struct access_request *access)
         .name = text, .password = colon + 1, .peer = waiting->peer, .method = "basic", .done = on_site_access_verified};
     access->request->owner = waiting;
     access->request->on_gone = on_site_access_gone;
-    access->request = NULL; /* it is on its way */
+    access->request = NULL; /* `waiting` has the request now */
     auth_verify(access->site->auth, &waiting->check);
     OPENSSL_cleanse(text, sizeof text);
     return true;

@@ -1,4 +1,4 @@
-/* Who asks, and may he come in: the same for the page's API, its WebSockets and Redfish. Private to api/. */
+/* Who asks, and whether he may come in: the same for the page's API, its WebSockets and Redfish. Private to api/. */
 #ifndef API_SITE_ACCESS_H
 #define API_SITE_ACCESS_H
 
@@ -18,12 +18,12 @@ struct access_door {
 };
 /* Looks for a client certificate, X-Auth-Token, the page's cookie, Basic. Requests for a change that come from
  * another site's page are refused. The door's `done` is called with `arg`, inside the call or later, when somebody is
- * known to ask; else its `refuse`: both answer, or take the request over (http/server.h). */
+ * known to ask; else the door's `refuse`: both answer, or take the request over (http/server.h). */
 void access_check(struct site *site, struct http_request *request, const struct access_door *door, void *arg);
 access_refusal access_refuse_page; /* in the words of /api */
 /* The answer to a failed auth_verify(): 401, 429 or 503. */
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
-/* The account is still there, enabled and of that role: for who asked some time ago. */
+/* Whether the account still exists, is enabled and has that role: for a caller who was let in some time ago. */
 bool access_still_allowed(const struct site *site, const char *name, enum auth_role role);
 /* The token of the page's cookie, which is no session yet; false: there is none. */
 bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
@@ -32,8 +32,8 @@ bool access_origin_allowed(const struct site *site, const struct http_request *r
 bool access_refuse_foreign(const struct site *site, struct http_request *request);
 /* The address from which is asked: the peer's, without the port, or the one that a proxy of ours names. */
 void access_peer(const struct site *site, const struct http_request *request, char peer[SITE_PEER_MAX]);
-/* A request has come: its connection counts as one of the address that asks. False: that has too many connections,
- * and the request is answered. */
+/* A request has come: its connection counts as one of the address that asks. False: that address has too many
+ * connections, and the request is answered. */
 bool access_arrived(struct site *site, struct http_request *request);
 
 #endif

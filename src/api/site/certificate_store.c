@@ -183,7 +183,7 @@ char *certificate_store_text(const struct certificate_store *store, const char *
 
 /* --- changes --- */
 
-/* 0, and an id that none of the slot's has. */
+/* 0, and an id that no certificate of the slot has. */
 static int site_certificate_store_check_room(const struct certificate_store *store, const char *slot, const char *pem,
                                              unsigned *id)
 {

@@ -27,7 +27,7 @@ static void send_text(struct event_stream *stream, const char *text)
     http_write(stream->request, &data);
 }
 
-/* One that has not read the last text is not sent another. */
+/* A client that has not read the last text is not sent another. */
 static void bring_up_to_date(struct event_stream *stream)
 {
     const struct event_streams_options *options = &stream->streams->options;

@@ -1,10 +1,10 @@
 /*
  * Server-sent events (HTML, 9.2): answers without an end. A client that listens is sent one text
  * after the other, each when the one before has been passed on, so nothing queues up here;
- * it is for the owner of the streams to keep texts for slow clients. With nothing to say for
- * EVENT_QUIET_MS a comment is sent, so that a client that is gone is noticed.
+ * the owner of the streams keeps texts for slow clients. After EVENT_QUIET_MS without a text a
+ * comment is sent, so that a client that is gone is noticed.
  *
- * A stream ends with its session, without one when its account changes, when its
+ * A stream ends with its session (one without a session when its account changes), when its
  * client goes, and by event_stream_end(). Private to api/.
  */
 #ifndef API_SITE_EVENT_STREAMS_H

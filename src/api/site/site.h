@@ -17,7 +17,7 @@
 #include "slot/slots.h"
 
 #define SITE_BODY_MAX    (64u << 10) /* of a request in JSON */
-#define SITE_LOGIN_MAX   (4u << 10)  /* of one that nobody has vouched for yet */
+#define SITE_LOGIN_MAX   (4u << 10)  /* of a request from somebody who has not logged in yet */
 #define SITE_PEER_MAX    SESSION_PEER_MAX
 #define SITE_ORIGINS_MAX 16
 

@@ -4,9 +4,10 @@
  *
  *   /nbd/N  /nbd/SLOT  /vm/0/N  and / if the configuration says so (root-slot)
  *
- * A browser can't set fields of this request, so it proves itself by the subprotocol
- * that it offers: a ticket (web/api.js), or the session's CSRF token beside the cookie,
- * as webui-vue does. Others send X-Auth-Token or Basic, or have a certificate.
+ * A browser can't set fields of a WebSocket's request, so it proves itself by the
+ * subprotocol that it offers: a ticket (web/api.js), or the session's CSRF token beside
+ * the cookie, as webui-vue does. Others send X-Auth-Token or Basic, or have a
+ * certificate.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -89,8 +90,8 @@ static void web_browser_media_hang_up(struct stream *stream, enum browser_end en
     websocket_close(stream, codes[end], *reason ? reason : standard);
 }
 
-/* A page that is left or loaded anew says 1001, and comes back; a script that ends it
- * says 1000 or nothing. */
+/* A page that is left or loaded anew closes with 1001, and may come back; a script that
+ * ends the connection closes with 1000 or without a code. */
 static bool is_deliberate(struct stream *stream)
 {
     uint16_t code = websocket_peer_code(stream);
@@ -149,7 +150,8 @@ void media_purpose(const char *slot, const char *name, const char *claim, char p
     snprintf(purpose, SESSION_PURPOSE_MAX, "nbd %s %s", slot, hex);
 }
 
-/* The subprotocol that is offered and will be chosen; "" if none is. False: it can't be taken. */
+/* The subprotocol that the client offers and that we choose; "" if it offers none. False: the offer can't be
+ * accepted. */
 static bool offered(const struct http_request *request, char protocol[PROTOCOL_MAX])
 {
     const char *field = http_field_nth(request, "Sec-WebSocket-Protocol", 0);
@@ -221,7 +223,7 @@ static void read_offer(const struct http_request *request, struct media_offer *o
 
 static void on_web_browser_media_inserted(void *arg, int status, const char *error)
 {
-    (void)arg; /* the peer is told by the close, others by the slot's status */
+    (void)arg; /* the close tells the peer, and the slot's status tells others */
     (void)status;
     (void)error;
 }
@@ -316,7 +318,7 @@ void media_handle(struct media *media, struct http_request *request)
         admit_session(media, request, &offer, session, true);
         return;
     }
-    *offer.name = *offer.claim = '\0'; /* nobody has vouched for these */
+    *offer.name = *offer.claim = '\0'; /* name and claim come from the peer itself, not by a ticket */
     if ((session = by_csrf(media, request)) != NULL)
         admit_session(media, request, &offer, session, false);
     else

@@ -23,7 +23,7 @@ struct web_parts {
     bool closing; /* requests are refused, but by Redfish in its own words */
 };
 
-/* Of the page's API. `words` are the path's segments; the last is followed by NULL. */
+/* A handler of the page's API. `words` are the path's segments; the last is followed by NULL. */
 typedef void web_handler(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
                          char **words);
 
@@ -41,13 +41,13 @@ json_t *slot_routes_status(struct site *site);
 /* --- slot_events.c: /api/events --- */
 struct events *events_new(struct site *site);
 web_handler events_handle;
-/* Ends the streams of the user's that have no session. */
+/* Ends those of the user's streams that belong to no session. */
 void events_user_changed(struct events *events, const char *user);
 /* Ends the streams; the events are freed. */
 void events_close(struct events *events);
 
 /* --- browser_media.c: WebSockets --- */
-/* `gone` is called whenever a slot has let go of a connection, which is freed. */
+/* `gone` is called whenever a slot has let go of a connection, which is freed then. */
 struct media *media_new(struct site *site, void (*gone)(void *arg), void *arg);
 void media_free(struct media *media);               /* there is no connection any more */
 bool media_is_connected(const struct media *media); /* is there a connection that a slot has? */

@@ -1,6 +1,6 @@
 /*
- * The web server itself: web.c (its life) and listeners.c (its sockets, and TLS). What answers requests does not know
- * it: see handlers.h.
+ * The web server itself: web.c (its life) and listeners.c (its sockets, and TLS). The handlers of requests know
+ * nothing of it: see handlers.h.
  */
 #ifndef API_WEB_INTERNAL_H
 #define API_WEB_INTERNAL_H
@@ -41,12 +41,12 @@ struct web {
 /* The certificate of the configuration; one is made when there is none. */
 struct tls_context *web_tls_new(const struct config_web *config, char error[CONFIG_ERROR_MAX]);
 char *web_users_path(const struct config_web *config); /* for mem_free() */
-char *web_beside_users(const struct config_web *config, const char *name); /* the same: a file of the same folder */
-/* Opens what the configuration names and `have` has not got; what both have is taken over from it.
- * On failure closes what it opened, and `have` is as it was. */
+char *web_beside_users(const struct config_web *config, const char *name); /* also: a file in the same folder */
+/* Makes `now` of the listeners that the configuration names: those in `have` are taken over, the
+ * others are opened. On failure the opened ones are closed, and `have` is as it was. */
 bool web_listeners_open(struct web *web, const struct config_web *config, struct web_listeners *have,
                         struct web_listeners *now, char error[CONFIG_ERROR_MAX]);
-bool web_listeners_adopt(struct web *web, int fds, char error[CONFIG_ERROR_MAX]); /* of systemd */
+bool web_listeners_adopt(struct web *web, int fds, char error[CONFIG_ERROR_MAX]); /* those that systemd handed over */
 void web_listeners_close(struct web_listeners *listeners);
 
 #endif

@@ -124,7 +124,7 @@ static bool web_listeners_refuse(struct web_listener *one, char error[CONFIG_ERR
     return false;
 }
 
-/* What may be listened on, and by whom it is read. */
+/* Refuses an address on which others could read along, or that nobody could log in at. */
 static bool check_listener(const struct web *web, struct web_listener *one, char error[CONFIG_ERROR_MAX])
 {
     bool local = tcp_listener_is_local(one->listener);

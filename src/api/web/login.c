@@ -10,7 +10,7 @@
 
 struct login {
     struct site *site;
-    struct http_request *request; /* NULL: it is gone */
+    struct http_request *request; /* NULL: the client is gone */
     char peer[SITE_PEER_MAX];
     struct auth_check check;
 };

@@ -23,7 +23,7 @@ static void handle_uploads(const struct web_parts *parts, struct http_request *r
         api_reply_error(request, 404, "Uploads are off (set upload-directory).");
 }
 
-/* What needs no login is not in it: the page, and /api/session. */
+/* Paths that need no login are not here: the page, and /api/session. */
 static const struct route routes[] = {
     {"GET", "/api/slots", AUTH_LOGIN, slot_routes_list},
     {"GET", "/api/slots/*/heat", AUTH_LOGIN, slot_routes_heat},

@@ -36,7 +36,7 @@ static void web_slot_events_refresh(void *arg)
     events->text = text;
 }
 
-/* Only the newest: who did not read the ones before gets that. */
+/* Only the newest event counts: a client that missed some gets that one. */
 static const char *next(void *arg, uint64_t *seen)
 {
     const struct events *events = arg;

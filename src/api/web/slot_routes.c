@@ -100,7 +100,7 @@ void slot_routes_heat(const struct web_parts *parts, struct http_request *reques
 /* A request in work: its body is to come, then the slot's answer. */
 struct change {
     struct site *site;
-    struct http_request *request; /* NULL: it is gone */
+    struct http_request *request; /* NULL: the client is gone */
     void (*run)(struct change *change, json_t *body);
     bool running;       /* the slot will answer */
     bool session_ended; /* before the body was here */
@@ -108,7 +108,7 @@ struct change {
     char user[USER_NAME_MAX + 1];
     char peer[SITE_PEER_MAX];
     enum auth_role role;
-    struct session *session; /* valid until the body is here: it is attached to */
+    struct session *session; /* valid until the body is here, since we are attached to it */
     struct session_attachment attachment;
 };
 
@@ -177,7 +177,7 @@ static void change_begin(struct site *site, struct http_request *request, const 
     http_receive_all(request, SITE_BODY_MAX, on_web_slot_routes_body);
 }
 
-/* The end of one that was refused; its slot was not asked. */
+/* Ends a change that was refused before its slot was asked. */
 static void change_refuse(struct change *change, unsigned status, const char *words)
 {
     api_reply_error(change->request, status, "%s", words);
@@ -306,7 +306,7 @@ void slot_routes_eject(const struct web_parts *parts, struct http_request *reque
 
 /* --- tickets --- */
 
-/* All that the page says of the image, as one word; false: it is not as it should be. */
+/* All that the page says of the image, as one digest; false: the page's words are malformed. */
 static bool make_claim(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
 {
     const json_t *size = json_object_get(body, "size"), *samples = json_object_get(body, "samples");

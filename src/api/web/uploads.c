@@ -24,9 +24,9 @@ struct upload_request {
     char *name, *user, *peer;
     struct session_attachment session; /* on none when the request came with its password */
     bool puts, receives;
-    bool wants;                           /* bytes, and the client sends them or not */
-    uint64_t heard_ms;                    /* when it last did, or was first asked to */
-    struct upload_request *before, *next; /* the piece is put when that of `before` is done */
+    bool wants;                           /* bytes are wanted, whether the client sends any or not */
+    uint64_t heard_ms;                    /* when the client last sent some, or was first asked to */
+    struct upload_request *before, *next; /* this piece is put once that of `before` is done */
     union {
         struct store_piece piece;
         struct store_list list;
@@ -260,7 +260,7 @@ static void on_web_uploads_body(struct http_request *request, const uint8_t *dat
 static void on_body_end(struct http_request *request)
 {
     struct upload_request *r = request->owner;
-    r->wants = false; /* the store counts for itself */
+    r->wants = false; /* all is here: the store counts the bytes itself */
 }
 
 static void on_web_uploads_ready(struct store_piece *piece)
@@ -305,8 +305,8 @@ static void on_web_uploads_piece(struct store_piece *piece)
     }
 }
 
-/* A piece of the same image by the same user whose client went, or seems to have: it is waited for
- * to end. NULL: there is none. */
+/* A PUT of the same image by the same user, whose client went or seems to have gone: its end is
+ * waited for. NULL: there is none. */
 static struct upload_request *find_stalled(const struct upload_request *r)
 {
     list_for_each (l, &r->uploads->requests) {
@@ -382,7 +382,7 @@ typedef void upload_method(struct uploads *uploads, struct http_request *request
 
 static const struct method {
     const char *name;
-    bool on_one; /* else on the collection */
+    bool on_one; /* the request is for one image, else for the collection */
     unsigned privileges;
     upload_method *handle;
 } methods[] = {

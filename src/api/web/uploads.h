@@ -8,9 +8,10 @@
  *
  * A body is taken as fast as it can be written, and no faster: what waits is bounded by
  * the store. When the client goes away in the middle, or its session ends, what has
- * arrived stays. An image has one PUT at a time. One that has brought nothing for
- * UPLOADS_SILENT_MS is ended (409) for another by the same user, whose client may have
- * come back after a network that went without a word; until then the other is refused.
+ * arrived stays. An image has one PUT at a time. A PUT that has brought nothing for
+ * UPLOADS_SILENT_MS is ended (409) when the same user begins another, since his client
+ * may have come back after a network that failed unnoticed; until then the new PUT is
+ * refused.
  */
 #ifndef API_WEB_UPLOADS_H
 #define API_WEB_UPLOADS_H
@@ -22,7 +23,7 @@
 
 struct uploads;
 
-/* The store must outlive it. `in_use`: may the image not be deleted now? NULL: it always may. */
+/* The store must outlive it. `in_use`: is the image in use, so that it must not be deleted now? NULL: none ever is. */
 struct uploads *uploads_new(struct store *store, bool (*in_use)(void *arg, const char *name), void *arg);
 /* Requests that were begun end by themselves: they need the store only. */
 void uploads_free(struct uploads *uploads);
@@ -31,8 +32,8 @@ void uploads_free(struct uploads *uploads);
  * NULL: the collection. */
 void uploads_handle(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
                     const char *name);
-/* An account is gone, or another now: its requests that came with the password end (401); those of
- * sessions do with the session. */
+/* The user's account is gone or has changed: requests that came with its password end (401); those
+ * of a session end with the session. */
 void uploads_user_changed(struct uploads *uploads, const char *user);
 
 #endif

@@ -49,7 +49,7 @@ static void on_web_user_changed(struct users_watch *watch, const char *name)
 {
     struct web *web = container_of(watch, struct web, users_watch);
     media_user_changed(web->parts.media, name);
-    if (web->parts.closing) /* the others have ended */
+    if (web->parts.closing) /* all other parts have ended */
         return;
     events_user_changed(web->parts.events, name);
     redfish_user_changed(web->parts.redfish, name);
@@ -198,7 +198,7 @@ static bool same_tls(const struct config_web *a, const struct config_web *b)
            strcmp(a->client_ca, b->client_ca) == 0 && a->client_certificates == b->client_certificates;
 }
 
-/* A context that is new, or read anew, takes the old one's place. */
+/* Gives the old context with its files read again, or a new one to take its place. */
 static bool reload_tls(struct web *web, const struct config_web *config, struct tls_context **tls,
                        char error[CONFIG_ERROR_MAX])
 {
@@ -299,7 +299,8 @@ static void close_store(struct web *web)
         on_store_closed(web);
 }
 
-/* A browser's connection is its slot's, and may go after the server: what it needs is closed once the last one went. */
+/* A browser's connection belongs to its slot and may outlive the server: what connections need is closed once the last
+ * one is gone. */
 static void on_media_gone(void *arg)
 {
     struct web *web = arg;
