@@ -80,8 +80,8 @@ static bool is_usable(const struct http_exchange *e)
     return !e->dead && !e->answered;
 }
 
-/* The handler is done with the request: it hears nothing of it from here on, not even that it had died
- * before. False: there is nobody to answer. */
+/* The handler is done with the request, and hears nothing of it from here on, not even that it had
+ * died before. False: there is nobody to answer. */
 static bool end_use(struct http_exchange *e)
 {
     bool usable = is_usable(e);
@@ -114,7 +114,7 @@ static void http_answer_write_head(struct http_connection *c, unsigned status, c
     bytes_unref(head);
 }
 
-/* Its body as the owner of the server wants it; NULL: it does not mind. */
+/* The refusal's body as the server's owner wants it; NULL: the owner leaves it to us. */
 static char *refusal_body(const struct http_connection *c, unsigned status, const char **fields)
 {
     char target[TARGET_SHOWN_MAX];
@@ -190,7 +190,7 @@ static void http_answer_begin(struct http_exchange *e, unsigned status, int64_t 
     e->no_body = bodiless || e->fields_bad || strcmp(e->head.method, "HEAD") == 0;
     e->left = length;
     if (length < 0 && e->head.minor == 0)
-        c->close_after = true; /* its end is that of the connection */
+        c->close_after = true; /* the connection's end shows where the answer ends */
     if (!keeps_connection(c))
         c->close_after = true;
     framing[0] = 0;

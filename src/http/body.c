@@ -49,7 +49,7 @@ static int on_http_body_body(llhttp_t *parser, const char *data, size_t length)
     return 0;
 }
 
-/* Chunk extensions and trailers are read over, but not without end. */
+/* Chunk extensions and trailers are skipped, up to a bound. */
 static int on_chunk_text(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_exchange *e = connection_of(parser)->exchange;
@@ -58,7 +58,7 @@ static int on_chunk_text(llhttp_t *parser, const char *data, size_t length)
     return e->chunk_lines > HTTP_CHUNK_LINES_MAX ? HPE_USER : 0;
 }
 
-/* A chunk is not waited for if it is too long by what it says itself. */
+/* A chunk that announces too many bytes is refused at once, without waiting for them. */
 static int on_chunk_header(llhttp_t *parser)
 {
     const struct http_exchange *e = connection_of(parser)->exchange;

@@ -19,7 +19,7 @@ static void http_connection_exchange_free(struct http_connection *c)
     mem_free(e);
 }
 
-/* The handler will not be heard any more, and hears so later. */
+/* From now on the handler's answer has no effect; it is told so later. */
 static void exchange_cancel(struct http_connection *c)
 {
     struct http_exchange *e = c->exchange;
@@ -106,7 +106,7 @@ void http_connection_refuse(struct http_connection *c, unsigned status)
     struct http_exchange *e = c->exchange;
     if (http_connection_is_ended(c) || c->phase == HTTP_PHASE_LINGER)
         return;
-    if (e && e->begun && e->answered) { /* its answer still leaves */
+    if (e && e->begun && e->answered) { /* its answer is still being sent */
         c->close_after = true;
         http_connection_resume(c);
         return;
@@ -131,7 +131,7 @@ static bool is_receiving(const struct http_connection *c)
     return e && !e->complete && (e->answered ? !c->close_after : e->wanted && e->more);
 }
 
-/* A window has passed: whoever should have sent or taken something did? */
+/* A window of time has passed: did whoever should have sent or taken something do so? */
 static void check_progress(struct http_connection *c)
 {
     struct http_exchange *e = c->exchange;
@@ -200,7 +200,7 @@ static void begin_exchange(struct http_connection *c)
     c->close_after = false;
     unsigned status = http_head_judge(&e->head);
     if (status) {
-        e->answered = true; /* nobody has heard of it */
+        e->answered = true; /* no handler has seen it */
         http_connection_refuse(c, status);
         return;
     }
@@ -315,7 +315,7 @@ static void tell_handler(struct http_connection *c)
 {
     struct http_exchange *e = c->exchange;
     if (e->dead) {
-        if (e->gone_due && !e->answered && e->request.on_gone) /* an answer may have come since it died */
+        if (e->gone_due && !e->answered && e->request.on_gone) /* an answer may have come since the request died */
             e->request.on_gone(&e->request);
         http_connection_exchange_free(c);
         return;

@@ -33,9 +33,9 @@ struct http_exchange {
     bool wanted, all; /* http_receive...() was called; as one piece */
     bool more;        /* http_receive_more() */
     bool complete;    /* the whole message is here */
-    bool body_told;   /* its end too */
+    bool body_told;   /* the body's end too */
     bool sent_continue;
-    char *gathered; /* all: room for `room` bytes */
+    char *gathered; /* with `all`: the body so far, in memory of `room` bytes */
     size_t room;
     uint32_t chunk_lines;
 
@@ -45,9 +45,9 @@ struct http_exchange {
     bool fields_bad;
     bool begun, answered; /* answered: the handler is done with the request, which may be dead */
     bool chunked, no_body;
-    int64_t left; /* of the length announced; -1: unknown */
+    int64_t left; /* bytes left of the length announced; -1: unknown */
     bool dead;     /* the handler's calls have no effect but to end its use */
-    bool gone_due; /* dead, and the handler was not told: it is, unless it answers before */
+    bool gone_due; /* dead, and the handler is still to be told, unless it answers before */
 };
 
 struct http_connection {
@@ -66,7 +66,7 @@ struct http_connection {
     struct http_exchange *exchange; /* the request in work */
     bool dispatch_due;              /* its handler is to be called */
     llhttp_t parser;                /* of the head, then of the body */
-    struct slices pending; /* input that waits */
+    struct slices pending; /* input that was not looked at yet */
     struct slices out;     /* answers not given to the stream yet */
     bool drain_due;
     bool close_after;                    /* this answer is the last */
@@ -97,12 +97,12 @@ void http_server_removed(struct http_server *server);
 /* connection.c */
 void http_connection_new(struct http_server *server, struct stream *stream, const struct http_client *client,
                          bool refuse);
-void http_connection_end(struct http_connection *c); /* closes at once */
+void http_connection_end(struct http_connection *c); /* closes the connection at once */
 bool http_connection_is_ended(const struct http_connection *c);
-/* Hands over the stream; the connection goes by itself. */
+/* Hands over the stream; the connection frees itself. */
 struct stream *http_connection_release(struct http_connection *c);
 void http_connection_resume(struct http_connection *c);
-/* An answer of the server's own to what is wrong; the connection ends. The handler hears on_gone. */
+/* The server answers a faulty request by itself, and the connection ends. The handler hears on_gone. */
 void http_connection_refuse(struct http_connection *c, unsigned status);
 void http_connection_watch(struct http_connection *c); /* sets the timer for the phase */
 
@@ -113,7 +113,7 @@ size_t http_body_input(struct http_connection *c, const uint8_t *data, size_t le
 void http_body_tell_end(struct http_connection *c);
 
 /* answer.c */
-void http_answer_pass(struct http_connection *c); /* gives the stream what it takes */
+void http_answer_pass(struct http_connection *c); /* gives the stream as much as it takes */
 void http_answer_plain(struct http_connection *c, unsigned status);
 
 static inline struct http_exchange *http_exchange_of(const struct http_request *request)

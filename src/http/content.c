@@ -106,7 +106,7 @@ static unsigned http_precondition(const struct http_request *request, const char
     return 0;
 }
 
-/* Range and If-Range of a request: as http_range_parse(). */
+/* What the request's Range and If-Range ask for, as http_range_parse() gives it. */
 static enum http_range http_request_range(const struct http_request *request, const char *etag, uint64_t size,
                                           uint64_t *first, uint64_t *last)
 {

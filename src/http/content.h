@@ -25,7 +25,7 @@ struct http_content {
     char etag[HTTP_ETAG_SIZE];
 };
 
-/* Copies the data. */
+/* Copies the data, but not the texts. */
 void http_content_init(struct http_content *content, const char *type, const char *cache_control, const void *data,
                        size_t length);
 void http_content_clear(struct http_content *content);

@@ -8,7 +8,7 @@
 #define NODE_MAX 64 /* "[IPv6]:port" */
 
 struct hops {
-    struct sockaddr_storage at[FORWARDED_HOPS_MAX]; /* AF_UNSPEC: it says not who ("unknown", "_name") */
+    struct sockaddr_storage at[FORWARDED_HOPS_MAX]; /* AF_UNSPEC: the hop does not say who ("unknown", "_name") */
     unsigned count;
 };
 
@@ -59,7 +59,7 @@ static bool is_hidden(const char *text)
     return strcasecmp(text, "unknown") == 0 || (*text == '_' && strspn(text, token) == strlen(text));
 }
 
-/* One more hop; NULL: one that does not say who. */
+/* Adds a hop; `node` NULL: a hop that does not say who. */
 static bool add_hop(struct hops *hops, char *node)
 {
     if (hops->count == FORWARDED_HOPS_MAX)
@@ -123,7 +123,7 @@ static bool http_forwarded_take_value(const char **at, char value[NODE_MAX])
     return true;
 }
 
-/* "for=..." or another pair. */
+/* Takes one pair: "for=...", which gives `node`, or another. */
 static bool take_pair(const char **at, char node[NODE_MAX], bool *found)
 {
     char value[NODE_MAX];

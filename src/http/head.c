@@ -144,7 +144,7 @@ static bool ends_in_digits(const struct http_head *head, unsigned count)
     return found == count;
 }
 
-/* The text ends where llhttp stopped. */
+/* Cuts the text where llhttp stopped, and gives the status for its error. */
 static unsigned http_head_status_of(struct http_head *head, llhttp_errno_t error)
 {
     switch (error) {
@@ -154,7 +154,7 @@ static unsigned http_head_status_of(struct http_head *head, llhttp_errno_t error
     case HPE_INVALID_METHOD:
         head->bad_method = true;
         return 0;
-    case HPE_INVALID_VERSION: /* one that it does not know, or no version */
+    case HPE_INVALID_VERSION: /* a version that llhttp does not know, or no version */
         return head->parts.version.length == 3 && !is_our_version(head) ? 505 : 400;
     case HPE_PAUSED_H2_UPGRADE:
         return 505;
@@ -204,7 +204,7 @@ static unsigned skip_empty_line(struct http_head *head)
     return status;
 }
 
-/* One that nobody knows, in a line that begins like a request. */
+/* The line begins like a request, but with a method that nobody knows. */
 static bool names_a_method(const struct http_head *head)
 {
     size_t length = strcspn(head->text, " \r\n");
@@ -301,7 +301,7 @@ bool http_head_field_has(const struct http_head *head, const char *name, const c
     return false;
 }
 
-/* Two of these would mean that two readers of one request may see different ones. */
+/* If one of these fields came twice, two readers of the request might see different values. */
 static bool has_repeats(const struct http_head *head)
 {
     static const char *const single[] = {"Host",
@@ -377,7 +377,7 @@ static bool is_known_method(const char *method)
 
 /* --- the whole --- */
 
-/* Behind the bytes, if they stand there. */
+/* The place behind the bytes, if they stand at `at`; else NULL. */
 static const char *behind(const char *at, const char *bytes, size_t length)
 {
     return at && strncmp(at, bytes, length) == 0 ? at + length : NULL;
@@ -422,7 +422,7 @@ static char *http_head_cut(struct http_head *head, const struct http_head_part *
 static unsigned cut_fields(struct http_head *head)
 {
     for (unsigned i = 0; i < head->field_count; i++) {
-        bool empty = head->parts.values[i].length == 0; /* it is nowhere */
+        bool empty = head->parts.values[i].length == 0; /* llhttp gives no place for it */
         head->fields[i] = (struct http_head_field){http_head_cut(head, &head->parts.names[i]),
                                                    empty ? "" : http_head_cut(head, &head->parts.values[i])};
         if (!http_is_token(head->fields[i].name) || !http_is_value(head->fields[i].value))

@@ -1,7 +1,7 @@
 /*
  * The head of a request. llhttp parses it, line by line as it comes; what it parsed is judged here, and what is
- * not exactly right is refused: llhttp forgives some of what RFC 9112 leaves to the receiver, and which of it differs
- * between its versions. So a head must be, byte by byte, its parsed parts written out (no lone CR or LF, no folded
+ * not exactly right is refused: llhttp forgives some of what RFC 9112 leaves to the receiver, and its versions differ
+ * in what they forgive. So a head must be, byte by byte, its parsed parts written out (no lone CR or LF, no folded
  * line, no space too many), with the bytes, the sizes and the fields that are allowed, and no field twice that must
  * not be. Statuses are those of HTTP: 0 is good, else what to answer.
  */
@@ -16,7 +16,7 @@ struct http_head_field {
     const char *name, *value;
 };
 
-/* Of the text; not ended by a NUL. */
+/* A part of the head's text, not ended by a NUL. */
 struct http_head_part {
     uint16_t at, length;
 };
@@ -26,7 +26,7 @@ struct http_head {
     uint32_t used, line; /* line: where the current one starts */
     unsigned lines;
     bool skipped_crlf, complete;
-    bool bad_method; /* llhttp knows no such method; the rest of the line is awaited, for what is said of it */
+    bool bad_method; /* llhttp knows no such method; the rest of the line is awaited, so that the refusal can name it */
 
     /* What llhttp found. */
     struct {
@@ -47,13 +47,13 @@ void http_head_clear(struct http_head *head);
 /* Takes bytes up to the end of the head; *status says what is wrong, if anything. The parser is made ready with the
  * first byte, and stands behind the head, paused, when it is complete. */
 size_t http_head_input(struct http_head *head, llhttp_t *parser, const uint8_t *data, size_t length, unsigned *status);
-/* Of a complete head; the text is changed. */
+/* Judges a complete head, and changes its text. */
 unsigned http_head_judge(struct http_head *head);
 const char *http_head_field(const struct http_head *head, const char *name, unsigned nth);
 bool http_head_field_has(const struct http_head *head, const char *name, const char *token);
 
-/* The target of the request, as it was sent and cut to fit, in whatever state the head is: for what
- * is said of one that is refused. "" if there is none yet. */
+/* The target of the request, as it was sent and cut to fit, in whatever state the head is: to name
+ * a request that is refused. "" if there is none yet. */
 void http_head_target(const struct http_head *head, char *target, size_t size);
 
 bool http_is_token(const char *text);

@@ -65,7 +65,7 @@ static void on_http_server_refused_closed(struct stream *stream)
     stream_free(stream);
 }
 
-/* Those that close are not counted: room was made by them. */
+/* Connections that are closing are not counted: they were closed to make room. */
 static unsigned live_count(const struct http_server *server)
 {
     unsigned count = 0;
@@ -96,7 +96,7 @@ unsigned http_server_connections(const struct http_server *server)
 
 /* --- making room --- */
 
-/* The larger, the sooner it goes; 0: it does not. */
+/* How soon the connection may be closed for another: the larger, the sooner; 0: never. */
 static unsigned dispensable(const struct http_connection *c)
 {
     const struct http_exchange *e = c->exchange;

@@ -10,14 +10,13 @@
  *     get the answer or not, and whether it could be sent or not;
  *   - `on_gone` tells that nobody waits for an answer any more: the client went
  *     away, its body is too long or too slow, the server closes.
- * After either no callback comes and the request must not be touched: it is
- * freed by itself. So who answers never has to take `on_gone` back. Since that
- * is told later, an answer may meet a request that is dead already: it is
- * dropped, and `on_gone` does not come. Until then every call is allowed on a
- * dead request, and has no effect. No callback comes from inside a call made on
- * the request.
- * Who takes a request over from another part of the program, and does not answer
- * it at once, sets `owner` and the callbacks anew: they are still the other's.
+ * After either no callback comes and the request must not be touched: it frees itself.
+ * So who answers never has to take `on_gone` back. Since `on_gone` comes late, an
+ * answer may meet a request that is dead already: the answer is dropped, and `on_gone`
+ * does not come. Until then every call is allowed on a dead request, and has no effect.
+ * No callback comes from inside a call made on the request. Whoever takes a request
+ * over from another part of the program, and does not answer it at once, must set
+ * `owner` and the callbacks anew: they are still those of the other part.
  *
  * Requests of one connection are handled one after the other; those sent ahead
  * wait in a bounded buffer, then in the socket.
@@ -49,7 +48,7 @@ struct http_request {
     const char *path;                  /* decoded, without empty, "." and ".." segments; starts with '/', or is "*" */
     const char *query;                 /* behind the '?', as it was sent; "" */
     const char *host;                  /* as it was sent; "" with HTTP/1.0 only */
-    const char *peer;                  /* whose connection it is, for people */
+    const char *peer;                  /* the client's address, for people to read */
     void *place;                       /* of struct http_client */
     const char *subject, *common_name; /* of the client's certificate; NULL */
     bool tls;
@@ -63,9 +62,9 @@ struct http_request {
 
 typedef void http_handler(struct http_request *request, void *arg);
 
-/* What the body of an answer is that the server gives by itself (400, 413, 431, ...), for mem_free();
- * NULL: a plain line. `target` is what the client sent, as far as it is known; `fields`, which belong
- * to the body, are whole lines of a head and outlive the call. */
+/* Makes the body of an answer that the server gives by itself (400, 413, 431, ...), for mem_free();
+ * NULL: the body is a plain line. `target` is what the client sent, as far as it is known; `fields`,
+ * which belong to the body, are whole lines of a head and outlive the call. */
 typedef char *http_refusal(unsigned status, const char *reason, const char *target, const char **fields);
 
 struct http_server_options {
@@ -92,20 +91,20 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 /* Takes over the stream. */
 void http_server_add_client(struct http_server *server, struct stream *stream, const struct http_client *client);
 unsigned http_server_connections(const struct http_server *server);
-/* Closes a connection of one who is not known (http_set_known()), so that another can be had: one that waits for a
- * request rather than one with a request that is not whole or not taken, and that rather than one in work; of these
- * one of the client with most connections, the oldest. False: all are of people who are known. */
+/* Closes a connection whose client is not known (http_set_known()), to make room for another. First choice is one
+ * that waits for a request, then one whose request is not whole or not taken, then one in work; among equals the
+ * client with most connections loses its oldest. False: all clients are known. */
 bool http_server_make_room(struct http_server *server);
 /* Closes all connections; `closed` comes once, later, and the server is freed then. */
 void http_server_close(struct http_server *server, void (*closed)(void *arg), void *arg);
 
 /* --- the request --- */
 
-/* Whether somebody vouches for its client, as an account: http_server_make_room() leaves him alone. The connection
- * keeps it for the requests that follow; at first nobody does. */
+/* Says whether the request's client is known, by an account: then http_server_make_room() leaves the connection
+ * alone. This holds for the requests that follow on it, too; at first no client is known. */
 void http_set_known(struct http_request *request, bool known);
-/* The value of a field; the name in any case. NULL if there is none. A field that
- * may not be repeated is not; of others, `nth` counts from 0. */
+/* The value of a field; the name in any case. NULL if there is none. Fields that must
+ * not be repeated are there once; of others, `nth` counts from 0. */
 const char *http_field(const struct http_request *request, const char *name);
 const char *http_field_nth(const struct http_request *request, const char *name, unsigned nth);
 /* Is the token in the list (comma separated, over all lines of that field)? */
@@ -119,7 +118,7 @@ typedef void http_on_body_end(struct http_request *request);
 void http_receive(struct http_request *request, uint64_t limit, http_on_body *on_body, http_on_body_end *on_end);
 /* In one piece, with a NUL behind it; valid in the call. Memory grows with what has arrived. */
 void http_receive_all(struct http_request *request, size_t limit, http_on_body *on_body);
-/* Off takes effect at once. On at first. */
+/* Turns receiving on (as it is at first) or off, which takes effect at once. */
 void http_receive_more(struct http_request *request, bool on);
 
 /* --- the answer --- */
@@ -127,8 +126,8 @@ void http_receive_more(struct http_request *request, bool on);
 /* Adds a field to the answer. A name or value that is not allowed in HTTP, or a field that
  * the server writes itself, turns the answer into a 500: nothing of it is sent. */
 void http_add_field(struct http_request *request, const char *name, const char *value);
-/* The whole answer. The body is copied; `type` may be NULL. After http_begin() there can be none: the
- * connection is cut. */
+/* The whole answer. The body is copied; `type` may be NULL. After http_begin() no whole answer can be
+ * given: the connection is cut. */
 void http_reply(struct http_request *request, unsigned status, const char *type, const void *body, size_t length);
 /* The whole answer; takes over the slices. */
 void http_reply_slices(struct http_request *request, unsigned status, struct slices *body);
@@ -138,7 +137,8 @@ void http_begin(struct http_request *request, unsigned status, int64_t length);
 void http_write(struct http_request *request, struct slices *data); /* takes over the slices */
 /* Bytes not passed on yet; on_drain comes when there were some and none are left. A dead request has none. */
 uint64_t http_unsent(const struct http_request *request);
-/* Fewer bytes than announced, or no http_begin(), cut the connection, so that the client knows. */
+/* If fewer bytes than announced were written, or http_begin() never came, the connection is cut, so that the client
+ * knows. */
 void http_end(struct http_request *request);
 /* Ends an answer that can't be completed: the connection is cut. */
 void http_abort(struct http_request *request);

@@ -86,7 +86,8 @@ bool http_is_host(const char *text)
     return text[length] == ':' && strlen(port) <= 5 && port[strspn(port, "0123456789")] == 0;
 }
 
-/* The authority of an absolute target must be that of Host. Gives its path; NULL: it is none, or another's. */
+/* The authority of an absolute target must be that of Host. Gives its path; NULL: it is no absolute target, or one of
+ * another host. */
 static char *path_of_absolute(char *target, const char *host)
 {
     size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;

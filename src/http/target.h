@@ -13,7 +13,7 @@ bool http_target_read(struct http_target *to, char *target, const char *method, 
 /* uri-host [ ":" port ] */
 bool http_is_host(const char *text);
 
-/* The tab is none. */
+/* The tab does not count as a control byte here. */
 static inline bool http_is_control(unsigned char c)
 {
     return (c < 0x20 && c != '\t') || c == 0x7f;

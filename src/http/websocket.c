@@ -19,14 +19,14 @@ struct websocket {
     struct websocket_options options;
 
     /* Input. */
-    struct slices pending; /* that waits, since the owner does not read */
+    struct slices pending; /* waits, since the owner does not read */
     uint8_t header[WEBSOCKET_HEADER_MAX];
     size_t header_have;
     struct websocket_frame frame; /* valid while in_frame */
     bool in_frame;
-    uint64_t at;      /* in its payload */
-    bool in_message;  /* more frames of it have to come */
-    uint64_t message; /* bytes of it so far, those of the current frame included */
+    uint64_t at;      /* position in the frame's payload */
+    bool in_message;  /* a message has begun, of which more frames must come */
+    uint64_t message; /* bytes of the message so far, those of the current frame included */
     uint8_t control[WEBSOCKET_CONTROL_PAYLOAD_MAX];
     bool reading; /* as the owner wants it */
     uint64_t heard_at;
@@ -79,7 +79,7 @@ static void send_control(struct websocket *w, uint8_t opcode, const void *payloa
     w->unsent_control = w->below->unsent > 0 ? w->unsent_control + length + 2 : 0;
 }
 
-/* Code 0: a close without one. */
+/* Code 0 sends a close without a code. */
 static void send_close(struct websocket *w, uint16_t code, const char *reason)
 {
     uint8_t payload[2 + WEBSOCKET_REASON_MAX];
@@ -163,7 +163,7 @@ static bool take_close(struct websocket *w, const uint8_t *payload, size_t lengt
     return false;
 }
 
-/* False if nothing may come after it. */
+/* Handles a complete control frame; false if nothing may come after it. */
 static bool control_complete(struct websocket *w)
 {
     size_t length = (size_t)w->frame.length;
@@ -271,7 +271,7 @@ static size_t http_websocket_input(struct websocket *w, const uint8_t *data, siz
     return done;
 }
 
-/* Whatever was waited for while closing has come, or never will. */
+/* Ends the closing, once what it waited for has come or can't come any more. */
 static void check_lingering(struct websocket *w)
 {
     if (w->stream.closing && (w->close_received || w->below_ended))
@@ -340,7 +340,7 @@ static void websocket_read(struct stream *stream, bool on)
 {
     struct websocket *w = websocket_of(stream);
     if (on && !w->reading) {
-        w->heard_at = uv_now(stream->loop); /* it was not listened to */
+        w->heard_at = uv_now(stream->loop); /* the peer was not listened to meanwhile */
         defer_schedule(stream->loop, &w->pump);
     }
     w->reading = on;
@@ -354,7 +354,7 @@ static void on_ping_timer(uv_timer_t *timer)
     struct websocket *w = container_of(timer, struct websocket, timer);
     if (w->reading && uv_now(timer->loop) - w->heard_at >= w->options.dead_ms)
         http_websocket_end_later(w, -ETIMEDOUT, "nothing is heard of the peer");
-    else if (w->below->unsent == 0) /* else it has not taken what it was sent before */
+    else if (w->below->unsent == 0) /* else the peer has not taken what was sent before */
         send_control(w, WEBSOCKET_PING, "", 0);
 }
 

@@ -7,9 +7,9 @@
  * a peer of which nothing is heard for `dead_ms`, while it is being read, is gone.
  *
  * on_end comes with 0 when the peer closes the WebSocket properly: see
- * websocket_peer_code(). What breaks the rules is answered with the close code
- * that says so, and is -EPROTO; -EMSGSIZE a message over the limit, -ECONNRESET
- * a connection that ends without a close, -ETIMEDOUT a dead peer.
+ * websocket_peer_code(). Its other statuses: -EPROTO, the peer broke the rules, which
+ * is answered with the fitting close code; -EMSGSIZE, a message was over the limit;
+ * -ECONNRESET, the connection ended without a close; -ETIMEDOUT, the peer is dead.
  *
  * websocket_close() tells the peer why and then closes; so does stream_close(),
  * with 1001. Then the peer has WEBSOCKET_LINGER_MS for its own close, and
@@ -46,7 +46,7 @@ enum websocket_code {
 };
 
 struct websocket_options {
-    uint64_t message_max;      /* that is taken, over all its frames; 0: no limit, since nothing is gathered */
+    uint64_t message_max;      /* of a message that is received, all its frames; 0: no limit: nothing is gathered */
     uint64_t ping_ms, dead_ms; /* 0: as above */
 };
 

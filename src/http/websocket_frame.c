@@ -15,7 +15,7 @@ bool websocket_is_control(uint8_t opcode)
     return wslay_is_ctrl_frame(opcode);
 }
 
-/* For one header: wslay would go on with the payload, which does not pass through it here. */
+/* Each context is for one header: wslay would go on with the payload, which does not pass through it here. */
 static wslay_frame_context_ptr http_websocket_frame_context_new(const struct wslay_frame_callbacks *callbacks,
                                                                 void *arg)
 {
@@ -71,7 +71,7 @@ bool websocket_frame_decode(const uint8_t *header, size_t size, struct websocket
     bool good = length >= 0 && found.rsv == WSLAY_RSV_NONE && found.mask && http_websocket_frame_is_known(found.opcode);
     if (good) {
         *frame = (struct websocket_frame){found.fin, found.opcode, found.payload_length, {0}};
-        memcpy(frame->mask, found.data, (size_t)length); /* of a shorter payload, as much as it needs */
+        memcpy(frame->mask, found.data, (size_t)length); /* a payload below four bytes needs less of it */
     }
     wslay_frame_context_free(context);
     return good;

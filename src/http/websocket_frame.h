@@ -3,9 +3,10 @@
  * they need, control frames whole and short) and writes ours. Here are the rules that it leaves to its caller: masked,
  * no reserved bit, a known opcode, and what a close may say.
  *
- * The payload does not go through it but is unmasked here, eight bytes at a time: wslay does it byte by byte, in pieces
- * of 4 KiB. The daemon's CPU for each GB of a browser's image over wss, against frames taken apart by hand (bench/browser,
- * seq, native client, in turns; the median of the pairs' ratios, the number of pairs; wslay 1.1.1, x86-64):
+ * The payload does not go through wslay but is unmasked here, eight bytes at a time: wslay does it byte by byte, in
+ * pieces of 4 KiB. The daemon's CPU for each GB of a browser's image over wss, against frames taken apart by hand
+ * (bench/browser, seq, native client, in turns; the median of the pairs' ratios, the number of pairs; wslay 1.1.1,
+ * x86-64):
  *
  *                                         0 ms                         50 ms
  *   all through wslay                     1.81 (5; 4.9 s, not 2.5)     1.67 (6; 5.1 s, not 3.1)
@@ -39,7 +40,7 @@ struct websocket_frame {
 
 /* How long the header is, as far as its first `have` bytes tell: more than `have` means go on. */
 size_t websocket_header_size(const uint8_t *header, size_t have);
-/* Of a whole header from a client; false if it breaks a rule. */
+/* Decodes a whole header from a client; false if it breaks a rule. */
 bool websocket_frame_decode(const uint8_t *header, size_t size, struct websocket_frame *frame);
 /* The unmasked header of a whole message or control frame; returns its size, 0 if there is no such frame. */
 size_t websocket_frame_encode(uint8_t header[WEBSOCKET_HEADER_MAX], uint8_t opcode, uint64_t length);

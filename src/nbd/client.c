@@ -46,7 +46,7 @@ static void on_nbd_client_end(struct stream *stream, int status)
         client_fail(c, -ECONNRESET, "the NBD server closed the connection during the handshake");
 }
 
-/* A connection may die before its `ready` was told: then that brings the error. */
+/* A connection may die before `ready` was told: then `ready` brings the error. */
 static void on_nbd_client_tell(struct defer *defer)
 {
     struct nbd_client *c = container_of(defer, struct nbd_client, tell);
@@ -223,7 +223,7 @@ void nbd_client_close(struct nbd_client *c)
     uv_close((uv_handle_t *)&c->timer, on_nbd_client_timer_closed);
     if (c->callbacks.hang_up)
         c->callbacks.hang_up(c->callbacks.owner, c->stream, c->status, c->error);
-    stream_close(c->stream); /* unless it was */
+    stream_close(c->stream); /* nothing happens if it was closed */
 }
 
 void nbd_client_free(struct nbd_client *c)

@@ -13,12 +13,12 @@
  *
  * A server that breaks the protocol (a wrong magic, a cookie that is not in flight, an
  * answer in a form that was not agreed on) is not spoken to any more: `died` comes
- * once, in which the ios that were not answered may be taken back; those that are not
- * are done with its status. No byte of what was not answered in full ever counts as data.
- * A server that answers no request in full for `silence_ms` while some are in flight is given up
- * in the same way (-ETIMEDOUT), however alive its connection is.
- * The client stays until nbd_client_close(), after which unanswered ios get -ECANCELED
- * and then `closed` comes once. No callback comes from inside a call.
+ * once, in which the ios that were not answered may be taken back; ios that are not taken back
+ * are done with `died`'s status. No byte of what was not answered in full ever counts as data. A
+ * server that answers no request in full for `silence_ms` while some are in flight is given up
+ * in the same way (-ETIMEDOUT), however alive its connection is. The client stays until
+ * nbd_client_close(), after which unanswered ios get -ECANCELED and then `closed` comes once. No
+ * callback comes from inside a call.
  */
 #ifndef NBD_CLIENT_H
 #define NBD_CLIENT_H
@@ -48,7 +48,7 @@ struct nbd_client_options {
     unsigned requests_max;
     uint64_t bytes_max;
     uint64_t silence_ms; /* 0: it may be silent for ever */
-    /* What the size means that the server tells; NULL: just that. */
+    /* Turns the size that the server tells into the real one; NULL: it is real as it is. */
     uint64_t (*understand_size)(uint64_t told);
     /* Where to note what is learnt of the link's speed; must outlive the client; may be NULL. */
     struct link_estimate *link;
@@ -58,7 +58,7 @@ struct nbd_client;
 
 struct nbd_client_callbacks {
     void *owner;
-    /* The facts are valid. Or a negative errno: see nbd_client_error(); `died` does not follow. */
+    /* 0: the facts are valid. Else a negative errno: see nbd_client_error(); `died` does not follow. */
     void (*ready)(struct nbd_client *client, int status);
     /* The server ended the connection (0), it was lost or is in error (negative errno). */
     void (*died)(struct nbd_client *client, int status);
@@ -84,13 +84,13 @@ const char *nbd_client_error(const struct nbd_client *client); /* in words; "" i
 /* READ, WRITE, FLUSH, TRIM, ZERO inside the size, once it was ready; it belongs to the client
  * until its `done`. */
 void nbd_client_submit(struct nbd_client *client, struct io *io);
-/* Takes an io back that should wait no longer: it is done (deferred) with the status, unless it
- * was answered already. What the server still answers for it is read and dropped, and counts as
- * in flight until then. */
+/* Takes back an io that should wait no longer: it is done (deferred) with the status, unless it
+ * was answered already. The server's late answer is read and dropped, and counts as in flight
+ * until then. */
 void nbd_client_cancel(struct nbd_client *client, struct io *io, int status);
 /* Takes back all ios that were not answered, as they were submitted, in that order. */
 void nbd_client_take_back(struct nbd_client *client, struct link *ios);
-/* A server in transmission is told (DISC). Legal in every state, also inside callbacks. */
+/* In transmission the server is told so (DISC). Legal in every state, also inside callbacks. */
 void nbd_client_close(struct nbd_client *client);
 void nbd_client_free(struct nbd_client *client); /* in or after `closed`; frees the stream */
 

@@ -55,7 +55,7 @@ static void learn_flags(struct nbd_client *c, uint16_t flags)
 {
     struct nbd_client_facts *facts = &c->facts;
     if (!(flags & NBD_TX_HAS_FLAGS))
-        flags = NBD_TX_READ_ONLY; /* what it can do is not known */
+        flags = NBD_TX_READ_ONLY; /* what the server can do is not known */
     facts->read_only = flags & NBD_TX_READ_ONLY;
     facts->can_flush = flags & NBD_TX_SEND_FLUSH;
     facts->can_fua = flags & NBD_TX_SEND_FUA;
@@ -144,17 +144,17 @@ static void step_info(struct nbd_client *c)
         c->facts.payload_max = sizes.maximum;
         return;
     default:
-        return; /* not asked for, and no harm */
+        return; /* was not asked for, but does no harm */
     }
 }
 
-/* GO is refused. EXPORT_NAME is what every server knows, except one that goes away. */
+/* GO is refused: EXPORT_NAME is tried, which every server knows, unless the refusal says that the server goes away. */
 static void step_refusal(struct nbd_client *c)
 {
     char text[CLIENT_INPUT + 1];
     struct slices out;
     for (uint32_t i = 0; i < c->want; i++)
-        text[i] = c->in[i] < 0x80 ? (char)c->in[i] : '?'; /* it may not be UTF-8 */
+        text[i] = c->in[i] < 0x80 ? (char)c->in[i] : '?'; /* the text may not be UTF-8 */
     text[c->want] = '\0';
     text_escape(text, c->refusal, sizeof c->refusal);
     if (c->answer.reply == NBD_REP_ERR_SHUTDOWN) {

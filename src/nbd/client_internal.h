@@ -20,7 +20,7 @@
 enum client_phase {
     CLIENT_GREETING,
     CLIENT_ANSWER,      /* an option reply's header */
-    CLIENT_ANSWER_DATA, /* and what follows it */
+    CLIENT_ANSWER_DATA, /* the data that follows it */
     CLIENT_EXPORT,      /* the answer to EXPORT_NAME */
     CLIENT_REPLIES,     /* a request's reply */
     CLIENT_DEAD,
@@ -38,7 +38,7 @@ struct client_call {
 
 /* A request in flight. Its place in the table is in the low bits of its cookie. */
 struct client_request {
-    struct link link;         /* in client->idle while there is none */
+    struct link link;         /* in client->idle while it stands for no request */
     uint64_t cookie;          /* 0: none */
     struct client_call *call; /* NULL: nobody waits for it any more */
     uint16_t type;
@@ -55,7 +55,7 @@ struct nbd_client {
     struct nbd_client_callbacks callbacks;
     struct nbd_client_facts facts;
     enum client_phase phase;
-    int status; /* of its death */
+    int status; /* why the connection died */
     char error[NBD_CLIENT_ERROR_MAX];
 
     uint8_t in[CLIENT_INPUT];
@@ -77,15 +77,15 @@ struct nbd_client {
     struct link idle;
     unsigned in_flight;
     uint64_t bytes_in_flight;
-    uint64_t serial;                  /* of the last cookie */
+    uint64_t serial;                  /* the number in the last cookie */
     struct client_request *receiving; /* its payload is arriving */
     uint32_t received;
     struct slices out; /* what leaves at the end of client_pump() */
 
     struct defer pump, tell, closed;
-    uv_timer_t timer;     /* the handshake's, then for silence */
+    uv_timer_t timer;     /* the handshake's deadline, then looks for silence */
     uint64_t answered_ms; /* loop time of the last answer, or of the first request after a pause */
-    unsigned open;    /* of stream and timer */
+    unsigned open;    /* how many of stream and timer are not closed */
     bool ready_told, died_told, closing;
 };
 

@@ -76,7 +76,7 @@ void nbd_client_cancel(struct nbd_client *c, struct io *io, int status)
         if (call->io != io)
             continue;
         nbd_client_transmission_call_end(c, call, status);
-        defer_schedule(c->loop, &c->pump); /* another may be first now */
+        defer_schedule(c->loop, &c->pump); /* another call may be first now */
         return;
     }
 }
@@ -91,7 +91,7 @@ void nbd_client_take_back(struct nbd_client *c, struct link *ios)
     }
 }
 
-/* What comes between its death and `died` waits for that, as what came before. */
+/* An io that comes between the connection's death and `died` waits for `died`, like those before it. */
 void nbd_client_submit(struct nbd_client *c, struct io *io)
 {
     bool prefetch = io->flags & IO_PREFETCH;
@@ -173,7 +173,7 @@ static bool may_send(const struct nbd_client *c, const struct client_call *call)
     return c->in_flight < requests && c->bytes_in_flight + charge <= bytes;
 }
 
-/* One timer that looks now and then, not one that is set with each request. */
+/* One timer looks now and then, so that none must be set with each request. */
 static void on_silence(uv_timer_t *timer)
 {
     struct nbd_client *c = container_of(timer, struct nbd_client, timer);
@@ -241,7 +241,7 @@ static struct client_call *next_call(struct nbd_client *c)
     return list_empty(list) ? NULL : container_of(list->next, struct client_call, queue);
 }
 
-/* What may be sent leaves in few writes. */
+/* Sends all that may be sent, in few writes. */
 void client_pump(struct nbd_client *c)
 {
     struct client_call *call;

@@ -19,7 +19,7 @@
 #define EXTENTS_MAX 128             /* in one BLOCK_STATUS answer */
 #define EXPORT_NAME_MAX 1024u       /* of ours: so that a reply with it fits in HEADERS_SIZE */
 #define HEADERS_SIZE 4096u          /* bytes that reply headers share */
-#define COPY_SHARE 4                /* a reply that needs less of its bytes than 1/4 gets a copy */
+#define COPY_SHARE 4                /* a reply that needs less than 1/4 of the bytes it would hold gets a copy */
 
 enum phase {
     PHASE_FLAGS,   /* the client's flags */
@@ -27,12 +27,12 @@ enum phase {
     PHASE_DATA,    /* an option's data */
     PHASE_REQUEST, /* a request's header */
     PHASE_PAYLOAD, /* a WRITE's data */
-    PHASE_ENDING,  /* input is ignored; closes once the replies have gone */
+    PHASE_ENDING,  /* input is ignored; closes once the replies were sent */
 };
 
 struct nbd_connection {
     struct link link;    /* in server->connections */
-    struct link waiting; /* in budget->waiting while paused for it */
+    struct link waiting; /* in budget->waiting while paused for the budget */
     struct nbd_server *server;
     struct stream *stream;
     enum phase phase;
@@ -50,15 +50,15 @@ struct nbd_connection {
     struct nbd_client_request *writing; /* its payload is arriving */
     struct link idle;           /* struct nbd_client_request, for reuse */
     unsigned requests;          /* admitted and not answered */
-    unsigned at_source;         /* ios not done */
+    unsigned at_source;         /* ios at the source that are not done */
     struct slices pending;      /* input that waits */
     bool reading;
-    bool is_kernel; /* no handshake, no limits of clients */
+    bool is_kernel; /* the kernel's end of a device: no handshake, no limits of clients */
     bool draining; /* the medium goes: ESHUTDOWN to what comes, the end when all is answered */
     struct slices out;          /* replies of this turn of the loop */
     struct bytes *headers;
     uint32_t headers_used;
-    uint64_t charged;           /* of the budget: requests in flight, and */
+    uint64_t charged;           /* bytes of the budget: for requests in flight, and */
     uint64_t unsent_charge;     /* of that, for replies the socket has not taken yet */
     struct defer flush;
     struct defer resume;
@@ -85,7 +85,7 @@ struct nbd_server {
     struct link connections;
     unsigned count, kernel_count; /* connections, and how many of them are the kernel's */
     unsigned at_source;           /* ios of all clients, those that have gone too */
-    uint64_t answered;            /* ios that came back from it */
+    uint64_t answered;            /* ios that came back from the source */
     struct nbd_server_stats stats;
     void (*detached)(void *arg);
     void *detached_arg;
@@ -99,9 +99,9 @@ struct nbd_server {
 /* server.c */
 void connection_end(struct nbd_connection *c, const char *why); /* closes at once; `why` for the log */
 void connection_finish(struct nbd_connection *c);               /* closes once everything is sent */
-void connection_watch_idle(struct nbd_connection *c);           /* starts, or starts again */
+void connection_watch_idle(struct nbd_connection *c);           /* starts the idle time, or starts it again */
 void server_io_done(struct nbd_server *server);
-/* Appends to what leaves at the end of this turn. `length` <= HEADERS_SIZE. */
+/* Room for a header in the output that leaves at the end of this turn. `length` <= HEADERS_SIZE. */
 uint8_t *connection_reserve(struct nbd_connection *c, uint32_t length);
 
 /* handshake.c: one step; false if the connection has been ended. */

@@ -151,7 +151,7 @@ static void on_nbd_server_resume(struct defer *defer)
         return;
     }
     if (is_ending(c))
-        watch_ending(c); /* something was answered, or taken */
+        watch_ending(c); /* a reply was made, or taken by the client */
     if (c->held && transmission_may_resume(c))
         transmission_resume_held(c);
     if (!c->held)
@@ -221,7 +221,7 @@ void connection_end(struct nbd_connection *c, const char *why)
         return;
     if (why)
         log_info(c->server->options.who, "nbd: a client %s", why);
-    if (c->writing) { /* its payload will not come */
+    if (c->writing) { /* the write's payload will not come */
         struct nbd_client_request *r = c->writing;
         c->writing = NULL;
         c->unsent_charge += r->charge;
@@ -239,7 +239,7 @@ static void on_ending_timeout(uv_timer_t *timer)
 {
     struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);
     if (c->at_source > 0)
-        watch_ending(c); /* it waits for us, not we for it */
+        watch_ending(c); /* the client waits for us, not we for it */
     else
         connection_end(c, "did not take its last replies");
 }
@@ -286,8 +286,8 @@ static void on_nbd_server_end(struct stream *stream, int status)
 
 /* --- timers --- */
 
-/* Idle is who sends nothing, in the middle of a payload too, or takes no reply;
- * not who waits for the source or for the budget. */
+/* Idle is a client that sends nothing, in the middle of a payload too, or takes no
+ * reply; not one that waits for the source or for the budget. */
 static void on_idle_timer(uv_timer_t *timer)
 {
     struct nbd_connection *c = container_of(timer, struct nbd_connection, timer);

@@ -45,7 +45,7 @@ struct nbd_server_options {
 
 struct nbd_server_budget {
     uint64_t limit, used;
-    struct link waiting; /* connections that paused; list_init() it */
+    struct link waiting; /* connections that paused; to be set up by list_init() */
 };
 
 struct nbd_server_stats {
@@ -65,13 +65,12 @@ void nbd_server_add_kernel(struct nbd_server *server, struct stream *stream);
 uint16_t nbd_server_flags(const struct nbd_server *server);
 /* Clients may use the source from now on; it must be open. */
 void nbd_server_attach(struct nbd_server *server, struct source *source);
-/* No request reaches the source any more. Clients in transmission get what is
- * outstanding answered, ESHUTDOWN for what they send meanwhile, then are
- * disconnected.
- * `detached` comes once no io of the server is at the source (deferred, even
- * when there was none). A client that does not read its replies is dropped. */
+/* No request reaches the source any more. Clients in transmission get answers to what
+ * is outstanding, ESHUTDOWN for what they send meanwhile, and are then disconnected.
+ * `detached` comes once no io of the server is at the source (deferred, even when there
+ * was none). A client that does not read its replies is dropped. */
 void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), void *arg);
-/* Requests that wait for the source now; and all that were answered. */
+/* How many requests wait for the source now; and how many were answered in all. */
 unsigned nbd_server_waiting(const struct nbd_server *server);
 uint64_t nbd_server_answered(const struct nbd_server *server);
 /* Drops all clients at once, the kernel too. */

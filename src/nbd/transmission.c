@@ -45,7 +45,7 @@ static void request_free(struct nbd_client_request *r)
 void transmission_free(struct nbd_connection *c)
 {
     if (c->held)
-        request_free(c->held); /* it was never charged */
+        request_free(c->held); /* the request was never charged */
     for (struct link *l = list_pop(&c->idle); l; l = list_pop(&c->idle))
         mem_free(container_of(l, struct nbd_client_request, link));
 }
@@ -233,11 +233,11 @@ static uint16_t allowed_flags(const struct nbd_connection *c, uint16_t type)
     }
 }
 
-/* A source that can't would say ENOTSUP, which is for a fast zero only (doc/proto.md, "Error values"). */
+/* A source that can't do it would say ENOTSUP, which is only for a fast zero (doc/proto.md, "Error values"). */
 static bool is_offered(const struct source *source, uint16_t type)
 {
     if (source->read_only)
-        return true; /* it says EPERM */
+        return true; /* the source says EPERM */
     return type == NBD_CMD_TRIM ? source->can_trim : type == NBD_CMD_WRITE_ZEROES ? source->can_zero : true;
 }
 
@@ -258,7 +258,7 @@ static int request_check(const struct nbd_connection *c, const struct nbd_reques
     if (carries_data(wire->type) && wire->length > NBD_SERVER_MAX_REQUEST)
         return -EINVAL;
     if (wire->type == NBD_CMD_WRITE && source->read_only)
-        return -EPERM; /* before its payload is given memory */
+        return -EPERM; /* refused before the payload is given memory */
     if (wire->type == NBD_CMD_BLOCK_STATUS && (!c->allocation || wire->length == 0))
         return -EINVAL;
     return 0;
@@ -290,7 +290,7 @@ static void request_submit(struct nbd_client_request *r)
 {
     struct nbd_connection *c = r->connection;
     struct source *source = source_of(c);
-    if (!source) { /* it went while the payload arrived */
+    if (!source) { /* the medium went while the payload arrived */
         slices_clear(&r->io.data);
         request_answer(r, -ESHUTDOWN);
         return;
@@ -320,7 +320,7 @@ static void request_start(struct nbd_client_request *r)
 static void request_refuse(struct nbd_client_request *r, int status)
 {
     struct nbd_connection *c = r->connection;
-    r->charge = 0; /* it was not admitted */
+    r->charge = 0; /* the request was not admitted */
     if (r->wire.type == NBD_CMD_WRITE)
         c->skip = r->wire.length;
     c->requests++;

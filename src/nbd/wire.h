@@ -138,7 +138,7 @@ void nbd_encode_export(uint8_t to[NBD_EXPORT_SIZE], uint64_t size, uint16_t flag
 void nbd_encode_simple_reply(uint8_t to[NBD_SIMPLE_REPLY_SIZE], uint32_t error, uint64_t cookie);
 void nbd_encode_chunk(uint8_t to[NBD_CHUNK_SIZE], uint16_t flags, uint16_t type, uint64_t cookie, uint32_t length);
 
-/* From a negative errno (0 for 0). What NBD has no number for becomes EIO. */
+/* NBD's number for a negative errno (0 for 0). An errno without a number becomes EIO. */
 uint32_t nbd_error(int status);
 
 /* --- the client's side --- */
@@ -160,8 +160,8 @@ struct nbd_export {
 };
 void nbd_decode_export(const uint8_t from[NBD_EXPORT_SIZE], struct nbd_export *export);
 
-/* The data of an INFO reply, from its type on. False: not as long as it must be, or block sizes
- * that can't be. */
+/* The data of an INFO reply, from its type on. False: the length is wrong, or the block sizes
+ * are impossible. */
 struct nbd_block_sizes {
     uint32_t minimum, preferred, maximum;
 };
@@ -177,7 +177,7 @@ struct nbd_simple_reply {
 /* False: bad magic. */
 bool nbd_decode_simple_reply(const uint8_t from[NBD_SIMPLE_REPLY_SIZE], struct nbd_simple_reply *reply);
 
-/* To a negative errno (0 for 0). A number that NBD does not have is -EIO. */
+/* The negative errno for NBD's number (0 for 0). A number that NBD does not have is -EIO. */
 int nbd_status(uint32_t error);
 
 #endif
