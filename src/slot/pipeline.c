@@ -18,7 +18,7 @@
 #include "source/file.h"
 
 #define UPLOAD_SCHEME "upload:"
-#define BROWSER_REQUESTS_MAX 64 /* in flight from a browser: each is a promise there */
+#define BROWSER_REQUESTS_MAX 64 /* in flight from a browser, where each costs a promise */
 
 /* --- images on this machine --- */
 
@@ -233,7 +233,7 @@ static struct source *pipeline_overlay_of(struct source *source)
     return is_stage(stage, "overlay") ? stage : NULL;
 }
 
-/* What has the counters: the cache, or a source that needs none. */
+/* The part that has the counters: the cache, or a source that needs no cache. */
 static struct source *image_of(struct source *source)
 {
     struct source *overlay = pipeline_overlay_of(source);
@@ -281,7 +281,7 @@ const char *pipeline_tied(struct source *source, const struct config_slot *confi
                                                                           : NULL;
 }
 
-/* NULL: it can't be exchanged. */
+/* The part whose reader can be exchanged; NULL: there is none. */
 static struct source *pipeline_exchange_of(struct source *source)
 {
     struct source *image = image_of(source), *lower = is_stage(image, "cache") ? cache_source_lower(image) : image;
@@ -301,7 +301,7 @@ bool pipeline_exchange(struct source *source, struct source *reader)
     struct source *exchange = pipeline_exchange_of(source);
     bool exchanged = exchange && exchange_source_set(exchange, reader);
     if (exchanged)
-        *image_of(source)->error = '\0'; /* it was of the one before */
+        *image_of(source)->error = '\0'; /* the error was of the reader before */
     return exchanged;
 }
 
@@ -311,7 +311,7 @@ bool pipeline_failing(struct source *source)
     return pipeline_reader(source)->failing || (browser && browser_source_is_waiting(browser));
 }
 
-/* The one whose error tells most. */
+/* The part of the pipeline whose error tells most. */
 static const struct source *teller(struct source *source)
 {
     const struct source *overlay = pipeline_overlay_of(source), *image = image_of(source);

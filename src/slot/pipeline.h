@@ -1,8 +1,8 @@
 /*
- * From a URL to the source that a sink reads: the image's source, the cache on
- * it if it is worth one, the overlay that takes writes if one is wanted, what makes
- * its size fit a drive, and the trace on top. The result is one source, which owns
- * those below it.
+ * Makes the source that a sink reads from a URL: the image's source, a cache on it if
+ * the image is worth one, the overlay that takes writes if one is wanted, the padding
+ * that makes the size fit a drive, and the trace on top. The result is one source,
+ * which owns those below it.
  */
 #ifndef SLOT_PIPELINE_H
 #define SLOT_PIPELINE_H
@@ -32,7 +32,7 @@ struct pipeline_context {
 struct pipeline_drive {
     uint32_t multiple; /* what the image's size must be: see pad_source_new() */
     uint64_t minimum;
-    bool resume; /* the overlay of before a restart goes on, also when it isn't kept at an eject */
+    bool resume; /* the overlay from before a restart is used again, even if it isn't kept at an eject */
 };
 
 /* Why an image can't be read. */
@@ -42,7 +42,7 @@ struct pipeline_refusal {
     char error[SLOT_ERROR_MAX];
 };
 
-/* What an insert says; as configured if it says nothing (-1). */
+/* The value that an insert gave; if it gave none (-1), the configured one. */
 static inline bool pipeline_option(int given, bool configured)
 {
     return given >= 0 ? given > 0 : configured;
@@ -55,13 +55,14 @@ bool pipeline_speaks(const struct config_slot *config, enum location_kind kind);
 struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
                             const struct pipeline_drive *drive, const char *url,
                             const struct slot_insert_options *options, struct pipeline_refusal *refusal);
-/* What reads the image, alone: to see whether it can be read, and to take the place of another. As above. */
+/* Only the part that reads the image: to see whether the image can be read, and to take the place of another reader.
+ * NULL and `refusal` as above. */
 struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    struct pipeline_refusal *refusal);
-struct source *pipeline_reader(struct source *source); /* of a pipeline */
-/* Of an open pipeline: it reads from `reader`, which is open and has the same bytes, and owns it from now on. False: it
- * can't (only what reads from another machine can be exchanged), and `reader` stays the caller's. */
+struct source *pipeline_reader(struct source *source); /* the pipeline's part that reads the image */
+/* Makes an open pipeline read from `reader`, which is open and has the same bytes; the pipeline owns it from now on.
+ * False: it can't be done (only a reader from another machine can be exchanged), and `reader` stays the caller's. */
 bool pipeline_exchange(struct source *source, struct source *reader);
 bool pipeline_is_upload(const char *url); /* "upload:NAME", percent-encoded */
 char *pipeline_upload_name(const char *url); /* decoded, for mem_free(); NULL: there can't be one */
@@ -69,17 +70,17 @@ char *pipeline_upload_name(const char *url); /* decoded, for mem_free(); NULL: t
 struct source *pipeline_browser_new(const struct pipeline_context *context, const struct config_slot *config,
                                     const struct pipeline_drive *drive, const char *shown,
                                     const struct browser_connection *connection);
-struct source *pipeline_browser(struct source *source); /* the browser's part of it; NULL: it has none */
+struct source *pipeline_browser(struct source *source); /* the part that reads from a browser; NULL: there is none */
 const struct heat *pipeline_heat(struct source *source);
 void pipeline_set_trace(struct source *source, bool on);
 void pipeline_count(struct source *source, struct slot_counters *counters);
-/* It is open and goes on with the medium of before a restart: what was to be thrown
- * away at the eject then still is. */
+/* The pipeline is open and goes on with the medium from before a restart: an overlay
+ * that was to be thrown away at the eject still will be. */
 void pipeline_resumed(struct source *source, const struct config_slot *config);
-/* Why another process can't go on with it; NULL: it can. */
+/* Why another process can't go on with the medium; NULL: it can. */
 const char *pipeline_tied(struct source *source, const struct config_slot *config);
 const char *pipeline_error(struct source *source);
 time_t pipeline_error_at(struct source *source);
-bool pipeline_failing(struct source *source); /* what it reads from is away now */
+bool pipeline_failing(struct source *source); /* the image's server or browser is away now */
 
 #endif

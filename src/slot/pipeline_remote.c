@@ -191,12 +191,12 @@ static struct source *smb_reader(const struct pipeline_context *context, const s
 
 /* --- by protocol --- */
 
-/* NULL: it can't be such a source, and `problem` says why. */
+/* NULL: the URL can't be read, and `problem` says why. */
 typedef struct source *remote_reader_new(const struct pipeline_context *context, const struct config_slot *config,
                                            const char *url, const struct slot_insert_options *options,
                                            char problem[LOCATION_ERROR_MAX]);
 
-/* NULL: it is none on another machine, or this build does not speak that protocol. */
+/* NULL: such an image is on no other machine, or this build does not speak the protocol. */
 static remote_reader_new *remote_reader_of(enum location_kind kind)
 {
     static remote_reader_new *const readers[] = {
@@ -217,7 +217,7 @@ bool pipeline_speaks(const struct config_slot *config, enum location_kind kind)
     return remote_reader_of(kind) && config_allows_protocol(&config->http, location_name(kind));
 }
 
-/* An NFS server takes the numbers of whoever asks on trust. */
+/* An NFS server believes the uid and gid that it is told, so not everybody may choose them. */
 static bool may_say_who_reads(const struct config_slot *config, enum location_kind kind, const char *url,
                               const struct slot_insert_options *options)
 {
@@ -227,7 +227,7 @@ static bool may_say_who_reads(const struct config_slot *config, enum location_ki
            !nfs_address_parse(url, &address, problem) || (address.uid < 0 && address.gid < 0);
 }
 
-/* False: `problem` says why not. */
+/* False: the image may not be read, and `problem` says why. */
 static bool may_be_read(const struct config_slot *config, enum location_kind kind, const char *url,
                         const struct slot_insert_options *options, char problem[LOCATION_ERROR_MAX])
 {

@@ -7,7 +7,7 @@
 
 #include "slot/pipeline.h"
 
-/* NULL: it can't be a source, and `refusal` says why. */
+/* NULL: the text can't be made a source, and `refusal` says why. */
 struct source *pipeline_remote_new(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *text, const struct slot_insert_options *options,
                                    struct pipeline_refusal *refusal);

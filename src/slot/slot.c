@@ -138,7 +138,7 @@ static void close_source(struct slot *slot)
 
 /* --- what takes too long --- */
 
-/* A call to the kernel may wait for reads that wait for us: those are ended first. */
+/* A call to the kernel may wait for reads, and these for our source: so the reads are ended first. */
 static void help_job(struct slot *slot, uint64_t now)
 {
     struct slot_device *device = &slot->device;
@@ -179,7 +179,7 @@ static void on_slot_tick(uv_timer_t *timer)
     slot_watch(slot);
 }
 
-/* The tick runs while something should come to its end. */
+/* The tick runs while a job, or reads of a medium that goes, should come to an end. */
 static void slot_watch(struct slot *slot)
 {
     bool needed = slot->device.running || (!slot->wanted && slot->serving);
@@ -267,7 +267,7 @@ static void step_left(struct slot *slot)
 
 void slot_step(struct slot *slot)
 {
-    if (!slot->device.running) { /* else its end steps again */
+    if (!slot->device.running) { /* else the end of the job calls this again */
         if (!slot->source)
             slot_settle(slot);
         else if (slot->wanted)
@@ -286,7 +286,7 @@ static const char *why_source(struct source *source, int status)
     return *why ? why : strerror(-status);
 }
 
-/* After a restart a medium goes on only if it is the same. */
+/* After a restart a medium goes on only if the image is the same. */
 static bool slot_is_same_image(const struct slot *slot)
 {
     const struct slot_media *before = slot_restoring(slot);
@@ -394,7 +394,7 @@ void slot_job_done(struct slot *slot, enum slot_job job, int status, const char 
     slot_step(slot);
 }
 
-/* A try of what gets in by itself is logged by slot_retry.c, and only its first failure is told. */
+/* Tries of a medium that gets in by itself are logged by slot_retry.c, and only the first failure is told. */
 static void log_emptied(const struct slot *slot)
 {
     if (slot_retry_is_trying(slot))
@@ -417,7 +417,7 @@ static void slot_forget_media(struct slot *slot)
     slot->ready_at = 0;
 }
 
-/* Everything is paid back: answer whoever waits. */
+/* All debts are paid: answers whoever waits. */
 static void slot_emptied(struct slot *slot)
 {
     log_emptied(slot);

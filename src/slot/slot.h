@@ -3,8 +3,8 @@
  * it (source -> cache) and what shows it to the host: an NBD server on a UNIX
  * socket and, as the configuration says, the kernel's /dev/nbdN in front of it and
  * a USB gadget that exports the device. Commands only say what is wanted; one
- * function moves the state, one step at a time, and every state is a debt that is
- * paid on the way back to EMPTY:
+ * function moves the state, one step at a time, and what each state takes is a debt
+ * that is paid on the way back to EMPTY:
  *
  *   EMPTY -> OPENING -> ATTACHING -> BINDING --> READY
  *     ^         |           |           |          |
@@ -12,7 +12,8 @@
  *   debt:    source     + nbd device   + gadget
  *
  * The server keeps answering while the gadget and the device are taken away.
- * A failure is not a state: it sets the last error, wants EMPTY, and walks left.
+ * A failure is not a state: it sets the last error, and the slot then wants EMPTY and
+ * walks left.
  */
 #ifndef SLOT_SLOT_H
 #define SLOT_SLOT_H
@@ -56,14 +57,14 @@ struct slot_insert_options {
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
     uint64_t stay_ms;     /* after that time the medium is ejected; SLOT_STAYS: never */
-    bool nfs_ids; /* who asks may say in the URL as whom an NFS server is asked: an administrator */
+    bool nfs_ids; /* the caller, an administrator, may say in the URL as which user an NFS server is asked */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
     bool same_only; /* slot_replace(): another image is -EBUSY */
 };
 
 struct slot_counters {
-    struct source_stats source;           /* of what talks to the image's server, the cache included */
+    struct source_stats source;           /* of the source that talks to the image's server, the cache included */
     uint64_t cached;                      /* bytes of the image in the cache */
     uint64_t overlay_used, overlay_bound; /* bytes; 0 without an overlay */
 };
@@ -80,7 +81,7 @@ struct slot_status {
     const char *device;     /* "/dev/nbd0", "" when there is none */
     bool cdrom;             /* the host sees a CD-ROM */
     char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
-    const char *url;        /* as the insert gave it, secrets of a query and all; "" when there is none; as `image` */
+    const char *url;        /* as the insert gave it, with any secrets; "" when there is none; valid as `image` is */
     const char *user;       /* for the image's server, as the insert gave it; "" for none */
     bool verify;            /* the certificate of the image's server is, or would be, checked */
     char image_name[256];
@@ -89,16 +90,16 @@ struct slot_status {
     enum slot_via via;
     bool waiting;           /* for a browser to come back */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
-    const char *warning;    /* what makes one doubt that it is a medium; "" for nothing */
+    const char *warning;    /* why one may doubt that the image is a medium; "" for no reason */
     bool is_page;           /* the medium is a web page */
     const char *error;      /* the last failure in words, "" if none since the last insert */
     time_t error_at;        /* of that failure */
     bool failing;           /* the medium is in, and can't be read for now */
-    unsigned renewals;      /* how often it went on from another address or with other credentials */
-    uint64_t stay_ms;       /* how long it stays in all; 0: until it is ejected */
-    char awaited[256];      /* what could not be put in yet and is tried again, in public form; "" for nothing */
-    unsigned awaited_tries; /* that failed */
-    uint64_t awaited_ms;    /* until the next one; 0: it is under way */
+    unsigned renewals;      /* how often the medium went on from another URL or with other credentials */
+    uint64_t stay_ms;       /* how long the medium stays in all; 0: until it is ejected */
+    char awaited[256];      /* the image that could not be put in yet and is tried again, in public form; "" for none */
+    unsigned awaited_tries; /* tries that failed */
+    uint64_t awaited_ms;    /* until the next try; 0: it is under way */
     struct slot_counters counters;
     struct nbd_server_stats server;
 };
@@ -109,21 +110,22 @@ struct slot;
  * errno and the reason in words; exactly once, never inside the call. */
 typedef void slot_done(void *arg, int status, const char *error);
 
-/* What happened to a medium: the host can read it; it is out; it is out because of a failure, or
- * never got in. */
+/* What happened to a medium: the host can read it; it was ejected; it is out because of a
+ * failure, or never got in. */
 enum slot_change { SLOT_INSERTED, SLOT_EJECTED, SLOT_FAILED };
 
-/* -EBUSY when it is not empty (what it tries by itself gives way); -EINVAL for a URL that can't be a source. Whoever
- * asks again for what is going in already, in the same words, gets the same answer at the same time. */
+/* -EBUSY when the slot is not empty (a medium that it tries to put in by itself gives way); -EINVAL for a URL that
+ * can't be a source. Whoever asks again for what is going in already, in the same words, gets that insert's answer
+ * with it. */
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
-/* As slot_insert(), but what is in makes room. The same image (by another URL, with other credentials) takes the place
- * beneath the host, which takes no notice; another one is inserted once the one that is in is ejected. If it
- * can't be read, what is in stays. */
+/* As slot_insert(), but a medium that is in makes room. If the new image is the same (by another URL, with other
+ * credentials), it is exchanged beneath the host, which does not notice; another image is inserted once the medium
+ * that is in is ejected. If the new image can't be read, the medium that is in stays. */
 void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);
-/* Something is to get in by itself: what failed just now is tried again. */
+/* Whether a medium is to get in by itself: an insert that failed just now is tried again then. */
 bool slot_awaits(const struct slot *slot);
 /* Whether the slot's images may come from other machines by that protocol, which is built in and allowed then. */
 bool slot_speaks(const struct slot *slot, enum location_kind kind);
@@ -133,14 +135,14 @@ void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied);
 /* Could a browser with that claim (see source/browser.h) be connected now? 0, or a negative errno
  * and why not. */
 int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX]);
-/* If so, and before the loop turns: the browser's file becomes the medium of an empty slot, or it goes on as
- * that of a slot which waits for it. `name` is the file's, for people; it may be "". Takes over the
- * connection's stream. `done` as for slot_insert(). */
+/* To be called after slot_browser_problem() gave 0, before the loop turns. The browser's file becomes the
+ * medium of an empty slot; a slot that waits for the file goes on with it. `name` is the file's, for people;
+ * it may be "". Takes over the connection's stream. `done` as for slot_insert(). */
 void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection,
                           slot_done *done, void *arg);
-/* The connection with that `arg` may be no longer: its medium is ejected. */
+/* The connection with that `arg` is not allowed any longer: its medium is ejected. */
 void slot_revoke_browser(struct slot *slot, const void *arg);
-/* How much of each part of the medium was read; NULL: there is none. Valid until the loop turns. */
+/* How much of each part of the medium was read; NULL: there is no medium. Valid until the loop turns. */
 const struct heat *slot_heat(struct slot *slot);
 /* `trace`: each io of this slot is logged at info level. */
 void slot_set_trace(struct slot *slot, bool on);

@@ -1,4 +1,4 @@
-/* Files in browsers as media: they come to the slot, and come back to it. */
+/* Files in browsers as media: how they come to the slot, and come back to it after a lost connection. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

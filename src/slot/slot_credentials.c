@@ -44,7 +44,7 @@ void slot_credentials_check(const struct config *config)
 
 /* --- the choice --- */
 
-/* NULL: none is for that image. */
+/* NULL: no section is for that image. */
 static const struct config_credentials *find_section(const struct slot_credentials *credentials, const char *url)
 {
     const struct config_credentials *best = NULL;
@@ -64,7 +64,7 @@ static const struct config_credentials *find_section(const struct slot_credentia
     return best;
 }
 
-/* origin_read_server() of what is no URL, as a file or nothing at all, covers nothing. */
+/* A text that is no URL, such as a file's path or "", gives an origin that covers nothing. */
 static bool is_of_configured_image(const struct config_slot *config, const char *url)
 {
     struct origin server;

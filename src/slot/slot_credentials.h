@@ -17,16 +17,16 @@ struct slot_credentials {
 
 /* The texts are the configuration's and the insert's; "" or NULL for none. */
 struct slot_login {
-    const char *section; /* whose NAME it is; NULL: of none */
+    const char *section; /* NAME of the section that the login is from; NULL: it is from none */
     const char *user, *password, *bearer_token;
-    const char *login_origin; /* what those three are for; NULL: the image's server */
+    const char *login_origin; /* the origin that those three are for; NULL: the image's server */
     const char *client_cert, *client_key, *ssh_key;
-    const char *key_origin; /* and those three */
+    const char *key_origin; /* the origin that those three are for */
 };
 
-/* Takes copies, in place of those that it has. */
+/* Copies the sections, in place of those that it has. */
 void slot_credentials_read(struct slot_credentials *credentials, const struct config *config);
-/* Says in the log if the configuration has a login that serves nothing: as of [http] without an `image`. */
+/* Says in the log if the configuration has a login that no image can use, such as that of [http] without an `image`. */
 void slot_credentials_check(const struct config *config);
 void slot_credentials_clear(struct slot_credentials *credentials);
 /* `url` is of location_url(). */

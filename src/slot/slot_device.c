@@ -14,7 +14,7 @@
 #define DEVICE_BLOCK 512u
 /* The kernel's limit of a request, over our own io-timeout. When a daemon is killed, requests
  * that it had are only given to the next one after that time, which has to be within a host's
- * 30 seconds; those that it hadn't go on at once. */
+ * 30 seconds; requests that it had not received go on at once. */
 #define TIMEOUT_SPARE_MS 2000u
 
 /* --- what the configuration says --- */
@@ -36,7 +36,7 @@ static unsigned device_index(const struct slot *slot)
     return *device ? (unsigned)strtoul(device + sizeof prefix - 1, NULL, 10) : slot->index;
 }
 
-/* It should differ between machines and slots, no more. */
+/* The serial number only has to differ between machines and slots. */
 static void make_serial(const struct slot *slot, char *out, size_t size)
 {
     char machine[64] = "";
@@ -147,7 +147,7 @@ int slot_device_choose(struct slot *slot, char error[SLOT_ERROR_MAX])
 
 /* --- the jobs --- */
 
-/* All that is ours, of this process or of one before. */
+/* Removes all that is ours in the kernel, from this process or one before. */
 static int run_remove(struct slot_device *d)
 {
     int status = d->kernel->gadget_remove(&d->gadget, d->error);
@@ -162,7 +162,7 @@ static int run_prepare(struct slot_device *d)
     return status;
 }
 
-/* A device that can't be gone on with is made anew: the host sees another medium. */
+/* A device that can't be taken up again is made anew: the host sees another medium. */
 static int run_attach(struct slot_device *d)
 {
     if (!d->reconnect)
@@ -206,7 +206,7 @@ static void slot_device_close_fds(struct slot_device *device)
 {
     for (unsigned i = 0; i < KERNEL_CONNECTIONS_MAX; i++)
         if (device->nbd.fds[i] > 0) {
-            close(device->nbd.fds[i]); /* the kernel holds its own */
+            close(device->nbd.fds[i]); /* the kernel holds its own references */
             device->nbd.fds[i] = 0;
         }
 }

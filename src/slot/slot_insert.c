@@ -15,7 +15,7 @@ static const char *slot_change_problem(const struct slot *slot)
     return slot->next_config ? "the slot takes up its new configuration (try again)" : NULL;
 }
 
-/* What the slot tries by itself gives way, unless it is as good as in. */
+/* A medium that the slot tries to put in by itself gives way, unless it is as good as in. */
 static bool gives_way(const struct slot *slot)
 {
     return slot->retry.trying && !(slot->opened && slot->wanted);
@@ -82,7 +82,7 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
            media->verify == options->verify && media->writable == options->writable;
 }
 
-/* What the slot says of it, from now on. */
+/* Sets what the slot says of its medium from now on. */
 void slot_show_media(struct slot *slot)
 {
     const char *url = slot->media.url;
@@ -150,7 +150,7 @@ void slot_insert_next(struct slot *slot, struct slot_media *media, const char *t
         slot_step(slot);
 }
 
-/* It is the caller's now; NULL: there is none. */
+/* Takes the next medium out of the slot, for the caller; NULL: there is none. */
 static struct slot_next *slot_take_next(struct slot *slot)
 {
     struct slot_next *next = slot->next;
@@ -195,7 +195,8 @@ void slot_begin_next(struct slot *slot)
 
 /* --- the same asked for again --- */
 
-/* Who waits for just that already; NULL: nobody. A client that lost patience, and asks once more, waits with them. */
+/* The callers that wait for exactly this already; NULL: none. A client that lost patience, and asks once more, waits
+ * with them. */
 static struct slot_requests *slot_find_waiting(struct slot *slot, const char *url,
                                                const struct slot_insert_options *options)
 {

@@ -97,7 +97,7 @@ static void stay_for(struct slot *slot, uint64_t left_ms)
         uv_timer_start(&slot->stay_timer, on_stay, left_ms, 0);
 }
 
-/* One that was in before a restart has what is left of its time. */
+/* A medium that was in before a restart has only what is left of its time. */
 void slot_stay_begin(struct slot *slot)
 {
     uint64_t now = uv_now(slot->shared->loop), stay = slot->media.stay_ms, left = stay;
@@ -132,7 +132,7 @@ static void apply_next_config(struct slot *slot)
     slot_settle(slot);
 }
 
-/* What is in the slot, or is about to be, goes first; the slot's change is the step behind that. */
+/* The medium that is in, or going in, goes first; the slot's own change comes after that. */
 static void slot_empty_first(struct slot *slot)
 {
     slot_retry_cancel(slot);
@@ -188,7 +188,7 @@ static void finish_leaving(struct slot *slot)
     nbd_server_close(slot->server, on_server_closed, slot);
 }
 
-/* What is of ours in the kernel goes before the slot does, or its configuration. */
+/* What is ours in the kernel is removed before the slot goes, or its configuration changes. */
 void slot_settle(struct slot *slot)
 {
     struct slot_device *device = &slot->device;

@@ -1,6 +1,7 @@
 /*
- * A look at what goes in: is it a medium at all? It is read from the image's server itself, not through the cache, as
- * something that may fail, and an insert waits for it for SLOT_LOOK_MS at most: the rest is for the host to see.
+ * A look at an image that goes in: is it a medium at all? Its beginning is read from the image's server itself, not
+ * through the cache, as something that may fail, and an insert waits for it for SLOT_LOOK_MS at most: the rest is for
+ * the host to see.
  */
 #include <string.h>
 

@@ -1,7 +1,8 @@
 /*
- * An image in place of the one that is in. What reads it is opened beside the one that the host reads. Is it the same
- * image (a new URL or password for it), it takes the other's place beneath the host, which takes no notice. Is it
- * another one, the medium is ejected and that one inserted. Can't it be read, all stays as it was.
+ * An image in place of the one that is in. A reader of the new image is opened beside the one that the host reads
+ * from. If it is the same image (by a new URL or password), the new reader takes the old one's place beneath the
+ * host, which does not notice. If it is another image, the medium is ejected and the new one inserted. If it can't be
+ * read, all stays as it was.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ void slot_replace_give_up(struct slot *slot, const char *why)
 
 /* --- the same image --- */
 
-/* Where nothing tells one version of it from another, the place has to be the same (but for a signature). */
+/* Where no validator tells versions of the image apart, the URL must be the same too (but for a signature). */
 static bool slot_replace_is_same_image(const struct slot *slot, const struct source *source)
 {
     const struct source *now = pipeline_reader(slot->source);
@@ -61,7 +62,7 @@ static bool replacement_takes_place(struct slot *slot)
            pipeline_exchange(slot->source, slot->replacement.source);
 }
 
-/* The time that the medium stays goes on, unless another was given. */
+/* The medium stays for the time that it had, unless the request gave another. */
 static void replacement_adopt(struct slot *slot)
 {
     struct slot_replacement *replacement = &slot->replacement;
@@ -84,7 +85,7 @@ static void replacement_adopt(struct slot *slot)
 
 static void replacement_exchanged(struct slot *slot)
 {
-    slot->replacement.source = NULL; /* it is the pipeline's */
+    slot->replacement.source = NULL; /* the pipeline owns it */
     replacement_adopt(slot);
     log_notice(slot->config.name, "goes on reading from %s: it is the same image", slot->url_public);
     replacement_answer(slot, 0, "");
@@ -124,7 +125,7 @@ static void on_replacement_opened(struct source *source, int status)
 static void on_replacement_died(struct source *source, int status)
 {
     (void)source;
-    (void)status; /* it is asked for nothing yet */
+    (void)status; /* nothing is asked of the source yet */
 }
 
 /* --- asked for --- */

@@ -1,6 +1,6 @@
 /*
- * A medium that is to get in by itself: the configured one, or the one of before a restart. It is tried until it is
- * in, until somebody inserts or ejects, or until it can't be any more, with pauses that grow (SLOT_RETRY_FIRST_MS to
+ * A medium that is to get in by itself: the configured one, or the one from before a restart. It is tried until it is
+ * in, until somebody inserts or ejects, or until it is hopeless, with pauses that grow (SLOT_RETRY_FIRST_MS to
  * SLOT_RETRY_MAX_MS): when a BMC starts, its network may not be there yet.
  *
  * For `restart-grace` the kernel's device of before a restart waits for its medium, and the tries come quickly. After
@@ -63,7 +63,7 @@ void slot_retry_cancel(struct slot *slot)
         return;
     retry_end(slot);
     if (slot->state == SLOT_EMPTY)
-        slot_save(slot); /* nothing is to be gone on with */
+        slot_save(slot); /* no medium is to be put in again any more */
 }
 
 /* --- a try --- */
@@ -76,7 +76,7 @@ static uint64_t retry_pause(const struct slot *slot)
     return jitter_pause(pause < SLOT_RETRY_MAX_MS ? pause : SLOT_RETRY_MAX_MS);
 }
 
-/* No time will mend that. */
+/* Waiting will not help. */
 static bool is_final(int status)
 {
     return status == -EINVAL || status == -EPROTONOSUPPORT || status == -ESTALE;
@@ -107,7 +107,7 @@ static void retry_later(struct slot *slot, const char *error)
     uv_timer_start(&retry->timer, on_retry, pause, 0);
     if (!in_grace(slot) && retry->device_waits) {
         retry->device_waits = slot->device.reconnect = false;
-        slot_step(slot); /* sweeps */
+        slot_step(slot); /* removes the device */
     }
 }
 

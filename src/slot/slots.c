@@ -15,7 +15,7 @@
 struct slots {
     struct slot_shared shared; /* what its slots are given */
     struct link_watch *link_watch;
-    struct links links; /* to the servers of images */
+    struct links links; /* the links to the images' servers */
     char *file_directory, *upload_directory;
     struct slot_credentials credentials;
     struct state state;
@@ -46,7 +46,7 @@ static const char *tied(const struct slot *slot)
 static const struct slot_media *media_of(struct slot *slot)
 {
     if (slot->state != SLOT_READY || !slot->wanted || !slot->source)
-        return slot_restoring(slot); /* still to be gone on with, or NULL */
+        return slot_restoring(slot); /* the medium that is still to be put in again, or NULL */
     struct slot_media *media = &slot->media;
     snprintf(media->slot, sizeof media->slot, "%s", slot->config.name);
     media->size = slot->source->size;

@@ -9,15 +9,15 @@
 
 struct slots;
 
-/* Media of before a restart are gone on with, else what the configuration names is inserted. What can't be put in
- * yet is tried again until it is in, until somebody inserts or ejects, or until it can't be any more (another image is
- * in place of the one before the restart, or the URL can't be a source). NULL on failure. */
+/* A slot goes on with its medium from before a restart; without one the configured image is inserted. What can't be
+ * put in yet is tried again until it is in, until somebody inserts or ejects, or until it is hopeless (another image
+ * is in place of the one before the restart, or the URL can't be a source). NULL on failure. */
 struct slots *slots_new(uv_loop_t *loop, const struct config *config, const struct kernel_ops *kernel,
                         char error[CONFIG_ERROR_MAX]);
 unsigned slots_count(const struct slots *slots);
 struct slot *slots_get(struct slots *slots, unsigned index);
 struct slot *slots_find(struct slots *slots, const char *name_or_index); /* NULL: none */
-/* `changed` is called from inside the change: the one who watches may look at the slot, and take note. */
+/* `changed` is called from inside the change: it may only look at the slot, and take note. */
 struct slots_watch {
     void (*changed)(struct slots_watch *watch, struct slot *slot, enum slot_change change);
 };

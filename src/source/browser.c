@@ -67,7 +67,7 @@ void browser_came_back(struct browser_source *browser)
 {
     uv_timer_stop(&browser->grace);
     go_online(browser);
-    *browser->source.error = '\0'; /* that it was lost */
+    *browser->source.error = '\0'; /* the error said that the connection was lost */
     log_notice(browser->source.who, "browser: it is back, with the same image");
     list_for_each (l, &browser->ios) {
         struct browser_io *w = container_of(l, struct browser_io, link);
@@ -106,7 +106,7 @@ static void on_grace(uv_timer_t *timer)
 {
     struct browser_source *browser = container_of(timer, struct browser_source, grace);
     if (browser->peer)
-        browser->grace_over = true; /* one is being checked, which takes only so long */
+        browser->grace_over = true; /* a connection is being checked, which ends in a bounded time */
     else
         give_up(browser);
 }
@@ -225,7 +225,7 @@ static void browser_close(struct source *source)
     list_for_each (l, &browser->ios) {
         struct browser_io *w = container_of(l, struct browser_io, link);
         if (w->sent)
-            list_remove(&w->link); /* the client ends it */
+            list_remove(&w->link); /* the client ends the io */
         else
             browser_io_give_up(w, -ECANCELED);
     }
@@ -241,7 +241,7 @@ static void browser_close(struct source *source)
 static void browser_free(struct source *source)
 {
     struct browser_source *browser = browser_of(source);
-    if (browser->peer) /* never opened */
+    if (browser->peer) /* the peer was never opened */
         browser_peer_release(browser->peer, browser->end, browser->reason);
     mem_free(browser);
 }

@@ -1,8 +1,8 @@
 /*
- * An image that a browser holds and serves over a WebSocket (any stream): a source on
- * nbd/client, of which there may be several one after the other.
+ * An image that a browser holds and serves over a WebSocket (any stream): a source on nbd/client,
+ * with one client after the other, if connections are lost.
  *
- * A connection that is lost does not end it. Ios wait for a new one: each until
+ * A connection that is lost does not end the source. Ios wait for a new one: each until
  * `io_timeout_ms` have passed (then it is -ETIMEDOUT, EIO for the host), all of them until
  * `grace_ms` are over; then the source dies (-ENOTCONN), or with `stay` goes on waiting and
  * answers -EIO. Speculative ios don't wait (-EAGAIN). A browser that comes back is taken if
@@ -12,7 +12,7 @@
  * that the browser's user ended (see `deliberate`) is not waited for: the source dies.
  *
  * A browser that answers pings, but no request for BROWSER_SILENCE times `io_timeout_ms`, is hung
- * up on (BROWSER_FAILED, which says so), and is then one that was lost.
+ * up on (BROWSER_FAILED, which says so), and counts as lost then.
  *
  * The size is what the server says; a read never goes beyond it. Builds of webui-vue
  * from 2025-11 to 2026-01 send a size whose upper half is a copy of the lower one: below
@@ -41,20 +41,20 @@
 /* What the peer is told when its connection is closed. */
 enum browser_end {
     BROWSER_EJECTED,  /* in the ordinary way */
-    BROWSER_FAILED,   /* of ours or the host's */
+    BROWSER_FAILED,   /* we or the host failed */
     BROWSER_PROTOCOL, /* it broke the NBD protocol */
-    BROWSER_REFUSED,  /* it may not, or has another image */
+    BROWSER_REFUSED,  /* the browser may not connect, or has another image */
     BROWSER_STOPPING, /* the daemon stops */
 };
 
 struct browser_connection {
     struct stream *stream; /* taken over */
     bool go;               /* its NBD server knows GO */
-    uint32_t request_max;  /* what is in between takes no larger requests; 0: as the options have it */
+    uint32_t request_max;  /* the largest request that something in between passes on; 0: as the options have it */
     const char *claim;     /* what the browser says the image is (name, times, hashes), opaque; copied; "": nothing */
     /* Closes the stream in its protocol's way; NULL: stream_close(). Called once. */
     void (*hang_up)(struct stream *stream, enum browser_end end, const char *reason);
-    /* After on_end: did the user end it, and not the network? NULL: never. */
+    /* After on_end: did the user end the connection, and not the network? NULL: the user never does. */
     bool (*deliberate)(struct stream *stream);
     void (*gone)(void *arg); /* once, when the stream has been freed; may be NULL */
     void *arg;
@@ -62,8 +62,8 @@ struct browser_connection {
 
 struct browser_options {
     uint64_t grace_ms, io_timeout_ms;
-    bool stay;            /* after the grace */
-    bool writable;        /* if the server lets us; else the source is read-only */
+    bool stay;            /* go on waiting after the grace */
+    bool writable;        /* write if the server lets us; else the source is read-only */
     uint32_t request_max; /* see nbd/client.h */
     unsigned requests_max;
     uint64_t bytes_max;
@@ -72,16 +72,16 @@ struct browser_options {
 /* Opens with the handshake of the first connection. Freed unopened, it hangs up. */
 struct source *browser_source_new(uv_loop_t *loop, const char *who, const struct browser_options *options,
                                   const struct browser_connection *connection);
-/* It has no connection, and one with this claim could be the same image. */
+/* The source has no connection, and one with this claim could bring the same image. */
 bool browser_source_awaits(const struct source *source, const char *claim);
-/* Another connection, while it awaits one; else the stream is closed (BROWSER_REFUSED). Never
- * refused later without the peer being told why. */
+/* Hands over another connection. If the source does not await one, the stream is closed
+ * (BROWSER_REFUSED). A connection that is refused later is told why, too. */
 void browser_source_connect(struct source *source, const struct browser_connection *connection);
 /* Open, and without a connection that proved to be the image: ios wait, or with `stay` fail. */
 bool browser_source_is_waiting(const struct source *source);
-/* Is this its connection now (the `arg` of it), or one that is being checked? */
+/* Is the connection with this `arg` the source's now, or being checked? */
 bool browser_source_has(const struct source *source, const void *arg);
-/* What the peer will be told at source_close(); ejected, if this was not called. */
+/* Sets what the peer is told at source_close(): without this call, BROWSER_EJECTED. */
 void browser_source_set_end(struct source *source, enum browser_end end, const char *reason);
 
 #endif

@@ -45,7 +45,7 @@ static void io_free(struct browser_io *w)
     mem_free(w);
 }
 
-/* It waits for a connection, and gets none. */
+/* The io waits for a connection, and gets none. */
 void browser_io_give_up(struct browser_io *w, int status)
 {
     struct io *upper = w->upper;
@@ -55,7 +55,7 @@ void browser_io_give_up(struct browser_io *w, int status)
     io_finish_later(browser->source.loop, upper, status);
 }
 
-/* Not those whose end is on its way already. */
+/* Leaves out ios whose end is on its way already. */
 void browser_fail_ios(struct browser_source *browser, bool prefetch_only, int status)
 {
     list_for_each (l, &browser->ios) {
@@ -136,7 +136,7 @@ static void on_lower_done(struct io *io)
     io_finish(upper, status);
 }
 
-/* What is written is sampled no more, nor what is read while it is written. */
+/* Forgets samples of what is written, and takes none of reads that overlap a write under way. */
 static void note_overlaps(struct browser_source *browser, struct browser_io *w)
 {
     const struct io *io = w->upper;
@@ -168,7 +168,7 @@ static void io_expire(struct browser_io *w)
     }
     source_set_error(&browser->source, "the browser did not answer within %s", limit);
     if (browser_io_op_changes(w->upper->op)) {
-        browser->unsampled = true; /* it may be written yet */
+        browser->unsampled = true; /* the server may still do the write */
         browser->samples.count = 0;
     }
     list_remove(&w->link);
@@ -190,7 +190,7 @@ static void on_browser_io_deadline(uv_timer_t *timer)
         uv_timer_start(timer, on_browser_io_deadline, next - now, 0);
 }
 
-/* From when the host asked; what is speculative, from now. */
+/* The deadline counts from when the host asked; for speculative ios from now. */
 static void watch_deadline(struct browser_source *browser, struct browser_io *w)
 {
     uv_timer_t *timer = &browser->deadline;
@@ -203,7 +203,7 @@ static void watch_deadline(struct browser_source *browser, struct browser_io *w)
 
 /* --- submitting --- */
 
-/* What is answered here: 1 if it is not. */
+/* The status of an io that is answered here; 1: it must be sent. */
 static int answer_without(const struct browser_source *browser, const struct io *io)
 {
     if (io->op == IO_CACHE || (io->op == IO_FLUSH && !browser->source.can_flush))

@@ -30,12 +30,12 @@ static void browser_peer_hang_up(struct browser_peer *peer, struct stream *strea
 {
     if (peer->connection.hang_up)
         peer->connection.hang_up(stream, peer->end, peer->reason);
-    stream_close(stream); /* unless it was */
+    stream_close(stream); /* nothing happens if it was closed */
 }
 
 static void on_hang_up(void *owner, struct stream *stream, int status, const char *error)
 {
-    (void)status; /* browser_peer_drop() was told */
+    (void)status; /* browser_peer_drop() was told the status */
     (void)error;
     browser_peer_hang_up(owner, stream);
 }
@@ -77,7 +77,7 @@ static enum browser_end end_for(int status)
 
 static enum browser_end end_for_handshake(int status)
 {
-    if (status == -EINVAL) /* a size that can't be */
+    if (status == -EINVAL) /* the server told an impossible size */
         return BROWSER_REFUSED;
     return status == -ETIMEDOUT ? BROWSER_PROTOCOL : end_for(status);
 }

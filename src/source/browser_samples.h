@@ -1,7 +1,7 @@
 /*
- * What of an image was read is remembered by samples: pure. The first answers are kept,
- * of later ones a random choice, each as likely as the other (a reservoir), so that few
- * answers cost a digest. What is written is forgotten.
+ * Samples of what was read of an image. Pure. The first answers are kept, and of later
+ * ones a random choice, each as likely as any other (a reservoir), so that few answers
+ * cost a digest. Samples of ranges that are written are forgotten.
  */
 #ifndef SOURCE_BROWSER_SAMPLES_H
 #define SOURCE_BROWSER_SAMPLES_H
@@ -30,7 +30,7 @@ struct browser_samples { /* zeroed: none */
 /* What was read at `offset`. Of more than BROWSER_SAMPLE_MAX bytes a part may be taken. */
 void browser_samples_offer(struct browser_samples *samples, uint64_t offset, const struct slices *data);
 void browser_samples_forget(struct browser_samples *samples, uint64_t offset, uint64_t length);
-/* Does what was read again say the same? */
+/* Is what was read again the same as the sample? */
 bool browser_sample_matches(const struct browser_sample *sample, const struct slices *data);
 
 #endif

@@ -55,7 +55,7 @@ static struct file_source *file_of(struct source *source)
 
 /* --- opening, on the pool --- */
 
-/* The next segment of a path, which moves behind it; gives whether there is one and it may be gone to. */
+/* Takes the next segment of the path, and moves behind it. False: there is none, or it must not be followed. */
 static bool next_segment(const char **path, char name[NAME_MAX + 1])
 {
     size_t length = strcspn(*path, "/");
@@ -65,7 +65,7 @@ static bool next_segment(const char **path, char name[NAME_MAX + 1])
     name[length] = '\0';
     *path += length;
     size_t slashes = strspn(*path, "/");
-    if ((*path)[slashes]) /* else what is named must be a directory, and is none to open */
+    if ((*path)[slashes]) /* else the path ends in a slash and names a directory, which can't be opened as an image */
         *path += slashes;
     return strcmp(name, "..") != 0;
 }
@@ -126,7 +126,7 @@ static int file_failed(struct file_source *file, int status, const char *hint)
     return status;
 }
 
-/* The folder's entry for a new file must outlast the power as its content does. */
+/* A new file's entry in its folder must survive a power cut, as its content does. */
 static int file_sync_folder(const struct file_source *file)
 {
     char *folder = mem_strdup(file->path);
@@ -195,7 +195,7 @@ static void open_run(struct work *work)
         file->work_status = file_failed(file, -errno, errno == ENOENT ? " (check the path)" : "");
 }
 
-/* Only if the name is still this file's. */
+/* Removes the file, if the name is still this file's. */
 static void file_remove_file(const struct file_source *file)
 {
     struct stat opened, named;
@@ -462,6 +462,6 @@ struct source *file_source_new(uv_loop_t *loop, const char *who, const struct fi
 void file_source_remove_at_close(struct source *source, bool remove)
 {
     struct file_source *file = file_of(source);
-    assert(source->state != SOURCE_OPENING && source->state != SOURCE_CLOSING); /* the pool looks at it */
+    assert(source->state != SOURCE_OPENING && source->state != SOURCE_CLOSING); /* the pool's thread reads it then */
     file->remove_made = file->remove_at_close = remove;
 }

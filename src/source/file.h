@@ -15,16 +15,16 @@ struct file_source_options {
      * there may be none). */
     const char *directory;
     bool writable;
-    /* Not 0, and the file is missing or empty: it is made with so many bytes,
-     * sparse, for its owner only. One that is there keeps its size. */
+    /* If not 0, a file that is missing or empty is made with so many bytes, sparse, for
+     * its owner only. A file with content keeps its size. */
     uint64_t create_size;
-    bool remove_at_close; /* if it was made here: one that was there may be anybody's */
+    bool remove_at_close; /* only if the file was made here: one that was there may be anybody's */
     bool fresh;           /* with create_size: what is there is removed first */
 };
 
 struct source *file_source_new(uv_loop_t *loop, const char *who, const struct file_source_options *options);
-/* Whether closing unlinks the file, made here or not; until source_close(). A
- * device is left, and another file that has taken its name. */
+/* Whether closing unlinks the file, made here or not; until source_close(). A device is
+ * left alone, and so is another file that has taken the name. */
 void file_source_remove_at_close(struct source *source, bool remove);
 
 #endif

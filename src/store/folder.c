@@ -240,13 +240,13 @@ static void scan_file(struct visit *visit, const char *file)
     if (!stat_regular(visit->folder, file, &st))
         return;
     uint64_t there = (uint64_t)st.st_size, size = partial ? part.size : there;
-    if (partial && there >= size) /* its end failed, or somebody wrote to it */
+    if (partial && there >= size) /* the part's end failed, or somebody else wrote to it */
         there = folder_synced(size);
     scan->listing->bytes = sum(scan->listing->bytes, size);
     scan->listing->missing = sum(scan->listing->missing, size - there);
     struct store_entry *entry = folder_find(scan->listing, name);
     if (entry && partial)
-        return; /* the image has the name, or another part */
+        return; /* the name is taken, by the image or another part */
     if (!entry && !(entry = add_entry(scan, name)))
         return;
     entry->size = size;
@@ -271,7 +271,7 @@ int folder_scan(const struct folder *folder, bool with_digests, struct folder_li
         listing->count = 0;
         return status;
     }
-    if (listing->ignored > 0 && with_digests) /* not for each piece */
+    if (listing->ignored > 0 && with_digests) /* said for a list, and not for each piece */
         log_warning(STORE_WHO, "%s: %u files are ignored, there may be %u", folder->path, listing->ignored,
                     folder->max_count);
     listing->available = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -319,7 +319,7 @@ int folder_remove(const struct folder *folder, const char *name)
     if (!removal.found)
         return status != 0 ? status : -ENOENT;
     folder_drop_digest(folder, name);
-    folder_sync(folder); /* what was deleted must not come back with the power */
+    folder_sync(folder); /* what was deleted must not be back after a power cut */
     return status;
 }
 

@@ -24,32 +24,33 @@ struct folder {
 struct folder_listing {
     struct store_entry *entries; /* room for max_count */
     unsigned count, ignored;
-    uint64_t bytes;     /* of all, as announced */
-    uint64_t missing;   /* of that is still to come */
+    uint64_t bytes;     /* of all images and parts, by their announced sizes */
+    uint64_t missing;   /* bytes of those that are still to come */
     uint64_t available; /* in the file system, to anybody */
     uint64_t free;      /* to a new upload */
 };
 
-/* Says what failed, in words; gives the status back. */
+/* Writes what failed to `error`; returns `status`. */
 __attribute__((format(printf, 3, 4))) int store_fail(char error[STORE_ERROR_MAX], int status, const char *format, ...);
 
 int folder_open(struct folder *folder, const struct store_options *options, char error[STORE_ERROR_MAX]);
 void folder_close(struct folder *folder);
 
-/* mem_free() the entries. */
+/* The caller frees the entries with mem_free(). */
 int folder_scan(const struct folder *folder, bool with_digests, struct folder_listing *listing);
 struct store_entry *folder_find(const struct folder_listing *listing, const char *name); /* NULL: none */
-/* An image, its digest, and parts of any size. -ENOENT: there was nothing. */
+/* Removes an image, its digest, and its parts of any size. -ENOENT: there was none of these. */
 int folder_remove(const struct folder *folder, const char *name);
-/* Deletes stale parts and digests of nothing; takes over the parts of earlier boots. Parts
- * of the `spared` names, each STORE_NAME_MAX + 1 bytes, are left alone. */
+/* Deletes stale parts, and digests whose image is gone; takes over the parts of earlier
+ * boots. Parts of the `spared` names, each STORE_NAME_MAX + 1 bytes, are left alone. */
 void folder_sweep(const struct folder *folder, uint64_t partial_age_ms, const char *spared, unsigned count);
 
-/* How much of a part is known to be on the medium if it was not closed in order: only a
- * byte behind a multiple of STORE_SYNC shows that what is before it was synced. */
+/* How much of a part that was not closed in order is known to be on the medium: only a
+ * byte behind a multiple of STORE_SYNC shows that all before that multiple was
+ * synced. */
 uint64_t folder_synced(uint64_t offset);
 int folder_rename(const struct folder *folder, const char *from, const char *to); /* never over another */
-void folder_sync(const struct folder *folder); /* its entries; a failure is only logged */
+void folder_sync(const struct folder *folder); /* syncs the directory's entries; a failure is only logged */
 
 /* The digest is kept for a file with exactly this size and mtime. */
 void folder_save_digest(const struct folder *folder, const char *name, const struct stat *st,

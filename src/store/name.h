@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define STORE_NAME_MAX 200 /* bytes */
-#define STORE_FILE_MAX 256 /* a name with all that is added, and the end */
+#define STORE_FILE_MAX 256 /* a name with all that is added to it, and its end */
 #define STORE_BOOT     8   /* hexadecimal digits that tell boots of the system apart */
 
 /* What is wrong with the name of an image, in words; NULL if nothing is. It is one path
@@ -24,7 +24,7 @@ struct store_part_name {
 
 void store_part_file(char file[STORE_FILE_MAX], const char *name, uint64_t size, const char *boot);
 void store_digest_file(char file[STORE_FILE_MAX], const char *name);
-/* False: the file is none of that kind. */
+/* False: the name is not that of a part. */
 bool store_part_parse(const char *file, struct store_part_name *part);
 bool store_digest_parse(const char *file, char name[STORE_NAME_MAX + 1]);
 

@@ -10,7 +10,7 @@
 #include "base/text.h"
 
 #define HASH_STEP   (4u << 20)  /* read by one call */
-#define HASH_BUFFER (64u << 10) /* and at a time */
+#define HASH_BUFFER (64u << 10) /* bytes read at a time */
 
 /* --- the hash --- */
 
@@ -90,8 +90,8 @@ static int no_room(const struct part *part, uint64_t needed, uint64_t free, char
     return store_fail(error, -ENOSPC, "%s needs room for %s, there is only %s.", part->name, need, have);
 }
 
-/* Of a new upload all must have room; of another that was kept for it, but the file
- * system may have been filled by others. */
+/* A new upload must have room for all its bytes. For one that was begun the room was
+ * reserved, but others may have filled the file system. */
 static int store_part_check_room(const struct part *part, const struct folder *folder,
                                  const struct folder_listing *listing, bool fresh, const struct store_piece *piece,
                                  char error[STORE_ERROR_MAX])
@@ -108,7 +108,7 @@ static int store_part_check_room(const struct part *part, const struct folder *f
     return part->size > listing->free ? no_room(part, part->size, listing->free, error) : 0;
 }
 
-/* Is it the piece that comes next? `fresh`: there is nothing yet. */
+/* Is this the piece that comes next? `fresh`: nothing of the image is there yet. */
 static int check_piece(struct part *part, const struct folder *folder, const struct store_piece *piece, bool *fresh,
                        char error[STORE_ERROR_MAX])
 {
@@ -133,8 +133,8 @@ static int check_piece(struct part *part, const struct folder *folder, const str
     return status;
 }
 
-/* The file as it was found: what is behind the offset goes, what is before is synced, so
- * that folder_synced() holds for what is written from now on. */
+/* Takes up a file that was found: cuts off what is behind the offset and syncs what is
+ * before it, so that folder_synced() holds for what is written from now on. */
 static int take_up(struct part *part, char error[STORE_ERROR_MAX])
 {
     struct stat st;
@@ -176,14 +176,14 @@ int part_begin(struct part *part, const struct folder *folder, const struct stor
 
 /* --- writing --- */
 
-/* After a sync that failed, or an end that did, only this is sure; the client sends the
- * rest again. */
+/* After a sync or an end that failed, only what folder_synced() tells is sure; the
+ * client sends the rest again. */
 static void roll_back(struct part *part)
 {
     part->offset = folder_synced(part->offset);
     forget(part);
     if (ftruncate(part->fd, (off_t)part->offset) != 0)
-        part->offset = 0; /* the next piece finds out */
+        part->offset = 0; /* the next piece finds out how much is there */
 }
 
 static int store_part_write_failed(const struct part *part, int number, char error[STORE_ERROR_MAX])
@@ -255,7 +255,7 @@ int part_end(struct part *part, const struct folder *folder, int status, char er
     int end = 0;
     store_part_file(file, part->name, part->size, folder->boot);
     if (part->offset == 0)
-        unlinkat(folder->fd, file, 0); /* nothing to go on with */
+        unlinkat(folder->fd, file, 0); /* there is nothing to go on with */
     else if (part->offset == part->size)
         end = store_part_finish(part, folder, file, late);
     else

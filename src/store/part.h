@@ -15,7 +15,7 @@
 
 struct part {
     char name[STORE_NAME_MAX + 1];
-    uint64_t size, offset; /* announced, and written */
+    uint64_t size, offset; /* bytes announced, and bytes written */
     int fd;                /* -1: closed */
     EVP_MD_CTX *hash;      /* of the first `hashed` bytes; NULL: begins anew */
     uint64_t hashed;
@@ -29,11 +29,12 @@ void part_init(struct part *part, const char *name);
 /* Lets go of the hash. The file must be closed. */
 void part_clear(struct part *part);
 
-/* Opens the file, makes it for the first piece, if that piece is what comes next and has
- * room. Statuses as for struct store_piece; with each, `offset` is how much is there. */
+/* Opens the part's file, or makes it for the first piece, provided that the piece comes
+ * next and there is room. Statuses as for struct store_piece; with each of them `offset`
+ * is how much is there. */
 int part_begin(struct part *part, const struct folder *folder, const struct store_piece *piece,
                char error[STORE_ERROR_MAX]);
-/* Hashes a step of what was there before; to be called until it is_hashed. */
+/* Hashes the next step of what the file had before; to be called until all is hashed. */
 int part_hash_step(struct part *part, char error[STORE_ERROR_MAX]);
 static inline bool part_is_hashed(const struct part *part)
 {
@@ -41,8 +42,8 @@ static inline bool part_is_hashed(const struct part *part)
 }
 /* Writes at the offset, which grows by what could be written, also if not all could. */
 int part_write(struct part *part, const void *data, size_t length, char error[STORE_ERROR_MAX]);
-/* Syncs and closes; an upload that has all its bytes gets its name. `status`: of what was
- * before; the first failure is given back. */
+/* Syncs and closes; an upload that has all its bytes gets its name. `status`: of the
+ * steps before; the first failure is returned. */
 int part_end(struct part *part, const struct folder *folder, int status, char error[STORE_ERROR_MAX]);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "store/store_internal.h"
 
-#define FILLING_MAX (STORE_BUFFER_MAX / 2) /* as much is being written meanwhile */
+#define FILLING_MAX (STORE_BUFFER_MAX / 2) /* the other half is being written meanwhile */
 
 static void piece_next(struct store_piece *piece);
 static void pieces_start(struct store *store);
@@ -150,7 +150,7 @@ static void piece_next(struct store_piece *piece)
 
 /* --- what the caller does --- */
 
-/* For `length` bytes now, and no more than the piece may still bring. */
+/* Makes room for `length` bytes, but for no more than the piece may still bring. */
 static void make_place(struct store_buffer *buffer, size_t length, uint64_t left)
 {
     size_t needed = buffer->used + length;
@@ -185,7 +185,7 @@ void store_cut(struct store_piece *piece)
         piece_next(piece);
         return;
     }
-    list_remove(&piece->link); /* it has not even begun */
+    list_remove(&piece->link); /* the piece has not begun yet */
     leave_upload(piece);
     answer_later(piece, store_fail(piece->error, -ECANCELED, "The upload was cut off."));
 }
@@ -211,7 +211,7 @@ static const char *numbers_problem(const struct store_piece *piece)
                : NULL;
 }
 
-/* Room for one more: of those that no piece is there for, the hash used longest ago goes. */
+/* Makes room for one more upload: of those without a piece, the one that was used longest ago goes, with its hash. */
 static bool store_piece_make_room(struct store *store)
 {
     struct store_upload *oldest = NULL;
@@ -251,7 +251,7 @@ static void piece_init(struct store *store, struct store_piece *piece)
     defer_setup(&piece->answer, on_answer);
 }
 
-/* 0, and the upload that the piece is one of; or a status. */
+/* 0, and the piece has its upload; or the status with which it is refused. */
 static int store_piece_admit(struct store *store, struct store_piece *piece)
 {
     if (store->closing)

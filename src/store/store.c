@@ -25,7 +25,7 @@ static void on_store_job_done(struct work *work)
     struct store_job *job = container_of(work, struct store_job, work);
     struct store *store = job->store;
     store->running = NULL;
-    store_jobs_start(store); /* first: this job's owner may end with it, and the store too */
+    store_jobs_start(store); /* first the next job: this one's owner may end with it, and the store too */
     job->done(job);
 }
 
@@ -102,7 +102,7 @@ static void on_list_answer(struct defer *defer)
     list_done(container_of(defer, struct store_list, answer));
 }
 
-/* Why nothing more can be asked now; counts the call. */
+/* 0, and the call is counted; or the status why no more can be asked now. */
 static int store_begin_call(struct store *store)
 {
     store->pending++;

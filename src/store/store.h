@@ -9,15 +9,15 @@
  *
  * An upload comes in pieces, each at exactly the offset where the last one ended; what
  * has arrived of a piece that is cut off stays. The image gets its name after its last
- * byte was synced, and never in the place of another. Whatever ends an upload before (a
- * lost connection, SIGKILL, the power), no half image is seen and the upload can go on.
- * Data is synced at least every STORE_SYNC bytes: after the system was booted anew, a
- * part is cut back to what such a sync is known to have covered.
+ * byte was synced, and never in the place of another. Whatever ends an upload before
+ * that (a lost connection, SIGKILL, the power), no half image is seen and the upload
+ * can go on. Data is synced at least every STORE_SYNC bytes: after the system was
+ * booted anew, a part is cut back to what such a sync is known to have covered.
  *
  * SHA-256 is computed as bytes come; if the daemon was started anew meanwhile, what is
  * there is hashed again before the next piece. An image that was put into the directory
- * by hand, or was written to, is listed without one: hashing gigabytes for a list would
- * keep a BMC busy for minutes.
+ * by hand, or was written to, is listed without a SHA-256: hashing gigabytes for a list
+ * would keep a BMC busy for minutes.
  *
  * The directory is the only truth: it is read again for each request, so that files may
  * come and go by hand. What is in it is only used if it is a regular file; nothing is
@@ -44,8 +44,8 @@
 #define STORE_WRITERS_MAX    4           /* pieces in work; more wait, as many as there may be uploads */
 #define STORE_QUEUE_MAX      64          /* lists and removals that wait */
 #define STORE_SYNC           (4u << 20)  /* bytes that may wait for a sync */
-#define STORE_PARTIAL_AGE_MS 86400000ull /* a part that nobody went on with for so long goes */
-#define STORE_SWEEP_MS       3600000ull  /* how often that is looked for, besides at start */
+#define STORE_PARTIAL_AGE_MS 86400000ull /* a part that nobody went on with for so long is deleted */
+#define STORE_SWEEP_MS       3600000ull  /* how often such parts are looked for, besides at the start */
 #define STORE_ERROR_MAX      384
 #define STORE_SHA256         65 /* hexadecimal digits and the end */
 
@@ -79,8 +79,8 @@ struct store_job { /* private: one on the directory */
  * can't be made or opened, it is no directory or a symbolic link, others may write in it,
  * or another store has it. */
 struct store *store_new(uv_loop_t *loop, const struct store_options *options, char error[STORE_ERROR_MAX]);
-/* Pieces end with what has arrived, everything else is done first. `closed` comes when all
- * is freed. */
+/* Pieces end with what has arrived; lists and removals that were begun are done first.
+ * `closed` comes when all is freed. */
 void store_close(struct store *store, void (*closed)(void *arg), void *arg);
 /* Where the complete image is, if there is one; mem_free() it. NULL: not a name. */
 char *store_path(const struct store *store, const char *name);
@@ -159,7 +159,7 @@ struct store_removal {
     struct defer answer;
 };
 
-/* Removes the image, complete or partial. Who has it open keeps what is open. */
+/* Removes the image, complete or partial. A process that has the image open keeps what it has open. */
 void store_remove(struct store *store, struct store_removal *removal);
 
 #endif

@@ -31,12 +31,12 @@ struct store {
     uv_loop_t *loop;
     struct folder folder;
     uint64_t partial_age_ms;
-    struct link jobs; /* that wait for the directory */
+    struct link jobs; /* jobs that wait for the directory */
     struct store_job *running;
     unsigned queued; /* lists and removals that are not done */
     struct link uploads;
     unsigned upload_count;
-    struct link pieces; /* that wait until fewer are in work */
+    struct link pieces; /* pieces that wait until fewer are in work */
     unsigned writers;
     unsigned pending; /* calls that are not done, and the sweep */
     struct store_sweep sweep;
@@ -50,11 +50,11 @@ struct store {
 /* Runs jobs on the directory one after the other, in the order of these calls. */
 void store_job_add(struct store *store, struct store_job *job, void (*run)(struct store_job *job),
                    void (*done)(struct store_job *job));
-/* A call is done, and its caller was told: the last thing to do. */
+/* Counts a call as done: the last step, after its caller was told. */
 void store_call_done(struct store *store);
 
 struct store_upload *store_upload_find(struct store *store, const char *name); /* NULL: none */
-/* Frees it, unless a piece is there. */
+/* Frees the upload, unless one of its pieces is there. */
 void store_upload_drop(struct store *store, struct store_upload *upload);
 
 #endif
