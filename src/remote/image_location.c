@@ -11,7 +11,7 @@ static const struct scheme {
     const char *name;
     enum location_kind kind;
 } schemes[] = {
-    /* of each kind the canonical one first */
+    /* the first name of each kind is the canonical one */
     {"https", LOCATION_HTTPS}, {"http", LOCATION_HTTP},     {"ftps", LOCATION_FTPS}, {"ftp", LOCATION_FTP},
     {"sftp", LOCATION_SFTP},   {"nfs", LOCATION_NFS},       {"smb", LOCATION_SMB},   {"cifs", LOCATION_SMB},
     {"file", LOCATION_PATH},   {"upload", LOCATION_UPLOAD},
@@ -135,8 +135,8 @@ static bool has_control(const char *text, bool url)
     return false;
 }
 
-/* Letters may look like others, and libcurl would need a locale for them; what is decoded can be
- * anything. In brackets a percent sign begins a zone. */
+/* Letters that are not ASCII may look like others, and libcurl would need a locale for them; %XX
+ * could become anything. In brackets a percent sign begins a zone. */
 static bool has_coded_host(const char *authority)
 {
     for (size_t length = strcspn(authority, "/?#"); length > 0; length--) {

@@ -33,13 +33,13 @@ enum location_kind {
 
 /* By how it begins; the rest may still be wrong. */
 enum location_kind location_kind(const char *text);
-/* "https", as the configuration's `protocols` has it; "" for what is on no other machine. */
+/* "https", as the configuration's `protocols` has it; "" for kinds that are on no other machine. */
 const char *location_name(enum location_kind kind);
 /* A user or a password, even an empty one, stands before the host. */
 bool location_has_user(const char *text);
 /* The image on another machine as a URL that begins with one of the names above, for mem_free().
- * It has a host, no user info, and no blank, backslash or control character. What was no URL is
- * percent-encoded; what was is left as it was. NULL: `error` says what to do. */
+ * It has a host, no user info, and no blank, backslash or control character. A text that was no
+ * URL is percent-encoded; a URL is left as it was. NULL: `error` says what to do. */
 char *location_url(const char *text, char error[LOCATION_ERROR_MAX]);
 
 #endif

@@ -26,7 +26,7 @@ static struct line_job *job_at(struct link *link)
 
 /* --- ends are told outside of whatever brought them --- */
 
-/* Size and time do not name the bytes surely enough to share them with other slots. */
+/* The image gets no identity: size and time do not name the bytes surely enough to share them with other slots. */
 static void lines_tell(struct line_job *job)
 {
     if (line_job_is_probe(job)) {
@@ -84,7 +84,7 @@ void line_finished(struct line *line)
 static bool line_learn(struct line_job *job, uint64_t size, const char *modified)
 {
     job->found.size = size;
-    /* One too long to keep is one that can't be compared: as if there were none. */
+    /* A time too long to keep can't be compared: it counts as missing. */
     snprintf(job->found.modified, sizeof job->found.modified, "%s",
              strlen(modified) < sizeof job->found.modified ? modified : "");
     if (size == 0)
@@ -148,8 +148,8 @@ static struct line *line_make(struct lines *lines)
     return line;
 }
 
-/* A line whose work the range goes on with is best. Else one with nothing to do; rather than out of the
- * stream that it stands in one is taken out of none, or made. */
+/* Best is a line whose transfer goes on with this range, then an idle line that is in no transfer. A
+ * line that stands in a transfer is taken out of it only when no other can be made. */
 static struct line *line_for(struct lines *lines, const struct line_job *job)
 {
     struct line *best = NULL;
@@ -195,7 +195,7 @@ static bool others_are_established(const struct line *line)
     return false;
 }
 
-/* Others that the server has taken get its jobs. False: there are none. */
+/* Gives the line's jobs to lines that the server has let in. False: there are none. */
 static bool line_yield(struct line *line)
 {
     struct link jobs;
@@ -230,7 +230,7 @@ void line_fail(struct line *line, enum remote_verdict verdict, int reason, const
     bool established = line->established;
     va_list args;
     va_start(args, format);
-    vsnprintf(words, sizeof words, format, args); /* they may be of what the reset frees */
+    vsnprintf(words, sizeof words, format, args); /* the arguments may be in what the reset frees */
     va_end(args);
     line->ops->reset(line);
     if (established || !line_yield(line))

@@ -3,17 +3,16 @@
  * which are kept from range to range, since making one costs many round trips.
  *
  * Each line has a queue of jobs, probes and ranges; the first is `current`, the one it works on. FTP reads from an
- * offset to the end of the file: there a range that begins where another one ends queues up
- * behind it, and is read from the same data connection.
+ * offset to the end of the file: so a range that begins where another one ends waits behind that one, and is read from
+ * the same data connection.
  *
- * These protocols can't say of which version of a file a range is. What tells versions apart is
- * the size and the time; a line asks for them when it opens the file, and again
- * before a range once LINES_CHECK_MS have passed since (times have the resolution of a second), and
- * each probe does. A file that is written to in place, within that time or without its
- * time changing, can't be seen to be another one.
+ * These protocols can't say which version of a file a range is from. What tells versions apart is the size and the
+ * time; a line asks for them when it opens the file, and again before a range once LINES_CHECK_MS have passed since
+ * (times have the resolution of a second), and each probe does. A file that is written to in place, within that time or
+ * without its time changing, can't be seen to be another one.
  *
- * A server may take fewer connections than we like: a line that it does not let in while it has
- * others gives its jobs to those.
+ * A server may take fewer connections than we like: a line that the server does not let in, while it has others, gives
+ * its jobs to those.
  *
  * Bounds: LINES_MAX lines; the jobs are as many as the source has requests.
  */
@@ -28,7 +27,7 @@
 #define LINES_MAX           4
 #define LINES_CHECK_MS      1000
 #define LINES_IDLE_MS       60000 /* a line that nobody uses is closed */
-#define LINES_PROBE_BYTES   1     /* the file's last one */
+#define LINES_PROBE_BYTES   1     /* the file's last byte */
 #define LINES_MODIFIED_MAX  256
 
 struct line;
@@ -45,7 +44,7 @@ struct lines_options {
 };
 
 struct line_ops {
-    bool streams; /* a range costs nothing where the one before ended */
+    bool streams; /* a range that begins where the one before ended costs nothing */
     struct line *(*make)(struct lines *lines);
     /* `current` is new. Nothing may be reported from inside. */
     void (*begin)(struct line *line);
@@ -71,7 +70,7 @@ struct line_job {
 
     /* Internal. */
     struct lines *lines;
-    struct line *line; /* that it is or waits on */
+    struct line *line; /* the line that works on the job, or for which it waits */
     struct link link;  /* in the line's queue, or to be told the end */
 };
 
@@ -83,11 +82,11 @@ struct line {
     struct line_job *current;
     bool established; /* logged in: the server has taken it */
     bool barred;      /* the server has not taken it beside others: unused until the next probe */
-    bool streaming;   /* what comes next is the file's, from `position` on, with no request */
+    bool streaming;   /* the file's bytes from `position` on come without another request */
     uint64_t position;
 };
 
-/* A client of the source; a protocol's embeds it. */
+/* A client of the source; a protocol's client embeds it. */
 struct lines {
     struct remote_client client;
     const struct line_ops *ops;
@@ -120,12 +119,12 @@ void line_init(struct line *line, const struct line_ops *ops, struct lines *line
 void line_take(struct line *line, const void *data, size_t length);
 /* The current job has all it wants, or is refused alone: its verdict is set. The next is begun. */
 void line_finished(struct line *line);
-/* The line can't go on: it is reset, and all of its jobs end so. Had the server not taken it yet, other lines that it
- * has taken get them, if there are any. */
+/* The line can't go on: it is reset, and all of its jobs end with the verdict. But if the server had not let this
+ * line in yet, its jobs go to lines that the server has let in, if there are any. */
 __attribute__((format(printf, 4, 5))) void line_fail(struct line *line, enum remote_verdict verdict, int reason,
                                                      const char *format, ...);
-/* Is what the server says now what the current job expects? `modified` "": it does not say. A probe
- * takes it for what the image is. If not, its verdict says so. */
+/* Does the server tell the size and time that the current job expects? `modified` "": it tells no
+ * time. A probe takes them for the image's. False: the job's verdict says so. */
 bool line_check(struct line *line, uint64_t size, const char *modified);
 
 #endif

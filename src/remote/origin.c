@@ -14,7 +14,8 @@
 
 /* --- paths --- */
 
-/* Decodes %XX in place; a percent sign that begins none stays. Gives how many were decoded, -1: one is a zero byte. */
+/* Decodes %XX in place; a percent sign that begins no %XX stays. Gives how many were decoded, -1: one is a zero
+ * byte. */
 static int remote_origin_decode(char *text)
 {
     char *to = text;
@@ -31,7 +32,7 @@ static int remote_origin_decode(char *text)
     return count;
 }
 
-/* As the last server does that decodes once more, and takes a backslash for a slash. */
+/* Decodes again and again, as servers in a row may do, and takes a backslash for a slash. */
 static bool decode_all(char *text)
 {
     int count;
@@ -65,7 +66,7 @@ static char *drop_name(char *path, char *end)
     return end;
 }
 
-/* One name, decoded or to be: "" and "." are none, and ".." takes the one before it away. */
+/* Adds one name to the path: "" and "." add nothing, and ".." takes the name before it away. */
 static bool remote_origin_take_name(char *path, char **end, char *name, bool loose)
 {
     if (!loose && remote_origin_decode(name) < 0)
@@ -106,7 +107,7 @@ static char *url_part(CURLU *url, CURLUPart part)
     return copy;
 }
 
-/* One spelling of an IPv6 address; `zone` may be NULL. */
+/* Gives an IPv6 address its one spelling; `zone` may be NULL. */
 static bool same_spelling(char host[HOST_MAX], const char *address, const char *zone)
 {
     char plain[HOST_MAX], text[INET6_ADDRSTRLEN];

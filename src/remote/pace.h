@@ -12,14 +12,14 @@
 #define PACE_WINDOW    6    /* ticks that are looked at: 3 s */
 #define PACE_PATIENCE  16   /* ticks without a byte, while other requests bring some */
 #define PACE_FLOOR     1024 /* bytes a second; no link that is of use gives a request less */
-#define PACE_UNFAIR    4    /* times less than its share of the link */
+#define PACE_UNFAIR    4    /* how many times less than its share of the link is unfair */
 
 struct pace {
     uint64_t received[PACE_WINDOW + 1]; /* the last ticks', a ring */
     unsigned ticks;
 };
 
-/* What else is known when one is judged. */
+/* What else is known when a request is judged. */
 struct pace_link {
     uint64_t gained;    /* bytes that all requests of the link brought in the window */
     uint64_t bandwidth; /* bytes a second, as measured; 0: not known */
@@ -30,7 +30,7 @@ void pace_begin(struct pace *pace);
 void pace_tick(struct pace *pace, uint64_t received);
 /* Bytes in the window. */
 uint64_t pace_gained(const struct pace *pace);
-/* `rest` bytes are still to come within `left_ms`, at this pace they won't, and that is not because the link is that slow. */
+/* `rest` bytes are to come within `left_ms`: at this pace they won't, and the link itself is not too slow for them. */
 bool pace_is_late(const struct pace *pace, uint64_t rest, uint64_t left_ms, const struct pace_link *link);
 
 #endif

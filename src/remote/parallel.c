@@ -5,7 +5,7 @@ void parallel_init(struct parallel *parallel, unsigned most)
     *parallel = (struct parallel){.most = most, .limit = most, .raise_ms = PARALLEL_RAISE_MS};
 }
 
-/* A burst of refusals is one: only the first one after a raise makes the pause longer. */
+/* A burst of refusals counts as one: only the first after a raise makes the pause longer. */
 bool parallel_refused(struct parallel *parallel, unsigned others, uint64_t now_ms)
 {
     if (others == 0)
@@ -27,7 +27,7 @@ void parallel_succeeded(struct parallel *parallel, uint64_t now_ms)
     if (parallel->limit == parallel->most || now_ms < parallel->raise_at)
         return;
     if (parallel->raised && parallel->raise_ms > PARALLEL_RAISE_MS)
-        parallel->raise_ms /= 2; /* the one before was borne */
+        parallel->raise_ms /= 2; /* the last raise was borne */
     parallel->limit++;
     parallel->raised = true;
     parallel->raise_at = now_ms + parallel->raise_ms;

@@ -1,9 +1,9 @@
 /*
  * How many requests a server bears at a time. Pure policy: additive increase, multiplicative or sharper
- * decrease. Whoever is refused (429, 503, no connection) while others are served was one too many, so no more are
- * started than were left; from then on one more is tried after PARALLEL_RAISE_MS, and after twice as
- * long each time that it is refused again. Refusals of a server that serves nobody say nothing of that: what
- * they did is undone by parallel_down().
+ * decrease. A request that is refused (429, 503, no connection) while others are served was one too many, so no
+ * more are started than were left. From then on one more is tried after PARALLEL_RAISE_MS, and after twice as
+ * long each time that it is refused again. A server that refuses all requests says nothing of how many it bears:
+ * parallel_down() undoes what those refusals did.
  */
 #ifndef REMOTE_PARALLEL_H
 #define REMOTE_PARALLEL_H
@@ -23,8 +23,8 @@ struct parallel {
 };
 
 void parallel_init(struct parallel *parallel, unsigned most);
-/* `others`: requests in flight without the one that was refused. False: it is the only one, so this is
- * the server's trouble, not ours. */
+/* `others`: requests in flight without the one that was refused. False: the refused request was the
+ * only one, so this is the server's trouble, not ours. */
 bool parallel_refused(struct parallel *parallel, unsigned others, uint64_t now_ms);
 void parallel_succeeded(struct parallel *parallel, uint64_t now_ms);
 void parallel_down(struct parallel *parallel);

@@ -20,11 +20,11 @@ struct place {
  * to the folder of the login (RFC 1738, 3.2.2: %2F at its beginning makes it absolute), SFTP's is absolute
  * but for "/~/". On failure `error` says what to do. */
 bool place_check(const char *url, char *error, size_t size);
-/* Of one that place_check() passed. */
+/* Reads a URL that place_check() passed. */
 bool place_read(struct place *place, const char *url);
 void place_clear(struct place *place);
 
-/* Without brackets, with the zone; for mem_free(). NULL: it has none. */
+/* The URL's host, without brackets, with the zone; for mem_free(). NULL: it has none. */
 char *place_host(CURLU *url);
 
 #endif

@@ -25,7 +25,7 @@ void remote_probes_cancel(struct remote *remote)
         probe_cancel(&remote->probes[i]);
 }
 
-/* One that is idle; else the youngest, which is given up: the oldest is left the time that a slow server may need. */
+/* A probe that is idle; else the youngest, which is given up: the oldest keeps the time that a slow server may need. */
 static struct remote_probe *probe_choose(struct remote *remote)
 {
     struct remote_probe *chosen = &remote->probes[0];
@@ -197,7 +197,7 @@ void remote_go_down(struct remote *remote, uint64_t retry_after_ms)
     remote_knock_later(remote, retry_after_ms);
 }
 
-/* It is known to be another image: waiting is of no use. */
+/* The image is known to be another one now: waiting is of no use. */
 static void remote_latch(struct remote *remote)
 {
     trouble_met(&remote->wrong, remote_now(remote), remote->source.who, "%s: %s; reads fail until it is right again",
@@ -225,7 +225,7 @@ bool remote_may_pass(const struct remote_request *request)
     return request->verdict != REMOTE_REFUSED || request->reason == -EACCES || request->reason == -ENOENT;
 }
 
-/* What a URL or a login that has expired waits for is said too. */
+/* Says also what must be done about a URL or a login that has expired. */
 static void say_probed(struct remote *remote, const struct remote_request *request)
 {
     char text[REMOTE_ERROR_MAX + 64];

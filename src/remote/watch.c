@@ -25,7 +25,7 @@ static bool is_late(const struct remote *remote, const struct io *io)
     return is_demand(io) && remote_deadline_of(remote, io) <= remote_now(remote);
 }
 
-/* It had all its time. */
+/* The io had all its time. */
 static void expire_active(struct remote *remote, struct io *io)
 {
     list_for_each (l, &remote->active)
@@ -105,7 +105,7 @@ static struct pace_link watch_link(struct remote *remote)
     return link;
 }
 
-/* What is read ahead makes room for what is waited for: the one that has brought the least. */
+/* Reading ahead makes room for demand: the speculative range that has brought the least is given up. */
 static bool watch_free_worker(struct remote *remote)
 {
     struct remote_worker *least = NULL;
@@ -137,8 +137,9 @@ static unsigned twins(struct remote *remote)
     return count / 2;
 }
 
-/* Of two that are slow one gives way to another try. One that has brought nothing may be about to
- * (a server that fetches what it serves from afar): there it is the younger. */
+/* Of two slow workers for one io one gives way to another try. If one has brought nothing, it may
+ * be about to (the server may fetch the image from afar): then it is the younger that gives
+ * way. */
 static bool watch_replace(struct remote_worker *worker, struct remote_worker *twin, const struct pace_link *link)
 {
     if (twin->started < worker->started || !too_slow(twin, link))
@@ -147,7 +148,7 @@ static bool watch_replace(struct remote_worker *worker, struct remote_worker *tw
     return true;
 }
 
-/* It is asked for on another connection too. */
+/* Asks for the worker's range on another connection too. */
 static void watch_ask_anew(struct remote_worker *worker, const struct pace_link *link)
 {
     struct remote *remote = worker->remote;
@@ -161,7 +162,7 @@ static void watch_ask_anew(struct remote_worker *worker, const struct pace_link 
     remote_start(remote, io);
 }
 
-/* Speculative ones that hold their connections for nothing. */
+/* Gives up speculative ranges that hold their connections for nothing. */
 static void watch_prefetches(struct remote *remote)
 {
     uint64_t now = remote_now(remote);
@@ -188,7 +189,7 @@ static void watch_demand(struct remote *remote)
     }
 }
 
-/* Demand that waits behind what is read ahead, and that brings nothing. */
+/* Helps demand that waits behind speculative ranges which bring nothing. */
 static void watch_queue(struct remote *remote)
 {
     if (list_empty(&remote->queue.demand) || !list_empty(&remote->idle) || remote->down)

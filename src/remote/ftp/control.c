@@ -42,7 +42,9 @@ void ftp_reset(struct ftp_line *ftp)
 
 void ftp_fail_reply(struct ftp_line *ftp, const char *what)
 {
-    bool ranges = ftp->line.current && !line_job_is_probe(ftp->line.current); /* it was good; a probe says whether it is */
+    /* A range's image was good when it was opened, so the trouble may pass: a probe finds out whether the image
+     * still is. */
+    bool ranges = ftp->line.current && !line_job_is_probe(ftp->line.current);
     bool passing = ftp->reply.code / 100 == 4 || ranges;
     line_fail(&ftp->line, passing ? REMOTE_TRANSIENT : REMOTE_REFUSED, 0, "the FTP server answered %s with %u %.160s", what,
              ftp->reply.code, ftp->reply.text);
@@ -175,7 +177,7 @@ static struct stream *secured(struct ftp_line *ftp, struct stream *like, struct 
     return tls_client_stream_new(ftp_image_of(ftp)->tls, ftp->place.host, like, below);
 }
 
-/* What stood behind the reply would count as if it had been encrypted. */
+/* Bytes that came in clear behind the reply would be taken for encrypted ones. */
 static void start_tls(struct ftp_line *ftp, bool more)
 {
     if (more) {
@@ -202,7 +204,7 @@ static void no_tls(struct ftp_line *ftp)
 static void greeted(struct ftp_line *ftp)
 {
     if (ftp->reply.code == 120)
-        return; /* it will be ready, and says 220 then */
+        return; /* the server will be ready, and says 220 then */
     if (ftp->reply.code != 220)
         ftp_fail_reply(ftp, "the connection");
     else if (ftp->implicit || ftp_image_of(ftp)->security == FTP_SECURITY_NONE)
@@ -243,7 +245,7 @@ static void login_reply(struct ftp_line *ftp, bool more)
 static void take_reply(struct ftp_line *ftp, bool more)
 {
     if (ftp->reply.code == 421)
-        ftp_fail_reply(ftp, "a request"); /* it closes the connection */
+        ftp_fail_reply(ftp, "a request"); /* the server closes the connection */
     else if (ftp->step < FTP_READY)
         login_reply(ftp, more);
     else if (ftp->step > FTP_READY)

@@ -47,7 +47,7 @@ static void probe_over(struct ftp_line *ftp)
         ftp_ready(ftp);
 }
 
-/* Its data connection is closed, and its last reply is here. */
+/* The transfer has ended: its data connection is closed, and its last reply is here. */
 static void ended(struct ftp_line *ftp)
 {
     if (ftp->line.current && line_job_is_probe(ftp->line.current) && ftp->probing)
@@ -56,7 +56,7 @@ static void ended(struct ftp_line *ftp)
         transfer_over(ftp);
 }
 
-/* Before its end or at it. The reply says which, and may be here. */
+/* Cuts the transfer, before its end or at it: its reply says which, and may be here already. */
 static void ftp_cut(struct ftp_line *ftp)
 {
     ftp_stream_drop(&ftp->data);
@@ -78,7 +78,7 @@ static void note_first_byte(struct ftp_line *ftp)
     ftp->asked_us = 0;
 }
 
-/* There is more than the size allows: it is another file now, or never was of that size. */
+/* More came than the size allows: the file is another one now, or never had that size. */
 static void ftp_too_long(struct ftp_line *ftp)
 {
     ftp->checked_at = 0;
@@ -89,7 +89,7 @@ static void ftp_too_long(struct ftp_line *ftp)
         ftp_cut(ftp);
 }
 
-/* How much of it goes to the current job. */
+/* Gives bytes to the current job; returns how many. */
 static size_t ftp_use(struct ftp_line *ftp, const uint8_t *bytes, size_t length)
 {
     struct line_job *job = ftp->line.current;
@@ -155,7 +155,7 @@ void on_ftp_data_end(struct stream *data, int status)
         ftp_cut(ftp);
 }
 
-/* The rest of it, from where the last range ended. */
+/* Goes on with a transfer, from where the last range ended. */
 static void stream_on(struct ftp_line *ftp)
 {
     struct stream *data = ftp->data;
@@ -215,7 +215,7 @@ static void timed(struct ftp_line *ftp)
     if (ftp->reply.code == 213 && ftp_parse_time(ftp->reply.text, modified, sizeof modified))
         checked(ftp, modified);
     else if (ftp->reply.code / 100 == 5 && line_job_is_probe(ftp->line.current))
-        checked(ftp, ""); /* it does not tell */
+        checked(ftp, ""); /* the server does not tell the time */
     else
         ftp_fail_reply(ftp, "MDTM");
 }

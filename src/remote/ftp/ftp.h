@@ -11,7 +11,7 @@
 
 #include "remote/lines.h"
 
-#define FTP_REQUESTS_MAX (2 * LINES_MAX) /* ranges at a time that make sense: one streams, the next waits behind it */
+#define FTP_REQUESTS_MAX (2 * LINES_MAX) /* useful ranges at a time: a line streams one, the next waits behind it */
 
 enum ftp_security { FTP_SECURITY_NONE, FTP_SECURITY_TRIED, FTP_SECURITY_REQUIRED };
 

@@ -2,11 +2,11 @@
  * One FTP line (remote/lines.h): its control connection and login (control.c), and the
  * transfers on it with their data connections (ftp.c). Private to remote/ftp/.
  *
- * Commands go one at a time: `step` says which one's reply is due. RETR sends a file to its
- * end; once a range has all it wants the data connection just stands, and the next range goes
- * on with it, or it is cut: closed by us, to which the server replies with how the
- * transfer ended, after which the control connection is as good as before. No ABOR is
- * sent: servers differ in how many replies it has.
+ * Commands go one at a time: `step` says which command's reply is due. RETR sends a file to
+ * its end; once a range has all it wants, the data connection stays open, and the next range
+ * goes on reading from it; or it is cut: we close it, the server replies how the transfer
+ * ended, and then the control connection is as good as before. No ABOR is sent: servers
+ * differ in how many replies they give to it.
  */
 #ifndef REMOTE_FTP_INTERNAL_H
 #define REMOTE_FTP_INTERNAL_H
@@ -21,7 +21,7 @@
 #include "remote/place.h"
 
 #define FTP_STREAM_IDLE_MS 3000  /* a data connection that nobody reads from is cut */
-#define FTP_STREAM_MAX_MS  30000 /* then it is cut at the end of a range, and size and time are asked for */
+#define FTP_STREAM_MAX_MS  30000 /* after that a transfer is cut at a range's end, to check size and time */
 #define FTP_COMMAND_MAX    (LOCATION_URL_MAX + 16)
 
 enum ftp_step {
@@ -62,7 +62,7 @@ struct ftp_line {
     bool implicit; /* ftps:// */
     enum ftp_step step;
     struct dial *dial;
-    struct sockaddr_storage peer; /* whom the control connection went to */
+    struct sockaddr_storage peer; /* the address that the control connection went to */
     struct stream *control, *data;
     bool secure; /* the control connection is encrypted, and data connections are to be */
     struct ftp_reply reply;
@@ -70,7 +70,7 @@ struct ftp_line {
     uint64_t size;       /* the file's, as SIZE said last */
     uint64_t start;      /* where the transfer begins */
     uint64_t checked_at; /* when size and time were asked for; 0: not on this connection */
-    struct slices ahead; /* came from `data` for no range yet: at most one read of it */
+    struct slices ahead; /* bytes of `data` that no range has asked for yet: at most one read */
     bool probing;        /* the transfer is a probe's */
     uint64_t opened_at;  /* when the transfer began */
     bool replied;        /* the transfer's last reply was there before its data's end */
@@ -91,7 +91,7 @@ static inline struct ftp_image *ftp_image_of(const struct ftp_line *ftp)
 /* --- control.c --- */
 
 void ftp_connect(struct ftp_line *ftp);
-/* As of struct line_ops. */
+/* The `reset` of struct line_ops. */
 void ftp_reset(struct ftp_line *ftp);
 __attribute__((format(printf, 3, 4))) void ftp_command(struct ftp_line *ftp, enum ftp_step step, const char *format,
                                                        ...);
@@ -100,14 +100,14 @@ void ftp_fail_reply(struct ftp_line *ftp, const char *what);
 void ftp_fail_stream(struct ftp_line *ftp, struct stream *stream, int status, const char *which);
 void ftp_stream_drop(struct stream **stream);     /* closes and frees it, later */
 void ftp_watch(struct ftp_line *ftp);             /* a byte is due within the stall timeout */
-void ftp_rest(struct ftp_line *ftp, uint64_t ms); /* nothing is: the line is idle, and ends after that */
+void ftp_rest(struct ftp_line *ftp, uint64_t ms); /* no byte is due: the line is idle, and ends after `ms` */
 bool ftp_data_open(struct ftp_line *ftp, int fd); /* false: it failed */
 void ftp_data_secure(struct ftp_line *ftp);       /* TLS on it, with the control connection's session */
 
 /* --- ftp.c --- */
 
 void ftp_ready(struct ftp_line *ftp);
-void ftp_transfer_reply(struct ftp_line *ftp); /* one whose step is behind FTP_READY */
+void ftp_transfer_reply(struct ftp_line *ftp); /* takes a reply in one of the steps behind FTP_READY */
 void ftp_idle_over(struct ftp_line *ftp);
 void on_ftp_data(struct stream *data, const uint8_t *bytes, size_t length);
 void on_ftp_data_end(struct stream *data, int status);

@@ -30,7 +30,7 @@ void ftp_reply_init(struct ftp_reply *reply);
  * reply without an end. */
 enum ftp_fed ftp_reply_feed(struct ftp_reply *reply, const uint8_t *data, size_t length, size_t *taken);
 
-/* Of the text of a 213, 229 and 227. False: it has none, or none that can be. */
+/* Parse the text of a 213, a 229 and a 227. False: the value is missing or impossible. */
 bool ftp_parse_size(const char *text, uint64_t *size);
 bool ftp_parse_time(const char *text, char *time, size_t size); /* YYYYMMDDHHMMSS, and a fraction if there is one */
 bool ftp_parse_epsv(const char *text, uint16_t *port);

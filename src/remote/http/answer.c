@@ -33,7 +33,7 @@ bool http_etag_is_strong(const char *etag)
     return *etag == '"';
 }
 
-/* One too long to keep is one that can't be compared: as if there were none. */
+/* A validator too long to keep can't be compared: it counts as missing. */
 static void keep_validator(char to[HTTP_VALIDATOR_MAX], const char *value)
 {
     snprintf(to, HTTP_VALIDATOR_MAX, "%s", value && strlen(value) < HTTP_VALIDATOR_MAX ? value : "");
@@ -52,8 +52,9 @@ static bool header_is(const struct http_fetch *http, const char *name, const cha
     return strcmp(value, expect) == 0;
 }
 
-/* Is the answer of the resource that was probed? Its ETag tells, or the time if it has none. A 206 says by being one that
- * the If-Range of the request held, and need not repeat the time then, but must the ETag (RFC 9110, 15.3.7.1). */
+/* Does the answer come from the resource that was probed? The ETag tells, or the time if the resource has no ETag. A
+ * 206 shows that the request's If-Range held: so it need not repeat the time, but must repeat the ETag (RFC 9110,
+ * 15.3.7.1). */
 static bool validators_match(const struct http_fetch *http, bool partial)
 {
     const struct http_resource *expect = http->expect;

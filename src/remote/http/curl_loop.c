@@ -10,8 +10,8 @@
 struct curl_loop {
     uv_loop_t *loop;
     CURLSH *share;
-    struct address_list own; /* of `own_until` - CURL_OWN_ADDRESSES_MS */
-    uint64_t own_until;      /* 0: was not read */
+    struct address_list own; /* read at `own_until` - CURL_OWN_ADDRESSES_MS */
+    uint64_t own_until;      /* 0: `own` was not read yet */
     struct defer closing;
     void (*closed)(void *arg);
     void *closed_arg;

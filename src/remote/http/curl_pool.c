@@ -11,7 +11,7 @@ struct curl_pool {
     CURLM *multi;
     uv_timer_t timer;
     unsigned transfers;
-    bool acting, freed; /* freed while acting: it ends after that */
+    bool acting, freed; /* freed while acting: the pool ends when that is over */
 };
 
 /* A socket that libcurl wants watched. */

@@ -16,7 +16,7 @@ struct http_resource;
 #define HTTP_FARM_LEAST (1u << 20) /* an image smaller than that is read in one piece or two */
 
 struct http_farm {
-    bool differs; /* valid in `done`: a part is of another version. A part that could not be had says nothing. */
+    bool differs; /* valid in `done`: a part is of another version. A part that could not be read proves nothing. */
     void (*done)(struct http_farm *farm); /* once, from the loop */
 
     /* Internal. */

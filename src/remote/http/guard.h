@@ -1,8 +1,8 @@
 /*
  * Where a fetch may connect to, by which socket, and whom it believes: libcurl asks at each connection
  * it opens, and before each request on one that is open already, so that a name that
- * resolves to another address than before, a redirect and a connection that a fetch with
- * other rights has left open are all judged by the address that is really spoken to.
+ * resolves to another address than before, a redirect and a connection that a fetch with other rights
+ * has left open are all judged by the address that is really used.
  *
  * A certificate must have the server's name as a subjectAltName; libcurl would
  * take the common name if there is none (RFC 9525, 2: it is no name).
@@ -22,8 +22,8 @@ struct http_guard {
     enum address_local local;
     struct curl_loop *curl;
     char refusal[ADDRESS_REFUSAL_MAX]; /* why the last address was refused; "": it was not */
-    int fd;                            /* connected already, for libcurl to take in place of a new one; -1: none */
-    int given;                         /* that it took */
+    int fd;                            /* a connected socket, for libcurl to take in place of a new one; -1: none */
+    int given;                         /* the socket that libcurl took */
     bool opened;                       /* a connection was opened, or taken */
     /* Both inside libcurl: may a connection be opened? And: the request is about to be sent. */
     bool (*opening)(struct http_guard *guard);

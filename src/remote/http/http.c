@@ -189,7 +189,7 @@ static const struct remote_client_ops http_ops = {
     .free = http_free,
 };
 
-/* What has no origin of its own is for the server that the requests begin at. */
+/* A login or certificate without an origin of its own is for the server where the requests begin. */
 static void set_origin(struct origin *origin, const char *text, const char *url)
 {
     if (text && *text)
@@ -198,7 +198,7 @@ static void set_origin(struct origin *origin, const char *text, const char *url)
         origin_read_server(origin, url);
 }
 
-/* What is sent of secrets, and to whom. */
+/* Which secrets are sent, and to whom. */
 static void set_logins(struct http_image *image, const struct http_options *options)
 {
     image->client_cert = mem_strdup_nonempty(options->client_cert);

@@ -28,8 +28,8 @@ struct http_options {
     const char *ca_file, *ca_pem; /* see net/tls_trust.h */
     const char *client_cert, *client_key;
     const char *user, *password, *bearer_token;
-    /* What the certificate, and the login, are for: an origin (remote/origin.h). NULL or "": the
-     * server of the URL. They are sent nowhere else, wherever redirects lead. */
+    /* The origins (remote/origin.h) that the client certificate and the login are for; NULL or
+     * "": the server of the URL. Both are sent nowhere else, wherever redirects lead. */
     const char *key_origin, *login_origin;
     enum http_scheme scheme; /* of the login */
     bool by_time;      /* Last-Modified tells versions apart, and the ETag does not */

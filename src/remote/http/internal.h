@@ -1,6 +1,6 @@
 /*
  * HTTP's client: what the image is (http.c), the way of a request (way.c), what it says (request.c), how long it may
- * take (watch.c), what the answer must be (answer.c), and what is said of one that failed (words.c). Private to
+ * take (watch.c), what the answer must be (answer.c), and the words for one that failed (words.c). Private to
  * remote/http/.
  */
 #ifndef REMOTE_HTTP_INTERNAL_H
@@ -24,7 +24,7 @@ enum http_phase {
 
 enum http_login {
     HTTP_LOGIN_NONE,      /* none is configured */
-    HTTP_LOGIN_ELSEWHERE, /* what there is is for another origin */
+    HTTP_LOGIN_ELSEWHERE, /* the configured login is for another origin */
     HTTP_LOGIN_PASSWORD,
     HTTP_LOGIN_TOKEN,
 };
@@ -35,11 +35,11 @@ enum http_login {
 
 /* What a resource is. Empty validators: the server gave none. */
 struct http_resource {
-    char url[LOCATION_URL_MAX];        /* that answers, redirects resolved */
+    char url[LOCATION_URL_MAX];        /* the URL that answers, after redirects */
     uint64_t size;
     char etag[HTTP_VALIDATOR_MAX];     /* as sent, quotes and W/ included */
     char modified[HTTP_VALIDATOR_MAX]; /* Last-Modified */
-    unsigned long auth;                /* CURLAUTH_ bits that it wants; 0: none */
+    unsigned long auth;                /* the logins that it wants, in CURLAUTH_ bits; 0: none */
     unsigned version;                  /* counts up when the rest changes */
 };
 
@@ -53,15 +53,15 @@ struct http_image {
     unsigned redirects, connections;
     struct trust trust;
     char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
-    struct origin key_origin, login_origin; /* what they are for */
+    struct origin key_origin, login_origin; /* what the certificate and the login are for */
     enum http_scheme scheme;
     enum address_local local;
     uint64_t connect_timeout_ms, stall_timeout_ms;
 
     struct http_resource resource; /* what was adopted last */
     struct http_route *route;      /* NULL: none was made, or it is left */
-    uint64_t first_byte_ms;        /* how long it takes, smoothed; 0: not known */
-    uint64_t patience_ms;          /* the least that is waited for it, since less was in vain */
+    uint64_t first_byte_ms;        /* how long a first byte takes, smoothed; 0: not known */
+    uint64_t patience_ms;          /* the least time to wait for a first byte, since less was too short */
 };
 
 /* A probe or a range. One easy handle each: libcurl keeps its settings and, for Digest, its nonce. */
@@ -74,7 +74,7 @@ struct http_fetch {
     uint32_t length, filled;
     struct http_resource found; /* a probe: what was learnt */
     struct http_farm farm;      /* of the first probe */
-    bool alone;                 /* HTTP/1.1: by a new connection, whatever there is */
+    bool alone;                 /* HTTP/1.1: takes a new connection, even if others are idle */
 
     struct http_route_user user;
     struct curl_transfer transfer;
@@ -82,16 +82,16 @@ struct http_fetch {
     uv_timer_t watch;
     enum http_phase phase;
     uint64_t since_ms; /* when it began, or the last byte came */
-    unsigned tries;    /* that found the route dead */
-    bool handed;       /* it is on the connection that was dialled */
+    unsigned tries;    /* tries that found the route dead */
+    bool handed;       /* the request goes by the connection that was dialled */
     bool heard;        /* a byte has come since the request was sent */
-    bool forgotten;    /* instead the connection died */
+    bool forgotten;    /* the connection died before a byte of the answer */
     struct curl_slist *headers;
     long buffer; /* of libcurl, for a large range */
     uint32_t discarded;
     uint32_t due;          /* how far the answer fills the range */
     bool checked;          /* the answer's head was judged */
-    enum http_login login; /* what is sent */
+    enum http_login login; /* the login that is sent */
     unsigned hops, pieces; /* a probe: redirects that were followed; a range: requests that it took */
     char url[LOCATION_URL_MAX];          /* a probe: who is asked now */
     const struct http_resource *set_for; /* what the handle is set up for, and which version of it */
@@ -101,17 +101,17 @@ struct http_fetch {
 
 /* --- http.c --- */
 
-/* Not by the engine's: of the farm. */
+/* Fetches of the farm's own, which the engine does not know. */
 struct http_fetch *http_fetch_new(struct http_image *image);
 void http_fetch_free(struct http_fetch *http);
 void http_fetch_range(struct http_fetch *http, const struct http_resource *resource, uint64_t offset, uint32_t length);
-/* It is over: what a probe found is told, and `done` is called, or before that the farm is asked. */
+/* The fetch is over: tells what a probe found, and calls `done`; for the first probe the farm is asked before that. */
 void http_fetch_over(struct http_fetch *http);
 
 /* --- way.c --- */
 
 void http_way_init(struct http_fetch *http);
-/* For what is in the fetch. */
+/* Starts what the fetch describes. */
 void http_way_start(struct http_fetch *http);
 void http_way_cancel(struct http_fetch *http); /* legal when idle */
 /* The fetch has had its time; `early`: for a route that is alive. */
@@ -120,13 +120,13 @@ void http_expired(struct http_fetch *http, bool early);
 /* --- request.c --- */
 
 void http_set_fixed(struct http_fetch *http);
-/* For what is not there yet, by the route. */
+/* Sets up the request for the bytes that are still missing, by the fetch's route. */
 void http_set_request(struct http_fetch *http);
 
 /* --- watch.c --- */
 
-/* A try begins; a connection is made, the request was sent, a byte came (inside libcurl, these); the try is over. Until
- * that http_expired() may come. */
+/* These tell that a try begins, that a connection is made, the request was sent, a byte came (these three from inside
+ * libcurl), and that the try is over. Until then http_expired() may come. */
 void http_watch_begin(struct http_fetch *http);
 void http_watch_connecting(struct http_fetch *http);
 void http_watch_sent(struct http_fetch *http);
@@ -139,15 +139,15 @@ bool http_route_is_silent(const struct http_fetch *http);
 
 /* Once for each answer, at its first byte or its end: the verdict, REMOTE_OK until the body says otherwise. */
 void http_check_answer(struct http_fetch *http);
-/* A probe that went well: what it found. */
+/* Takes over what a successful probe found. */
 void http_learn(struct http_fetch *http);
-/* Can it be asked for by If-Range (RFC 9110, 13.1.5)? */
+/* Can the tag be used in If-Range (RFC 9110, 13.1.5)? */
 bool http_etag_is_strong(const char *etag);
-/* The answer sends elsewhere, and that may be followed. */
+/* Is the status a redirect that may be followed? */
 bool http_is_redirect(long status);
 long http_status(const struct http_fetch *http);
-/* Where the answer sends a probe: into `url`, or the verdict says why not. A chain that has been at https never
- * leaves it. */
+/* Writes where the answer sends a probe into `url`; false: the verdict says why it is not followed. A chain
+ * that has been at https never leaves it. */
 bool http_redirect(struct http_fetch *http, char url[LOCATION_URL_MAX]);
 
 /* --- words.c --- */

@@ -17,7 +17,7 @@
 /* The trust outlives the handle's transfers. */
 static void set_trust(CURL *easy, const struct trust *trust)
 {
-    if (trust->file) { /* in place of the system's, of which libcurl has a folder too */
+    if (trust->file) { /* in place of the system's file and folder of authorities */
         curl_easy_setopt(easy, CURLOPT_CAINFO, trust->file);
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     }
@@ -45,13 +45,13 @@ void http_set_fixed(struct http_fetch *http)
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, versions[image->version]);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, image->version == HTTP_USE_2 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, image->allow_plain ? "http,https" : "https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L); /* that is ours: http_follow() */
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L); /* http_follow() does that */
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "nbd-proxy/" PACKAGE_VERSION);
     curl_easy_setopt(easy, CURLOPT_UNRESTRICTED_AUTH, 0L);
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(easy, CURLOPT_PROXY, image->proxy ? image->proxy : ""); /* "": none from the environment */
     curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* nor exceptions */
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a byte of the proxy's is none of the server's */
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* the proxy's answer is not taken for the server's */
     http_guard_addresses(&http->guard, easy);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, HTTP_ROUTE_IDLE_MS / 1000L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);

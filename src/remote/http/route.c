@@ -80,7 +80,7 @@ static void on_fetch_route_idle(uv_timer_t *timer)
     http_route_leave_all(timer->data);
 }
 
-/* After each change of who uses it. */
+/* Called after each change of the route's users. */
 static void route_settle(struct http_route *route)
 {
     bool used = !list_empty(&route->users);
@@ -124,7 +124,7 @@ static struct curl_slist *pin_new(const struct http_route *route, const struct s
 static void on_fetch_route_dialled(void *arg, const struct dial_result *result)
 {
     struct http_route *route = arg;
-    struct http_route_user self = {.route = route}; /* keeps it while users come and go */
+    struct http_route_user self = {.route = route}; /* keeps the route while users come and go */
     struct link waiting;
     list_init(&waiting);
     list_move_all(&waiting, &route->users);

@@ -1,6 +1,6 @@
 /*
- * The way to an HTTP server, or to the proxy before it: the one of its addresses that is spoken to, and
- * the connections there (a pool of libcurl's).
+ * The way to an HTTP server, or to the proxy before it: the one of its addresses that is used, and the connections to
+ * it (a pool of libcurl's).
  *
  * A source has one route at a time. It is made when it is first needed, by a dial: the name is resolved, its
  * addresses race (net/dial.h). The first fetch takes the connection that won; what is needed beside it libcurl
@@ -28,8 +28,8 @@ struct http_route {
     char error[REMOTE_ERROR_MAX]; /* in words */
     struct curl_pool *pool;
     struct curl_slist *pin; /* for CURLOPT_RESOLVE: the address; NULL: the host is a number */
-    char address[ADDRESS_TEXT_MAX]; /* the same in words; "": none yet */
-    bool proven;            /* an answer has come by it */
+    char address[ADDRESS_TEXT_MAX]; /* the address as text; "": none yet */
+    bool proven;            /* an answer has come by this route */
     uint64_t heard_ms;      /* when the last byte came by it, in the loop's time */
 
     /* Internal. */
@@ -38,9 +38,9 @@ struct http_route {
     char *host;
     uint16_t port;
     struct dial *dial; /* under way */
-    int fd;            /* connected, and nobody's yet; -1: none */
+    int fd;            /* the connection that was dialled, until it is taken; -1: none */
     struct link users;
-    bool left;         /* the image has it no more: it ends with its last user */
+    bool left;         /* the image has left the route: it ends with its last user */
     uv_timer_t idle;
 };
 
@@ -52,11 +52,12 @@ struct http_route_user {
 };
 
 /* Gets the user a route to the URL's origin: the image's, or a new one in its place. True: it is ready now; false: `ready` comes,
- * from the loop, once the dial is over, well or not. NULL in user->route and false: it is no URL, and nothing comes. */
+ * from the loop, once the dial is over, well or not. False with user->route NULL: `url` is no URL, and nothing
+ * comes. */
 bool http_route_enter(struct http_route_user *user, struct http_image *image, const char *url);
 /* Any time; a user that waits is told nothing. */
 void http_route_leave(struct http_route_user *user);
-/* The connection that was dialled, once; -1: it is taken. */
+/* Takes the connection that was dialled; -1: it was taken before. */
 int http_route_take(struct http_route *route);
 /* No fetch comes to this route any more. */
 void http_route_leave_all(struct http_route *route);

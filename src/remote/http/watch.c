@@ -2,7 +2,7 @@
 #include "remote/http/internal.h"
 
 #define PATIENCE_MIN_MS 1000 /* for a first byte, of a connection that was used before */
-#define PATIENCE_MAX_MS 3000 /* the same, unless it is known to be too short */
+#define PATIENCE_MAX_MS 3000 /* the most, unless it is known to be too short */
 #define PATIENCE_FIRST_BYTES 4 /* between these bounds: how often the time that it mostly takes */
 #define RECONNECT_MS 3000 /* to an address that was connected to before, TLS included */
 
@@ -29,8 +29,8 @@ static uint64_t patience(const struct http_image *image)
     return most(ms, image->patience_ms);
 }
 
-/* A server that answers late on a fresh connection too was not dead: it is waited for twice that long from now on, and
- * less again when it is quicker. */
+/* A server that answers late on a fresh connection too was not dead: from now on the patience is twice that time, and
+ * less again when the server is quicker. */
 static void learn_patience(struct http_fetch *http, uint64_t took_ms)
 {
     struct http_image *image = http->image;
@@ -43,8 +43,8 @@ static void learn_patience(struct http_fetch *http, uint64_t took_ms)
 
 /* --- what is due --- */
 
-/* When the connection that it is on, or would get, is taken for dead: while bytes come by others of the
- * route the link is only busy. UINT64_MAX: it is not. */
+/* When the connection that the fetch is on, or waits for, is taken for dead. While bytes come by other
+ * connections of the route, the link is only busy. UINT64_MAX: never. */
 static uint64_t early_due(const struct http_fetch *http)
 {
     const struct http_route *route = http->user.route;

@@ -84,7 +84,7 @@ static void http_judge(struct http_fetch *http, CURLcode code)
         remote_judge(&http->request, REMOTE_TRANSIENT, "the server sent %" PRIu32 " of %" PRIu32 " bytes", http->filled, http->due);
 }
 
-/* A probe is sent on: the next origin is sent what was given for it only. */
+/* Follows the redirect of a probe: the next origin is sent only what was given for it. */
 static bool http_follow(struct http_fetch *http)
 {
     if (!http->probe || !http->checked || !http_is_redirect(http_status(http)) || !http_redirect(http, http->url))
@@ -94,7 +94,7 @@ static bool http_follow(struct http_fetch *http)
     return true;
 }
 
-/* The server sent the beginning of what it was asked for. */
+/* Asks for the rest, when the server sent only the beginning of the range. */
 static bool http_complete(struct http_fetch *http)
 {
     if (http->probe || http->request.verdict != REMOTE_OK || http->filled == http->length)
@@ -121,13 +121,13 @@ static void http_release(struct http_fetch *http)
 {
     curl_pool_cancel(&http->transfer);
     if (http->guard.fd >= 0)
-        close(http->guard.fd); /* libcurl has not come to take it */
+        close(http->guard.fd); /* libcurl has not taken it */
     http->guard.fd = -1;
     http_watch_end(http);
     http_route_leave(&http->user);
 }
 
-/* The connection, and those like it, are of no use: once more, by a new route? */
+/* The route's connections are dead: leaves it, and tries once more by a new one. False: that is not to be. */
 static bool http_try_again(struct http_fetch *http)
 {
     http_route_leave_all(http->user.route);
@@ -150,7 +150,8 @@ static bool http_address_is_gone(const struct http_fetch *http)
     return http->user.route->proven && !*http->guard.refusal && http_route_is_silent(http);
 }
 
-/* Did the server, or what is between, forget the connection while it was idle? Or the address all of them? */
+/* Did the server, or something on the way, forget the connection while it was idle? Or is the address gone, with all of
+ * its connections? */
 static bool fetch_way_is_forgotten(const struct http_fetch *http, CURLcode code)
 {
     if (code == CURLE_COULDNT_CONNECT)
@@ -217,7 +218,7 @@ static void on_no_route(uv_timer_t *timer)
     http_end(http);
 }
 
-/* For what is not there yet. */
+/* Asks for what is still missing, once there is a route. */
 static void http_ask(struct http_fetch *http)
 {
     const char *url = http->probe ? http->url : http->expect->url;
@@ -232,7 +233,7 @@ void http_way_start(struct http_fetch *http)
     http->hops = http->pieces = http->tries = 0;
     if (http->probe) {
         snprintf(http->url, sizeof http->url, "%s", http->image->client.url);
-        http_route_forget(http->image); /* it asks whether the server is there, so nothing old will do */
+        http_route_forget(http->image); /* a probe asks whether the server is there, so no old connection will do */
     }
     http_ask(http);
 }

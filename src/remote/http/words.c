@@ -24,7 +24,7 @@ static const char *unauthorized_words(const struct http_fetch *http)
                         : "401 Unauthorized (check user and password: they were good, and are no more)";
 }
 
-/* Of a URL that carries its own permission that is what may have run out. */
+/* If the URL carries its own permission, that may have expired. */
 static const char *forbidden_words(const struct http_fetch *http)
 {
     const char *url = http->probe ? http->url : http->expect->url;
@@ -75,7 +75,7 @@ static int status_reason(long status)
     return status == 404 || status == 410 ? -ENOENT : 0;
 }
 
-/* Of a proxy's own troubles an http:// URL gets to know as if they were the server's. */
+/* For an http:// URL a proxy answers its own troubles as if they were the server's. */
 static const char *speaker(const struct http_fetch *http, long status)
 {
     if (!http->image->proxy)
@@ -182,7 +182,7 @@ static void drop_times(char *text)
     }
 }
 
-/* What the proxy answered to CONNECT, when it was no yes; else 0. */
+/* The status with which the proxy refused CONNECT; 0: it did not. */
 static long refused_connect(const struct http_fetch *http)
 {
     long status = 0;
@@ -201,7 +201,7 @@ static void judge_connect(struct http_fetch *http, long status)
     http->request.reason = status == 407 || status == 403 ? -EACCES : 0;
 }
 
-/* Troubles that we know more of than libcurl says. */
+/* Judges troubles of which we know more than libcurl says. */
 static bool judge_known(struct http_fetch *http, CURLcode code)
 {
     const char *refusal = http_guard_refusal(&http->guard, code);

@@ -3,9 +3,9 @@
  *
  *   nfs://HOST[:PORT]/PATH[?version=3|4&uid=N&gid=N&nfsport=N&mountport=N]
  *
- * The scheme and the path are RFC 2224's; what is the export and what the path in it is for
- * remote/nfs/find.h to find out. Other arguments than those are refused, not ignored:
- * a mistyped one must not mean its default.
+ * The scheme and the path are RFC 2224's; remote/nfs/find.h finds out which part of the
+ * path is the export. Other arguments than those are refused, not ignored: a mistyped one
+ * must not mean its default.
  */
 #ifndef REMOTE_NFS_ADDRESS_H
 #define REMOTE_NFS_ADDRESS_H

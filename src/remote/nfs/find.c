@@ -13,7 +13,7 @@ struct nfs_find {
     void *owner;
 
     struct resolve *resolve;
-    struct dial *dial; /* the name has several addresses: which of them is there? */
+    struct dial *dial; /* tries which of the name's several addresses is there */
     struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX];
     unsigned address_count, address_at;
 
@@ -23,16 +23,16 @@ struct nfs_find {
     uint64_t asked_us, round_trip_us;
     const char *about; /* which service is asked, for errors: "" or "rpcbind: " */
 
-    char path[NFS_PATH_MAX]; /* links followed */
+    char path[NFS_PATH_MAX]; /* the path, with the links followed so far */
     unsigned links;
     unsigned head;          /* version 3: so many names are asked of the mount service */
-    bool denied;            /* it denied one of them */
+    bool denied;            /* the mount service denied one of them */
     unsigned name;          /* the next one to look up in `here` */
     struct nfs_handle here; /* a folder; in the end the file */
     struct nfs_handle node; /* just looked up */
     uint32_t read_max;
     bool fell_back;          /* from version 4 to 3 */
-    struct nfs_reply before; /* then: what version 4 said */
+    struct nfs_reply before; /* what version 4 had said, if fell_back */
 };
 
 static void find_begin(struct nfs_find *find);
@@ -94,7 +94,7 @@ static void find_failed(struct nfs_find *find, const struct nfs_reply *reply)
         find_begin(find);
         return;
     }
-    /* That there is no such file is better news than that the other version isn't there either. */
+    /* "No such file" from version 4 helps more than that version 3 isn't there. */
     const struct nfs_reply *tell = find->fell_back && !find->before.unsupported ? &find->before : reply;
     struct nfs_found found = {.verdict = tell->verdict == REMOTE_MOVED ? REMOTE_TRANSIENT : tell->verdict,
                               .reason = tell->reason};
@@ -102,7 +102,7 @@ static void find_failed(struct nfs_find *find, const struct nfs_reply *reply)
     find_end(find, &found);
 }
 
-/* With what was told last, which may be other than at its lookup. */
+/* Takes the attributes that were told last, which may differ from those at the lookup. */
 static void find_succeed(struct nfs_find *find, const struct nfs_attributes *attributes)
 {
     if (attributes->type != NFS_FILE || attributes->size == 0) {
@@ -336,7 +336,7 @@ static void find_begin(struct nfs_find *find)
     }
 }
 
-/* An address that refuses is there: version 3 may have another port. */
+/* An address that refuses a connection is there all the same: version 3 may have another port. */
 static void on_nfs_find_raced(void *owner, const struct dial_result *result)
 {
     struct nfs_find *find = owner;

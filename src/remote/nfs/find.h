@@ -1,17 +1,16 @@
 /*
  * From the URL of an NFS image to its file on the server.
  *
- * The host's name is resolved and its addresses judged by allow-local; of several the one that is connected to
- * first is taken (net/dial.h). Which
- * part of the path is the export is not asked of the user: version 4 walks from the server's root, and with
- * version 3 the mount service is asked for the image's folder, then that one's folder, and so on, and the rest is
- * walked. `version` 0: 4, and 3 if the server does not speak 4 or has not even the first name of the
- * path there (the trees of both may differ).
+ * The host's name is resolved and its addresses judged by allow-local; of several addresses the one that is
+ * connected first is used (net/dial.h). Which part of the path is the export is not asked of the user: version 4
+ * walks from the server's root, and with version 3 the mount service is asked for the image's folder, then that
+ * folder's folder, and so on, and the rest of the path is walked. `version` 0: 4, and 3 if the server does not
+ * speak 4 or has not even the first name of the path there (the trees of both may differ).
  *
  * A symbolic link is read and followed as its text says, from its folder or from the server's root, at most
  * NFS_LINKS_MAX times, on the same server only, and with the same rights: never by this machine's own files.
  *
- * In the end one byte is read, so that who may not read the file learns it now.
+ * In the end one byte is read, so that a user who may not read the file learns it now.
  */
 #ifndef REMOTE_NFS_FIND_H
 #define REMOTE_NFS_FIND_H
@@ -23,7 +22,7 @@
 #define NFS_LINKS_MAX 8
 #define NFS_ERROR_MAX (NFS_REPLY_ERROR_MAX + 64)
 
-/* A file that may be read, and the connection for that. */
+/* A file that may be read, and the connection to read it by. */
 struct nfs_session {
     unsigned refs;
     const struct nfs_protocol *protocol;

@@ -30,7 +30,7 @@ struct nfs_request {
     struct nfs_find *find;       /* a probe */
     struct nfs_session *session; /* of a range; or what the last probe found, until that is adopted */
     uint64_t offset, started_us;
-    uint32_t length, next; /* up to where pieces were begun */
+    uint32_t length, next; /* next: up to where pieces were begun */
     struct nfs_piece pieces[NFS_PIECES];
 };
 
@@ -64,7 +64,8 @@ static void nfs_request_judge(struct nfs_request *nfs, enum remote_verdict verdi
 
 /* --- probes --- */
 
-/* What each READ is compared with names the bytes as surely for other slots, and for a daemon that is started anew. */
+/* The attributes that each READ is compared with also identify the bytes for other slots, and for a daemon that is
+ * started anew. */
 static void identify(struct remote_image *image, const struct nfs_session *session, const struct nfs_address *address)
 {
     image->size = session->attributes.size;
@@ -97,7 +98,8 @@ static void nfs_probe(struct remote_request *request)
     nfs->find = nfs_find_start(&nfs_of(request->client)->find, on_found, nfs);
 }
 
-/* The version of NFS that found the image is kept: what one tells of a file can't be compared with the other's. */
+/* The version of NFS that found the image is kept: what one version tells of a file can't be compared with what the
+ * other tells. */
 static void nfs_adopt(struct remote_request *probe)
 {
     struct nfs_client *nfs = nfs_of(probe->client);
@@ -175,7 +177,7 @@ static void piece_go_on(struct nfs_piece *piece)
     range_end(nfs);
 }
 
-/* False: there is another file by now, or other content in it; that is the end of the range. */
+/* False: there is another file by now, or the file has other content; the range has ended then. */
 static bool piece_same(struct nfs_piece *piece, const struct nfs_attributes *attributes)
 {
     struct nfs_request *nfs = piece->request;

@@ -1,17 +1,18 @@
 /*
  * An image on an NFS server, by parallel READs on one connection (remote/remote.h).
  *
- * Each probe makes a new connection and finds the file anew (remote/nfs/find.h); what it is,
- * its inode, size, times and (version 4) change attribute, is compared by remote/remote.c. A range
- * is read in pieces of what the server gives at a time, NFS_PIECES of them in flight. Every answer must
- * carry the attributes that were found, or is followed by a question for them: a changed file
- * gives EIO, never its bytes. A lost connection and a handle that is not known any more lead to a new probe.
+ * Each probe makes a new connection and finds the file anew (remote/nfs/find.h); its inode, size, times and (version
+ * 4) change attribute are compared by remote/remote.c. A range is read in pieces of what the server gives at a time,
+ * NFS_PIECES of them in flight. Every answer must carry the attributes that were found, or is followed by a question
+ * for them: a changed file gives EIO, never its bytes. A lost connection and a handle that is not known any more lead
+ * to a new probe.
  *
  * The client is our own and not libnfs's, which believes the lengths in an answer: with 4.0.0 (Debian 12) one COMPOUND
  * reply with a large array count ends the process, and a reply in fragments without end holds the loop for as long as
- * they come; much of it with 5 too. What reading takes is eleven kinds of questions (remote/nfs/protocol.h).
+ * they come; much of this also happens with 5. What reading takes is eleven kinds of questions
+ * (remote/nfs/protocol.h).
  *
- * Nothing is encrypted, and who reads is only claimed (AUTH_SYS): NFS is for networks that are trusted.
+ * Nothing is encrypted, and the reader's identity is only claimed (AUTH_SYS): NFS is for networks that are trusted.
  */
 #ifndef REMOTE_NFS_NFS_H
 #define REMOTE_NFS_NFS_H

@@ -4,7 +4,7 @@
  * (RFC 7530, 9.1.4.3) needs no client ID, no lease, and no recovery after the server was started anew.
  *
  * Every answer's lengths are checked against what was asked. A READ's attributes are those after it, so
- * that bytes of another version of the file are known as such.
+ * that bytes of another version of the file are recognised.
  */
 #ifndef REMOTE_NFS_PROTOCOL_H
 #define REMOTE_NFS_PROTOCOL_H
@@ -21,7 +21,7 @@ struct nfs_protocol {
                                void *owner);
     struct nfs_call *(*readlink)(struct nfs_rpc *rpc, const struct nfs_handle *link, nfs_done done, void *owner);
     struct nfs_call *(*attributes)(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner);
-    /* read_max; and perhaps attributes. */
+    /* Answers read_max, and perhaps attributes. */
     struct nfs_call *(*limits)(struct nfs_rpc *rpc, const struct nfs_handle *file, nfs_done done, void *owner);
     /* At most `count` bytes, perhaps fewer; attributes, if the server gives them. */
     struct nfs_call *(*read)(struct nfs_rpc *rpc, const struct nfs_handle *file, uint64_t offset, uint32_t count,

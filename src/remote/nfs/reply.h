@@ -21,8 +21,8 @@ struct nfs_handle {
     unsigned char data[NFS_HANDLE_MAX];
 };
 
-/* What a file is; any difference means that it may have other bytes. Not its file system's ID, which some
- * servers make anew when they start. */
+/* What a file is; any difference means that it may have other bytes. The file system's ID is left out,
+ * since some servers make it anew when they start. */
 struct nfs_attributes {
     bool known;
     enum nfs_type type;
@@ -49,7 +49,7 @@ struct nfs_reply {
     bool eof;
 };
 
-/* A status of version 3 or 4 (RFC 1813, 2.6; RFC 7530, 13), 0: nothing happens. */
+/* Judges a status of version 3 or 4 (RFC 1813, 2.6; RFC 7530, 13); nothing happens with 0. */
 void nfs_judge(struct nfs_reply *reply, uint32_t status);
 __attribute__((format(printf, 3, 4))) void nfs_refuse(struct nfs_reply *reply, int reason, const char *format, ...);
 /* False, and refused: the length is none that a handle has. */

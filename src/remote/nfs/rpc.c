@@ -28,13 +28,13 @@ struct nfs_rpc {
     struct sockaddr_storage to;
     int fd;
     struct work asking_work;
-    bool asking; /* somebody for a port, see net/low_port.h: the socket must stay */
+    bool asking; /* somebody is asked for a port (net/low_port.h): the socket must stay */
     uv_poll_t poll;
-    uv_timer_t timer; /* until it is connected: that time; then while calls wait: the stall's */
-    bool polled;      /* the handle is there */
+    uv_timer_t timer; /* limits the time to connect; after that the stall, while calls wait */
+    bool polled;      /* `poll` is in use */
     int events;       /* that are polled for */
     bool connected, dead, closing;
-    int reason; /* dead: why */
+    int reason; /* why it is dead */
     char error[NFS_REPLY_ERROR_MAX];
 
     unsigned char *out; /* what is still to be sent */
@@ -186,7 +186,7 @@ static int socket_error(const struct nfs_rpc *rpc)
     return getsockopt(rpc->fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
-/* False: not now, or it has ended. */
+/* False: there is nothing to receive now, or the connection has ended. */
 static bool nfs_rpc_receive(struct nfs_rpc *rpc, unsigned char *to, uint32_t length, uint32_t *used)
 {
     ssize_t n = recv(rpc->fd, to + *used, length - *used, MSG_DONTWAIT);
@@ -301,7 +301,7 @@ static void on_nfs_rpc_ask(struct work *work)
     low_port_ask(container_of(work, struct nfs_rpc, asking_work)->fd);
 }
 
-/* Who may not have such a port goes without. */
+/* If we may not have such a port, we connect without. */
 static void on_nfs_rpc_asked(struct work *work)
 {
     struct nfs_rpc *rpc = container_of(work, struct nfs_rpc, asking_work);
@@ -312,7 +312,7 @@ static void on_nfs_rpc_asked(struct work *work)
         rpc_begin(rpc);
 }
 
-/* Servers may believe only those who have a port that only root can have. */
+/* A server may believe only clients with a port that only root can have. */
 static void rpc_bind(struct nfs_rpc *rpc)
 {
     if (low_port_bind(rpc->fd) == -EACCES && low_port_can_ask()) {

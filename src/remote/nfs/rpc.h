@@ -10,8 +10,8 @@
  *
  * Bounds: a record has NFS_RECORD_MAX bytes, in however many fragments, and one buffer of that size is all that a
  * connection receives into; NFS_CALLS_MAX calls wait, with the cancelled ones that are not answered yet, and
- * NFS_QUESTIONS_MAX bytes of questions that the server has not taken: one that answers without reading, which
- * guessing the next call's number allows, makes them grow.
+ * NFS_QUESTIONS_MAX bytes of questions that the server has not taken: a server that guesses the next call's number
+ * can answer without reading, and so makes these grow.
  *
  * The connection is its maker's: nfs_rpc_close() cancels what waits, and is legal inside `done`.
  */
@@ -28,8 +28,8 @@
 #include "remote/nfs/xdr.h"
 
 #define NFS_READ_MAX      (256u << 10)          /* of one READ */
-#define NFS_RECORD_MAX    (NFS_READ_MAX + 4096) /* that, and what else is in its answer */
-#define NFS_UNASKED_MAX   (2 * NFS_RECORD_MAX)  /* bytes without an answer among them */
+#define NFS_RECORD_MAX    (NFS_READ_MAX + 4096) /* a READ's bytes, and the rest of its answer */
+#define NFS_UNASKED_MAX   (2 * NFS_RECORD_MAX)  /* bytes received in a row that answer nothing */
 #define NFS_CALLS_MAX     1024                  /* ranges in flight make a quarter of that; the rest were cancelled */
 #define NFS_QUESTIONS_MAX (256u << 10)
 #define NFS_RECORDS_TURN  16 /* reads from the socket in one turn of the loop */
@@ -66,7 +66,7 @@ struct nfs_call {
 
 struct nfs_rpc *nfs_rpc_new(const struct nfs_rpc_options *options, const struct sockaddr *address, uint16_t port);
 void nfs_rpc_close(struct nfs_rpc *rpc);           /* NULL is allowed */
-bool nfs_rpc_connected(const struct nfs_rpc *rpc); /* it was, at some time */
+bool nfs_rpc_connected(const struct nfs_rpc *rpc); /* whether it was connected at any time */
 bool nfs_rpc_ended(const struct nfs_rpc *rpc);
 
 /* A call's question begins in `out`; its arguments follow; then it is sent. */

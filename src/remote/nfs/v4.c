@@ -63,7 +63,7 @@ static void nfs_v4_take_value(struct xdr_in *values, unsigned number, struct nfs
         a->mtime_ns = xdr_u32(values);
         break;
     default:
-        values->bad = true; /* was not asked for: how long it is isn't known */
+        values->bad = true; /* it was not asked for, so its length is not known */
     }
 }
 

@@ -14,7 +14,7 @@
 
 struct xdr_in {
     const unsigned char *next, *end;
-    bool bad; /* it ended too early, or a length is beyond its bound; all that is read then is 0 */
+    bool bad; /* the answer ended too early, or a length is beyond its bound; from then on only zeroes are read */
 };
 
 struct xdr_out {

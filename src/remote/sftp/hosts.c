@@ -66,7 +66,7 @@ static bool is_listed(const char *list, const char *word)
 
 /* --- the file --- */
 
-/* As the file names a server; of another port than 22 only an entry for that port counts. */
+/* The server's name as the file has it; for a port other than 22 only an entry with that port counts. */
 static void entry_name(const struct ssh_hosts *hosts, char name[NAME_MAX_BYTES])
 {
     if (hosts->port == 22)
@@ -106,7 +106,8 @@ static bool is_hash_whole(const char *line)
            (hash[2 + HASH_DIGITS] == ' ' || hash[2 + HASH_DIGITS] == '\t');
 }
 
-/* From its first word on, with its end of line; its length, 0: there is none any more. */
+/* Moves to the line's first word, and returns the length from there, with the end of the line; 0: there is no line any
+ * more. */
 static size_t next_line(const char **line)
 {
     *line += strspn(*line, " \t");
@@ -133,7 +134,7 @@ static int look_up(LIBSSH2_KNOWNHOSTS *known, const char *name, const char *key,
                                    LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_RAW | bit, NULL);
 }
 
-/* Whatever the host: a key that is revoked for one is good for none. */
+/* The host does not matter: a key that is revoked for one is good for none. */
 static bool is_revoked(const char *text, const char *key, size_t key_length)
 {
     char *coded = mem_alloc(key_length * 4 / 3 + 8);
@@ -156,7 +157,8 @@ static bool is_supported(const char **algorithms, int count, const char *name)
     return false;
 }
 
-/* Only such as it supports: libssh2 1.10 cuts others out of the list with memcpy() on overlapping memory. */
+/* Only kinds that libssh2 supports: its version 1.10 cuts others out of the list with memcpy() on overlapping
+ * memory. */
 void ssh_hosts_prefer(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session)
 {
     char order[512] = "", name[NAME_MAX_BYTES], *text = read_hosts(hosts);

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SSH_HOSTS_FILE_MAX  (1u << 20) /* of a file, that is looked at */
+#define SSH_HOSTS_FILE_MAX  (1u << 20) /* bytes of the file that are looked at */
 #define SSH_FINGERPRINT_MAX 64
 
 struct ssh_hosts {
@@ -25,9 +25,9 @@ struct ssh_hosts {
 char *ssh_read_file(const char *path, size_t most, size_t *length);
 /* "SHA256:" and base64 of the key's hash. */
 void ssh_fingerprint(const void *key, size_t length, char out[SSH_FINGERPRINT_MAX]);
-/* Those kinds of key first that the file has for the server. Before the handshake. */
+/* Before the handshake: asks first for the kinds of key that the file has for the server. */
 void ssh_hosts_prefer(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session);
-/* After it. False: `error` says why not, and what to do. */
+/* After the handshake: is the server's key right? False: `error` says why not, and what to do. */
 bool ssh_hosts_check(const struct ssh_hosts *hosts, LIBSSH2_SESSION *session, char *error, size_t size);
 
 #endif

@@ -43,7 +43,7 @@ struct sftp_image {
     char *host_key, *key;
 };
 
-/* It ends after the line's connection does. */
+/* Watches the socket; freed later than the line's connection. */
 struct sftp_watch {
     uv_poll_t poll;
     struct sftp_line *sftp;
@@ -60,7 +60,7 @@ struct sftp_line {
     struct ssh_memory memory; /* the session's */
     LIBSSH2_SFTP *channel;
     LIBSSH2_SFTP_HANDLE *file;
-    char methods[256];     /* of logging in, that the server takes */
+    char methods[256];     /* the methods of logging in that the server takes */
     uint64_t checked_at;   /* 0: not on this connection */
     uint64_t asked_us;     /* when the range was begun; 0: its first byte has come */
     unsigned char *buffer; /* SFTP_READ_MAX, while it is connected */
@@ -81,11 +81,11 @@ static inline const struct sftp_image *sftp_image_of(const struct sftp_line *sft
 /* --- login.c --- */
 
 void sftp_connect(struct sftp_line *sftp);
-/* As of struct line_ops. */
+/* The `reset` of struct line_ops. */
 void sftp_reset(struct sftp_line *sftp);
 void sftp_fail_ssh(struct sftp_line *sftp, const char *what); /* the line has failed, with libssh2's words */
 void sftp_due(struct sftp_line *sftp, uint64_t ms);           /* a byte is, or the line is idle, and ends after that */
-/* A step up to SFTP_INIT, as far as it goes. False: it waits for the socket, or the line has failed. */
+/* Does one of the steps up to SFTP_INIT, as far as it goes. False: it waits for the socket, or the line has failed. */
 bool sftp_login_step(struct sftp_line *sftp);
 
 /* --- sftp.c --- */

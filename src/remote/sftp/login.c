@@ -19,8 +19,8 @@ static void on_sftp_login_watch_closed(uv_handle_t *handle)
     mem_free(container_of((uv_poll_t *)handle, struct sftp_watch, poll));
 }
 
-/* With the socket shut down libssh2 can't wait for it: each part says that it could not be closed,
- * and is freed. Freeing the session alone would leave the handle and what is half done. */
+/* With the socket shut down libssh2 can't wait for the server: each part says that it could not be
+ * closed, and is freed. Freeing the session alone would leave the handle and what is half done. */
 static void free_session(struct sftp_line *sftp)
 {
     unsigned tries = FREE_TRIES_MAX;
@@ -112,7 +112,7 @@ static void on_questions(const char *name, int name_length, const char *instruct
     const char *password = sftp->line.lines->password;
     (void)name, (void)name_length, (void)instruction, (void)instruction_length, (void)prompts;
     if (count != 1)
-        return; /* not only a password: none is given away */
+        return; /* it does not ask for a password alone: none is given away */
     unsigned length = (unsigned)strlen(password);
     responses[0].text = ssh_memory_alloc(&sftp->memory, length + 1);
     if (!responses[0].text)

@@ -19,9 +19,9 @@ struct ssh_memory {
 
 /* A session whose memory is there. The abstract pointer is the memory's. */
 LIBSSH2_SESSION *ssh_memory_session(struct ssh_memory *memory);
-/* For what libssh2 frees; NULL: the bound is reached. */
+/* For memory that libssh2 frees itself; NULL: the bound is reached. */
 void *ssh_memory_alloc(struct ssh_memory *memory, size_t size);
-/* What is left of a session that was freed. */
+/* Frees what is left after the session was freed. */
 void ssh_memory_clear(struct ssh_memory *memory);
 
 #endif

@@ -57,7 +57,7 @@ static void next_range(struct sftp_line *sftp)
         sftp_due(sftp, LINES_IDLE_MS);
 }
 
-/* A file's size and time; what else can be opened has none that count. */
+/* Whether this is a regular file with a size and a time; for anything else these mean nothing. */
 static bool is_file(const LIBSSH2_SFTP_ATTRIBUTES *a)
 {
     bool known = a->flags & LIBSSH2_SFTP_ATTR_PERMISSIONS;
@@ -92,7 +92,7 @@ static bool do_stat(struct sftp_line *sftp)
     return true;
 }
 
-/* Where its bytes go, at most: less of them is asked for than the range still wants. */
+/* The most that the buffer takes for the job: libssh2 must not ask for more than the range still wants. */
 static size_t buffer_for(const struct line_job *job)
 {
     size_t wants = job->length - job->filled, part = wants / 4;

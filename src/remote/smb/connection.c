@@ -127,7 +127,7 @@ static void smb_connection_configure(struct smb *smb, const struct smb_options *
     smb2_set_sign(library, !smb->guest);
     smb2_set_seal(library, smb->must_seal);
     smb2_set_passthrough(library, 1);
-    /* Each in this order: the user's name makes it look for a password in a file. */
+    /* In this order: the user's name makes libsmb2 look for a password in a file. */
     smb2_set_user(library, smb->guest ? "Guest" : options->user);
     smb2_set_password(library, smb->guest ? "" : options->password ? options->password : "");
     if (options->domain && *options->domain)

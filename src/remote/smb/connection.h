@@ -9,9 +9,9 @@
  * SMB3, and 8 sealed. When a connection breaks at a wrong signature under an answer about the file, libsmb2 6.2
  * forgets 144 bytes of memory.
  *
- * The file is opened so that nobody may open it for writing meanwhile. What changes it all the same (on the server
- * itself, say) shows in its size and times: after the data of a read has come the server is asked for
- * them, and only then, when they are the same as before, the read is done.
+ * The file is opened so that nobody may open it for writing meanwhile. A change all the same (on the server itself,
+ * say) shows in the file's size and times: after the data of a read has come the server is asked for these, and the
+ * read is only done if they are the same as before.
  *
  * `opened` or `failed` comes once, later `failed` may come after `opened`: from the loop, never inside a call.
  * After `failed` and smb_close() nothing comes any more; reads under way are forgotten, their data too.
@@ -79,7 +79,7 @@ struct smb_events {
 struct smb *smb_open(uv_loop_t *loop, const struct smb_options *options, const struct smb_events *events, void *owner);
 /* Inside `failed`: a connection with `newest` may do better. */
 bool smb_newest_may_do(const struct smb *smb);
-/* Who is told of what comes from now on. */
+/* Sets who is told of events from now on. */
 void smb_set_owner(struct smb *smb, const struct smb_events *events, void *owner);
 /* From `opened` until `failed`; within the file's size, length > 0. `data` must be an empty list. */
 void smb_read_start(struct smb *smb, struct smb_read *read, uint64_t offset, uint32_t length);

@@ -23,7 +23,7 @@ enum {
 enum { FLAG_ANSWER = 1, FLAG_ASYNC = 2, FLAG_SIGNED = 8 };
 enum { SESSION_GUEST = 1, SESSION_NOBODY = 2, SESSION_SEALED = 4 };
 enum { MODE_SIGNING = 1, CAPABILITY_SEALING = 0x40, SHARE_SEALED = 0x8000, SHARE_DISK = 1 };
-enum { CLASS_NETWORK_OPEN = 0x22 }; /* else a number of 8 bytes is asked for */
+enum { CLASS_NETWORK_OPEN = 0x22 }; /* any other class asks for a number of 8 bytes */
 enum { CONTEXT_CIPHERS = 2, AES_128_CCM = 1, DIALECT_3_0 = 0x0300, DIALECT_3_1_1 = 0x0311 };
 
 #define STATUS_PENDING         0x00000103u
@@ -71,7 +71,7 @@ static enum smb_guard_verdict malformed(struct smb_guard *guard, const char *wha
     return refuse(guard, -EREMOTEIO, "the server's answer is not SMB: %s", what);
 }
 
-/* Does a part lie in the message, behind its fixed part? None: it does. */
+/* Does a part lie in the message, behind its fixed part? A part without length does. */
 static bool inside(const struct message *m, size_t fixed, uint32_t offset, uint32_t length)
 {
     return length == 0 || (offset >= fixed && offset <= m->length && length <= m->length - offset);
@@ -142,7 +142,7 @@ static void forget_asked(struct smb_guard *guard, struct smb_asked *asked)
 
 /* --- the answers by command --- */
 
-/* The cipher that the server took; 0: none. False: the contexts leave the message. */
+/* The cipher that the server took; 0: none. False: the contexts reach beyond the message. */
 static bool find_cipher(const struct message *m, uint16_t *cipher)
 {
     size_t offset = le32(m->at + HEADER + 60);
@@ -266,12 +266,12 @@ static enum smb_guard_verdict check_read(struct smb_guard *guard, const struct m
     return SMB_GUARD_PASS;
 }
 
-/* One with a fixed part of `fixed` bytes, and a part behind it. */
+/* Checks an answer with a fixed part of `fixed` bytes and another part behind it. */
 static enum smb_guard_verdict check_other(struct smb_guard *guard, const struct message *m, uint32_t asked)
 {
     static const struct shape {
         uint16_t command, size, fixed;
-        uint8_t offset, length; /* where those of the part are: 16 and 32 bits in QUERY_INFO, 32 and 32 in CREATE */
+        uint8_t offset, length; /* where the part's are: 16 and 32 bits in QUERY_INFO, 32 and 32 in CREATE */
     } shapes[] = {{CREATE, 89, 88, 80, 84}, {QUERY_INFO, 9, 8, 2, 4}};
     const uint8_t *body = m->at + HEADER;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -289,7 +289,7 @@ static enum smb_guard_verdict check_other(struct smb_guard *guard, const struct 
     return malformed(guard, "an answer to nothing that was asked");
 }
 
-/* Of a READ that ends libsmb2 takes what follows an error for the bytes that were read. */
+/* When a READ ends with an error, libsmb2 takes what follows for the bytes that were read. */
 static enum smb_guard_verdict check_error(struct smb_guard *guard, const struct message *m)
 {
     if (m->command == READ && m->length >= HEADER + 8 && le32(m->at + HEADER + 4) != 0)

@@ -27,11 +27,11 @@
 struct smb_asked {
     uint64_t id;
     uint16_t command;
-    uint32_t length; /* of a READ at most, of a QUERY_INFO exactly */
+    uint32_t length; /* of the answer: a READ's at most, a QUERY_INFO's exactly */
 };
 
 struct smb_guard {
-    bool must_seal; /* nothing of a share in clear */
+    bool must_seal; /* no message about a share may go in clear */
     bool may_guest; /* the server may take us for a guest or nobody: it can't sign then, and need not */
 
     bool session;                    /* the login has succeeded */
@@ -39,7 +39,7 @@ struct smb_guard {
     int credits;                     /* granted and not used, as far as messages are in clear */
     bool silent;                     /* the last answer only says that another will come */
     int reason;                      /* of the last refusal: a negative errno */
-    char error[SMB_GUARD_ERROR_MAX]; /* ... in words */
+    char error[SMB_GUARD_ERROR_MAX]; /* of the last refusal, in words */
 
     /* Internal. */
     uint64_t session_id;
@@ -56,10 +56,10 @@ enum smb_guard_verdict {
 };
 
 void smb_guard_init(struct smb_guard *guard, bool must_seal, bool may_guest);
-/* A whole message of the library's. False: it is not to be sent. */
+/* Takes note of a whole message from the library. False: it must not be sent. */
 bool smb_guard_request(struct smb_guard *guard, const uint8_t *message, size_t length);
-/* The first `have` bytes, at least min(SMB_GUARD_HEAD, length), of an answer of `length` bytes. With
- * SMB_GUARD_WHOLE nothing has been noted yet. */
+/* Judges the first `have` bytes, at least min(SMB_GUARD_HEAD, length), of an answer of `length`
+ * bytes. With SMB_GUARD_WHOLE nothing has been noted yet. */
 enum smb_guard_verdict smb_guard_answer(struct smb_guard *guard, const uint8_t *message, size_t have, size_t length);
 
 #endif

@@ -52,18 +52,18 @@ struct smb {
     bool newest_may_do;
     uint64_t stall_timeout_ms;
     smb2_file_id id;
-    struct smb2fh *handle; /* the same, as the library has it; its own */
+    struct smb2fh *handle; /* the library's own handle of the same file */
     struct smb_file file;
     uint32_t piece;   /* bytes of a READ at most */
     unsigned awaited; /* answers */
-    bool asking;      /* for size and times */
-    unsigned unknown; /* answers until the file is known */
+    bool asking;      /* size and times are being asked for */
+    unsigned unknown; /* how many answers are missing until the file is known */
     uint64_t asked_us;
     uint64_t round_trip_us;
     struct link reading, read, checking; /* reads: data awaited; all there; what was asked since then is awaited */
     struct link finished;                /* done() is due */
-    struct link waiting, pieces;         /* of reads: not asked for yet; the library has them */
-    unsigned piece_count;                /* that the library has */
+    struct link waiting, pieces;         /* pieces of reads: not asked for yet; in the library's hands */
+    unsigned piece_count;                /* pieces that the library has */
 
     bool failure_due, opened_due, transient;
     int reason;
@@ -78,17 +78,17 @@ struct smb {
 bool smb_stream_begin(struct smb *smb);
 /* After each call that may have queued a request. */
 void smb_stream_send(struct smb *smb);
-/* Before the library goes: its socket stays its own. */
+/* To be called before the library's context is freed, which closes its own socket. */
 void smb_stream_end(struct smb *smb);
 
 /* --- smb.c --- */
 
-/* Once: `failed` comes, later. */
+/* The connection has failed: `failed` comes later. Only the first call counts. */
 __attribute__((format(printf, 4, 5))) void smb_fail(struct smb *smb, bool transient, int reason, const char *format,
                                                     ...);
-void smb_tell(struct smb *smb); /* what is due to the owner, soon */
-/* Hands over a request; NULL: libsmb2 could not make it. Each callback says smb_answered() first:
- * false, the answer is still to come. */
+void smb_tell(struct smb *smb); /* tells the owner what is due, soon */
+/* Hands over a request; NULL: libsmb2 could not make it. Each callback calls smb_answered()
+ * first; false: the answer is still to come. */
 void smb_queue(struct smb *smb, struct smb2_pdu *pdu);
 bool smb_answered(struct smb *smb, int status);
 void smb_await(struct smb *smb); /* for what the library queues itself */

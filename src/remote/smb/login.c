@@ -182,8 +182,8 @@ void smb_on_login(struct smb2_context *library, int status, void *data, void *ar
     snprintf(name, size, "\\\\%s\\%s", smb->server, smb->share);
     struct smb2_tree_connect_request request = {.path_length = to_utf16(name, path), .path = path};
     struct smb2_pdu *pdu = smb2_cmd_tree_connect_async(library, &request, on_share, smb);
-    /* Of SMB 3.1.1 libsmb2 signs this request even for a guest, who has no key; but not when it seals, which was
-     * settled for this one when it was made. */
+    /* With SMB 3.1.1 libsmb2 signs this request even for a guest, who has no key; but not while it is set
+     * to seal. Whether this request is sealed was settled when it was made. */
     if (smb->guest)
         smb2_set_seal(library, 1);
     smb_queue(smb, pdu);

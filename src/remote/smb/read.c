@@ -7,7 +7,8 @@
 #include "remote/smb/internal.h"
 #include "remote/smb/status.h"
 
-/* One READ. Given to the library it lives until that is done with its memory, also when nobody waits any more. */
+/* One READ. Once it is given to the library, it lives until the library is done with its memory, even if nobody waits
+ * any more. */
 struct piece {
     struct smb *smb;
     struct smb_read *read; /* NULL: nobody waits */
@@ -31,7 +32,7 @@ static void smb_read_read_end(struct smb_read *read, int status, const char *err
 static void check_reads(struct smb *smb);
 static void pieces_ask(struct smb *smb);
 
-/* All that were there when it was asked. */
+/* The answer is for all reads whose data was there when it was asked for. */
 static void on_checked(struct smb2_context *library, int status, void *data, void *arg)
 {
     struct smb *smb = arg;
@@ -58,7 +59,7 @@ static void on_checked(struct smb2_context *library, int status, void *data, voi
             smb_read_read_end(read, -ESTALE, "the image changed on the server (eject and insert it again)");
     }
     check_reads(smb);
-    pieces_ask(smb); /* its credit may have been missing */
+    pieces_ask(smb); /* the pieces may have waited for this request's credit */
 }
 
 static void check_reads(struct smb *smb)
@@ -78,7 +79,7 @@ static void piece_free(struct piece *piece)
     mem_free(piece);
 }
 
-/* Nobody waits for its pieces any more. */
+/* Nobody waits for the read's pieces any more. */
 static void read_leave(struct smb_read *read)
 {
     list_for_each (l, &read->smb->waiting)
@@ -112,7 +113,7 @@ static void piece_failed(struct piece *piece, uint32_t status)
 
 static void on_smb_read_piece(struct smb2_context *library, int status, void *data, void *arg);
 
-/* Gives it to the library, which asks for less when it has less credit; with none it would ask for nothing. */
+/* Gives the piece to the library, which asks for less when it has less credit; without any it would ask for nothing. */
 static bool smb_read_piece_ask(struct piece *piece)
 {
     struct smb *smb = piece->smb;

@@ -16,7 +16,7 @@
 struct smb_client {
     struct remote_client client;
     const char *who;
-    const char *wrong; /* with the options; NULL: nothing */
+    const char *wrong; /* what is wrong with the options; NULL: nothing */
     struct smb_url url;
     char *server;
     struct smb_user user;
@@ -37,13 +37,13 @@ struct smb_request {
     /* A range. */
     struct link link; /* in the client's ranges */
     struct smb_read read;
-    struct defer broken; /* there is no connection, or no more, or can be none */
+    struct defer broken; /* ends a range that has no connection, because it broke or can't be had */
     enum remote_verdict verdict;
 
     /* A probe, with a connection of its own. */
     struct resolve *resolve;
-    struct dial *dial;           /* the server has several addresses: which of them answers? */
-    struct resolve_result found; /* what is connected to */
+    struct dial *dial;           /* tries which of the server's several addresses answers */
+    struct resolve_result found; /* the addresses that are tried */
     unsigned next;
     bool newest;
     struct smb *smb;
@@ -170,7 +170,7 @@ static void probe_next(struct smb_request *smb)
     smb->smb = smb_open(client->client.loop, &options, &events, smb);
 }
 
-/* libsmb2 makes its connections itself: to the address that won. */
+/* libsmb2 makes its own connection, to the address that won. */
 static void on_smb_raced(void *owner, const struct dial_result *result)
 {
     struct smb_request *smb = owner;
@@ -215,7 +215,7 @@ static void smb_probe(struct remote_request *request)
         smb->resolve = resolve_start(client->client.loop, client->url.host, client->local, on_smb_resolved, smb);
 }
 
-/* Its connection becomes the ranges'. One that still hangs on the old one is tried again. */
+/* The probe's connection becomes the ranges'. A range that still uses the old one is tried again. */
 static void smb_adopt(struct remote_request *request)
 {
     static const struct smb_events events = {.failed = on_lost};

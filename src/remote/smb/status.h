@@ -1,6 +1,6 @@
 /*
- * What an NT status of a file server means to who inserts an image: a reason, words, and what to do.
- * Values as in MS-ERREF 2.3.1.
+ * What an NT status of a file server means to somebody who inserts an image: a reason, words, and
+ * what to do. Values as in MS-ERREF 2.3.1.
  */
 #ifndef REMOTE_SMB_STATUS_H
 #define REMOTE_SMB_STATUS_H
@@ -17,7 +17,7 @@ struct smb_status {
     const char *words;
 };
 
-/* NULL: it has none of its own. */
+/* NULL: the status has no entry. */
 const struct smb_status *smb_status_find(uint32_t status);
 
 #endif

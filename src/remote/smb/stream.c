@@ -103,8 +103,8 @@ void smb_stream_send(struct smb *smb)
 
 /* --- from the server --- */
 
-/* All that lies in the pair. Until the file is open libsmb2 leaves the share to us and hands on what it can't decode;
- * but then it gives its own callbacks an interim answer too, which they take for the last. */
+/* Lets libsmb2 read all that lies in the pair. Until the file is open libsmb2 leaves the share to us and hands on
+ * what it can't decode; but then it gives its own callbacks an interim answer too, which they take for the last. */
 static bool serve_library(struct smb *smb)
 {
     int left = 0;
@@ -149,7 +149,7 @@ static bool refuse_answer(struct smb *smb)
 }
 
 /* The message at the beginning of what was received: how many bytes of it may go to the library; 0: there must
- * be more of it first. False: it is refused. */
+ * be more of it first. False: the message is refused. */
 static bool smb_stream_look(struct smb *smb, const uint8_t *at, size_t have, size_t *count)
 {
     size_t length = have < LENGTH ? 0 : message_length(at), known = have < LENGTH ? 0 : have - LENGTH;

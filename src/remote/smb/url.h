@@ -16,10 +16,10 @@ struct smb_url {
 
 struct smb_user {
     char *name, *domain; /* NULL: none */
-    char *text;          /* what they lie in */
+    char *text;          /* the memory that both point into */
 };
 
-/* NULL, or what is wrong with it; `parsed` is empty then. */
+/* Returns NULL, or what is wrong with the text; `parsed` is empty then. */
 const char *smb_url_parse(const char *text, struct smb_url *parsed);
 void smb_url_clear(struct smb_url *url);
 /* The server as a share's name has it: an IPv6 address can't be in one, and Windows knows it by another spelling. */
