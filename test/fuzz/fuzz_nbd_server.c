@@ -72,13 +72,16 @@ static void set_flag(void *flag)
 }
 
 static bool dropped;
+#define TURNS 4
+
 static uint64_t sum; /* over the bytes of all replies, whatever their order */
 
-static size_t receive(uv_loop_t *loop, int client)
+/* Until so many turns of the loop have brought nothing. */
+static size_t receive(uv_loop_t *loop, int client, int turns)
 {
     static unsigned char reply[65536];
     size_t total = 0;
-    for (int quiet = 0; quiet < 4 && total < REPLY_MAX;) {
+    for (int quiet = 0; quiet < turns && total < REPLY_MAX;) {
         uv_run(loop, UV_RUN_NOWAIT);
         ssize_t n = recv(client, reply, sizeof reply, 0);
         dropped = dropped || n == 0;
@@ -122,9 +125,9 @@ static size_t play(const uint8_t *data, size_t size, unsigned seed)
         if (send(pair[1], data + at, part, MSG_NOSIGNAL) <= 0)
             break;
         at += part;
-        total += receive(&loop, pair[1]);
+        total += receive(&loop, pair[1], 1);
     }
-    total += receive(&loop, pair[1]);
+    total += receive(&loop, pair[1], TURNS);
     close(pair[1]);
     nbd_server_detach(server, set_flag, &detached);
     while (!detached)

@@ -273,10 +273,11 @@ void http_rig_normalise(char *output, size_t *length)
             *q = '.';
 }
 
-size_t http_rig_collect(struct http_rig *rig, char *output, size_t size)
+/* Until so many turns of the loop have brought nothing. */
+static size_t rig_collect(struct http_rig *rig, int turns, char *output, size_t size)
 {
     size_t used = 0;
-    for (int quiet = 0; quiet < QUIET && used + 1 < size;) {
+    for (int quiet = 0; quiet < turns && used + 1 < size;) {
         uv_run(&rig->loop, UV_RUN_NOWAIT);
         if (rig->kept && !rig->kept->on_drain && strcmp(rig->kept->path, "/count") == 0) {
             struct http_request *request = rig->kept;
@@ -293,6 +294,11 @@ size_t http_rig_collect(struct http_rig *rig, char *output, size_t size)
     return used;
 }
 
+size_t http_rig_collect(struct http_rig *rig, char *output, size_t size)
+{
+    return rig_collect(rig, QUIET, output, size);
+}
+
 size_t http_rig_talk(struct http_rig *rig, const void *input, size_t length, size_t split, char *output, size_t size)
 {
     size_t used = 0;
@@ -302,7 +308,7 @@ size_t http_rig_talk(struct http_rig *rig, const void *input, size_t length, siz
         at += n > 0 ? (size_t)n : 0;
         if (n < 0 && errno != EAGAIN)
             break;
-        used += http_rig_collect(rig, output + used, size - used);
+        used += rig_collect(rig, 1, output + used, size - used);
     }
     used += http_rig_collect(rig, output + used, size - used);
     http_rig_normalise(output, &used);
