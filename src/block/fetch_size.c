@@ -23,6 +23,7 @@
 #define DEMAND_CHUNK_MAX (64u << 10)
 #define DEMAND_CHUNK_SLOW (8u << 10) /* as EDGE_PIECE */
 #define SLOW_RTT_US 5000
+#define EARLY_RTT_US 30000 /* so far away that a busy machine does not look like it */
 #define THIN 262144 /* bytes a second: on such a link bytes cost more than round trips */
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
@@ -114,6 +115,7 @@ struct readahead_limits fetch_limits(const struct source_stats *link, unsigned p
                                      .cluster = cluster,
                                      .piece = piece_size(parallel, cluster),
                                      .edge = parallel <= FEW_REQUESTS ? READAHEAD_FIRST : EDGE_PIECE,
+                                     .early = link->rtt_us >= EARLY_RTT_US,
                                      .budget = clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX)};
 }
 

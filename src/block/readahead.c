@@ -273,8 +273,10 @@ static bool next_of_cluster(struct readahead *ra, const struct readahead_limits 
 
 static bool next_edge(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
 {
-    return limits->cluster && (part_next(&ra->first, limits->edge, offset, length) ||
-                               part_next(&ra->last, limits->edge, offset, length));
+    if (!limits->cluster || (ra->reads == 0 && !limits->early))
+        return false;
+    return part_next(&ra->first, limits->edge, offset, length) ||
+           part_next(&ra->last, limits->edge, offset, length);
 }
 
 bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)

@@ -12,7 +12,7 @@
  * backwards) make a strided stream.
  *
  * Around a read that belongs to nothing its cluster is fetched (a part of the image of an aligned, fixed size): what a
- * boot reads lies together; and the one behind it too, when there was such a read in the one before. The first and the last of the image are fetched at once: every host looks there.
+ * boot reads lies together; and the one behind it too, when there was such a read in the one before. The first and the last of the image are fetched with the first read of all, or before it: every host looks there.
  * What may turn out to have been in vain has a budget, which reads at random exhaust at once, and which grows with
  * what was read and was here already.
  */
@@ -88,6 +88,7 @@ struct readahead_limits {
     uint32_t cluster; /* what lies together, a power of two; 0: nothing is fetched that may be in vain */
     uint32_t piece;  /* the size of one fetch of a cluster, a power of two */
     uint32_t edge;   /* the same of the image's first and last */
+    bool early;      /* which are fetched before the first read of all */
     uint64_t budget; /* what may be fetched in vain before anything was of use */
 };
 

@@ -250,14 +250,18 @@ def test_a_browser_that_goes_at_every_byte_of_the_handshake(site, how, flavour):
 def test_a_browser_that_goes_in_the_middle_of_an_answer(site):
     web = site.plain()
     for extra in (0, 1, 15, 16, 17, 500, 4096):
-        def answer(browser, kind, cookie, offset, length, data):
-            if kind == READ:
+        inserted = threading.Event()  # until then what is read ahead is answered
+
+        def answer(browser, kind, cookie, offset, length, data, extra=extra, inserted=inserted):
+            if kind == READ and inserted.is_set():
                 reply = struct.pack(">IIQ", REPLY_MAGIC, 0, cookie) + browser.image.read(offset, length)
                 browser.socket.send(BINARY, reply[:extra])
                 browser.socket.wire.cut(reset=extra % 2)
-            return kind == READ
+                return True
+            return False
 
         ready(site, Browser(web, IMAGE, flavour="jsnbd", on_request=answer))
+        inserted.set()
         assert Reader(site.uri(), 90_000, 0).result() in ("EIO", "ESHUTDOWN", "ENOTCONN"), extra
         site.wait_state("slot0", "empty")
     serves_the_next(site, web)

@@ -13,7 +13,7 @@
 
 static const struct readahead_limits wide = {.window = 8 * MIB, .chunk = 256 << 10};
 static const struct readahead_limits far = {
-    .window = 8 * MIB, .chunk = MIB, .cluster = MIB, .piece = 128 << 10, .edge = 8 << 10, .budget = 4 * MIB};
+    .window = 8 * MIB, .chunk = MIB, .cluster = MIB, .piece = 128 << 10, .edge = 8 << 10, .early = true, .budget = 4 * MIB};
 
 /* Takes every range offered; returns the bytes, and the end of the last. */
 static uint64_t drain(struct readahead *ra, const struct readahead_limits *limits, uint64_t *last_end)
@@ -193,6 +193,12 @@ static void the_edges_are_fetched_at_once(void **state)
     readahead_init(&ra, 1000);
     drain(&ra, &far, &end);
     assert_int_equal(end, 1000);
+    struct readahead_limits near = far;
+    near.early = false;
+    readahead_init(&ra, 100 * MIB);
+    assert_int_equal(drain(&ra, &near, &end), 0);
+    readahead_access(&ra, 50 * MIB, 4096);
+    assert_true(drain(&ra, &near, &end) >= READAHEAD_FIRST + READAHEAD_LAST);
 }
 
 /* As a boot loader reads its modules: 32 KiB each, here and there in two MiB. */
