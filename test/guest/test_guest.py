@@ -403,6 +403,8 @@ def test_an_image_that_changed_while_the_daemon_was_away_is_not_gone_on_with(mac
     wait_for(lambda: "changing.iso" in machine.run("cat /run/nbd-proxy/state.json")[1], "the state file")
     proxy.kill()
     make_image(www / "changing.iso", 4 << 20, seed=2)
+    later = time.time() + 10  # nginx's ETag is of the time in seconds, and of the size
+    os.utime(www / "changing.iso", (later, later))
     proxy.start()
     wait_for(lambda: "the image has changed" in proxy.log(), "the refusal")
     wait_for(lambda: proxy.slot()["state"] == "empty" and machine.run("cat /sys/block/nbd0/pid")[0] != 0, "the sweep")
