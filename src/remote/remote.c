@@ -207,20 +207,29 @@ static void on_range(struct remote_request *request)
 }
 
 /* Somebody waits for the beginning, and that is there. */
+static bool part_is_there(const struct remote_worker *worker)
+{
+    return worker->io->part_at > 0 && worker->ready >= worker->io->part_at;
+}
+
+static void part_look(struct remote_worker *worker)
+{
+    if (part_is_there(worker))
+        defer_schedule(worker->remote->source.loop, &worker->part);
+}
+
 static void on_range_filled(struct remote_request *request, uint32_t ready)
 {
     struct remote_worker *worker = request->owner;
     worker->ready = ready;
-    if (worker->io->part_at > 0 && ready >= worker->io->part_at)
-        defer_schedule(worker->remote->source.loop, &worker->part);
+    part_look(worker);
 }
 
 static void on_part(struct defer *defer)
 {
     struct remote_worker *worker = container_of(defer, struct remote_worker, part);
-    struct io *io = worker->io;
-    if (io->part_at > 0 && worker->ready >= io->part_at)
-        io->part(io, &worker->request->data, worker->ready);
+    if (part_is_there(worker))
+        worker->io->part(worker->io, &worker->request->data, worker->ready);
 }
 
 static struct remote_request *range_request_new(struct remote *remote, struct remote_worker *worker)
@@ -228,13 +237,6 @@ static struct remote_request *range_request_new(struct remote *remote, struct re
     struct remote_request *request = remote_request_new(remote, worker, on_range);
     request->filled = on_range_filled;
     return request;
-}
-
-/* It may be waited for at once: what came before somebody did counts, too. */
-static void range_look(struct remote_worker *worker)
-{
-    if (worker->io->part_at > 0 && worker->ready >= worker->io->part_at)
-        defer_schedule(worker->remote->source.loop, &worker->part);
 }
 
 void remote_start(struct remote *remote, struct io *io)
@@ -315,9 +317,9 @@ static void remote_promote(struct source *source, struct io *io)
         io_queue_promote(&remote->queue, io);
     io_promote(io);
     remote_watch_io(remote, io);
-    list_for_each (l, &remote->active)
+    list_for_each (l, &remote->active) /* what came before somebody waited counts, too */
         if (container_of(l, struct remote_worker, link)->io == io)
-            range_look(container_of(l, struct remote_worker, link));
+            part_look(container_of(l, struct remote_worker, link));
 }
 
 /* --- life --- */
