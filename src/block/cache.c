@@ -139,24 +139,16 @@ void cache_image_unmap(struct cache_image *image, struct cache_entry *entry)
             block_table_remove(&image->blocks, at / CACHE_BLOCK);
 }
 
-/* Bytes of the slices after that one. */
-static uint64_t data_length_behind(const struct slices *data, uint32_t i)
-{
-    uint64_t length = 0;
-    while (++i < data->count)
-        length += data->v[i].length;
-    return length;
-}
-
 void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, uint64_t unread)
 {
+    uint64_t behind = data->length; /* the slice, then all slices after it */
     for (uint32_t i = 0; i < data->count; i++) {
         const struct slice *slice = &data->v[i];
         struct cache_extent *extent = mem_alloc(sizeof *extent);
         extent->entry = (struct cache_entry){CACHE_EXTENT, offset, slice->length};
         extent->bytes = bytes_ref(slice->bytes);
         extent->start = slice->offset;
-        uint64_t behind = data_length_behind(data, i);
+        behind -= slice->length;
         extent->unread = unread <= behind ? 0 : unread - behind < slice->length ? (uint32_t)(unread - behind) : slice->length;
         extent->used = ++image->cache->clock;
         extent->inserted = image->cache->inserted += slice->length;

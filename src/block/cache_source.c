@@ -145,11 +145,6 @@ static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, 
     return fetch_start(front, low, high, since);
 }
 
-static struct readahead_limits front_limits(const struct cache_front *front)
-{
-    return fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
-}
-
 /* What is missing of it; `fetched`: so many bytes. False: there is no memory for more. */
 static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t *fetched)
 {
@@ -176,7 +171,7 @@ static void front_prefetch(struct cache_front *front)
     if (!front->want_readahead || front->source.state != SOURCE_OPEN || front->lower->failing)
         return;
     unsigned most = fetch_ahead_requests(front->lower->parallel);
-    struct readahead_limits limits = front_limits(front);
+    struct readahead_limits limits = fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
     uint64_t offset, fetched;
     uint32_t length;
     bool room = true;
@@ -294,9 +289,8 @@ static uint64_t read_next_part(struct cache_read *read, uint64_t at, uint64_t en
         extent_use(front, (struct cache_extent *)entry, &part->data, at, until);
     } else {
         struct cache_fetch *fetch = (struct cache_fetch *)entry;
-        const struct readahead_limits limits = front_limits(front);
         if (fetch->prefetch)
-            readahead_was_here(&front->readahead, &limits, part->length);
+            readahead_was_here(&front->readahead, part->length);
         part_wait(part, fetch);
         read->pending++;
     }
@@ -319,8 +313,7 @@ static void front_read(struct cache_front *front, struct io *io)
 {
     readahead_access(&front->readahead, io->offset, io->length);
     if (read_hit(front, io)) {
-        const struct readahead_limits limits = front_limits(front);
-        readahead_was_here(&front->readahead, &limits, io->length);
+        readahead_was_here(&front->readahead, io->length);
         front->cache->hits++;
         front->source.stats.hits++;
         io_finish_later(front->source.loop, io, 0);

@@ -190,10 +190,16 @@ void readahead_fetched(struct readahead *ra, const struct readahead_limits *limi
         ra->balance = least;
 }
 
-void readahead_was_here(struct readahead *ra, const struct readahead_limits *limits, uint64_t bytes)
+void readahead_was_here(struct readahead *ra, uint64_t bytes)
+{
+    ra->here += bytes;
+}
+
+static void strike_balance(struct readahead *ra, const struct readahead_limits *limits)
 {
     int64_t most = (int64_t)(READAHEAD_BALANCE * limits->budget);
-    ra->balance += (int64_t)(bytes * READAHEAD_EARNED / 100);
+    ra->balance += (int64_t)(ra->here * READAHEAD_EARNED / 100);
+    ra->here = 0;
     if (ra->balance > most)
         ra->balance = most;
 }
@@ -283,6 +289,7 @@ bool readahead_next(struct readahead *ra, const struct readahead_limits *limits,
 {
     unsigned active = 0;
     struct readahead_stream *order[READAHEAD_STREAMS];
+    strike_balance(ra, limits);
     for (int i = 0; i < READAHEAD_STREAMS; i++) {
         struct readahead_stream *s = &ra->streams[i];
         if (!stream_active(ra, s))

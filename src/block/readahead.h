@@ -69,7 +69,8 @@ struct readahead {
     struct readahead_stream streams[READAHEAD_STREAMS];
     struct readahead_past history[READAHEAD_HISTORY];
     unsigned history_next;
-    int64_t balance;    /* bytes: earned less fetched */
+    int64_t balance;    /* bytes: earned less fetched, */
+    uint64_t here;      /* and what was here since the balance was struck */
     bool lonely_due;    /* the last read belongs to no stream, and was not looked at yet */
     uint64_t lonely;    /* where it was */
     struct readahead_part forth, back; /* what is left of its cluster, from the read on and before it */
@@ -100,7 +101,7 @@ void readahead_missed(struct readahead *ra, uint64_t offset);
 /* So much is really being fetched of what readahead_next() told. */
 void readahead_fetched(struct readahead *ra, const struct readahead_limits *limits, uint64_t bytes);
 /* So much was read that had been fetched before it was asked for. */
-void readahead_was_here(struct readahead *ra, const struct readahead_limits *limits, uint64_t bytes);
+void readahead_was_here(struct readahead *ra, uint64_t bytes);
 /* The next range worth fetching; false when there is none now. It counts as
  * fetched from then on. */
 bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length);

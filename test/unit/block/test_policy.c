@@ -163,7 +163,7 @@ static void what_was_here_pays_for_more(void **state)
     for (unsigned i = 0; i < 100; i++) {
         readahead_access(&ra, (uint64_t)random() % 1024 * MIB, 4096);
         total += drain(&ra, &far, &end);
-        readahead_was_here(&ra, &far, MIB / 2);
+        readahead_was_here(&ra, MIB / 2);
     }
     assert_true(total > 80 * MIB);
 }
