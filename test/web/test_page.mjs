@@ -277,6 +277,7 @@ for (const [code, reason, words] of [
         await serveFile(page, daemon);
         daemon.slot('slot0').socket.close(code, reason);
         await error(page, words);
+        await state(page, 'Empty'); // the BMC's news come by another connection, and may be the later ones
         await card(page).getByRole('button', { name: 'Insert it again' }).click();
         await state(page, 'Ready');
         assert.equal((await daemon.hostRead('slot0', 5, 5)).length, 5);
