@@ -3,12 +3,12 @@
  * and any split of the input gives the same answers. The first byte of the
  * input is the size of the pieces it is cut into.
  */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../unit/http/http_rig.h"
 #include "base/log.h"
+#include "fuzz_loop.h"
 
 #define OUTPUT_SIZE (1u << 20)
 
@@ -17,16 +17,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static size_t play(const uint8_t *data, size_t size, size_t split, char *output)
 {
     struct http_rig rig;
-    http_rig_begin(&rig, NULL);
+    http_rig_begin_in_memory(&rig, fuzz_loop());
     size_t length = http_rig_talk(&rig, data, size, split, output, OUTPUT_SIZE);
     http_rig_end(&rig);
+    fuzz_loop_must_be_empty();
     return length;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char whole[OUTPUT_SIZE], split[OUTPUT_SIZE];
-    signal(SIGPIPE, SIG_IGN);
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR - 1);
     if (size < 2 || size > 4096)
         return 0;

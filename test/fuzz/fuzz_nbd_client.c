@@ -6,17 +6,14 @@
  * "COOKIE#n" in them become the cookie of the n-th request that was sent, so that replies
  * can be right.
  */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/defer.h"
+#include "../unit/net/memory_stream.h"
 #include "base/log.h"
+#include "fuzz_loop.h"
 #include "nbd/client.h"
 #include "nbd/wire.h"
-#include "net/socket.h"
 
 #define IOS          6
 #define REQUESTS_MAX 10
@@ -26,8 +23,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct play {
-    uv_loop_t loop;
-    int server;
+    struct memory_peer server;
     struct nbd_client *client;
     bool ready, ready_ok, died, closed, closing;
     struct io ios[IOS];
@@ -132,20 +128,14 @@ static void parse_sent(struct play *p)
 
 static void turn(struct play *p)
 {
-    for (int i = 0; i < 3; i++)
-        uv_run(&p->loop, UV_RUN_NOWAIT);
-    for (;;) {
-        ssize_t n = recv(p->server, p->sent + p->sent_have, SENT_MAX - p->sent_have, 0);
-        if (n <= 0)
-            break;
-        p->sent_have += (size_t)n;
-    }
+    uv_run(fuzz_loop(), UV_RUN_NOWAIT);
+    p->sent_have += memory_peer_receive(&p->server, p->sent + p->sent_have, SENT_MAX - p->sent_have);
     parse_sent(p);
 }
 
 static bool send_out(struct play *p, const uint8_t *data, size_t length)
 {
-    if (send(p->server, data, length, MSG_NOSIGNAL) != (ssize_t)length)
+    if (!memory_peer_send(&p->server, data, length))
         return false;
     memcpy(p->said + p->said_have, data, length);
     p->said_have += length;
@@ -212,19 +202,13 @@ static void check_success(const struct play *p)
 static void play(const uint8_t *data, size_t size, bool go, unsigned seed)
 {
     static struct play p;
-    int pair[2], status;
     memset(&p, 0, sizeof p);
     playing = &p;
     p.said = malloc(size);
-    uv_loop_init(&p.loop);
-    defer_init(&p.loop);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
-        abort();
-    p.server = pair[1];
     struct nbd_client_options options = {
         .who = "fuzz", .export_name = "x", .go = go, .request_max = 4096, .requests_max = 3, .bytes_max = 6000};
     struct nbd_client_callbacks callbacks = {.ready = on_ready, .died = on_died, .closed = on_closed};
-    p.client = nbd_client_new(socket_stream_new(&p.loop, pair[0], &status), &options, &callbacks);
+    p.client = nbd_client_new(memory_stream_new(fuzz_loop(), &p.server), &options, &callbacks);
     turn(&p);
     for (size_t at = 0; at < size;) {
         size_t part = seed ? 1 + (seed = seed * 1103515245u + 12345u) / 65536u % 40 : size;
@@ -237,25 +221,19 @@ static void play(const uint8_t *data, size_t size, bool go, unsigned seed)
     }
     check_success(&p);
     if (seed % 2)
-        close(p.server);
+        memory_peer_hang_up(&p.server);
     nbd_client_close(p.client);
     while (!p.closed)
-        uv_run(&p.loop, UV_RUN_ONCE);
-    if (!(seed % 2))
-        close(p.server);
+        uv_run(fuzz_loop(), UV_RUN_ONCE);
+    memory_peer_clear(&p.server);
     for (unsigned i = 0; i < p.used; i++)
         slices_clear(&p.ios[i].data);
     free(p.said);
-    uv_run(&p.loop, UV_RUN_DEFAULT);
-    defer_close(&p.loop);
-    uv_run(&p.loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&p.loop) != 0)
-        abort();
+    fuzz_loop_must_be_empty();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    signal(SIGPIPE, SIG_IGN);
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR);
     if (size < 2 || size > 16384)
         return 0;

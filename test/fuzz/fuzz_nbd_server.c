@@ -4,19 +4,16 @@
  * it makes the server drop the client. The first byte of the input seeds the split.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/defer.h"
+#include "../unit/net/memory_stream.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "fuzz_loop.h"
 #include "nbd/server.h"
-#include "net/socket.h"
 
-#define SIZE 65536u
+#define SIZE      65536u
 #define REPLY_MAX (1u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,86 +69,89 @@ static void set_flag(void *flag)
 }
 
 static bool dropped;
-#define TURNS 4
-
 static uint64_t sum; /* over the bytes of all replies, whatever their order */
 
-/* Until so many turns of the loop have brought nothing. */
-static size_t receive(uv_loop_t *loop, int client, int turns)
+/* Until a turn of the loop brings nothing. */
+static size_t receive(struct memory_peer *client)
 {
     static unsigned char reply[65536];
     size_t total = 0;
-    for (int quiet = 0; quiet < turns && total < REPLY_MAX;) {
-        uv_run(loop, UV_RUN_NOWAIT);
-        ssize_t n = recv(client, reply, sizeof reply, 0);
-        dropped = dropped || n == 0;
-        quiet = n > 0 ? 0 : quiet + 1;
-        total += n > 0 ? (size_t)n : 0;
-        for (ssize_t i = 0; i < n; i++)
+    for (bool quiet = false; !quiet && total < REPLY_MAX;) {
+        uv_run(fuzz_loop(), UV_RUN_NOWAIT);
+        size_t n = memory_peer_receive(client, reply, sizeof reply);
+        quiet = n == 0;
+        total += n;
+        for (size_t i = 0; i < n; i++)
             sum += (reply[i] + 1ull) * (reply[i] + 1ull) * 0x9e3779b97f4a7c15ull;
     }
+    dropped = dropped || client->stream_ended;
     return total;
+}
+
+static size_t talk(struct memory_peer *client, const uint8_t *data, size_t size, unsigned seed)
+{
+    size_t total = 0;
+    for (size_t at = 0; at < size;) {
+        size_t part = seed ? 1 + (seed = seed * 1103515245u + 12345u) / 65536u % 40 : size;
+        part = part < size - at ? part : size - at;
+        if (!memory_peer_send(client, data + at, part))
+            break;
+        at += part;
+        total += receive(client);
+    }
+    return total + receive(client);
+}
+
+static struct source *open_memory(bool *open)
+{
+    static const struct source_ops ops = {"memory", memory_open, memory_submit, memory_close, memory_free, NULL};
+    struct source *source = calloc(1, sizeof *source);
+    memset(memory, 7, sizeof memory);
+    source_init(source, &ops, fuzz_loop(), "fuzz");
+    source->owner = open;
+    source->opened = on_opened;
+    source->closed = on_closed;
+    source_open(source);
+    uv_run(fuzz_loop(), UV_RUN_NOWAIT);
+    return source;
+}
+
+static void run_until(const bool *flag, bool wanted)
+{
+    while (*flag != wanted)
+        uv_run(fuzz_loop(), UV_RUN_ONCE);
 }
 
 static size_t play(const uint8_t *data, size_t size, unsigned seed)
 {
-    static const struct source_ops ops = {"memory", memory_open, memory_submit, memory_close, memory_free, NULL};
-    struct source *source = calloc(1, sizeof *source);
     struct nbd_server_budget budget = {.limit = 1 << 20};
     bool open = false, detached = false, closed = false;
-    int pair[2], status;
-    size_t total = 0;
-    uv_loop_t loop;
-    memset(memory, 7, sizeof memory);
-    uv_loop_init(&loop);
-    defer_init(&loop);
+    struct memory_peer client;
     list_init(&budget.waiting);
-    source_init(source, &ops, &loop, "fuzz");
-    source->owner = &open;
-    source->opened = on_opened;
-    source->closed = on_closed;
-    source_open(source);
-    uv_run(&loop, UV_RUN_NOWAIT);
+    struct source *source = open_memory(&open);
     struct nbd_server_options options = {
         .who = "fuzz", .export_name = "slot0", .description = "fuzz", .max_connections = 1, .budget = &budget};
-    struct nbd_server *server = nbd_server_new(&loop, &options);
+    struct nbd_server *server = nbd_server_new(fuzz_loop(), &options);
     nbd_server_attach(server, source);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
-        abort();
-    nbd_server_add_client(server, socket_stream_new(&loop, pair[0], &status));
-    for (size_t at = 0; at < size;) {
-        size_t part = seed ? 1 + (seed = seed * 1103515245u + 12345u) / 65536u % 40 : size;
-        part = part < size - at ? part : size - at;
-        if (send(pair[1], data + at, part, MSG_NOSIGNAL) <= 0)
-            break;
-        at += part;
-        total += receive(&loop, pair[1], 1);
-    }
-    total += receive(&loop, pair[1], TURNS);
-    close(pair[1]);
+    nbd_server_add_client(server, memory_stream_new(fuzz_loop(), &client));
+    size_t total = talk(&client, data, size, seed);
+    memory_peer_hang_up(&client);
     nbd_server_detach(server, set_flag, &detached);
-    while (!detached)
-        uv_run(&loop, UV_RUN_ONCE);
+    run_until(&detached, true);
     source_close(source);
-    while (open)
-        uv_run(&loop, UV_RUN_ONCE);
+    run_until(&open, false);
     nbd_server_close(server, set_flag, &closed);
-    while (!closed)
-        uv_run(&loop, UV_RUN_ONCE);
+    run_until(&closed, true);
     if (budget.used != 0)
         abort();
     source_free(source);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    defer_close(&loop);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&loop) != 0)
-        abort();
+    memory_peer_clear(&client);
+    fuzz_loop_must_be_empty();
     return total;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    signal(SIGPIPE, SIG_IGN);
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR);
     if (size < 2 || size > 4096)
         return 0;

@@ -4,16 +4,12 @@
  * The first byte of the input is the size of the pieces it is cut into, the
  * second one the number of bytes after which the owner stops reading for a while.
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/defer.h"
+#include "../unit/net/memory_stream.h"
+#include "fuzz_loop.h"
 #include "http/websocket.h"
-#include "net/socket.h"
 
 #define MESSAGE_MAX 2000
 #define SIZE        65536u
@@ -57,61 +53,57 @@ static void on_closed(struct stream *stream)
     stream_free(stream);
 }
 
-static void turn(uv_loop_t *loop, struct stream *stream, int client)
+/* What the stream does with what it has, and reads on after each pause. */
+static void turn(struct stream *stream, struct memory_peer *client)
 {
     struct outcome *o = stream->owner;
-    for (int quiet = 0; quiet < 4; quiet++) {
-        uv_run(loop, UV_RUN_NOWAIT);
-        ssize_t n = recv(client, o->said + o->said_length, SIZE - o->said_length, 0);
-        o->said_length += n > 0 ? (size_t)n : 0;
-        quiet = n > 0 || o->paused ? 0 : quiet;
+    do {
         if (o->paused) {
             o->paused = false;
             stream_read(stream, true);
         }
-    }
+        uv_run(stream->loop, UV_RUN_NOWAIT);
+        o->said_length += memory_peer_receive(client, o->said + o->said_length, SIZE - o->said_length);
+    } while (o->paused);
 }
 
-static void play(const uint8_t *data, size_t size, size_t split, struct outcome *o)
+static struct stream *make_stream(struct memory_peer *client, struct outcome *o)
 {
     struct websocket_options options = {.message_max = MESSAGE_MAX};
     struct slices early;
-    uv_loop_t loop;
-    int pair[2], status;
-    memset(o, 0, offsetof(struct outcome, pause));
-    o->closed = o->paused = false;
-    uv_loop_init(&loop);
-    defer_init(&loop);
     slices_init(&early);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
-        abort();
-    struct stream *stream = websocket_stream_new(socket_stream_new(&loop, pair[0], &status), &early, &options);
+    struct stream *stream = websocket_stream_new(memory_stream_new(fuzz_loop(), client), &early, &options);
     stream->owner = o;
     stream->on_data = on_data;
     stream->on_end = on_end;
     stream->on_closed = on_closed;
     stream_read(stream, true);
+    return stream;
+}
+
+static void play(const uint8_t *data, size_t size, size_t split, struct outcome *o)
+{
+    struct memory_peer client;
+    memset(o, 0, offsetof(struct outcome, pause));
+    o->closed = o->paused = false;
+    struct stream *stream = make_stream(&client, o);
     for (size_t at = 0; at < size; at += split) {
-        if (send(pair[1], data + at, split < size - at ? split : size - at, MSG_NOSIGNAL) <= 0)
+        if (!memory_peer_send(&client, data + at, split < size - at ? split : size - at))
             break;
-        turn(&loop, stream, pair[1]);
+        turn(stream, &client);
     }
-    close(pair[1]);
-    for (int i = 0; i < 4; i++)
-        uv_run(&loop, UV_RUN_NOWAIT);
+    memory_peer_hang_up(&client);
+    turn(stream, &client);
     stream_close(stream);
     while (!o->closed)
-        uv_run(&loop, UV_RUN_ONCE);
-    defer_close(&loop);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&loop) != 0)
-        abort();
+        uv_run(stream->loop, UV_RUN_ONCE);
+    memory_peer_clear(&client);
+    fuzz_loop_must_be_empty();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct outcome whole, split;
-    signal(SIGPIPE, SIG_IGN);
     if (size < 3 || size > 4096)
         return 0;
     whole.pause = 0;

@@ -202,33 +202,51 @@ static void on_request(struct http_request *request, void *arg)
 
 /* --- the rig --- */
 
-void http_rig_connect(struct http_rig *rig)
+static void add_client(struct http_rig *rig, struct stream *stream)
 {
     struct http_client client = {.peer = "test"};
+    rig->ended = false;
+    http_server_add_client(rig->server, stream, &client);
+}
+
+void http_rig_connect(struct http_rig *rig)
+{
     int pair[2], status;
     if (rig->client >= 0)
         close(rig->client);
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
     rig->client = pair[1];
-    rig->ended = false;
-    http_server_add_client(rig->server, socket_stream_new(&rig->loop, pair[0], &status), &client);
+    add_client(rig, socket_stream_new(rig->loop, pair[0], &status));
 }
 
-void http_rig_begin(struct http_rig *rig, const struct http_server_options *options)
+static void begin_server(struct http_rig *rig, uv_loop_t *loop, const struct http_server_options *options)
 {
     struct http_server_options o =
         options ? *options : (struct http_server_options){.max_connections = 4, .head_timeout_ms = 60000};
-    memset(rig, 0, sizeof *rig);
     current = rig;
     rig->client = -1;
-    must(uv_loop_init(&rig->loop) == 0);
-    defer_init(&rig->loop);
+    rig->loop = loop;
     http_content_init(&rig->content, "text/plain", "no-cache", http_rig_file, strlen(http_rig_file));
     o.who = "test";
     o.handler = on_request;
     o.arg = rig;
-    rig->server = http_server_new(&rig->loop, &o);
+    rig->server = http_server_new(loop, &o);
+}
+
+void http_rig_begin(struct http_rig *rig, const struct http_server_options *options)
+{
+    memset(rig, 0, sizeof *rig);
+    must(uv_loop_init(&rig->own_loop) == 0);
+    defer_init(&rig->own_loop);
+    begin_server(rig, &rig->own_loop, options);
     http_rig_connect(rig);
+}
+
+void http_rig_begin_in_memory(struct http_rig *rig, uv_loop_t *loop)
+{
+    memset(rig, 0, sizeof *rig);
+    begin_server(rig, loop, NULL);
+    add_client(rig, memory_stream_new(loop, &rig->peer));
 }
 
 static void on_server_closed(void *arg)
@@ -242,21 +260,41 @@ void http_rig_close_server(struct http_rig *rig)
     http_server_close(rig->server, on_server_closed, rig);
 }
 
+static bool is_in_memory(const struct http_rig *rig)
+{
+    return rig->loop != &rig->own_loop;
+}
+
+static void hang_up(struct http_rig *rig)
+{
+    if (is_in_memory(rig))
+        memory_peer_hang_up(&rig->peer);
+    else if (rig->client >= 0)
+        close(rig->client);
+}
+
+static void close_own_loop(struct http_rig *rig)
+{
+    uv_run(rig->loop, UV_RUN_DEFAULT);
+    defer_close(rig->loop);
+    uv_run(rig->loop, UV_RUN_DEFAULT);
+    must(uv_loop_close(rig->loop) == 0);
+}
+
 void http_rig_end(struct http_rig *rig)
 {
-    if (rig->client >= 0)
-        close(rig->client);
+    hang_up(rig);
     if (rig->switched)
         stream_close(rig->switched);
     if (!rig->server_closing)
         http_rig_close_server(rig);
     while (!rig->server_closed)
-        uv_run(&rig->loop, UV_RUN_ONCE);
+        uv_run(rig->loop, UV_RUN_ONCE);
     http_content_clear(&rig->content);
-    uv_run(&rig->loop, UV_RUN_DEFAULT);
-    defer_close(&rig->loop);
-    uv_run(&rig->loop, UV_RUN_DEFAULT);
-    must(uv_loop_close(&rig->loop) == 0);
+    if (is_in_memory(rig))
+        memory_peer_clear(&rig->peer);
+    else
+        close_own_loop(rig);
 }
 
 void http_rig_normalise(char *output, size_t *length)
@@ -273,22 +311,44 @@ void http_rig_normalise(char *output, size_t *length)
             *q = '.';
 }
 
+static size_t receive(struct http_rig *rig, void *to, size_t size)
+{
+    if (is_in_memory(rig)) {
+        size_t length = memory_peer_receive(&rig->peer, to, size);
+        rig->ended = rig->ended || (length == 0 && rig->peer.stream_ended);
+        return length;
+    }
+    ssize_t n = recv(rig->client, to, size, 0);
+    rig->ended = rig->ended || n == 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* False: the server has closed the connection. `taken` is how much of it was sent. */
+static bool send_part(struct http_rig *rig, const void *data, size_t length, size_t *taken)
+{
+    *taken = length;
+    if (is_in_memory(rig))
+        return memory_peer_send(&rig->peer, data, length);
+    ssize_t n = send(rig->client, data, length, MSG_NOSIGNAL);
+    *taken = n > 0 ? (size_t)n : 0;
+    return n >= 0 || errno == EAGAIN;
+}
+
 /* Until so many turns of the loop have brought nothing. */
 static size_t rig_collect(struct http_rig *rig, int turns, char *output, size_t size)
 {
     size_t used = 0;
     for (int quiet = 0; quiet < turns && used + 1 < size;) {
-        uv_run(&rig->loop, UV_RUN_NOWAIT);
+        uv_run(rig->loop, UV_RUN_NOWAIT);
         if (rig->kept && !rig->kept->on_drain && strcmp(rig->kept->path, "/count") == 0) {
             struct http_request *request = rig->kept;
             rig->kept = NULL;
             http_receive_more(request, true);
             quiet = 0;
         }
-        ssize_t n = recv(rig->client, output + used, size - 1 - used, 0);
-        rig->ended = rig->ended || n == 0;
+        size_t n = receive(rig, output + used, size - 1 - used);
         quiet = n > 0 ? 0 : quiet + 1;
-        used += n > 0 ? (size_t)n : 0;
+        used += n;
     }
     output[used] = 0;
     return used;
@@ -296,18 +356,17 @@ static size_t rig_collect(struct http_rig *rig, int turns, char *output, size_t 
 
 size_t http_rig_collect(struct http_rig *rig, char *output, size_t size)
 {
-    return rig_collect(rig, QUIET, output, size);
+    return rig_collect(rig, is_in_memory(rig) ? 1 : QUIET, output, size);
 }
 
 size_t http_rig_talk(struct http_rig *rig, const void *input, size_t length, size_t split, char *output, size_t size)
 {
     size_t used = 0;
     for (size_t at = 0; at < length && used + 1 < size;) {
-        size_t part = split && split < length - at ? split : length - at;
-        ssize_t n = send(rig->client, (const char *)input + at, part, MSG_NOSIGNAL);
-        at += n > 0 ? (size_t)n : 0;
-        if (n < 0 && errno != EAGAIN)
+        size_t part = split && split < length - at ? split : length - at, taken;
+        if (!send_part(rig, (const char *)input + at, part, &taken))
             break;
+        at += taken;
         used += rig_collect(rig, 1, output + used, size - used);
     }
     used += http_rig_collect(rig, output + used, size - used);

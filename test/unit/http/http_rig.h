@@ -1,7 +1,7 @@
 /*
- * An HTTP server on one end of a socket pair, with a handler that does
- * something different for each path, and what its client sees. Used by the
- * tests and by the fuzz target.
+ * An HTTP server on one end of a socket pair, or of a stream in memory, with a
+ * handler that does something different for each path, and what its client sees.
+ * Used by the tests and by the fuzz target.
  *
  *   /hello   answers "hello"           /info    tells what the request says
  *   /echo    takes at most 1000 bytes in one piece and gives them back
@@ -14,16 +14,19 @@
 #ifndef TEST_NET_HTTP_RIG_H
 #define TEST_NET_HTTP_RIG_H
 
+#include "../net/memory_stream.h"
 #include "http/content.h"
 #include "http/server.h"
 
 #define HTTP_RIG_BIG 3000000u
 
 struct http_rig {
-    uv_loop_t loop;
+    uv_loop_t own_loop;
+    uv_loop_t *loop;
     struct http_server *server;
     struct http_content content;
-    int client;
+    int client; /* -1: none, or `peer` */
+    struct memory_peer peer;
     bool ended; /* the server closed the connection */
     struct http_request *kept;
     struct stream *switched;
@@ -35,7 +38,9 @@ struct http_rig {
 extern const char http_rig_file[]; /* what /file has */
 
 void http_rig_begin(struct http_rig *rig, const struct http_server_options *options);
-void http_rig_connect(struct http_rig *rig); /* another client, in the first one's place */
+/* The same without sockets, on a loop that stays the caller's and has its deferrals. */
+void http_rig_begin_in_memory(struct http_rig *rig, uv_loop_t *loop);
+void http_rig_connect(struct http_rig *rig);      /* another client, in the first one's place */
 void http_rig_close_server(struct http_rig *rig); /* else http_rig_end() does it */
 void http_rig_end(struct http_rig *rig);
 /* Sends all, `split` bytes at a time (0: at once), collecting what comes. Dates are

@@ -371,7 +371,7 @@ static void a_slow_reader_gets_everything(void **state)
     http_rig_begin(&rig, NULL);
     assert_true(send(rig.client, input, strlen(input), 0) > 0);
     for (int i = 0; i < 20; i++)
-        uv_run(&rig.loop, UV_RUN_NOWAIT);
+        uv_run(rig.loop, UV_RUN_NOWAIT);
     size_t length = http_rig_collect(&rig, output, sizeof output);
     const char *body = strstr(output, "\r\n\r\n") + 4;
     assert_int_equal(length - (size_t)(body - output), HTTP_RIG_BIG);
@@ -384,7 +384,7 @@ static void a_slow_reader_gets_everything(void **state)
 static void run(struct http_rig *rig, int turns)
 {
     for (int i = 0; i < turns; i++)
-        uv_run(&rig->loop, UV_RUN_NOWAIT);
+        uv_run(rig->loop, UV_RUN_NOWAIT);
 }
 
 static void say(struct http_rig *rig, const char *text)
