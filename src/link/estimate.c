@@ -11,7 +11,7 @@ void link_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, ui
     }
 }
 
-/* Ends the sample if it is long enough to mean something. */
+/* Ends the sample if it is long enough to mean something, and returns its rate; else 0. */
 static uint64_t link_sample(struct link_estimate *link, uint64_t now_us)
 {
     uint64_t elapsed = link->busy_us + (link->since_us ? now_us - link->since_us : 0);

@@ -1,6 +1,6 @@
 #include "link/gain.h"
 
-#define LATE_LEAST_US 5000 /* more than this, and a quarter of the round trip, is a queue */
+#define LATE_LEAST_US 5000 /* beyond the round trip and a quarter of it: more than this is a queue's */
 
 unsigned link_gain(const struct link_gain *gain)
 {
@@ -22,7 +22,7 @@ static bool gain_met_a_queue(const struct link_gain *gain, uint64_t rtt_us)
     return gain->late_us > rtt_us + rtt_us / 4 + LATE_LEAST_US;
 }
 
-/* What the last step down did: it is taken back if it cost throughput. */
+/* Takes the last step down back if it cost throughput. */
 static bool gain_judge(struct link_gain *gain, uint64_t now_us)
 {
     bool costly = gain->rate_before > 0 && gain->rate < gain->rate_before - gain->rate_before / 8;
@@ -46,7 +46,7 @@ static void gain_step(struct link_gain *gain, uint64_t rtt_us, uint64_t now_us)
 
 void link_gain_rate(struct link_gain *gain, uint64_t rate, bool limited, uint64_t rtt_us, uint64_t now_us)
 {
-    if (rate > gain->rate) /* the link gives at least that, whatever limited it */
+    if (rate > gain->rate) /* the link gives at least that, whatever limited the rate */
         gain->rate = rate;
     if (limited || now_us < gain->step_at_us)
         return;

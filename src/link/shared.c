@@ -54,7 +54,7 @@ void link_leave(struct link_user *user)
     mem_free(shared);
 }
 
-/* Less under way than the link holds: what is measured now is what was asked for. */
+/* Less is under way than the link holds: the rate measured now is what was asked for, not what it gives. */
 static bool is_limited(const struct shared_link *shared)
 {
     return shared->due < link_bandwidth(&shared->estimate) / 1000 * shared->estimate.rtt_us / 1000;
