@@ -22,7 +22,7 @@ static uint32_t block_table_slot_of(const struct block_table *table, uint64_t bl
     return (uint32_t)((block * 0x9e3779b97f4a7c15ull) >> 32) & table->mask;
 }
 
-/* Where the block is, or the free entry where it would go. */
+/* The index of the block's entry, or of the free entry where the block would go. */
 static uint32_t block_table_probe(const struct block_table *table, uint64_t block)
 {
     uint32_t i = block_table_slot_of(table, block);
@@ -73,7 +73,7 @@ void block_table_remove(struct block_table *table, uint64_t block)
     for (uint32_t i = (hole + 1) & table->mask; table->entries[i].value; i = (i + 1) & table->mask) {
         uint32_t home = block_table_slot_of(table, table->entries[i].block);
         if (((i - home) & table->mask) < ((i - hole) & table->mask))
-            continue; /* its home lies after the hole */
+            continue; /* the entry's home lies after the hole */
         table->entries[hole] = table->entries[i];
         table->entries[i].value = NULL;
         hole = i;

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "block/cache_image.h"
 
-#define CACHE_ASIDE 32
+#define CACHE_ASIDE 32 /* a part of the limit: see cache_used() */
 
 struct cache *cache_new(uint64_t limit, uint64_t image_minimum)
 {
@@ -79,10 +79,9 @@ struct cache_image *cache_image_get(struct cache *cache, const char *identity, u
     return image;
 }
 
-/* What an extent costs beside its bytes: small ones would else take much more
- * memory than the budget says, since malloc()'s heap breaks up (a third was seen),
- * and a large one, which is mapped, begins a page for its header. A table has room
- * for two to four times its entries. */
+/* What an extent costs beside its bytes. Uncounted, small extents would take much more memory than the budget says,
+ * since malloc()'s heap breaks up (a third more was seen). Bytes that are mapped begin a page for their header, and a
+ * table has room for two to four times its entries. */
 static uint64_t extent_overhead(const struct cache_extent *extent)
 {
     uint64_t blocks = (extent->entry.length + CACHE_BLOCK - 1) / CACHE_BLOCK;
@@ -141,7 +140,7 @@ void cache_image_unmap(struct cache_image *image, struct cache_entry *entry)
 
 void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, uint64_t unread)
 {
-    uint64_t behind = data->length; /* the slice, then all slices after it */
+    uint64_t behind = data->length; /* bytes of the slices after this one */
     for (uint32_t i = 0; i < data->count; i++) {
         const struct slice *slice = &data->v[i];
         struct cache_extent *extent = mem_alloc(sizeof *extent);
@@ -186,8 +185,7 @@ void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t lengt
 
 /* --- memory --- */
 
-/* The first that nothing else refers to: one that a reply holds would free no
- * memory by going. */
+/* The first extent whose bytes nothing else refers to: to evict bytes that a reply holds would free no memory. */
 static struct cache_extent *first_free(struct link *list)
 {
     list_for_each (l, list) {
@@ -198,8 +196,8 @@ static struct cache_extent *first_free(struct link *list)
     return NULL;
 }
 
-/* What goes first: what was read longest ago. What was read ahead stays until it is
- * wanted, or nobody can want it any more: the cache was filled twice since. */
+/* The extent to go first: the one that was read longest ago. What was read ahead stays until it is wanted, or until
+ * nobody is likely to want it any more: twice the cache's limit was inserted since. */
 static struct cache_extent *image_oldest(struct cache_image *image)
 {
     const struct cache *cache = image->cache;
@@ -210,7 +208,7 @@ static struct cache_extent *image_oldest(struct cache_image *image)
     return read ? read : ahead;
 }
 
-/* `spare`: leave images alone that are at their minimum. */
+/* `spare`: images that have no more than their minimum are left alone. False: there is nothing to evict. */
 static bool evict_one(struct cache *cache, bool spare)
 {
     struct cache_image *from = NULL;
@@ -234,7 +232,7 @@ static bool evict_one(struct cache *cache, bool spare)
     return true;
 }
 
-/* A part of the limit is left for what the heap takes beside all that is counted. */
+/* Adds a part of the limit for what the heap takes beside all that is counted. */
 static uint64_t cache_used(const struct cache *cache)
 {
     return cache->budget.live + cache->fetching + cache->overhead + cache->limit / CACHE_ASIDE;
@@ -245,7 +243,7 @@ bool cache_make_room(struct cache *cache, uint64_t length)
     while (cache_used(cache) + length > cache->limit)
         if (!evict_one(cache, true) && !evict_one(cache, false))
             return false;
-    /* What was evicted is what the fetch will fill, if it takes whole pieces. */
+    /* Pieces that were evicted are kept for the fetch to fill, unless it is smaller than a piece. */
     uint64_t small = length < BYTES_PIECE ? length : 0;
     bytes_keep_spare((cache->limit - cache_used(cache) - small) / BYTES_PIECE);
     return true;

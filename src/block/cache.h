@@ -1,13 +1,13 @@
 /*
- * The chunk cache: a source on a source. One `struct cache` holds the memory
- * budget of the whole process; cache_source_new() puts a slot's source behind
- * it. Slots whose lower sources have the same identity share blocks.
+ * The chunk cache: a source on a source. One `struct cache` holds the memory budget of the whole process;
+ * cache_source_new() puts a slot's source behind it. Slots whose lower sources are read-only and have the same identity
+ * share blocks.
  *
- * Memory is charged by live bytes: a block that was evicted while a reply still
- * holds it counts until that reply has gone. What is being fetched counts too.
- * The least recently used extent goes first, but an image under the minimum
- * keeps what it has. Errors are never cached. A write goes through to the lower
- * source and drops the blocks it touches.
+ * Memory is charged by live bytes: a block that was evicted while a reply still holds it counts until that reply has
+ * gone. Bytes that are being fetched count too. What was read longest ago is evicted first; what was read ahead stays
+ * until it was read, or is too old to be of use. An image that has no more than its minimum loses extents only when no
+ * other image has any to lose. Errors are never cached. A write goes through to the lower source and drops the blocks
+ * that it touches.
  */
 #ifndef BLOCK_CACHE_H
 #define BLOCK_CACHE_H
@@ -17,25 +17,26 @@
 
 #include "block/source.h"
 
-#define CACHE_BLOCK 4096u /* bytes: what is looked up */
+#define CACHE_BLOCK 4096u /* bytes: the unit that is looked up */
 
 struct cache;
 
 struct cache_stats {
-    uint64_t limit, live, fetching; /* bytes: budget, held, on their way */
-    uint64_t hits, misses, evictions;
+    uint64_t limit, live, fetching; /* bytes: the budget, those held, those on their way */
+    uint64_t hits, misses, evictions; /* reads answered without and with a fetch; extents */
     unsigned images;
     uint64_t table; /* bytes of the block tables */
 };
 
+/* Bytes: `limit` for all images, `image_minimum` that each keeps while others have more. */
 struct cache *cache_new(uint64_t limit, uint64_t image_minimum);
 void cache_resize(struct cache *cache, uint64_t limit, uint64_t image_minimum);
 void cache_get_stats(const struct cache *cache, struct cache_stats *stats);
-/* All sources on it must be freed, and all bytes given back. */
+/* All sources on the cache must be freed, and all bytes given back. */
 void cache_free(struct cache *cache);
 
-/* A source that answers from the cache and fetches from `lower`, which it owns.
- * With `readahead` off only what is asked for is fetched. */
+/* A source that answers from the cache and fetches from `lower`, which it owns. With `readahead` off it fetches only
+ * what is asked for, rounded out (block/fetch_size.h). */
 struct source *cache_source_new(struct cache *cache, struct source *lower, bool readahead);
 struct source *cache_source_lower(const struct source *source);
 /* Bytes that the cache holds of this source's image. */

@@ -1,11 +1,11 @@
 /*
- * A cache source: reads against an image of the cache, fetches from the lower
- * source what is not there. See block/cache.h.
+ * A cache source: answers reads from an image of the cache, and fetches from the lower source what is not there. See
+ * block/cache.h.
  *
- * A read is cut into parts: some are there at once, the others wait, each for
- * one fetch. A fetch may be waited for by many parts, of other slots' reads
- * too, and is demand as soon as it is. Whoever waits for a fetch that began as a speculative one,
- * or is another slot's, and fails, asks again by itself, for what is left of its time.
+ * A read is cut into parts: some are there at once, the others wait, each for one fetch. Many parts may wait for one
+ * fetch, of other slots' reads too; as soon as one does, the fetch is demand. When a fetch fails that began as a
+ * speculative one or is another slot's, each part that waited asks again by itself, for what is left of its read's
+ * time.
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "block/fetch_size.h"
 #include "block/readahead.h"
 
-#define FETCH_COST (128u << 10) /* of memory beside its bytes: a connection, its TLS and buffers */
+#define FETCH_COST (128u << 10) /* bytes of memory beside those fetched: a connection, its TLS and buffers */
 
 struct cache_front {
     struct source source;
@@ -37,16 +37,16 @@ struct cache_fetch {
     struct cache_front *front;
     struct link link;    /* in front->fetches */
     struct link waiting; /* struct read_part */
-    bool prefetch;       /* nobody asked for it when it began, */
-    bool ahead;          /* nor since: it counts in front->prefetches */
-    uint64_t wanted;     /* bytes of it that somebody waited for, each time he did */
-    bool doomed;         /* a write overtook it: what it brings is for its waiters only */
+    bool prefetch;       /* nobody waited for the fetch when it began */
+    bool ahead;          /* nobody has waited for it yet: it counts in front->prefetches */
+    uint64_t wanted;     /* bytes that parts waited for; those of several parts count for each */
+    bool doomed;         /* a write overtook the fetch: what it brings goes to `waiting`, and is not kept */
     struct io io;
 };
 
 struct read_part {
     struct link link;    /* in read->parts */
-    struct link waiting; /* in fetch->waiting; alone: data is here */
+    struct link waiting; /* in fetch->waiting; alone: `data` is here */
     struct cache_read *read;
     uint64_t offset;
     uint32_t length;
@@ -102,7 +102,7 @@ static uint64_t missing_until(const struct cache_image *image, uint64_t at, uint
     return at < end ? at : end;
 }
 
-/* `since`: when the host asked for it; 0: nobody did. */
+/* `since`: when the host asked (as in struct io); 0: nobody did, and the fetch is speculative. */
 static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t since)
 {
     struct cache_fetch *fetch = mem_alloc(sizeof *fetch);
@@ -125,7 +125,7 @@ static struct cache_fetch *fetch_start(struct cache_front *front, uint64_t offse
     return fetch;
 }
 
-/* Starts the fetch of the missing blocks at `at`, rounded out as policy says. */
+/* Starts the fetch of the missing blocks at `at`, rounded out as fetch_demand_chunk() says. */
 static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, uint64_t end, uint64_t since)
 {
     const struct cache_image *image = front->image;
@@ -139,13 +139,12 @@ static struct cache_fetch *fetch_demand(struct cache_front *front, uint64_t at, 
     wide_high = missing_until(image, low, earlier(wide_high, image->size));
     if (wide_high - wide_low <= FETCH_MAX && cache_make_room(front->cache, wide_high - wide_low))
         return fetch_start(front, wide_low, wide_high, since);
-    /* Demand always goes on: what it takes beyond the budget is bounded by what
-     * the server admits. */
+    /* Demand always goes on: what it takes beyond the budget is bounded by what the NBD server admits. */
     cache_make_room(front->cache, high - low);
     return fetch_start(front, low, high, since);
 }
 
-/* What is missing of it; `fetched`: so many bytes. False: there is no memory for more. */
+/* Fetches what is missing of the range; `fetched` says how many bytes that is. False: there is no memory for more. */
 static bool prefetch_range(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t *fetched)
 {
     *fetched = 0;
@@ -197,7 +196,7 @@ static void read_free(struct cache_read *read)
     mem_free(read);
 }
 
-/* Ends the read; its io is answered, at once or deferred. */
+/* Ends the read and answers its io, at once or (`later`) deferred. */
 static void cache_source_read_end(struct cache_read *read, int status, bool later)
 {
     struct io *io = read->io;
@@ -238,7 +237,7 @@ static void extent_use(struct cache_front *front, struct cache_extent *extent, s
     slices_add(to, extent->bytes, extent->start + (uint32_t)(at - extent->entry.offset), (uint32_t)(end - at));
 }
 
-/* The whole range from what is here; false (and nothing added) if a byte is not. */
+/* Answers the whole range from extents; false (and the io has no data): a part of it is in none. */
 static bool read_hit(struct cache_front *front, struct io *io)
 {
     uint64_t end = io->offset + io->length;
@@ -255,13 +254,13 @@ static bool read_hit(struct cache_front *front, struct io *io)
     return true;
 }
 
-/* How much of the fetch must be there for the part. */
+/* How many bytes of the fetch, from its beginning, must be there to fill the part. */
 static uint32_t part_end(const struct read_part *part, const struct cache_fetch *fetch)
 {
     return (uint32_t)(part->offset + part->length - fetch->entry.offset);
 }
 
-/* Whose fetch it may be, the host waits for it now. */
+/* Whichever slot began the fetch, a host waits for it now. */
 static void part_wait(struct read_part *part, struct cache_fetch *fetch)
 {
     uint32_t end = part_end(part, fetch);
@@ -274,7 +273,7 @@ static void part_wait(struct read_part *part, struct cache_fetch *fetch)
     source_promote(fetch->front->lower, &fetch->io, part->read->io->since);
 }
 
-/* One part from `at`; gives where it ends. */
+/* Makes the read's part that begins at `at`; gives where the part ends. */
 static uint64_t read_next_part(struct cache_read *read, uint64_t at, uint64_t end)
 {
     struct cache_front *front = read->front;
@@ -325,7 +324,7 @@ static void front_read(struct cache_front *front, struct io *io)
     front_prefetch(front);
 }
 
-/* A part asks again, by its own slot: the fetch that it waited for is gone. */
+/* The part's fetch has failed: asks again, by the part's own slot. */
 static void part_retry(struct read_part *part)
 {
     struct cache_front *front = part->read->front;
@@ -334,7 +333,7 @@ static void part_retry(struct read_part *part)
     if (!entry)
         entry = &fetch_demand(front, part->offset, end, part->read->io->since)->entry;
     uint64_t until = earlier(entry_end(entry), end);
-    if (until < end) { /* the rest becomes a part of its own, behind this one */
+    if (until < end) { /* the rest becomes a part of its own, behind `part` */
         struct read_part *rest = read_add_part(part->read, until, end);
         list_remove(&rest->link);
         list_prepend(&part->link, &rest->link);
@@ -356,7 +355,7 @@ static void part_filled(struct read_part *part, const struct cache_fetch *fetch,
     part->read->pending--;
 }
 
-/* Reads that are complete are gathered first: their owners may submit new ones at once. */
+/* Complete reads are gathered before they end: their owners may submit new reads at once. */
 static void read_gather(struct cache_read *read, struct link *finished)
 {
     if (read->pending > 0)
@@ -371,7 +370,7 @@ static void reads_end(struct link *finished)
         cache_source_read_end(container_of(l, struct cache_read, link), 0, false);
 }
 
-/* The beginning is there: who waits for no more goes on. */
+/* The fetch's first `ready` bytes are there: parts that need no more are filled. */
 static void fetch_part(struct io *io, const struct slices *data, uint32_t ready)
 {
     struct cache_fetch *fetch = container_of(io, struct cache_fetch, io);
@@ -392,7 +391,7 @@ static void fetch_part(struct io *io, const struct slices *data, uint32_t ready)
     reads_end(&finished);
 }
 
-/* Whoever waited gets the data, or its error, or another try. */
+/* Each part that waited gets the data, or the error, or another try. */
 static void fetch_answer(struct cache_fetch *fetch)
 {
     int status = fetch->io.status;
@@ -430,7 +429,7 @@ static void front_learn(struct cache_front *front, int status)
         source_set_error(&front->source, "%s", lower->error);
 }
 
-/* Blocks are looked up at multiples of their size, so the pieces must be cut there. */
+/* Blocks are looked up at multiples of their size, so slices must be cut there: else the data is copied. */
 static void align_pieces(struct slices *data)
 {
     for (uint32_t i = 0; i + 1 < data->count; i++) {
@@ -465,7 +464,7 @@ static void fetch_done(struct io *io)
     struct cache_fetch *fetch = container_of(io, struct cache_fetch, io);
     struct cache_front *front = fetch->front;
     int status = io->status;
-    bool put_off = fetch->prefetch && status == -EAGAIN; /* the source waits for its server: no failure */
+    bool put_off = fetch->prefetch && status == -EAGAIN; /* the source waits for its browser: no failure */
     front_learn(front, put_off ? 0 : status);
     front->cache->fetching -= fetch->entry.length;
     front->cache->overhead -= FETCH_COST;
@@ -485,8 +484,8 @@ static void fetch_done(struct io *io)
 
 /* --- everything else goes down --- */
 
-/* What the range held is stale: also what is being fetched, since the write may
- * overtake it. Done when a write starts and again when it ends. */
+/* What the range held is stale, and so is what is being fetched, since the write may overtake the fetch. Done when a
+ * write starts and again when it ends. */
 static void front_invalidate(struct cache_front *front, uint64_t offset, uint64_t length)
 {
     cache_image_drop(front->image, offset, length);
@@ -537,7 +536,7 @@ static void front_pass(struct cache_front *front, struct io *upper)
     source_submit(front->lower, &pass->io);
 }
 
-/* NBD_CMD_CACHE: the answer needn't wait for the data. */
+/* NBD_CMD_CACHE (doc/proto.md): the answer needn't wait for the data. */
 static void front_hint(struct cache_front *front, struct io *io)
 {
     uint64_t most = front->cache->limit / 4;
@@ -570,7 +569,7 @@ static void cache_source_lower_opened(struct source *lower, int status)
         return;
     }
     source_copy_facts(source, lower);
-    /* What is written through one slot would be stale in another's blocks. */
+    /* A writable image is not shared: what one slot writes would be stale in another one's blocks. */
     front->image = cache_image_get(front->cache, lower->read_only ? lower->identity : "", lower->size);
     front->image->wasted_in = &source->stats;
     readahead_init(&front->readahead, lower->size);

@@ -7,15 +7,15 @@
 struct exchange {
     struct source source;
     struct source *lower;
-    unsigned lowers;           /* not closed yet, those before too */
-    struct source_stats past;  /* of those before */
+    unsigned lowers;           /* lower sources that are not closed yet, this one and those before */
+    struct source_stats past;  /* counters of the lower sources before this one */
     struct link ios;           /* struct exchanged_io */
 };
 
 struct exchanged_io {
     struct link link;
     struct exchange *exchange;
-    struct source *lower; /* that has it */
+    struct source *lower; /* the one that `io` was submitted to */
     struct io *upper;
     struct io io;
 };
@@ -113,7 +113,7 @@ static void on_lower_opened(struct source *lower, int status)
     struct exchange *exchange = lower->owner;
     source_copy_facts(&exchange->source, lower);
     exchange_learn(exchange);
-    if (exchange->source.state == SOURCE_OPENING) /* else closing reports it */
+    if (exchange->source.state == SOURCE_OPENING) /* else closing reports `opened` */
         source_report_opened(&exchange->source, status);
 }
 

@@ -10,20 +10,20 @@
 #define CLUSTER_UNKNOWN (256u << 10) /* before the link is measured */
 #define CLUSTER_MIN (64u << 10)
 #define CLUSTER_MAX (1u << 20)
-#define CLUSTER_PIECES 8           /* over several connections, since each starts slowly */
+#define CLUSTER_PIECES 8           /* of a cluster, over several connections, since each starts slowly */
 #define PIECE_MIN (32u << 10)
 #define BUDGET_MIN (512u << 10)
-#define BUDGET_MAX (4u << 20)      /* but not more than the link brings in a second */
-#define CHUNKS_LEAST 12            /* that fit in the window however little memory there is */
-#define GAIN_UNKNOWN 400           /* of a source that measures none */
-#define GAIN_QUEUES 200            /* less: what is more than the link holds was found to wait in a queue */
-#define EDGE_PIECE (8u << 10)      /* with its head it fits in the first window of a connection */
-#define FEW_REQUESTS 4
-#define FEW_PRODUCTS 4             /* times what the link holds, in all of few requests */
+#define BUDGET_MAX (4u << 20)      /* between these bounds: what the link brings in a second */
+#define CHUNKS_LEAST 12            /* chunks that fit in the memory, however little there is (but see CHUNK_MIN) */
+#define GAIN_UNKNOWN 400           /* hundredths, of a source that measures no gain */
+#define GAIN_QUEUES 200            /* below this gain the link has a queue, in which what it does not hold waits */
+#define EDGE_PIECE (8u << 10)      /* with the answer's head it fits in the first window of a connection (RFC 6928) */
+#define FEW_REQUESTS 4             /* a source with no more than these at a time gets larger ones */
+#define FEW_PRODUCTS 4             /* all of the few requests together: times what the link holds */
 #define DEMAND_CHUNK_MAX (64u << 10)
 #define DEMAND_CHUNK_SLOW (8u << 10) /* as EDGE_PIECE */
-#define SLOW_RTT_US 5000
-#define EARLY_RTT_US 30000 /* so far away that a busy machine does not look like it */
+#define SLOW_RTT_US 5000   /* a longer round trip is worth bytes that may be fetched in vain */
+#define EARLY_RTT_US 30000 /* so far away that a near but busy machine does not look like it */
 #define THIN 262144 /* bytes a second: on such a link bytes cost more than round trips */
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
@@ -49,22 +49,22 @@ static unsigned sharers_of(const struct source_stats *link)
     return link->sharers > 0 ? link->sharers : 1;
 }
 
-/* What more is under way than the link holds gets in the way of others. */
+/* Is what is under way beyond what the link holds in the way of others (link/gain.h)? */
 static bool queues(const struct source_stats *link)
 {
     return link->gain > 0 && link->gain < GAIN_QUEUES;
 }
 
-/* What the link holds, as far as it is ours. */
+/* Our share of what the link holds (its bandwidth-delay product), bytes. */
 static uint64_t product_of(const struct source_stats *link)
 {
     return link->bandwidth / 1000 * clamp(link->rtt_us, 10000, 1000000) / 1000 / sharers_of(link);
 }
 
-/* A chunk takes a quarter to a half of the round trip to arrive: few requests, yet
- * several in flight fill the link, and while connections are young each has more to bring
- * than TCP's window lets through at once. Where few requests can be in flight each brings more, since a
- * connection that has ended one has nothing to bring for a round trip. */
+/* A chunk takes a quarter to a half of the round trip to arrive (half as long where the link has a queue): that makes
+ * few requests, yet several in flight fill the link, and while connections are young each has more to bring than TCP's
+ * window lets through at once. Where few requests can be in flight each brings more, since a connection that has ended
+ * a request has nothing to bring for a round trip. */
 static uint32_t chunk_size(const struct source_stats *link, unsigned parallel, uint64_t room)
 {
     uint32_t largest = power_of_two_below(clamp(room / CHUNKS_LEAST, CHUNK_MIN, FETCH_MAX));
@@ -79,8 +79,8 @@ static uint32_t chunk_size(const struct source_stats *link, unsigned parallel, u
     return power_of_two_below(clamp(size, least, largest));
 }
 
-/* What the link holds, and as much more as does not get in its way (link/gain.h). The rest of the memory is for what
- * was read. */
+/* What the link holds, and as much more as gets in nobody's way (link/gain.h). The rest of the memory is for what was
+ * read. */
 static uint64_t window_size(const struct source_stats *link, unsigned parallel, uint32_t chunk, uint64_t room)
 {
     unsigned chunks = parallel <= FEW_REQUESTS ? 2 * parallel : queues(link) ? 1 : 2;
@@ -90,8 +90,9 @@ static uint64_t window_size(const struct source_stats *link, unsigned parallel, 
     return clamp(product_of(link) * gain / 100 + chunks * chunk, chunk, room / sharers_of(link));
 }
 
-/* What the link brings in a round trip, so that to fetch a cluster costs no more than to wait for what was missed in
- * it. Nearer than SLOW_RTT_US that is too little for what may be fetched in vain. */
+/* About what the link brings in a round trip, so that to fetch a cluster costs little more than to wait for one read
+ * that missed in it. Nearer than SLOW_RTT_US, and on a thin link, a round trip saved is not worth the bytes that may be
+ * fetched in vain: no clusters. */
 static uint32_t cluster_size(const struct source_stats *link)
 {
     uint64_t product = link->bandwidth / 1000 * link->rtt_us / 1000;
@@ -119,7 +120,7 @@ struct readahead_limits fetch_limits(const struct source_stats *link, unsigned p
                                      .budget = clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX)};
 }
 
-/* Where there are more than a few some are kept for who waits. */
+/* Of more than a few requests, an eighth is kept for reads that somebody waits for. */
 unsigned fetch_ahead_requests(unsigned parallel)
 {
     return parallel <= FEW_REQUESTS ? parallel : parallel - (parallel + 7) / 8;

@@ -8,7 +8,7 @@ static uint64_t start_of(const struct heat *heat, unsigned bucket)
     return heat->size / HEAT_BUCKETS * bucket + heat->size % HEAT_BUCKETS * bucket / HEAT_BUCKETS;
 }
 
-/* The last part that starts at or before the offset: of an image smaller than the parts are many, some are empty. */
+/* The last part that starts at or before the offset: an image of fewer bytes than parts has empty parts. */
 static unsigned bucket_of(const struct heat *heat, uint64_t offset)
 {
     unsigned bucket = 0;

@@ -27,7 +27,7 @@ enum io_op {
 enum io_flags {
     IO_FUA = 1 << 0,       /* WRITE, TRIM, ZERO: stable before done */
     IO_PREFETCH = 1 << 1,  /* READ: speculative; every demand read overtakes it (until source_promote()) */
-    IO_PROMOTED = 1 << 4,  /* READ: it was speculative. Who waits for it asks again if it fails */
+    IO_PROMOTED = 1 << 4,  /* READ: was speculative; whoever waits for the io asks again if it fails */
     IO_NO_HOLE = 1 << 2,   /* ZERO: keep the range allocated */
     IO_FAST_ZERO = 1 << 3, /* ZERO: fail with ENOTSUP if it would be as slow as a write */
 };
@@ -54,16 +54,16 @@ struct io {
     struct io_extent *extents;
     uint32_t extent_capacity, extent_count;
 
-    /* Loop time, ms, when the host asked, wherever it has waited since: deadlines are counted from it. Set by
-     * the first source_submit(); who makes an io for the sake of another hands it on. 0: nobody waits for it. */
+    /* When the host asked (loop time, ms), wherever the request has waited since: deadlines are counted from it. Set by
+     * the first source_submit(); an io that is made for the sake of another one gets that one's. 0: nobody waits. */
     uint64_t since;
 
     int status; /* valid in done: 0, or a negative errno */
     void (*done)(struct io *io);
 
-    /* READ: whoever can use the beginning before the rest is there sets both, and may change `part_at` until `done`. A source
-     * that can calls `part` from the loop, before `done`, once `part_at` bytes are there: `ready` of them, right for
-     * good, are the first in `data`, which is the source's. 0: it is not wanted. */
+    /* READ: a caller that can use the beginning before the rest is there sets both, and may change `part_at` until
+     * `done`. A source that is able to calls `part` from the loop, before `done`, once `part_at` bytes are there: the
+     * first `ready` bytes of `data` (the source's) are final then. `part_at` 0: no call is wanted. */
     uint32_t part_at;
     void (*part)(struct io *io, const struct slices *data, uint32_t ready);
 
@@ -75,11 +75,10 @@ struct io {
 
 void io_init(struct io *io, enum io_op op, uint64_t offset, uint32_t length, void (*done)(struct io *io));
 
-/* For sources: it is speculative no more. */
+/* For sources: the io is speculative no more. */
 void io_promote(struct io *io);
-/* For sources. io_finish() calls done at once and so may only be used from a
- * callback of the loop, never inside submit; io_finish_later() defers. A failed
- * read's data is dropped here. */
+/* For sources. io_finish() calls `done` at once and so may only be used from a callback of the loop, never inside
+ * submit; io_finish_later() defers the call. Both drop a failed read's data. */
 void io_finish(struct io *io, int status);
 void io_finish_later(uv_loop_t *loop, struct io *io, int status);
 

@@ -7,7 +7,7 @@
 #define SECTOR       512u
 #define VOLUMES      32768u /* where the descriptors of a volume begin */
 #define VOLUME_STEP  2048u
-#define PAGE_BLANKS  512u   /* that may stand before a page's first tag */
+#define PAGE_BLANKS  512u   /* blanks that may stand before a page's first tag */
 
 static bool has(const unsigned char *head, size_t length, size_t at, const char *text)
 {

@@ -1,7 +1,8 @@
 /*
- * Does it look like a medium that a host can read? What an image begins with says so: an ISO 9660 or UDF volume (ECMA-119,
- * 8.4; ECMA-167, 2/9.1), a partition table (MBR, or GPT behind a protective one: UEFI, 5), a FAT file system. A web page that
- * a server gave in place of the image does not. Only a look for people's sake: whatever it is can be inserted.
+ * Does an image look like a medium that a host can read? Its beginning says so: an ISO 9660 or UDF volume (ECMA-119,
+ * 8.4; ECMA-167, 2/9.1), a partition table (MBR, or GPT behind a protective MBR: UEFI, 5), a FAT file system. A web
+ * page that a server gave in place of the image has none of these. The answer is a hint for people: any image can be
+ * inserted.
  */
 #ifndef BLOCK_MEDIUM_H
 #define BLOCK_MEDIUM_H
@@ -9,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEDIUM_HEAD (40u << 10) /* bytes from the image's start that are looked at; fewer of a smaller one */
+#define MEDIUM_HEAD (40u << 10) /* bytes from the image's start that are looked at, or all of a smaller image */
 
 enum medium_doubt {
     MEDIUM_GOOD,
@@ -18,7 +19,8 @@ enum medium_doubt {
     MEDIUM_IS_UNKNOWN,    /* none of the signatures */
 };
 
+/* `head`: the image's first `length` bytes, at most MEDIUM_HEAD; `size`: the image's, bytes. */
 enum medium_doubt medium_look(const unsigned char *head, size_t length, uint64_t size);
-const char *medium_doubt_words(enum medium_doubt doubt); /* and what to do; "" for MEDIUM_GOOD */
+const char *medium_doubt_words(enum medium_doubt doubt); /* and what to check; "" for MEDIUM_GOOD */
 
 #endif

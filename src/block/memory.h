@@ -1,7 +1,6 @@
 /*
- * A writable source in RAM. It is sparse: a piece is allocated by the first
- * write into it and freed by a TRIM or ZERO of all of it; what was never written
- * reads as zeroes. Its size is the bound of what it holds. What is read is a
+ * A writable source in RAM. It is sparse: a piece is allocated by the first write into it and freed by a TRIM or ZERO
+ * of the whole piece; what was never written reads as zeroes. The source's size bounds what it holds. A read gives a
  * copy, so a later write never changes data that a reply still holds.
  */
 #ifndef BLOCK_MEMORY_H
@@ -11,8 +10,9 @@
 
 #define MEMORY_PIECE (64u << 10) /* bytes */
 
+/* `size`: bytes. */
 struct source *memory_source_new(uv_loop_t *loop, const char *who, uint64_t size);
-/* Bytes of the pieces that are allocated. */
+/* Bytes in the pieces that are allocated. */
 uint64_t memory_source_held(const struct source *source);
 
 #endif

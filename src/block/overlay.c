@@ -1,7 +1,6 @@
 /*
- * The overlay's life: the lower source opens, then the store, then what is in it
- * is loaded. Closing cancels what has not been started, lets the rest end, makes
- * it stable if that was asked for, and closes both.
+ * The overlay's life: the lower source opens, then the store, then the store's index is loaded. Closing cancels what
+ * has not been started, lets the rest end, makes the store stable if that was asked for, and closes both sources.
  */
 #include "block/overlay.h"
 
@@ -44,13 +43,13 @@ static void overlay_set_facts(struct overlay *overlay)
         source->block_preferred = OVERLAY_BLOCK;
     source->read_only = false;
     source->can_flush = source->can_trim = source->can_zero = true;
-    source->identity[0] = '\0'; /* from now on the bytes are this one's own */
+    source->identity[0] = '\0'; /* from now on the bytes are not the image's */
 }
 
 void overlay_opened(struct overlay *overlay, int status)
 {
     if (overlay->source.state != SOURCE_OPENING)
-        return; /* closing reports it */
+        return; /* closing reports `opened` */
     if (status == 0)
         overlay_set_facts(overlay);
     source_report_opened(&overlay->source, status);

@@ -1,8 +1,7 @@
 /*
- * Writes to blocks that have no data in the store yet. A copy gets them slots,
- * reads what is missing of its first and last block from the lower source, writes
- * the slots, then their entries in the index. Another write that comes to one of
- * its blocks waits there until it has ended.
+ * Writes to blocks that have no data in the store yet. A copy gets the blocks slots, reads what the write leaves out of
+ * the first and the last block from the lower source, writes the slots, then their entries in the index. Another write
+ * that comes to one of these blocks waits until the copy has ended.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,13 +14,13 @@
 struct overlay_copy {
     struct link link; /* in overlay->copies */
     struct overlay_request *request;
-    uint64_t offset, end;  /* the part of the request */
-    uint32_t first, count; /* its slots */
+    uint64_t offset, end;  /* of the image: the part of the request that is copied */
+    uint32_t first, count; /* the copy's slots */
     struct link waiting;   /* struct overlay_request */
-    struct io fills[2];    /* the first and the last block, as they are below */
-    unsigned filling;
+    struct io fills[2];    /* the first and the last block, as they are in the lower source */
+    unsigned filling; /* fills under way */
     int status;
-    struct io io; /* the data, then the entries */
+    struct io io; /* writes the data, then the entries */
 };
 
 static void copy_end(struct overlay_copy *copy, int status)
@@ -86,7 +85,7 @@ static void on_data_written(struct io *io)
         copy_store_failed(copy, io->status);
 }
 
-/* The first block's beginning, the request's bytes, the last block's end. */
+/* Writes the first block's beginning, the request's bytes, and the last block's end. */
 static void copy_write_data(struct overlay_copy *copy)
 {
     struct overlay_request *request = copy->request;

@@ -10,7 +10,7 @@
 
 static const char magic[8] = {'n', 'b', 'd', '-', 'o', 'v', 'l', 'y'};
 
-/* As stored; `sum` is the hash of the whole block with 0 in its own place. */
+/* As stored; `sum` is the hash of the whole block with 0 in the place of `sum`. */
 struct stored_header {
     char magic[8];
     uint32_t version, block;
@@ -21,7 +21,7 @@ struct stored_header {
 };
 _Static_assert(sizeof(struct stored_header) == 112, "no padding, and well within a sector");
 
-/* A change of any one byte always changes it. */
+/* A change of any one byte always changes the hash. */
 uint64_t overlay_format_hash(const void *data, size_t length)
 {
     return text_hash(TEXT_HASH_START, data, length);
@@ -121,7 +121,7 @@ uint32_t overlay_format_capacity(uint64_t store_size)
         return OVERLAY_SLOTS_MAX;
     if (store_size < overlay_format_size(1))
         return 0;
-    /* Not more than this; less by what the index's last block leaves over. */
+    /* An upper bound: the index takes whole blocks, so there may be room for fewer. */
     uint32_t capacity = (uint32_t)((store_size - OVERLAY_HEADER) / (OVERLAY_BLOCK + ENTRY));
     while (overlay_format_size(capacity) > store_size)
         capacity--;

@@ -6,10 +6,9 @@
  *   OVERLAY_BLOCK        index, 8 bytes a slot: block and epoch; 0: empty
  *   overlay_format_data  data, one block a slot
  *
- * All numbers are little endian. An entry's epoch says which flush made it
- * stable: it counts after a loss of power only if the header's `synced` has
- * reached it. The store is flushed before the header is written, so what such an
- * entry points to is stable too.
+ * All numbers are little endian. An entry's epoch says which flush makes the entry stable: after a loss of power the
+ * entry counts only if the header's `synced` has reached its epoch. The store is flushed before the header is written,
+ * so the data that such an entry points to is stable too.
  */
 #ifndef BLOCK_OVERLAY_FORMAT_H
 #define BLOCK_OVERLAY_FORMAT_H
@@ -27,7 +26,7 @@
 
 struct overlay_header {
     uint64_t image_size;           /* bytes */
-    uint64_t identity;             /* overlay_format_hash() of the image's identity; 0: it had none */
+    uint64_t identity;             /* overlay_format_hash() of the image's identity; 0: the image had none */
     uint32_t capacity;             /* slots, 1..OVERLAY_SLOTS_MAX */
     uint32_t synced;               /* the last epoch that is stable */
     char boot_id[OVERLAY_BOOT_ID]; /* of the kernel under which the store was last written */
@@ -49,10 +48,10 @@ uint64_t overlay_format_entry(uint64_t block, uint32_t epoch); /* as it lies in 
 uint64_t overlay_entry_block(uint64_t entry);
 uint32_t overlay_entry_epoch(uint64_t entry); /* 0: the slot is empty */
 
-uint64_t overlay_format_index(uint32_t slot);          /* the offset of its entry */
+uint64_t overlay_format_index(uint32_t slot);          /* the offset of the slot's entry */
 uint64_t overlay_format_data(uint32_t capacity);       /* the offset of slot 0 */
-uint64_t overlay_format_size(uint32_t capacity);       /* of the store */
-uint32_t overlay_format_capacity(uint64_t store_size); /* 0: too small */
+uint64_t overlay_format_size(uint32_t capacity);       /* of the store, bytes */
+uint32_t overlay_format_capacity(uint64_t store_size); /* slots; 0: the store is too small */
 
 uint64_t overlay_format_hash(const void *data, size_t length);
 

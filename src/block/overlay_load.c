@@ -1,7 +1,7 @@
 /*
- * The store at opening: is it empty, ours, sound? Its index is read into the map.
- * What a loss of power left behind of writes that were never flushed is cleared
- * before the header gets the new boot id: under that it would count.
+ * The store at opening: is it empty, ours, sound? Its index is read into the map. Entries of writes that were never
+ * flushed, which a loss of power left behind, are cleared before the header gets the new boot id: under that id they
+ * would count.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #define LOAD_PIECE   (256u << 10) /* bytes of the index at a time */
 #define LOAD_ENTRIES (LOAD_PIECE / sizeof(uint64_t))
-#define EMPTY_MIN    (1u << 20) /* a store counts as empty if nothing is in so much of it, and in its index */
+#define EMPTY_MIN    (1u << 20) /* a store counts as empty if its first so many bytes, and its index, are zeroes */
 
 __attribute__((format(printf, 3, 4))) static void refuse(struct overlay *overlay, int status, const char *format, ...)
 {
@@ -40,7 +40,6 @@ static void on_load_done(struct io *io)
         refuse(overlay, io->status, "%s", *overlay->store->error ? overlay->store->error : strerror(-io->status));
     else
         overlay->load.next(overlay);
-    /* Here unless the next step has begun, or the overlay has gone on to close. */
 }
 
 static struct io *load_prepare(struct overlay *overlay, enum io_op op, uint64_t offset, uint32_t length,
@@ -88,7 +87,7 @@ static void load_end(struct overlay *overlay)
         overlay_opened(overlay, 0);
 }
 
-/* A header that was not stable, yet with entries behind it, would be taken for a
+/* The header must be stable before there are entries: zeroes in its place with entries behind them would be taken for a
  * foreign store. */
 static void load_header_written(struct overlay *overlay)
 {
@@ -105,7 +104,7 @@ static void load_write_header(struct overlay *overlay)
 
 /* --- what is not valid any more --- */
 
-/* The index again from the map, up to the last entry that must not stay. */
+/* Writes the index again from the map, piece by piece, up to the last entry that must not stay. */
 static void load_clear(struct overlay *overlay)
 {
     struct overlay_load *load = &overlay->load;
@@ -131,7 +130,7 @@ static bool same_boot(const struct overlay *overlay)
     return *overlay->boot_id && strcmp(overlay->boot_id, overlay->sync.header.boot_id) == 0;
 }
 
-/* False: damaged. */
+/* False: the entry shows that the store is damaged. */
 static bool overlay_load_load_entry(struct overlay *overlay, uint32_t slot, uint64_t entry)
 {
     struct overlay_sync *sync = &overlay->sync;
@@ -211,7 +210,7 @@ static void load_looked(struct overlay *overlay)
                "it is not empty, and not an overlay; give another file, or remove it if nobody needs it");
 }
 
-/* An image may begin with zeroes, and must not be taken for an empty store. */
+/* Looks on for anything but zeroes: a disk image given as the store may begin with them, and must not be written to. */
 static void load_look(struct overlay *overlay)
 {
     struct overlay_load *load = &overlay->load;

@@ -1,9 +1,7 @@
 /*
- * Ios on an overlay. A request is cut at the places where its blocks change from
- * the lower source to the store, or from one place of the store to another; its
- * parts are under way beside each other, at most OVERLAY_PARTS. A read's parts
- * are put together in order. Writes to blocks that have no data in the store yet
- * are copies (overlay_copy.c).
+ * Ios on an overlay. A request is cut at the places where its blocks change from the lower source to the store, or from
+ * one place of the store to another; at most OVERLAY_PARTS of its parts are under way beside each other. A read's parts
+ * are put together in order. Writes to blocks that have no data in the store yet are copies (overlay_copy.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,7 +23,7 @@ struct overlay_part {
     struct io io;
 };
 
-/* The slot that holds the block's data, if one does. */
+/* The slot that holds the block's data; OVERLAY_NO_SLOT: none does. */
 static uint32_t valid_slot(const struct overlay *overlay, uint64_t block)
 {
     uint32_t slot = overlay_map_find(&overlay->map, block);
@@ -33,8 +31,8 @@ static uint32_t valid_slot(const struct overlay *overlay, uint64_t block)
     return valid ? slot : OVERLAY_NO_SLOT;
 }
 
-/* The run of blocks from `at` that are in the store, in slots one after the other
- * from `*slot` on, or all below (`*slot` is OVERLAY_NO_SLOT). */
+/* The end of the run of blocks from `at` that are in the store, in slots one after the other from `*slot` on, or all
+ * in the lower source (`*slot` is OVERLAY_NO_SLOT). */
 static uint64_t run_until(const struct overlay *overlay, uint64_t at, uint64_t end, uint32_t *slot)
 {
     uint32_t first = valid_slot(overlay, overlay_block(at));
@@ -69,7 +67,7 @@ static void part_free(struct overlay_part *part)
     mem_free(part);
 }
 
-/* Never from inside submit, whoever calls: so it is deferred. */
+/* The answer is deferred, since this may be called from inside submit. */
 static void overlay_request_request_end(struct overlay_request *request, int status)
 {
     struct overlay *overlay = request->overlay;
@@ -118,7 +116,7 @@ void overlay_cancel_requests(struct overlay *overlay)
     list_for_each (l, &overlay->requests) {
         struct overlay_request *request = container_of(l, struct overlay_request, link);
         if (request->syncing)
-            continue; /* its flush is under way */
+            continue; /* the flush that the request waits for is under way */
         if (request->status == 0)
             request->status = -ECANCELED;
         list_remove(&request->waiting);
@@ -136,7 +134,7 @@ void overlay_request_data(const struct overlay_request *request, struct slices *
 
 /* --- parts --- */
 
-/* A read's parts that are here go up in order. */
+/* Adds parts to the read's data, in order, up to the first that is not done. */
 static void read_gather(struct overlay_request *request)
 {
     while (!list_empty(&request->parts)) {
@@ -209,7 +207,7 @@ static uint64_t read_next(struct overlay_request *request)
     return until;
 }
 
-/* A hint is of use below only. */
+/* Hands a hint on for what is in the lower source; the store has no use for it. */
 static uint64_t hint_next(struct overlay_request *request)
 {
     struct overlay *overlay = request->overlay;
@@ -221,8 +219,8 @@ static uint64_t hint_next(struct overlay_request *request)
     return until;
 }
 
-/* What was written is allocated; for the rest the lower source answers. One run
- * is enough: the answer need not cover the range. */
+/* What was written is allocated; for the rest the lower source answers. One run is enough: the answer need not cover
+ * the range (doc/proto.md, NBD_CMD_BLOCK_STATUS). */
 static uint64_t extents_next(struct overlay_request *request)
 {
     struct overlay *overlay = request->overlay;
@@ -291,14 +289,13 @@ static uint64_t request_next(struct overlay_request *request)
         return hint_next(request);
     case IO_EXTENTS:
         return extents_next(request);
-    case IO_TRIM: /* what the range holds then is unspecified: it stays */
+    case IO_TRIM: /* what the range holds after that is unspecified: so the data stays */
     case IO_FLUSH:
         break;
     }
     return request->end;
 }
 
-/* Starts what may start; ends the request when there's nothing left. */
 void overlay_request_pump(struct overlay_request *request)
 {
     while (request->status == 0 && request->next < request->end && request->pending < OVERLAY_PARTS &&

@@ -1,9 +1,8 @@
 /*
- * Flushes: the store, then its header with the epoch that is stable now, then
- * the store again. An entry gets the current epoch when it is written, which is
- * after its data; a round first ends the epoch, then flushes. So whatever entry
- * of an ended epoch is found after a loss of power, its data was flushed, and
- * writes need not wait for a flush, nor a flush for them.
+ * Flushes: a round flushes the store, then writes its header with the epoch that is stable now, then flushes again. An
+ * entry is written after its data, and gets the current epoch; a round first ends the epoch, then flushes. So the data
+ * of each entry of an epoch that the header calls stable was flushed, and writes need not wait for a flush, nor a flush
+ * for writes.
  */
 #include <errno.h>
 #include <string.h>
@@ -40,8 +39,8 @@ static struct io *sync_prepare(struct overlay *overlay, enum io_op op, uint32_t 
     return io;
 }
 
-/* After a failed flush the kernel may have forgotten which pages were not
- * written (fsync(2)): a later one that succeeds would prove nothing. */
+/* After a failed flush the kernel may have forgotten which pages were not written (fsync(2)): a later flush that
+ * succeeds would prove nothing. */
 static int flush_status(struct overlay *overlay, const struct io *io)
 {
     struct overlay_sync *sync = &overlay->sync;

@@ -74,7 +74,7 @@ static void answer_padding(struct pad *pad, struct io *io)
     io_finish_later(pad->source.loop, io, 0);
 }
 
-/* From `offset` of the list to its end. */
+/* Looks at the list from `offset` to its end. */
 static bool pad_all_zeroes(const struct slices *list, uint64_t offset)
 {
     for (uint32_t i = 0; i < list->count; i++) {
@@ -112,7 +112,7 @@ static uint64_t padded_size(const struct pad *pad)
     return over == 0 || size > UINT64_MAX - pad->multiple ? size : size + (pad->multiple - over);
 }
 
-/* Other bytes have another identity, or none if there's no room for it. */
+/* Padded bytes are other bytes, with another identity, or none if there's no room for one. */
 static void pad_identity(struct pad *pad)
 {
     struct source *source = &pad->source;
@@ -131,7 +131,7 @@ static void pad_lower_opened(struct source *lower, int status)
     pad->source.size = padded_size(pad);
     pad_identity(pad);
     pad_learn(pad);
-    if (pad->source.state == SOURCE_OPENING) /* else closing reports it */
+    if (pad->source.state == SOURCE_OPENING) /* else closing reports `opened` */
         source_report_opened(&pad->source, status);
 }
 

@@ -20,8 +20,8 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Clients with many requests in flight send them out of order: the longer a
- * stream, the farther from its front a read may lie and still belong to it. */
+/* Clients with many requests in flight send them out of order: the longer a stream, the farther from its front a read
+ * may lie and still belong to the stream. */
 #define SLACK_MAX (4u << 20)
 
 static bool stream_continues(const struct readahead_stream *s, uint64_t offset, uint32_t length)
@@ -87,8 +87,8 @@ static bool history_has(const struct readahead *ra, uint64_t offset)
     return false;
 }
 
-/* The stride if three earlier reads lie one, two and three of it away; else 0.
- * With fewer, reads at random on a small image would often look strided. */
+/* The stride if three earlier reads lie one, two and three strides away; else 0. With fewer, reads at random on a small
+ * image would often look strided. */
 static int64_t history_stride(const struct readahead *ra, uint64_t offset)
 {
     for (unsigned i = 0; i < READAHEAD_HISTORY; i++) {
@@ -141,7 +141,7 @@ void readahead_access(struct readahead *ra, uint64_t offset, uint32_t length)
     s->touched = ra->reads;
 }
 
-/* What was told of the cluster is here no more. */
+/* The cluster that `offset` lies in is here no more, and may be told again. */
 static void cluster_forget(struct readahead *ra, uint64_t offset)
 {
     for (unsigned i = 0; i < READAHEAD_CLUSTERS; i++)
@@ -154,7 +154,7 @@ void readahead_missed(struct readahead *ra, uint64_t offset)
     cluster_forget(ra, offset);
     for (int i = 0; i < READAHEAD_STREAMS; i++) {
         struct readahead_stream *s = &ra->streams[i];
-        bool reads_there = s->touched == ra->reads && offset < s->next; /* the read that is told now missed it */
+        bool reads_there = s->touched == ra->reads && offset < s->next; /* the read that was told last missed there */
         if (s->used && !s->stride && offset < s->ahead && (offset >= s->next || reads_there))
             s->ahead = max_u64(offset, s->next);
     }
@@ -209,7 +209,7 @@ static bool within_budget(const struct readahead *ra, const struct readahead_lim
     return ra->balance + (int64_t)limits->budget > 0;
 }
 
-/* How far ahead of a stream: as far as it has come, and while the budget lasts half a cluster at least. */
+/* How far ahead to fetch: as far as the stream has come, and while the budget lasts half a cluster at least. */
 static uint64_t stream_reach(const struct readahead *ra, const struct readahead_stream *s, const struct readahead_limits *limits)
 {
     uint64_t least = limits->cluster && s->reads >= 2 && within_budget(ra, limits) ? limits->cluster / 2 : 0;
@@ -227,14 +227,14 @@ static bool next_sequential(const struct readahead *ra, struct readahead_stream 
     uint64_t end = min_u64(target, (s->ahead / chunk + 1) * chunk);
     bool whole = end == ra->size || end % chunk == 0;
     if (!whole && s->ahead > s->next)
-        return false; /* the window has room for a part of a chunk only: later */
+        return false; /* the window has room for a part of a chunk only: the chunk comes later */
     *offset = s->ahead;
     *length = (uint32_t)(end - s->ahead);
     s->ahead = end;
     return true;
 }
 
-/* The next piece of it, cut where pieces are. */
+/* The next piece of the part; pieces end at multiples of their size. */
 static bool part_next(struct readahead_part *part, uint32_t piece, uint64_t *offset, uint32_t *length)
 {
     if (part->begin >= part->end)
@@ -259,7 +259,7 @@ static void cluster_begin(struct readahead *ra, uint64_t size)
     uint64_t begin = ra->lonely / size * size, end = begin + size;
     ra->cluster = size;
     if (was_in_cluster(ra, begin))
-        return; /* it was told */
+        return; /* the cluster was told already */
     if (begin > 0 && was_in_cluster(ra, begin - size))
         end += size;
     ra->forth = (struct readahead_part){ra->lonely, min_u64(end, ra->size)};

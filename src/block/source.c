@@ -156,6 +156,6 @@ void source_set_error(struct source *source, const char *format, ...)
     va_start(args, format);
     vsnprintf(source->error, sizeof source->error, format, args);
     va_end(args);
-    if (!source->failing || source->error_at == 0) /* while it fails, the time it began is what counts */
+    if (!source->failing || source->error_at == 0) /* while the source fails, the time when that began is kept */
         source->error_at = time(NULL);
 }

@@ -10,7 +10,7 @@
  * 3. source_close() is legal in every state, while opening too (then `opened`
  *    comes first, with -ECANCELED if it had not succeeded), and idempotent.
  * 4. A source that dies answers each io with its error, and calls `died` once:
- *    ios and death are separate channels. It still must be closed.
+ *    ios and death are separate channels. A dead source still must be closed.
  *    A source whose `opened` brought an error has not died: it is just closed.
  * 5. The calls return nothing: an error has one way out, the callback.
  *
@@ -54,8 +54,8 @@ struct source_stats {
     uint64_t requests, bytes, errors, retries;
     uint64_t rtt_us;              /* 0: not measured */
     uint64_t bandwidth;           /* bytes a second; 0: not measured */
-    unsigned gain;                /* hundredths: times what the link holds that may be under way; 0: not known */
-    unsigned sharers;             /* sources that read ahead on that link, this one too; 0: not known, so it alone */
+    unsigned gain;                /* how many times what the link holds may be under way, hundredths; 0: not known */
+    unsigned sharers;             /* sources that read ahead on that link, this one too; 0: not known, counts as 1 */
     uint64_t hits, misses;        /* cache: read requests answered without / with a fetch */
     uint64_t prefetched, wasted;  /* cache: bytes read ahead, and evicted unread */
 };
@@ -74,18 +74,17 @@ struct source {
     bool can_flush;           /* FLUSH and FUA mean something */
     bool local;               /* no latency worth a cache */
     unsigned parallel;        /* requests worth having in flight at a time */
-    /* Same non-empty identity = same bytes (URL, size and strong validator):
-     * two sources may share cached blocks. */
+    /* Same non-empty identity = same bytes (URL, size and strong validator): two sources may share cached blocks. */
     char identity[SOURCE_IDENTITY_MAX];
-    /* Another text means other bytes, wherever they come from by the same protocol (an ETag and a time, say); "" when
-     * nothing tells but the size. */
+    /* What tells versions of the image apart (an ETag and a time, say): by the same protocol another text means other
+     * bytes, from whatever URL. "": nothing tells but the size. */
     char validator[SOURCE_VALIDATOR_MAX];
 
     struct source_stats stats;
     /* The last failure in words, for people; "" if none. No secrets in it. */
     char error[SOURCE_ERROR_MAX];
-    time_t error_at; /* of that failure; 0: there was none */
-    bool failing;    /* what it reads from is away now, and is tried again */
+    time_t error_at; /* when that failure was, or while `failing` when the trouble began; 0: never */
+    bool failing;    /* what the source reads from is away now, and is tried again */
 
     /* The owner's callbacks; all set before source_open(). */
     void (*opened)(struct source *source, int status);
@@ -100,24 +99,23 @@ struct source {
 
 void source_init(struct source *source, const struct source_ops *ops, uv_loop_t *loop, const char *who);
 void source_open(struct source *source);
-/* Checks the io against the facts (EINVAL past the end, EPERM, ENOTSUP,
- * ESHUTDOWN when not open), then hands it to the source. */
+/* Checks the io against the facts (past the end EINVAL, or ENOSPC for WRITE and ZERO; EPERM, ENOTSUP, ESHUTDOWN when
+ * not open), then hands it to the source. */
 void source_submit(struct source *source, struct io *io);
-/* Somebody who asked at `since` waits for this READ now, which was submitted and is not done: it is demand, if it was
- * speculative, and its deadline is counted from then, if that is earlier. */
+/* Somebody who asked at `since` waits now for this READ, which was submitted and is not done: a speculative READ
+ * becomes demand, with its deadline counted from `since`; so is a demand READ's, if that is earlier. */
 void source_promote(struct source *source, struct io *io, uint64_t since);
 void source_close(struct source *source);
 void source_free(struct source *source); /* NULL is allowed */
 
-/* For implementations: the state changes that go with the callbacks. `opened`
- * comes at once, so it is for callbacks of the loop, or later, from anywhere.
- * `closed` always comes through the queue of base/defer.h: behind the answer of
- * each io that was finished before. A source that is closed while it opens need
- * not report `opened`: closing does. */
+/* For implementations: the state changes that go with the callbacks. source_report_opened() calls `opened` at once, so
+ * it is for callbacks of the loop; source_report_opened_later() may be called from anywhere. `closed` always comes
+ * through the queue of base/defer.h: behind the answer of each io that was finished before. A source that is closed
+ * while it opens need not report `opened`: source_report_closed() does. */
 void source_report_opened(struct source *source, int status);
 void source_report_opened_later(struct source *source, int status);
 void source_report_closed(struct source *source);
-/* For a source on a source: the facts and the last error of the one below. */
+/* For a source on a source: takes over the facts and the last error of `lower`. */
 void source_copy_facts(struct source *source, const struct source *lower);
 __attribute__((format(printf, 2, 3))) void source_set_error(struct source *source, const char *format, ...);
 

@@ -73,7 +73,7 @@ static void trace_lower_opened(struct source *lower, int status)
     struct source *source = lower->owner;
     source_copy_facts(source, lower);
     heat_init(&trace_of(source)->heat, source->size);
-    if (source->state == SOURCE_OPENING) /* else closing reports it */
+    if (source->state == SOURCE_OPENING) /* else closing reports `opened` */
         source_report_opened(source, status);
 }
 

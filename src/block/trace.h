@@ -1,7 +1,6 @@
 /*
- * A source on a source that sees each io that passes. It counts how much of each
- * part of the image is read, and, switched on, logs what, where, how long it took
- * and how it ended.
+ * A source on a source that sees each io that passes. It counts how much of each part of the image is read, and, when
+ * the log is switched on, logs each io: what, where, how long it took and how it ended.
  */
 #ifndef BLOCK_TRACE_H
 #define BLOCK_TRACE_H
@@ -9,11 +8,11 @@
 #include "block/heat.h"
 #include "block/source.h"
 
-/* Owns `lower`. */
+/* The source owns `lower`. The log is off at first. */
 struct source *trace_source_new(struct source *lower);
 void trace_source_set(struct source *source, bool on);
-const struct heat *trace_source_heat(struct source *source); /* once it is open */
-/* What lies below; for asking a lower source what only it knows. */
+const struct heat *trace_source_heat(struct source *source); /* valid once the source is open */
+/* What lies below, for asking a lower source what only that one knows. */
 struct source *trace_source_lower(struct source *source);
 
 #endif

@@ -4,7 +4,7 @@
 
 #define ZEROES_PIECE (64u << 10)
 
-/* The piece is charged here, so that no cache counts it as its own memory. */
+/* The piece is charged to this budget, so that no cache counts it as its own memory. */
 static struct budget zeroes_budget;
 static struct bytes *zeroes;
 
