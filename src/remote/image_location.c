@@ -17,7 +17,7 @@ static const struct scheme {
     {"file", LOCATION_PATH},   {"upload", LOCATION_UPLOAD},
 };
 
-/* --- what it is --- */
+/* --- the kind of a text --- */
 
 static bool is_separator(char c)
 {
@@ -29,7 +29,7 @@ static bool is_share(const char *text)
     return is_separator(text[0]) && text[1] == text[0];
 }
 
-/* The length of HOST in HOST:/PATH; 0: it is none. */
+/* The length of HOST in HOST:/PATH; 0: the text has another form. */
 static size_t export_host(const char *text)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
@@ -68,8 +68,8 @@ const char *location_name(enum location_kind kind)
 
 /* --- as a URL --- */
 
-/* libcurl forgives "https:///host" and "https:/host"; two readers of such a URL
- * could see two hosts. NULL: it is such a one, or has no scheme. */
+/* What follows "SCHEME://". NULL: the URL has no scheme, or is like "https:///host" and "https:/host": libcurl forgives
+ * these, but two readers of such a URL could see two hosts. */
 static const char *authority_of(const char *url)
 {
     const char *colon = strchr(url, ':');
@@ -87,8 +87,8 @@ bool location_has_user(const char *text)
     return authority && memchr(authority, '@', strcspn(authority, is_share(text) ? "/\\" : "/?#"));
 }
 
-/* SCHEME://, the host, and the path with what a URL can't have in it as %XX. A share's separators
- * become slashes. */
+/* Writes SCHEME://, the host, and the path with %XX for what a URL can't have in it. A share's separators become
+ * slashes. */
 static char *encode(const char *scheme, const char *host, size_t host_length, const char *path, bool share)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@/";
@@ -135,7 +135,7 @@ static bool has_control(const char *text, bool url)
     return false;
 }
 
-/* Letters that are not ASCII may look like others, and libcurl would need a locale for them; %XX
+/* Such hosts are refused: letters beyond ASCII may look like others, and libcurl would need a locale for them; %XX
  * could become anything. In brackets a percent sign begins a zone. */
 static bool has_coded_host(const char *authority)
 {

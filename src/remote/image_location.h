@@ -1,11 +1,11 @@
 /*
- * Where an image is: what may be written for it, and what it means.
+ * Where an image is: what people may write for that, and what such a text means.
  *
  *     /path, file:///path              on this machine
  *     upload:NAME                      in the store of uploads
  *     https:// http:// ftps:// ftp:// sftp:// nfs:// smb://   URLs (RFC 3986)
  *     cifs://HOST/SHARE/PATH           the same as smb://
- *     //HOST/SHARE/PATH, \\HOST\SHARE\PATH   the same, as Windows writes it (MS-DTYP, 2.2.57)
+ *     //HOST/SHARE/PATH, \\HOST\SHARE\PATH   the same as smb://HOST/SHARE/PATH, in Windows' form (MS-DTYP, 2.2.57)
  *     HOST:/PATH                       the same as nfs://HOST/PATH, as mount(8) has it
  *
  * One parser decides, so that no two parts of the daemon see two hosts in one text.
@@ -19,7 +19,7 @@
 #define LOCATION_ERROR_MAX 256
 
 enum location_kind {
-    LOCATION_UNKNOWN, /* none of these, or nothing at all */
+    LOCATION_UNKNOWN, /* the text has none of these forms, or is empty */
     LOCATION_PATH,
     LOCATION_UPLOAD,
     LOCATION_HTTPS,
@@ -31,15 +31,15 @@ enum location_kind {
     LOCATION_SMB,
 };
 
-/* By how it begins; the rest may still be wrong. */
+/* Judges by how the text begins; the rest may still be wrong. */
 enum location_kind location_kind(const char *text);
-/* "https", as the configuration's `protocols` has it; "" for kinds that are on no other machine. */
+/* "https", as in the configuration's `protocols`; "" for kinds of images that are on no other machine. */
 const char *location_name(enum location_kind kind);
-/* A user or a password, even an empty one, stands before the host. */
+/* Does a user or a password, even an empty one, stand before the host? */
 bool location_has_user(const char *text);
-/* The image on another machine as a URL that begins with one of the names above, for mem_free().
- * It has a host, no user info, and no blank, backslash or control character. A text that was no
- * URL is percent-encoded; a URL is left as it was. NULL: `error` says what to do. */
+/* The address of an image on another machine as a URL that begins with one of the names above; for mem_free(). The URL
+ * has a host, no user info, no blank, backslash or control character, and is shorter than LOCATION_URL_MAX. A text that
+ * was no URL is percent-encoded; a URL is left as it was, but for its scheme's name. NULL: `error` says what to do. */
 char *location_url(const char *text, char error[LOCATION_ERROR_MAX]);
 
 #endif

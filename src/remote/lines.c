@@ -24,7 +24,7 @@ static struct line_job *job_at(struct link *link)
     return container_of(link, struct line_job, link);
 }
 
-/* --- ends are told outside of whatever brought them --- */
+/* --- the ends of jobs are told from the loop, outside of whatever brought them --- */
 
 /* The image gets no identity: size and time do not name the bytes surely enough to share them with other slots. */
 static void lines_tell(struct line_job *job)
@@ -43,7 +43,7 @@ static void lines_on_tell(struct defer *defer)
     if (!first)
         return;
     if (!list_empty(&lines->finished))
-        defer_schedule(lines->client.loop, &lines->tell); /* before `done`, which may free all of this */
+        defer_schedule(lines->client.loop, &lines->tell); /* before `done`, which may free the lines */
     lines_tell(job_at(first));
 }
 
@@ -55,7 +55,7 @@ static void lines_tell_later(struct lines *lines, struct line_job *job)
     defer_schedule(lines->client.loop, &lines->tell);
 }
 
-/* --- the current one --- */
+/* --- the current job --- */
 
 static void line_begin_next(struct line *line)
 {
@@ -120,7 +120,7 @@ void line_init(struct line *line, const struct line_ops *ops, struct lines *line
 
 /* --- which line --- */
 
-/* Does the range begin where the line will be once it has done what it has to do? */
+/* Does the range begin where the line will be once all of its jobs are done? */
 static bool line_continues(const struct line *line, const struct line_job *job)
 {
     const struct line_job *last =
@@ -148,8 +148,8 @@ static struct line *line_make(struct lines *lines)
     return line;
 }
 
-/* Best is a line whose transfer goes on with this range, then an idle line that is in no transfer. A
- * line that stands in a transfer is taken out of it only when no other can be made. */
+/* Best is a line whose transfer goes on with this range, then an idle line that is in no transfer. A line that stands
+ * in a transfer is taken out of that only when no other line can be made. */
 static struct line *line_for(struct lines *lines, const struct line_job *job)
 {
     struct line *best = NULL;

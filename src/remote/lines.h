@@ -1,15 +1,15 @@
 /*
- * What the clients of FTP and SFTP (remote/remote.h) have in common: a few connections (lines) for all ranges of a source,
- * which are kept from range to range, since making one costs many round trips.
+ * What the clients of FTP and SFTP (remote/remote.h) have in common: a few connections (lines) for all ranges of a
+ * source, which are kept from range to range, since making a connection costs many round trips.
  *
  * Each line has a queue of jobs, probes and ranges; the first is `current`, the one it works on. FTP reads from an
  * offset to the end of the file: so a range that begins where another one ends waits behind that one, and is read from
  * the same data connection.
  *
  * These protocols can't say which version of a file a range is from. What tells versions apart is the size and the
- * time; a line asks for them when it opens the file, and again before a range once LINES_CHECK_MS have passed since
- * (times have the resolution of a second), and each probe does. A file that is written to in place, within that time or
- * without its time changing, can't be seen to be another one.
+ * time; a line asks for these when it opens the file, and again before a range once LINES_CHECK_MS have passed since
+ * (times have the resolution of a second); each probe asks, too. A file that is written to in place, within that time
+ * or without its time changing, can't be seen to be another one.
  *
  * A server may take fewer connections than we like: a line that the server does not let in, while it has others, gives
  * its jobs to those.
@@ -33,11 +33,11 @@
 struct line;
 struct lines;
 
-/* What both protocols are told. Strings may be NULL or "" for none; they are copied. */
+/* What the clients of both protocols are told. User and password may be NULL or "" for none; strings are copied. */
 struct lines_options {
-    const char *url; /* that place_check() passed */
+    const char *url; /* a URL that place_check() passed */
     const char *user, *password;
-    bool proxied; /* the slot has a proxy, which these protocols can't go by: they are refused */
+    bool proxied; /* the slot has a proxy, which these protocols can't go by: probes and ranges are refused */
     enum address_local local;
     uint64_t connect_timeout_ms, stall_timeout_ms;
     uint64_t io_timeout_ms;
@@ -46,12 +46,12 @@ struct lines_options {
 struct line_ops {
     bool streams; /* a range that begins where the one before ended costs nothing */
     struct line *(*make)(struct lines *lines);
-    /* `current` is new. Nothing may be reported from inside. */
+    /* Begins `current`, which is new. Calls neither line_finished() nor line_fail() from inside. */
     void (*begin)(struct line *line);
     /* Gives up what was begun: nothing of the connection is left, and the line may be used again. */
     void (*reset)(struct line *line);
-    void (*close)(struct line *line);  /* frees itself, now or later */
-    void (*free)(struct lines *lines); /* what embeds it, once all lines are closing */
+    void (*close)(struct line *line);  /* ends and frees the line, now or later */
+    void (*free)(struct lines *lines); /* frees what embeds `lines`, once all lines are closing */
 };
 
 /* What tells a file from another one of its name. */
@@ -80,8 +80,8 @@ struct line {
     struct link link;
     struct link queue; /* of jobs, behind the current one */
     struct line_job *current;
-    bool established; /* logged in: the server has taken it */
-    bool barred;      /* the server has not taken it beside others: unused until the next probe */
+    bool established; /* logged in: the server has let the line in */
+    bool barred;      /* the server has not let the line in beside others: unused until the next probe */
     bool streaming;   /* the file's bytes from `position` on come without another request */
     uint64_t position;
 };
@@ -95,7 +95,7 @@ struct lines {
     bool proxied;
     enum address_local local;
     uint64_t connect_timeout_ms, stall_timeout_ms;
-    struct line_file file; /* what was adopted last */
+    struct line_file file; /* what the probe found that was adopted last */
     bool adopted;
     struct link lines;
     unsigned count;
@@ -103,7 +103,7 @@ struct lines {
     struct defer tell;
 };
 
-/* Fills the zeroed base of a client, and gives the source that owns it. `requests`: at a time. */
+/* Fills the zeroed base of a client, and gives the source that owns the client. `requests`: ranges at a time. */
 struct source *lines_source_new(struct lines *lines, const struct line_ops *ops, uv_loop_t *loop, const char *who,
                                 const struct lines_options *options, unsigned requests);
 
@@ -115,16 +115,16 @@ static inline bool line_job_is_probe(const struct line_job *job)
 /* --- for a line --- */
 
 void line_init(struct line *line, const struct line_ops *ops, struct lines *lines);
-/* Bytes of the current job, which are no more than it still wants. */
+/* Takes bytes of the current job, no more than the job still wants. */
 void line_take(struct line *line, const void *data, size_t length);
-/* The current job has all it wants, or is refused alone: its verdict is set. The next is begun. */
+/* The current job has all it wants, or is refused without harm to the line: its verdict is set. Begins the next job. */
 void line_finished(struct line *line);
 /* The line can't go on: it is reset, and all of its jobs end with the verdict. But if the server had not let this
  * line in yet, its jobs go to lines that the server has let in, if there are any. */
 __attribute__((format(printf, 4, 5))) void line_fail(struct line *line, enum remote_verdict verdict, int reason,
                                                      const char *format, ...);
-/* Does the server tell the size and time that the current job expects? `modified` "": it tells no
- * time. A probe takes them for the image's. False: the job's verdict says so. */
+/* Does the server tell the size and time that the current job expects? `modified` "": the server tells no time. A probe
+ * takes them for the image's. False: the job's verdict says why. */
 bool line_check(struct line *line, uint64_t size, const char *modified);
 
 #endif

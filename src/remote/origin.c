@@ -14,7 +14,7 @@
 
 /* --- paths --- */
 
-/* Decodes %XX in place; a percent sign that begins no %XX stays. Gives how many were decoded, -1: one is a zero
+/* Decodes %XX in place; a percent sign that begins no %XX stays. Gives how many were decoded; -1: one stands for a zero
  * byte. */
 static int remote_origin_decode(char *text)
 {
@@ -32,7 +32,7 @@ static int remote_origin_decode(char *text)
     return count;
 }
 
-/* Decodes again and again, as servers in a row may do, and takes a backslash for a slash. */
+/* Decodes again and again, as servers in a row may do, and takes a backslash for a slash. False: a zero byte. */
 static bool decode_all(char *text)
 {
     int count;
@@ -81,7 +81,7 @@ static bool remote_origin_take_name(char *path, char **end, char *name, bool loo
     return true;
 }
 
-/* NULL: there is a zero byte in the text. */
+/* The path as in struct origin; `loose` picks which one. NULL: there is a zero byte in the text. */
 static char *clean_path(const char *text, bool loose)
 {
     char *copy = mem_strdup(text), *path = mem_alloc(3 * strlen(text) + 2), *end = path, *rest = copy, *name;
@@ -206,7 +206,7 @@ void origin_clear(struct origin *origin)
     *origin = (struct origin){.kind = LOCATION_UNKNOWN};
 }
 
-/* --- what is of an origin --- */
+/* --- what belongs to an origin --- */
 
 static bool remote_origin_is_below(const char *path, const char *top)
 {

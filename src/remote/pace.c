@@ -25,7 +25,7 @@ uint64_t pace_gained(const struct pace *pace)
     return pace_at(pace, pace->ticks) - pace_at(pace, from);
 }
 
-/* Bytes in the window that a request could have had. */
+/* A request's fair share of what the link brought in the window, or could have brought. */
 static uint64_t pace_share(const struct pace_link *link)
 {
     uint64_t most = link->bandwidth * WINDOW_MS / 1000;

@@ -1,6 +1,6 @@
 /*
- * Whether a request in flight will be done in time, from how many bytes it brought lately. Pure policy: pace_tick()
- * is told every PACE_TICK_MS what has come.
+ * Judges whether a request in flight will be done in time, from how many bytes it brought lately. Pure policy:
+ * pace_tick() is told every PACE_TICK_MS how many bytes have come.
  */
 #ifndef REMOTE_PACE_H
 #define REMOTE_PACE_H
@@ -15,7 +15,7 @@
 #define PACE_UNFAIR    4    /* how many times less than its share of the link is unfair */
 
 struct pace {
-    uint64_t received[PACE_WINDOW + 1]; /* the last ticks', a ring */
+    uint64_t received[PACE_WINDOW + 1]; /* bytes so far, at each of the last ticks, a ring */
     unsigned ticks;
 };
 
@@ -28,7 +28,7 @@ struct pace_link {
 
 void pace_begin(struct pace *pace);
 void pace_tick(struct pace *pace, uint64_t received);
-/* Bytes in the window. */
+/* Bytes that came within the window. */
 uint64_t pace_gained(const struct pace *pace);
 /* `rest` bytes are to come within `left_ms`: at this pace they won't, and the link itself is not too slow for them. */
 bool pace_is_late(const struct pace *pace, uint64_t rest, uint64_t left_ms, const struct pace_link *link);

@@ -15,8 +15,8 @@ static bool is_scheme(const char *url, const char *scheme)
 
 /* --- paths --- */
 
-/* An FTP path goes into a line of text, in which 0xff is Telnet's (RFC 959, 4.1); an SFTP path
- * must have no zero byte. */
+/* An FTP path goes into a line of text, in which 0xff is Telnet's (RFC 959, 4.1); an SFTP path must have no zero
+ * byte. */
 static const char *path_problem(const char *path, size_t length, bool ftp)
 {
     for (size_t i = 0; i < length; i++)

@@ -25,7 +25,7 @@ void remote_probes_cancel(struct remote *remote)
         probe_cancel(&remote->probes[i]);
 }
 
-/* A probe that is idle; else the youngest, which is given up: the oldest keeps the time that a slow server may need. */
+/* An idle probe; else the youngest, which is given up: the oldest keeps the time that a slow server may need. */
 static struct remote_probe *probe_choose(struct remote *remote)
 {
     struct remote_probe *chosen = &remote->probes[0];
@@ -114,7 +114,7 @@ static uint64_t open_left(const struct remote *remote)
     return spent < most ? most - spent : 0;
 }
 
-/* A server that wants more time than there is gets its second try at the end. */
+/* A server that wants more time than is left gets its next try at the end of that. */
 static void open_again(struct remote *remote, uint64_t retry_after_ms)
 {
     uint64_t pause = remote_pause(remote, retry_after_ms), left = open_left(remote);
@@ -197,7 +197,7 @@ void remote_go_down(struct remote *remote, uint64_t retry_after_ms)
     remote_knock_later(remote, retry_after_ms);
 }
 
-/* The image is known to be another one now: waiting is of no use. */
+/* The server has another image now: ranges fail instead of waiting. */
 static void remote_latch(struct remote *remote)
 {
     trouble_met(&remote->wrong, remote_now(remote), remote->source.who, "%s: %s; reads fail until it is right again",
@@ -225,7 +225,7 @@ bool remote_may_pass(const struct remote_request *request)
     return request->verdict != REMOTE_REFUSED || request->reason == -EACCES || request->reason == -ENOENT;
 }
 
-/* Says also what must be done about a URL or a login that has expired. */
+/* Says what the probe found, and what must be done about a URL or a login that has expired. */
 static void say_probed(struct remote *remote, const struct remote_request *request)
 {
     char text[REMOTE_ERROR_MAX + 64];

@@ -37,7 +37,7 @@ uint64_t remote_received(const struct remote_worker *worker)
     return worker->remote->client->ops->received(worker->request);
 }
 
-/* What has come since the last time. */
+/* The bytes that have come since the last call. */
 static uint64_t remote_arrived(struct link_user *user)
 {
     struct remote *remote = container_of(user, struct remote, link);
@@ -117,14 +117,14 @@ static void on_hold(uv_timer_t *timer)
     remote_pump(timer->data);
 }
 
-/* Whoever reads from a server meets its end in the same moment, and should not come again in the same moment. */
+/* All who read from a server see it go away in the same moment, and should not come again in the same moment. */
 static void remote_hold(struct remote *remote)
 {
     if (!uv_is_active((uv_handle_t *)&remote->hold))
         uv_timer_start(&remote->hold, on_hold, jitter_below(REMOTE_HOLD_MS), 0);
 }
 
-/* The server has no room for so many: fewer are made. False: it has none for the only one. */
+/* If the server has no room for so many requests, fewer are made. False: this was the only one, or failed otherwise. */
 static bool range_one_too_many(struct remote *remote, const struct remote_request *request)
 {
     bool many = request->busy && parallel_refused(&remote->parallel, remote->active_count, remote_now(remote));
@@ -134,7 +134,7 @@ static bool range_one_too_many(struct remote *remote, const struct remote_reques
 
 static void range_retry(struct remote *remote, struct io *io, const struct remote_request *request, uint64_t started)
 {
-    io_queue_push(&remote->queue, io); /* behind the others: perhaps it is only this one that can't be read */
+    io_queue_push(&remote->queue, io); /* behind the others: perhaps only this range can't be read */
     if (range_one_too_many(remote, request))
         return;
     if (io->failures++ > 0 || request->verdict != REMOTE_TRANSIENT || request->retry_after_ms > 0)
@@ -143,7 +143,7 @@ static void range_retry(struct remote *remote, struct io *io, const struct remot
         remote_hold(remote);
 }
 
-/* Whoever waits for it asks again, for what is needed. */
+/* Does not try again what began as reading ahead: whoever waits for the range asks again, for what is needed. */
 static void range_drop(struct remote *remote, struct io *io, const struct remote_request *request, uint64_t started)
 {
     if (!range_one_too_many(remote, request) && remote->success <= started)
@@ -151,12 +151,12 @@ static void range_drop(struct remote *remote, struct io *io, const struct remote
     io_finish(io, -EIO);
 }
 
-/* It can't be right. */
+/* The answer can't be right. */
 static void range_refused(struct remote *remote, struct io *io)
 {
     trouble_met(&remote->wrong, remote_now(remote), remote->source.who, "%s: %s (bytes %" PRIu64 "+%" PRIu32 ")",
                 remote->ops.name, remote->source.error, io->offset, io->length);
-    if (++remote->refusals >= REMOTE_REFUSALS) /* a probe says whether it is another image */
+    if (++remote->refusals >= REMOTE_REFUSALS) /* a probe will say whether the image is another one */
         remote_go_down(remote, 0);
     io_finish(io, -EIO);
 }
@@ -200,13 +200,13 @@ static void on_range(struct remote_request *request)
         if (twin)
             remote_give_up(twin);
         range_succeeded(remote, io, request);
-    } else if (!twin) { /* else that may do better */
+    } else if (!twin) { /* else the twin may do better */
         range_failed(remote, io, request, started);
     }
     remote_pump(remote);
 }
 
-/* Somebody waits for the beginning, and that is there. */
+/* Somebody waits for the range's beginning, and that is there. */
 static bool part_is_there(const struct remote_worker *worker)
 {
     return worker->io->part_at > 0 && worker->ready >= worker->io->part_at;
@@ -309,7 +309,7 @@ static void remote_submit(struct source *source, struct io *io)
     remote_pump(remote);
 }
 
-/* Queued (then it has a list), in flight, or done and not told yet. */
+/* The io is queued (its link is in a list then), in flight, or done but not answered yet. */
 static void remote_promote(struct source *source, struct io *io)
 {
     struct remote *remote = remote_of(source);

@@ -25,7 +25,7 @@ static bool is_late(const struct remote *remote, const struct io *io)
     return is_demand(io) && remote_deadline_of(remote, io) <= remote_now(remote);
 }
 
-/* The io had all its time. */
+/* The io's time is over, while a range is in flight for it: the server counts as down. */
 static void expire_active(struct remote *remote, struct io *io)
 {
     list_for_each (l, &remote->active)
@@ -137,9 +137,8 @@ static unsigned twins(struct remote *remote)
     return count / 2;
 }
 
-/* Of two slow workers for one io one gives way to another try. If one has brought nothing, it may
- * be about to (the server may fetch the image from afar): then it is the younger that gives
- * way. */
+/* Of two slow workers for one io the older gives way to another try. But if the older has brought nothing, it may be
+ * about to (the server may fetch the image from afar): then the younger gives way. */
 static bool watch_replace(struct remote_worker *worker, struct remote_worker *twin, const struct pace_link *link)
 {
     if (twin->started < worker->started || !too_slow(twin, link))
@@ -148,7 +147,7 @@ static bool watch_replace(struct remote_worker *worker, struct remote_worker *tw
     return true;
 }
 
-/* Asks for the worker's range on another connection too. */
+/* Asks for the worker's range on another connection too, if there is one to be had. */
 static void watch_ask_anew(struct remote_worker *worker, const struct pace_link *link)
 {
     struct remote *remote = worker->remote;
@@ -182,7 +181,7 @@ static void watch_demand(struct remote *remote)
     const struct pace_link link = watch_link(remote);
     if (remote->down)
         return;
-    for (unsigned i = 0; i < remote->worker_count; i++) { /* not by the list, which changes */
+    for (unsigned i = 0; i < remote->worker_count; i++) { /* not by the list of active workers, which changes */
         struct remote_worker *worker = &remote->workers[i];
         if (worker->io && is_demand(worker->io) && too_slow(worker, &link))
             watch_ask_anew(worker, &link);
