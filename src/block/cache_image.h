@@ -1,6 +1,6 @@
 /*
  * The cache's inside: its memory, and the images in it. An image maps its blocks to entries: an extent (bytes that are
- * here) or a fetch (bytes that are on their way, block/cache_source.c). Used by the cache's own files only.
+ * here) or a fetch (bytes that are on their way, block/cache_fetch.c). Used by the cache's own files only.
  */
 #ifndef BLOCK_CACHE_IMAGE_H
 #define BLOCK_CACHE_IMAGE_H
