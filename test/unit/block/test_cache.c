@@ -177,6 +177,16 @@ static void rig_begin(struct rig *rig, uint64_t limit)
     the_rig = rig;
 }
 
+#define OPTIONS(...) (struct fake_options){.content = content, .size = SIZE, .parallel = 8, __VA_ARGS__}
+
+/* A cache of `limit` bytes, and `count` slots on sources that are all alike. */
+static void rig_open(struct rig *rig, uint64_t limit, unsigned count, bool readahead, struct fake_options options)
+{
+    rig_begin(rig, limit);
+    for (unsigned i = 0; i < count; i++)
+        front_open(rig, i, &options, readahead);
+}
+
 static void rig_end(struct rig *rig)
 {
     for (unsigned i = 0; i < FRONTS; i++)
@@ -275,10 +285,7 @@ static void equal_reads_join(void **state)
     (void)state;
     struct rig rig;
     struct model_io ios[10] = {0};
-    struct fake_options options = {content, SIZE, false, 3, 0, "same", 8, false};
-    rig_begin(&rig, 4 << 20);
-    front_open(&rig, 0, &options, false);
-    front_open(&rig, 1, &options, false);
+    rig_open(&rig, 4 << 20, 2, false, OPTIONS(.delay_max = 3, .identity = "same"));
     for (unsigned i = 0; i < 10; i++)
         model_read(&rig, &ios[i], i % 2, 100, 5000);
     run_until(&rig, ios, 10);
@@ -295,10 +302,7 @@ static void the_beginning_does_not_wait_for_the_end(void **state)
     (void)state;
     struct rig rig;
     struct model_io ios[3] = {0};
-    struct fake_options options = {content, SIZE, false, 0, 0, "same", 8, false};
-    rig_begin(&rig, 4 << 20);
-    front_open(&rig, 0, &options, false);
-    front_open(&rig, 1, &options, false);
+    rig_open(&rig, 4 << 20, 2, false, OPTIONS(.identity = "same"));
     fake_source_hold(rig.fakes[0], true);
     ios[0].may_fail = true;
     model_read(&rig, &ios[0], 0, 0, 300000);
@@ -325,10 +329,7 @@ static void a_read_survives_the_slot_whose_fetch_it_joined(void **state)
     (void)state;
     struct rig rig;
     struct model_io ios[2] = {0};
-    struct fake_options options = {content, SIZE, false, 3, 0, "same", 8, false};
-    rig_begin(&rig, 4 << 20);
-    front_open(&rig, 0, &options, false);
-    front_open(&rig, 1, &options, false);
+    rig_open(&rig, 4 << 20, 2, false, OPTIONS(.delay_max = 3, .identity = "same"));
     fake_source_hold(rig.fakes[0], true);
     ios[0].may_fail = true;
     model_read(&rig, &ios[0], 0, 0, 300000);
@@ -345,9 +346,7 @@ static void errors_are_not_cached(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {.may_fail = true};
-    struct fake_options options = {content, SIZE, false, 3, 100, "", 8, false};
-    rig_begin(&rig, 4 << 20);
-    front_open(&rig, 0, &options, false);
+    rig_open(&rig, 4 << 20, 1, false, OPTIONS(.delay_max = 3, .fail_percent = 100));
     model_read(&rig, &io, 0, 0, 4096);
     run_until(&rig, &io, 1);
     assert_int_equal(io.io.status, -EIO);
@@ -364,9 +363,7 @@ static void a_failed_prefetch_is_asked_again(void **state)
     (void)state;
     struct rig rig;
     struct model_io ios[3] = {0};
-    struct fake_options options = {content, SIZE, false, 1, 0, "", 8, false};
-    rig_begin(&rig, 4 << 20);
-    front_open(&rig, 0, &options, true);
+    rig_open(&rig, 4 << 20, 1, true, OPTIONS(.delay_max = 1));
     model_read(&rig, &ios[0], 0, 0, 65536);
     run_until(&rig, ios, 1);
     fake_source_hold(rig.fakes[0], true);
@@ -388,9 +385,7 @@ static void prefetch_stops_at_the_end(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 2, 0, "", 8, false};
-    rig_begin(&rig, 8 << 20);
-    front_open(&rig, 0, &options, true);
+    rig_open(&rig, 8 << 20, 1, true, OPTIONS(.delay_max = 2));
     for (uint64_t at = 0; at < SIZE; at += 65536) {
         model_read(&rig, &io, 0, at, (uint32_t)(SIZE - at < 65536 ? SIZE - at : 65536));
         run_until(&rig, &io, 1);
@@ -406,9 +401,7 @@ static void random_reads_are_not_amplified(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 2, 0, "", 8, false};
-    rig_begin(&rig, 8 << 20);
-    front_open(&rig, 0, &options, true);
+    rig_open(&rig, 8 << 20, 1, true, OPTIONS(.delay_max = 2));
     srandom(5);
     for (unsigned i = 0; i < 100; i++) {
         model_read(&rig, &io, 0, (uint64_t)random() % (SIZE / 4096) * 4096, 512);
@@ -424,9 +417,7 @@ static void memory_stays_in_the_budget(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 2, 0, "", 8, false};
-    rig_begin(&rig, 1 << 20);
-    front_open(&rig, 0, &options, true);
+    rig_open(&rig, 1 << 20, 1, true, OPTIONS(.delay_max = 2));
     for (unsigned round = 0; round < 3; round++)
         for (uint64_t at = 0; at + 65536 < SIZE; at += 65536) {
             struct cache_stats stats;
@@ -445,9 +436,7 @@ static void what_was_read_goes_before_what_was_not(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options options = {content, SIZE, false, 0, 0, "", 8, false};
-    rig_begin(&rig, 1 << 20);
-    front_open(&rig, 0, &options, false);
+    rig_open(&rig, 1 << 20, 1, false, OPTIONS());
     io_init(&io.io, IO_CACHE, 0, 256 << 10, on_model_done);
     source_submit(rig.fronts[0], &io.io);
     run_until(&rig, &io, 1);
@@ -476,10 +465,8 @@ static void an_image_keeps_its_minimum(void **state)
     (void)state;
     struct rig rig;
     struct model_io io = {0};
-    struct fake_options a = {content, SIZE, false, 2, 0, "a", 8, false}, b = {content, SIZE, false, 2, 0, "b", 8, false};
-    rig_begin(&rig, 1 << 20);
-    front_open(&rig, 0, &a, false);
-    front_open(&rig, 1, &b, false);
+    rig_open(&rig, 1 << 20, 1, false, OPTIONS(.delay_max = 2, .identity = "a"));
+    front_open(&rig, 1, &OPTIONS(.delay_max = 2, .identity = "b"), false);
     model_read(&rig, &io, 0, 0, 32768);
     run_until(&rig, &io, 1);
     for (uint64_t at = 0; at + 65536 < SIZE; at += 65536) {
@@ -505,10 +492,8 @@ static void a_write_is_seen_by_later_reads(void **state)
 {
     (void)state;
     struct rig rig;
-    struct fake_options options = {content, SIZE, true, 6, 0, "", 8, false};
     srandom(9);
-    rig_begin(&rig, 1 << 20);
-    front_open(&rig, 0, &options, true);
+    rig_open(&rig, 1 << 20, 1, true, OPTIONS(.writable = true, .delay_max = 6));
     for (unsigned round = 0; round < 300; round++) {
         struct model_io write = {0}, beside = {0}, after = {0};
         uint64_t offset = (uint64_t)random() % (SIZE - 9000);
