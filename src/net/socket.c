@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/closing.h"
@@ -12,11 +14,14 @@
 #include "base/text.h"
 
 #define SOCKET_BUFFER (1 << 20) /* asked of the kernel, so that a whole reply goes in one call */
+#define PIPE_LEAST    (64 << 10) /* what a pipe has anyway */
 #define WRITE_IOVECS 64         /* slices a call */
 
 struct socket_stream {
     struct stream stream;
-    uv_pipe_t pipe;
+    uv_pipe_t pipe;   /* what is read, and written to unless `second` is */
+    uv_pipe_t second; /* of a pair: what is written to */
+    uv_pipe_t *out;
     struct closing closing;
     struct defer defer; /* an error to tell, or everything sent */
     int error;
@@ -126,7 +131,7 @@ static int64_t write_now(struct socket_stream *s, const struct slices *data)
         uv_buf_t bufs[WRITE_IOVECS];
         uint64_t offered;
         unsigned count = buffers_from(data, done, bufs, &offered);
-        int n = uv_try_write((uv_stream_t *)&s->pipe, bufs, count);
+        int n = uv_try_write((uv_stream_t *)s->out, bufs, count);
         if (n == UV_EAGAIN)
             break;
         if (n < 0)
@@ -179,7 +184,7 @@ static void write_rest(struct socket_stream *s, struct slices *data, uint64_t sk
         bufs[count++] = uv_buf_init((char *)slice_data(slice) + skip, (unsigned)(slice->length - skip));
         skip = 0;
     }
-    int status = uv_write(&s->req, (uv_stream_t *)&s->pipe, bufs, count, on_socket_written);
+    int status = uv_write(&s->req, (uv_stream_t *)s->out, bufs, count, on_socket_written);
     mem_free(bufs);
     s->writing = status == 0;
     if (status < 0) {
@@ -227,6 +232,8 @@ static void socket_close(struct stream *stream)
     slices_clear(&s->queued);
     closing_begin(&s->closing, stream->loop, on_socket_closed);
     closing_add(&s->closing, (uv_handle_t *)&s->pipe);
+    if (s->out == &s->second)
+        closing_add(&s->closing, (uv_handle_t *)&s->second);
     closing_end(&s->closing);
 }
 
@@ -250,6 +257,7 @@ static struct socket_stream *socket_new(uv_loop_t *loop)
     slices_init(&s->queued);
     defer_setup(&s->defer, on_socket_deferred);
     uv_pipe_init(loop, &s->pipe, 0);
+    s->out = &s->pipe;
     return s;
 }
 
@@ -282,6 +290,78 @@ struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status)
     if (stream)
         widen_buffers(fd);
     return stream;
+}
+
+/* The largest that the kernel gives; it is full later then, and what fills it waits less. */
+static void widen_pipe(int fd)
+{
+    for (int size = SOCKET_PIPE; size > PIPE_LEAST && fcntl(fd, F_SETPIPE_SZ, size) < 0; size /= 2)
+        ;
+}
+
+static void on_unused_pair_closed(struct closing *closing)
+{
+    mem_free(container_of(closing, struct socket_stream, closing));
+}
+
+/* Each handle closes the descriptor that it has. */
+static void drop_pair(struct socket_stream *s)
+{
+    closing_begin(&s->closing, s->stream.loop, on_unused_pair_closed);
+    closing_add(&s->closing, (uv_handle_t *)&s->pipe);
+    closing_add(&s->closing, (uv_handle_t *)&s->second);
+    closing_end(&s->closing);
+}
+
+static bool is_pipe_or_stream(int fd)
+{
+    struct stat st;
+    int type;
+    socklen_t length = sizeof type;
+    if (fstat(fd, &st) != 0)
+        return false;
+    return S_ISFIFO(st.st_mode) || (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM);
+}
+
+static bool is_pair(int in, int out)
+{
+    int reads = fcntl(in, F_GETFL), writes = fcntl(out, F_GETFL);
+    return reads >= 0 && writes >= 0 && (reads & O_ACCMODE) != O_WRONLY && (writes & O_ACCMODE) != O_RDONLY &&
+           is_pipe_or_stream(in) && is_pipe_or_stream(out);
+}
+
+struct stream *socket_stream_pair(uv_loop_t *loop, int in, int out, int *status)
+{
+    if (!is_pair(in, out)) {
+        close(in);
+        close(out);
+        *status = -EINVAL;
+        return NULL;
+    }
+    struct socket_stream *s = socket_new(loop);
+    uv_pipe_init(loop, &s->second, 0);
+    s->out = &s->second;
+    int first = uv_pipe_open(&s->pipe, in), second = uv_pipe_open(&s->second, out);
+    *status = first < 0 ? first : second;
+    if (first < 0)
+        close(in);
+    if (second < 0)
+        close(out);
+    if (*status < 0) {
+        drop_pair(s);
+        return NULL;
+    }
+    widen_pipe(in);
+    return &s->stream;
+}
+
+void socket_cut(struct stream *stream)
+{
+    struct socket_stream *s = socket_of(stream);
+    if (stream->closing || s->error)
+        return;
+    uv_read_stop((uv_stream_t *)&s->pipe);
+    socket_write_failed(s, -ECONNRESET);
 }
 
 int socket_fd(struct stream *stream)

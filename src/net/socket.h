@@ -13,12 +13,18 @@
 #include "net/stream.h"
 
 #define SOCKET_READ_BUFFER (256 * 1024) /* one a loop, lent to on_data */
+#define SOCKET_PIPE        (512 * 1024) /* asked of the kernel for a pipe that is read */
 
 /* A stream on a connected stream socket; takes over the fd. NULL on failure
  * (the fd is closed then, and *status is a negative errno). */
 struct stream *socket_stream_new(uv_loop_t *loop, int fd, int *status);
 /* The same for a connection to another machine: its buffers are left to the kernel, which fits them to the path. */
 struct stream *socket_stream_connected(uv_loop_t *loop, int fd, int *status);
+/* A stream of two descriptors, what is read from and what is written to: pipes, or sockets that may be the same one.
+ * Takes over both; a pipe that is read is made large. NULL on failure, as above; -EINVAL for other kinds. */
+struct stream *socket_stream_pair(uv_loop_t *loop, int in, int out, int *status);
+/* The stream ends as if its peer had reset it: from now on nothing is read or written, and on_end comes. */
+void socket_cut(struct stream *stream);
 /* The next connection of a listening uv_pipe_t; NULL if the client is gone already. */
 struct stream *socket_stream_accept(uv_stream_t *server);
 /* The socket's fd, which stays the stream's; -1 once it is closing. */

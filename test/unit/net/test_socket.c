@@ -1,5 +1,6 @@
-/* Sockets as streams, and listening sockets with their files. */
+/* Sockets and pairs of descriptors as streams, and listening sockets with their files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 struct end {
     uv_loop_t loop;
     struct stream *stream;
-    int peer;
+    int peer, to; /* the other end, and what is written to at it: another one if they are pipes */
     unsigned char got[256];
     size_t length;
     int ends, end_status, drains;
@@ -67,14 +68,66 @@ static void adopt(struct end *end, struct stream *stream)
     stream->on_closed = on_closed;
 }
 
-static void begin(struct end *end)
+/* What the stream is made on. */
+enum kind { SOCKET, PIPES, SOCKET_TWICE };
+static const enum kind on_socket = SOCKET, on_pipes = PIPES, on_socket_twice = SOCKET_TWICE;
+
+static void pipe_of(int fds[2])
 {
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+}
+
+static void begin_on_pipes(struct end *end)
+{
+    int in[2], out[2], status;
+    pipe_of(in);
+    pipe_of(out);
+    adopt(end, socket_stream_pair(&end->loop, in[0], out[1], &status));
+    assert_true(fcntl(in[1], F_GETPIPE_SZ) > 262176);
+    end->peer = out[0];
+    end->to = in[1];
+}
+
+static void begin(struct end *end, const void *state)
+{
+    enum kind kind = *(const enum kind *)state;
     int pair[2], status;
     memset(end, 0, sizeof *end);
     test_loop_begin(&end->loop);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    adopt(end, socket_stream_new(&end->loop, pair[0], &status));
-    end->peer = pair[1];
+    if (kind == PIPES) {
+        begin_on_pipes(end);
+    } else {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+        adopt(end, kind == SOCKET ? socket_stream_new(&end->loop, pair[0], &status)
+                                  : socket_stream_pair(&end->loop, pair[0], dup(pair[0]), &status));
+        end->peer = pair[1];
+        end->to = dup(pair[1]);
+    }
+    fcntl(end->peer, F_SETFL, O_NONBLOCK);
+}
+
+/* What the peer does. */
+static void say(struct end *end, const char *text)
+{
+    assert_int_equal(write(end->to, text, strlen(text)), strlen(text));
+}
+
+static void end_saying(struct end *end)
+{
+    if (end->to < 0)
+        return;
+    shutdown(end->to, SHUT_WR);
+    close(end->to);
+    end->to = -1;
+}
+
+static void go(struct end *end)
+{
+    if (end->to >= 0)
+        close(end->to);
+    if (end->peer >= 0)
+        close(end->peer);
+    end->to = end->peer = -1;
 }
 
 static void turns(struct end *end, int count)
@@ -90,8 +143,7 @@ static void finish(struct end *end)
     end->inside = false;
     while (!end->closed)
         uv_run(&end->loop, UV_RUN_ONCE);
-    if (end->peer >= 0)
-        close(end->peer);
+    go(end);
     test_loop_end(&end->loop);
 }
 
@@ -119,7 +171,7 @@ static void check_pattern(struct end *end, uint64_t total)
 {
     static unsigned char buffer[70000];
     for (uint64_t at = 0; at < total;) {
-        ssize_t n = recv(end->peer, buffer, sizeof buffer, MSG_DONTWAIT);
+        ssize_t n = read(end->peer, buffer, sizeof buffer);
         for (ssize_t i = 0; i < n; i++)
             if (buffer[i] != pattern(at + (uint64_t)i))
                 fail_msg("wrong byte at %llu", (unsigned long long)at + (unsigned long long)i);
@@ -130,13 +182,12 @@ static void check_pattern(struct end *end, uint64_t total)
 
 static void a_small_write_leaves_at_once(void **state)
 {
-    (void)state;
     struct end end;
     unsigned char byte[10];
-    begin(&end);
+    begin(&end, *state);
     write_pattern(&end, 0, 10, 3);
     assert_int_equal(end.stream->unsent, 0);
-    assert_int_equal(recv(end.peer, byte, sizeof byte, MSG_DONTWAIT), 10);
+    assert_int_equal(read(end.peer, byte, sizeof byte), 10);
     turns(&end, 3);
     assert_int_equal(end.drains, 0);
     finish(&end);
@@ -144,9 +195,8 @@ static void a_small_write_leaves_at_once(void **state)
 
 static void more_than_the_socket_takes_keeps_its_order(void **state)
 {
-    (void)state;
     struct end end;
-    begin(&end);
+    begin(&end, *state);
     write_pattern(&end, 0, 3000000, 9999); /* more slices than a call takes */
     assert_true(end.stream->unsent > 0);
     write_pattern(&end, 3000000, 1000000, 250000);
@@ -162,9 +212,8 @@ static void more_than_the_socket_takes_keeps_its_order(void **state)
 
 static void closing_drops_what_is_unsent(void **state)
 {
-    (void)state;
     struct end end;
-    begin(&end);
+    begin(&end, *state);
     write_pattern(&end, 0, 3000000, 100000);
     write_pattern(&end, 3000000, 3000000, 100000);
     finish(&end);
@@ -174,22 +223,20 @@ static void closing_drops_what_is_unsent(void **state)
 
 static void reading_goes_on_and_off_at_once(void **state)
 {
-    (void)state;
     struct end end;
-    begin(&end);
-    assert_int_equal(send(end.peer, "one", 3, 0), 3);
+    begin(&end, *state);
+    say(&end, "one");
     turns(&end, 3);
     assert_int_equal(end.length, 0);
     stream_read(end.stream, true);
     turns(&end, 3);
     assert_int_equal(end.length, 3);
     stream_read(end.stream, false);
-    assert_int_equal(send(end.peer, "two", 3, 0), 3);
+    say(&end, "two");
     turns(&end, 3);
     assert_int_equal(end.length, 3);
     stream_read(end.stream, true);
-    close(end.peer);
-    end.peer = -1;
+    go(&end);
     turns(&end, 3);
     assert_memory_equal(end.got, "onetwo", 6);
     assert_int_equal(end.ends, 1);
@@ -199,11 +246,9 @@ static void reading_goes_on_and_off_at_once(void **state)
 
 static void a_failed_write_is_told_later_and_once(void **state)
 {
-    (void)state;
     struct end end;
-    begin(&end);
-    close(end.peer);
-    end.peer = -1;
+    begin(&end, *state);
+    go(&end);
     write_pattern(&end, 0, 10, 10);
     write_pattern(&end, 0, 10, 10);
     assert_int_equal(end.ends, 0);
@@ -218,19 +263,17 @@ static void a_failed_write_is_told_later_and_once(void **state)
 
 static void a_write_that_fails_after_the_peers_end_is_told(void **state)
 {
-    (void)state;
     struct end end;
-    begin(&end);
+    begin(&end, *state);
     stream_read(end.stream, true);
-    shutdown(end.peer, SHUT_WR);
+    end_saying(&end);
     turns(&end, 3);
     assert_int_equal(end.ends, 1);
     assert_int_equal(end.end_status, 0);
     write_pattern(&end, 0, 3000000, 100000); /* more than fits */
     turns(&end, 3);
     assert_int_equal(end.ends, 1);
-    close(end.peer);
-    end.peer = -1;
+    go(&end);
     turns(&end, 3);
     assert_int_equal(end.ends, 2);
     assert_int_equal(end.end_status, -EPIPE);
@@ -243,14 +286,12 @@ static void a_write_that_fails_after_the_peers_end_is_told(void **state)
 
 static void the_peer_going_fails_what_is_unsent(void **state)
 {
-    (void)state;
     struct end end;
-    begin(&end);
+    begin(&end, *state);
     write_pattern(&end, 0, 3000000, 100000);
     write_pattern(&end, 3000000, 3000000, 100000);
     turns(&end, 3);
-    close(end.peer);
-    end.peer = -1;
+    go(&end);
     turns(&end, 5);
     assert_int_equal(end.ends, 1);
     assert_true(end.end_status < 0);
@@ -258,12 +299,60 @@ static void the_peer_going_fails_what_is_unsent(void **state)
     finish(&end);
 }
 
+static void a_stream_that_is_cut_ends_later_and_says_nothing(void **state)
+{
+    struct end end;
+    unsigned char byte;
+    begin(&end, *state);
+    stream_read(end.stream, true);
+    say(&end, "x");
+    end.inside = true;
+    socket_cut(end.stream);
+    socket_cut(end.stream);
+    end.inside = false;
+    write_pattern(&end, 0, 10, 10);
+    turns(&end, 3);
+    assert_int_equal(end.length, 0);
+    assert_int_equal(end.ends, 1);
+    assert_int_equal(end.end_status, -ECONNRESET);
+    assert_int_equal(read(end.peer, &byte, 1), -1);
+    stream_close(end.stream);
+    socket_cut(end.stream); /* too late */
+    finish(&end);
+    assert_int_equal(end.ends, 1);
+}
+
+/* --- pairs --- */
+
+static void assert_refused(int in, int out)
+{
+    uv_loop_t loop;
+    int status = 0;
+    test_loop_begin(&loop);
+    assert_null(socket_stream_pair(&loop, in, out, &status));
+    assert_int_equal(status, -EINVAL);
+    assert_int_equal(fcntl(in, F_GETFD), -1); /* closed */
+    assert_int_equal(fcntl(out, F_GETFD), -1);
+    test_loop_end(&loop);
+}
+
+static void what_is_no_pair_is_refused(void **state)
+{
+    (void)state;
+    int a[2], b[2];
+    pipe_of(a);
+    pipe_of(b);
+    assert_refused(a[1], b[0]); /* the wrong ways round */
+    assert_refused(open("/dev/null", O_RDONLY), b[1]);
+    assert_refused(a[0], socket(AF_UNIX, SOCK_DGRAM, 0));
+}
+
 static void the_peer_is_known(void **state)
 {
     (void)state;
     struct end end;
     struct socket_peer peer;
-    begin(&end);
+    begin(&end, &on_socket);
     assert_int_equal(socket_peer(end.stream, &peer), 0);
     assert_int_equal(peer.pid, getpid());
     assert_int_equal(peer.uid, geteuid());
@@ -340,6 +429,7 @@ static void a_listener_has_its_mode_and_takes_its_file_along(void **state)
     assert_int_equal(st.st_mode & 0777, 0640);
     assert_int_equal(umask(old), 0);
     end.peer = connected_socket();
+    end.to = -1;
     while (!end.stream)
         uv_run(&end.loop, UV_RUN_ONCE);
     stream_read(end.stream, true);
@@ -442,16 +532,24 @@ static void only_our_file_is_removed(void **state)
     test_loop_end(&end.loop);
 }
 
+/* What a stream promises, whatever it is made on. */
+#define STREAM_TEST(test)                                                                                              \
+    {#test " (socket)", test, NULL, NULL, (void *)(uintptr_t)&on_socket},                                              \
+        {#test " (pipes)", test, NULL, NULL, (void *)(uintptr_t)&on_pipes},                                            \
+        {#test " (socket twice)", test, NULL, NULL, (void *)(uintptr_t)&on_socket_twice}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_small_write_leaves_at_once),
-        cmocka_unit_test(more_than_the_socket_takes_keeps_its_order),
-        cmocka_unit_test(closing_drops_what_is_unsent),
-        cmocka_unit_test(reading_goes_on_and_off_at_once),
-        cmocka_unit_test(a_failed_write_is_told_later_and_once),
-        cmocka_unit_test(a_write_that_fails_after_the_peers_end_is_told),
-        cmocka_unit_test(the_peer_going_fails_what_is_unsent),
+        STREAM_TEST(a_small_write_leaves_at_once),
+        STREAM_TEST(more_than_the_socket_takes_keeps_its_order),
+        STREAM_TEST(closing_drops_what_is_unsent),
+        STREAM_TEST(reading_goes_on_and_off_at_once),
+        STREAM_TEST(a_failed_write_is_told_later_and_once),
+        STREAM_TEST(a_write_that_fails_after_the_peers_end_is_told),
+        STREAM_TEST(the_peer_going_fails_what_is_unsent),
+        STREAM_TEST(a_stream_that_is_cut_ends_later_and_says_nothing),
+        cmocka_unit_test(what_is_no_pair_is_refused),
         cmocka_unit_test(the_peer_is_known),
         cmocka_unit_test(a_listener_has_its_mode_and_takes_its_file_along),
         cmocka_unit_test(a_stale_socket_is_replaced),
