@@ -152,6 +152,7 @@ struct nbd_client *nbd_client_new(struct stream *stream, const struct nbd_client
     struct nbd_client *c = mem_alloc(sizeof *c);
     assert(options->requests_max >= 1 && options->requests_max <= NBD_CLIENT_REQUESTS_MAX);
     assert(options->request_max >= NBD_CLIENT_BLOCK_MAX);
+    assert(options->answers_max == 0 || options->answers_max >= options->request_max + NBD_SIMPLE_REPLY_SIZE);
     assert(!options->export_name || strlen(options->export_name) <= NBD_NAME_MAX);
     c->stream = stream;
     c->loop = stream->loop;
@@ -213,7 +214,7 @@ void nbd_client_close(struct nbd_client *c)
     if (c->closing)
         return;
     c->closing = true;
-    if (c->phase == CLIENT_REPLIES)
+    if (c->phase == CLIENT_REPLIES && !c->options.quiet)
         send_disconnect(c);
     c->phase = CLIENT_DEAD;
     defer_cancel(&c->tell);

@@ -8,8 +8,8 @@
  * taken too, and asked for EXPORT_NAME only: at any other option it may close the connection.
  * What the server sends is taken as bytes, however they were cut into pieces. READs and
  * WRITEs larger than `request_max` are sent as several requests, and at most `requests_max`
- * requests and `bytes_max` bytes are in flight (a single larger request goes alone); other
- * ios wait in the order in which they came, demand before prefetch.
+ * requests and `bytes_max` bytes are in flight (a single larger request goes alone), and of answers no more
+ * than `answers_max`; other ios wait in the order in which they came, demand before prefetch.
  *
  * A server that breaks the protocol (a wrong magic, a cookie that is not in flight, an
  * answer in a form that was not agreed on) is not spoken to any more: `died` comes
@@ -47,6 +47,8 @@ struct nbd_client_options {
     uint32_t request_max;          /* bytes of one READ or WRITE */
     unsigned requests_max;
     uint64_t bytes_max;
+    uint64_t answers_max; /* bytes of all answers to what is in flight, their headers too; 0: no such bound */
+    bool quiet;           /* somebody else tells the server of the end (DISC) */
     uint64_t silence_ms; /* 0: it may be silent for ever */
     /* Turns the size that the server tells into the real one; NULL: it is real as it is. */
     uint64_t (*understand_size)(uint64_t told);
@@ -90,7 +92,7 @@ void nbd_client_submit(struct nbd_client *client, struct io *io);
 void nbd_client_cancel(struct nbd_client *client, struct io *io, int status);
 /* Takes back all ios that were not answered, as they were submitted, in that order. */
 void nbd_client_take_back(struct nbd_client *client, struct link *ios);
-/* In transmission the server is told so (DISC). Legal in every state, also inside callbacks. */
+/* In transmission the server is told so (DISC), unless the client is quiet. Legal in every state, also inside callbacks. */
 void nbd_client_close(struct nbd_client *client);
 void nbd_client_free(struct nbd_client *client); /* in or after `closed`; frees the stream */
 

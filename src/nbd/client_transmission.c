@@ -160,6 +160,13 @@ static uint32_t next_length(const struct nbd_client *c, const struct client_call
     return has_payload(call->io) && left > c->options.request_max ? c->options.request_max : left;
 }
 
+/* Late answers, and those that nobody waits for any more, are in flight until they have come. */
+static bool answers_fit(const struct nbd_client *c, uint64_t charge)
+{
+    uint64_t headers = (uint64_t)(c->in_flight + 1) * NBD_SIMPLE_REPLY_SIZE;
+    return c->options.answers_max == 0 || c->bytes_in_flight + charge + headers <= c->options.answers_max;
+}
+
 static bool may_send(const struct nbd_client *c, const struct client_call *call)
 {
     unsigned requests = c->options.requests_max;
@@ -170,7 +177,7 @@ static bool may_send(const struct nbd_client *c, const struct client_call *call)
         requests -= requests / DEMAND_SHARE;
         bytes -= bytes / DEMAND_SHARE;
     }
-    return c->in_flight < requests && c->bytes_in_flight + charge <= bytes;
+    return c->in_flight < requests && c->bytes_in_flight + charge <= bytes && answers_fit(c, charge);
 }
 
 /* One timer looks now and then, so that none must be set with each request. */

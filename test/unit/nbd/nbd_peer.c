@@ -1,8 +1,10 @@
 #include "nbd_peer.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "../cmocka_all.h"
 #include "net/socket.h"
@@ -143,6 +145,9 @@ static void count(struct nbd_peer *peer, const struct nbd_request *r)
     peer->in_flight++;
     if (peer->in_flight > peer->most_in_flight)
         peer->most_in_flight = peer->in_flight;
+    uint64_t answers = peer->bytes + (uint64_t)peer->in_flight * NBD_SIMPLE_REPLY_SIZE;
+    if (answers > peer->most_answers)
+        peer->most_answers = answers;
     if (peer->bytes > peer->most_bytes)
         peer->most_bytes = peer->bytes;
     if (r->type == NBD_CMD_READ && r->length > peer->longest)
@@ -248,13 +253,10 @@ static void greet(struct defer *defer)
         nbd_peer_send(peer, greeting, sizeof greeting);
 }
 
-struct nbd_peer *nbd_peer_new(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream **client)
+static struct nbd_peer *peer_begin(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream *stream)
 {
     struct nbd_peer *peer = calloc(1, sizeof *peer);
-    int pair[2], status;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    *client = socket_stream_new(loop, pair[0], &status);
-    peer->stream = socket_stream_new(loop, pair[1], &status);
+    peer->stream = stream;
     peer->stream->owner = peer;
     peer->stream->on_data = on_data;
     peer->stream->on_end = on_end;
@@ -267,4 +269,21 @@ struct nbd_peer *nbd_peer_new(uv_loop_t *loop, unsigned char *content, uint64_t 
     defer_setup(&peer->answer, greet);
     defer_schedule(loop, &peer->answer);
     return peer;
+}
+
+struct nbd_peer *nbd_peer_new(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream **client)
+{
+    int pair[2], status;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    *client = socket_stream_new(loop, pair[0], &status);
+    return peer_begin(loop, content, size, socket_stream_new(loop, pair[1], &status));
+}
+
+struct nbd_peer *nbd_peer_piped(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream **client)
+{
+    int to[2], back[2], status;
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(back, O_CLOEXEC), 0);
+    *client = socket_stream_pair(loop, back[0], to[1], &status);
+    return peer_begin(loop, content, size, socket_stream_pair(loop, to[0], back[1], &status));
 }

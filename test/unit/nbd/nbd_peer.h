@@ -38,6 +38,7 @@ struct nbd_peer {
     uint64_t past_end;                                          /* requests beyond `size` */
     unsigned in_flight, most_in_flight;
     uint64_t bytes, most_bytes;
+    uint64_t most_answers; /* bytes of the answers to what is in flight, headers too */
     uint32_t longest;  /* READ */
     bool disconnected; /* DISC came */
     bool ended;        /* the client's end is closed */
@@ -56,6 +57,8 @@ struct nbd_peer {
 
 /* With a client's end for the caller. Options have their defaults: `content`, NO_ZEROES, read-only. */
 struct nbd_peer *nbd_peer_new(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream **client);
+/* The same with two pipes between them. */
+struct nbd_peer *nbd_peer_piped(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream **client);
 /* Answers the held request: its data, or the error. */
 void nbd_peer_reply(struct nbd_peer *peer, unsigned index, uint32_t error);
 void nbd_peer_send(struct nbd_peer *peer, const void *data, size_t length);

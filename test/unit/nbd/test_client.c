@@ -57,6 +57,50 @@ static void a_read_over_the_bound_goes_alone(void **state)
     rig_end(&rig);
 }
 
+/* As the pipe of a bmcweb wants it: whoever asks, late answers and those that nobody waits for count, and headers do. */
+static void answers_that_are_not_here_are_bounded(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct nbd_client_options options = usual;
+    options.request_max = 131072;
+    options.answers_max = 262176;
+    rig_with_peer(&rig, &options);
+    rig.peer->hold = true;
+    run_until(&rig, &rig.ready);
+    for (unsigned i = 0; i < 64; i++)
+        submit(&rig, IO_READ, i % 3 ? 0 : IO_PREFETCH, i * 40000, i % 5 ? 500 + i : 400000);
+    turns(&rig, 5);
+    nbd_client_cancel(rig.client, &rig.ios[1].io, -ETIMEDOUT);
+    for (int more = 1; more; turns(&rig, 3)) {
+        more = rig.peer->held_count > 0;
+        if (more)
+            nbd_peer_reply(rig.peer, (unsigned)random() % rig.peer->held_count, 0);
+    }
+    assert_int_equal(rig.done, 64);
+    assert_int_equal(rig.ios[1].io.status, -ETIMEDOUT);
+    assert_in_range(rig.peer->most_answers, 262176 - 500 - 16, 262176);
+    assert_int_equal(rig.peer->longest, 131072);
+    rig_end(&rig);
+}
+
+static void a_quiet_client_says_nothing_at_the_end(void **state)
+{
+    (void)state;
+    for (int quiet = 0; quiet < 2; quiet++) {
+        struct rig rig;
+        struct nbd_client_options options = usual;
+        options.quiet = quiet;
+        rig_with_peer(&rig, &options);
+        run_until(&rig, &rig.ready);
+        nbd_client_close(rig.client);
+        while (!rig.peer->closed)
+            uv_run(&rig.loop, UV_RUN_ONCE);
+        assert_int_equal(rig.peer->disconnected, !quiet);
+        rig_end(&rig);
+    }
+}
+
 static void demand_overtakes_prefetch(void **state)
 {
     (void)state;
@@ -609,6 +653,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_come_in_any_order_inside_the_bounds),
         cmocka_unit_test(a_read_over_the_bound_goes_alone),
+        cmocka_unit_test(answers_that_are_not_here_are_bounded),
+        cmocka_unit_test(a_quiet_client_says_nothing_at_the_end),
         cmocka_unit_test(demand_overtakes_prefetch),
         cmocka_unit_test(speculation_is_bounded),
         cmocka_unit_test(changes_have_their_flags),
