@@ -44,7 +44,7 @@ static void adopt_facts(struct browser_source *browser, const struct nbd_client_
                     facts->size_told, facts->size);
     source->size = facts->size;
     source->block_preferred = block_for(facts->block_preferred);
-    source->read_only = !browser->options.writable || facts->read_only;
+    source->read_only = !browser->options.writable || browser_peer_read_only(browser->peer);
     source->can_flush = !source->read_only && facts->can_flush;
     source->can_trim = !source->read_only && facts->can_trim;
     source->can_zero = !source->read_only && facts->can_zero;
@@ -126,9 +126,18 @@ void browser_lost(struct browser_source *browser)
     uv_timer_start(&browser->grace, on_grace, browser->options.grace_ms, 0);
 }
 
-void browser_ended_by_user(struct browser_source *browser)
+void browser_ended_by_user(struct browser_source *browser, const char *how)
 {
-    source_set_error(&browser->source, "the browser's user ended it");
+    source_set_error(&browser->source, "the browser's user %s", how);
+    browser_die(browser);
+}
+
+void browser_deceived(struct browser_source *browser)
+{
+    source_set_error(&browser->source, "a block was read twice, and its bytes differed: what stands between the browser and "
+                                       "us mixes them up, or the file changes");
+    browser_take_back(browser, browser->peer->client);
+    browser_peer_drop(browser->peer, BROWSER_FAILED, browser->source.error);
     browser_die(browser);
 }
 

@@ -11,6 +11,9 @@
  * ranges are read again first. Ios that were not answered are then sent again. A connection
  * that the browser's user ended (see `deliberate`) is not waited for: the source dies.
  *
+ * Where the way is doubted, one read of BROWSER_DOUBT by chance is answered only after a part of it was read again and was
+ * the same. If it was not, that read fails (EIO), and the source dies.
+ *
  * A browser that answers pings, but no request for BROWSER_SILENCE times `io_timeout_ms`, is hung
  * up on (BROWSER_FAILED, which says so), and counts as lost then.
  *
@@ -36,6 +39,7 @@
 #define BROWSER_CLAIM_MAX  1024        /* bytes that are compared */
 #define BROWSER_REASON_MAX 128
 #define BROWSER_SILENCE    4
+#define BROWSER_DOUBT      32    /* one answer of so many is asked for again, where the way is doubted */
 #define BROWSER_CHECK_MS   15000 /* for the samples of a browser that came back, after its handshake */
 
 /* What the peer is told when its connection is closed. */
@@ -51,9 +55,14 @@ struct browser_connection {
     struct stream *stream; /* taken over */
     bool go;               /* its NBD server knows GO */
     uint32_t request_max;  /* the largest request that something in between passes on; 0: as the options have it */
+    uint64_t answers_max;  /* bytes of unread answers, headers and all, that it holds; 0: any number */
+    bool doubted;          /* what is in between has been seen to mix up bytes, see above; the image is read-only then */
+    bool quiet;            /* who hangs up says DISC, after the stream is closed */
+    bool last_word;        /* there is no other browser: if this one has another image, the medium is out */
     const char *claim;     /* what the browser says the image is (name, times, hashes), opaque; copied; "": nothing */
+    void (*ready)(void *arg); /* its handshake is done: it answers requests; may be NULL */
     /* Closes the stream in its protocol's way; NULL: stream_close(). Called once. */
-    void (*hang_up)(struct stream *stream, enum browser_end end, const char *reason);
+    void (*hang_up)(struct stream *stream, enum browser_end end, const char *reason, void *arg);
     /* After on_end: did the user end the connection, and not the network? NULL: the user never does. */
     bool (*deliberate)(struct stream *stream);
     void (*gone)(void *arg); /* once, when the stream has been freed; may be NULL */

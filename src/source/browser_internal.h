@@ -45,6 +45,8 @@ struct browser_io {
     bool sent;     /* `lower` is the client's */
     bool flushing; /* the write is done, `lower` is the FLUSH that it needs */
     bool unsure;   /* a write went over the range meanwhile: no sample of it */
+    bool doubted;  /* what was read is in `upper`, and `part` of it is being read again */
+    struct browser_sample part;
 };
 
 struct browser_source {
@@ -69,6 +71,11 @@ struct browser_source {
     char reason[BROWSER_REASON_MAX];
 };
 
+static inline bool browser_peer_read_only(const struct browser_peer *peer)
+{
+    return peer->connection.doubted || nbd_client_facts(peer->client)->read_only;
+}
+
 static inline struct browser_source *browser_of(struct source *source)
 {
     return container_of(source, struct browser_source, source);
@@ -79,7 +86,8 @@ void browser_opened(struct browser_source *browser, int status);
 void browser_came_back(struct browser_source *browser);
 void browser_not_back(struct browser_source *browser); /* the peer that was checked is dropped */
 void browser_lost(struct browser_source *browser);     /* the peer that served is dropped */
-void browser_ended_by_user(struct browser_source *browser);
+void browser_ended_by_user(struct browser_source *browser, const char *how);
+void browser_deceived(struct browser_source *browser); /* the same bytes of the image were read twice, and differed */
 void browser_peer_gone(struct browser_source *browser); /* one of its peers was freed */
 
 /* browser_io.c */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/jitter.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "source/browser_internal.h"
@@ -29,6 +30,8 @@ void browser_io_send(struct browser_io *w)
     struct io *upper = w->upper;
     if (w->flushing)
         io_init(&w->lower, IO_FLUSH, 0, 0, on_lower_done);
+    else if (w->doubted)
+        io_init(&w->lower, IO_READ, w->part.offset, w->part.length, on_lower_done);
     else
         io_init(&w->lower, upper->op, upper->offset, upper->length, on_lower_done);
     w->lower.flags = upper->flags;
@@ -113,6 +116,45 @@ static int flush_written(struct browser_io *w)
     return 0;
 }
 
+/* --- a way that is doubted --- */
+
+/* True: part of what was read is read again first. */
+static bool read_again(struct browser_io *w)
+{
+    struct browser_source *browser = w->browser;
+    if (w->doubted || w->upper->op != IO_READ || list_empty(&w->link) || !browser->online ||
+        !browser->peer->connection.doubted || jitter_below(BROWSER_DOUBT) != 0 ||
+        !browser_sample_take(&w->part, w->upper->offset, &w->lower.data))
+        return false;
+    slices_take(&w->upper->data, &w->lower.data);
+    w->doubted = true;
+    browser_io_send(w);
+    return true;
+}
+
+/* What was read again came: back to what was read first. */
+static int browser_io_judge(struct browser_io *w)
+{
+    bool same = browser_sample_matches(&w->part, &w->lower.data);
+    slices_clear(&w->lower.data);
+    if (!same)
+        return -EIO;
+    slices_take(&w->lower.data, &w->upper->data);
+    return 0;
+}
+
+static void io_is_false(struct browser_io *w)
+{
+    struct browser_source *browser = w->browser;
+    struct io *upper = w->upper;
+    slices_clear(&upper->data);
+    browser->source.stats.errors++;
+    io_free(w);
+    if (browser->online)
+        browser_deceived(browser);
+    io_finish(upper, -EIO);
+}
+
 static void on_lower_done(struct io *io)
 {
     struct browser_io *w = container_of(io, struct browser_io, lower);
@@ -123,6 +165,12 @@ static void on_lower_done(struct io *io)
     browser_learn_link(browser);
     if (status == 0 && needs_flush(w) && (status = flush_written(w)) == 0)
         return;
+    if (status == 0 && read_again(w))
+        return;
+    if (status == 0 && w->doubted && browser_io_judge(w) != 0) {
+        io_is_false(w);
+        return;
+    }
     if (status == 0) {
         io_succeeded(w);
     } else if (status != -ECANCELED && status != -EAGAIN) {
@@ -132,6 +180,8 @@ static void on_lower_done(struct io *io)
         note_failure(browser);
     }
     slices_clear(&io->data);
+    if (w->doubted && status != 0)
+        slices_clear(&upper->data);
     io_free(w);
     io_finish(upper, status);
 }
@@ -243,7 +293,9 @@ void browser_take_back(struct browser_source *browser, struct nbd_client *client
     for (struct link *l = list_pop(&ios); l; l = list_pop(&ios)) {
         struct browser_io *w = container_of(container_of(l, struct io, link), struct browser_io, lower);
         slices_clear(&w->lower.data);
-        w->sent = w->flushing = false;
+        if (w->doubted)
+            slices_clear(&w->upper->data);
+        w->sent = w->flushing = w->doubted = false;
         browser->source.stats.retries++;
     }
 }

@@ -29,7 +29,7 @@ static void peer_free(struct browser_peer *peer)
 static void browser_peer_hang_up(struct browser_peer *peer, struct stream *stream)
 {
     if (peer->connection.hang_up)
-        peer->connection.hang_up(stream, peer->end, peer->reason);
+        peer->connection.hang_up(stream, peer->end, peer->reason, peer->connection.arg);
     stream_close(stream); /* nothing happens if it was closed */
 }
 
@@ -87,10 +87,14 @@ static enum browser_end end_for_handshake(int status)
 static void browser_peer_refuse(struct browser_peer *peer, enum browser_end end, const char *reason)
 {
     struct browser_source *browser = peer->browser;
+    bool over = peer->connection.last_word && end == BROWSER_REFUSED;
     source_set_error(&browser->source, "a browser that came back is refused: %s", reason);
     log_warning(browser->source.who, "browser: %s", browser->source.error);
     browser_peer_drop(peer, end, reason);
-    browser_not_back(browser);
+    if (over)
+        browser_ended_by_user(browser, "has come with another file");
+    else
+        browser_not_back(browser);
 }
 
 static void on_check_read(struct io *io)
@@ -129,7 +133,7 @@ static const char *difference(const struct browser_source *browser, const struct
         return "this is not the file that was inserted: its size differs";
     if (source->read_only)
         return NULL;
-    if (facts->read_only)
+    if (browser_peer_read_only(browser->peer))
         return "the file can't be written any more";
     if (facts->can_flush < source->can_flush || facts->can_trim < source->can_trim ||
         facts->can_zero < source->can_zero)
@@ -169,6 +173,8 @@ static void on_browser_peer_ready(struct nbd_client *client, int status)
     struct browser_peer *peer = nbd_client_owner(client);
     struct browser_source *browser = peer->browser;
     bool opening = browser->source.state == SOURCE_OPENING;
+    if (status == 0 && peer->connection.ready)
+        peer->connection.ready(peer->connection.arg);
     if (status == 0 && opening) {
         browser_opened(browser, 0);
     } else if (status == 0) {
@@ -196,7 +202,7 @@ static void on_browser_peer_died(struct nbd_client *client, int status)
     browser_take_back(browser, client);
     browser_peer_drop(peer, end_for(status), nbd_client_error(client));
     if (by_user)
-        browser_ended_by_user(browser);
+        browser_ended_by_user(browser, "ended it");
     else
         browser_lost(browser);
 }
@@ -223,6 +229,8 @@ void browser_peer_open(struct browser_peer *peer)
                                                .request_max = passes && passes < most ? passes : most,
                                                .requests_max = browser->options.requests_max,
                                                .bytes_max = browser->options.bytes_max,
+                                               .answers_max = peer->connection.answers_max,
+                                               .quiet = peer->connection.quiet,
                                                .silence_ms = BROWSER_SILENCE * browser->options.io_timeout_ms,
                                                .understand_size = understand_size,
                                                .link = &browser->link};

@@ -35,27 +35,42 @@ static struct browser_sample *choose_place(struct browser_samples *samples)
     return chance < BROWSER_SAMPLES - BROWSER_SAMPLES_FIRST ? &samples->v[BROWSER_SAMPLES_FIRST + chance] : NULL;
 }
 
-void browser_samples_offer(struct browser_samples *samples, uint64_t offset, const struct slices *data)
+/* Where a random part of `length` bytes begins, and how long it is. */
+static uint64_t choose_part(uint64_t length, uint32_t *part)
 {
-    uint64_t skip = 0, length = data->length;
-    if (length > BROWSER_SAMPLE_MAX) {
-        skip = jitter_below(length / BROWSER_SAMPLE_MAX) * BROWSER_SAMPLE_MAX;
-        length = BROWSER_SAMPLE_MAX;
-    }
-    if (length == 0 || browser_samples_is_known(samples, offset + skip))
-        return;
-    struct browser_sample *place = choose_place(samples);
-    if (!place)
-        return;
-    struct browser_sample sample = {.offset = offset + skip, .length = (uint32_t)length};
+    *part = length > BROWSER_SAMPLE_MAX ? BROWSER_SAMPLE_MAX : (uint32_t)length;
+    return length > BROWSER_SAMPLE_MAX ? jitter_below(length / BROWSER_SAMPLE_MAX) * BROWSER_SAMPLE_MAX : 0;
+}
+
+static bool sample_fill(struct browser_sample *sample, const struct slices *data, uint64_t skip)
+{
     struct slices part;
     slices_init(&part);
-    slices_add_part(&part, data, skip, length);
-    if (digest_of(&part, sample.digest)) {
-        samples->count += place == &samples->v[samples->count];
-        *place = sample;
-    }
+    slices_add_part(&part, data, skip, sample->length);
+    bool ok = digest_of(&part, sample->digest);
     slices_clear(&part);
+    return ok;
+}
+
+bool browser_sample_take(struct browser_sample *sample, uint64_t offset, const struct slices *data)
+{
+    uint64_t skip = choose_part(data->length, &sample->length);
+    sample->offset = offset + skip;
+    return sample_fill(sample, data, skip);
+}
+
+void browser_samples_offer(struct browser_samples *samples, uint64_t offset, const struct slices *data)
+{
+    struct browser_sample sample;
+    uint64_t skip = choose_part(data->length, &sample.length);
+    sample.offset = offset + skip;
+    if (sample.length == 0 || browser_samples_is_known(samples, sample.offset))
+        return;
+    struct browser_sample *place = choose_place(samples);
+    if (!place || !sample_fill(&sample, data, skip))
+        return;
+    samples->count += place == &samples->v[samples->count];
+    *place = sample;
 }
 
 void browser_samples_forget(struct browser_samples *samples, uint64_t offset, uint64_t length)

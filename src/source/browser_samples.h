@@ -30,6 +30,8 @@ struct browser_samples { /* zeroed: none */
 /* What was read at `offset`. Of more than BROWSER_SAMPLE_MAX bytes a part may be taken. */
 void browser_samples_offer(struct browser_samples *samples, uint64_t offset, const struct slices *data);
 void browser_samples_forget(struct browser_samples *samples, uint64_t offset, uint64_t length);
+/* A random part, of BROWSER_SAMPLE_MAX bytes at most, of what was read at `offset`. False: there is no digest. */
+bool browser_sample_take(struct browser_sample *sample, uint64_t offset, const struct slices *data);
 /* Is what was read again the same as the sample? */
 bool browser_sample_matches(const struct browser_sample *sample, const struct slices *data);
 

@@ -75,8 +75,9 @@ static void on_link_gone(void *arg)
 }
 
 /* webui-vue takes 1000 for a success: only an ordinary eject is one. */
-static void web_browser_media_hang_up(struct stream *stream, enum browser_end end, const char *reason)
+static void web_browser_media_hang_up(struct stream *stream, enum browser_end end, const char *reason, void *arg)
 {
+    (void)arg;
     static const uint16_t codes[] = {
         [BROWSER_EJECTED] = WEBSOCKET_NORMAL,          [BROWSER_FAILED] = WEBSOCKET_INTERNAL_ERROR,
         [BROWSER_PROTOCOL] = WEBSOCKET_PROTOCOL_ERROR, [BROWSER_REFUSED] = WEBSOCKET_POLICY,

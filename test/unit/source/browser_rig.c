@@ -23,7 +23,7 @@ const struct browser_options usual = {
 enum browser_end told_end;
 char told_reason[BROWSER_REASON_MAX * 2];
 unsigned told;
-bool user_ended;
+bool user_ended, way_doubted, only_browser;
 
 static void on_opened(struct source *source, int status)
 {
@@ -49,8 +49,9 @@ static void on_closed(struct source *source)
         assert_int_equal(rig->ios[i].done, 1);
 }
 
-static void on_hang_up(struct stream *stream, enum browser_end why, const char *reason)
+static void on_hang_up(struct stream *stream, enum browser_end why, const char *reason, void *arg)
 {
+    assert_non_null(arg);
     told_end = why;
     strcpy(told_reason, reason);
     told++;
@@ -63,6 +64,11 @@ static bool deliberate(struct stream *stream)
     return user_ended;
 }
 
+static void on_answering(void *arg)
+{
+    ((struct rig *)arg)->answering++;
+}
+
 static void on_gone(void *arg)
 {
     ((struct rig *)arg)->gone++;
@@ -70,8 +76,14 @@ static void on_gone(void *arg)
 
 static struct browser_connection connection_new(struct rig *rig, unsigned char *bytes, uint64_t size, const char *claim)
 {
-    struct browser_connection connection = {
-        .claim = claim, .hang_up = on_hang_up, .deliberate = deliberate, .gone = on_gone, .arg = rig};
+    struct browser_connection connection = {.claim = claim,
+                                            .doubted = way_doubted,
+                                            .last_word = only_browser,
+                                            .ready = on_answering,
+                                            .hang_up = on_hang_up,
+                                            .deliberate = deliberate,
+                                            .gone = on_gone,
+                                            .arg = rig};
     rig->peers[rig->peer_count] = nbd_peer_new(&rig->loop, bytes, size, &connection.stream);
     rig->streams[rig->peer_count++] = connection.stream;
     return connection;
@@ -146,6 +158,7 @@ void rig_end(struct rig *rig)
     for (unsigned i = 0; i < rig->used; i++)
         slices_clear(&rig->ios[i].io.data);
     memcpy(served, content, SIZE);
+    way_doubted = only_browser = false;
 }
 
 static void on_done(struct io *io)

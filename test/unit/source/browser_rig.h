@@ -29,6 +29,7 @@ struct rig {
     unsigned peer_count, gone;
     int opened, opened_status, died, died_status, closed;
     bool close_when_died;
+    int answering;           /* how many said that they are ready */
     struct rig_io ios[IOS];
     unsigned used;
     int done;
@@ -39,6 +40,7 @@ extern enum browser_end told_end;
 extern char told_reason[BROWSER_REASON_MAX * 2];
 extern unsigned told;
 extern bool user_ended; /* what `deliberate` says */
+extern bool way_doubted, only_browser; /* what the next connections are; not so again at rig_end() */
 
 int make_content(void **state);
 /* A source with its first connection, which makes a claim; not open. */

@@ -15,6 +15,7 @@
 struct kind {
     bool writable, cached;
     uint16_t flags;
+    bool piped; /* as a stock bmcweb has it */
 };
 
 static void *begin(uv_loop_t *loop, void *arg)
@@ -35,7 +36,10 @@ static struct source *make(uv_loop_t *loop, void *context, void *arg)
     const struct kind *kind = arg;
     struct browser_options options = usual;
     struct browser_connection connection = {.go = true, .claim = "a file"};
-    struct nbd_peer *peer = nbd_peer_new(loop, served, SIZE, &connection.stream);
+    struct nbd_peer *peer = kind->piped ? nbd_peer_piped(loop, served, SIZE, &connection.stream)
+                                        : nbd_peer_new(loop, served, SIZE, &connection.stream);
+    connection.doubted = connection.quiet = kind->piped;
+    connection.answers_max = kind->piped ? 262176 : 0;
     peer->free_itself = true;
     peer->flags = kind->flags;
     options.writable = kind->writable;
@@ -53,9 +57,10 @@ static void browser_keeps_the_contract(void **state)
 {
     (void)state;
     static struct kind kinds[] = {
-        {false, false, NBD_PEER_FLAGS},    {false, true, NBD_PEER_FLAGS},
-        {false, false, NBD_PEER_WRITABLE}, {true, false, NBD_PEER_WRITABLE},
-        {true, true, NBD_PEER_WRITABLE},   {true, false, NBD_PEER_WRITABLE & ~NBD_TX_SEND_FUA},
+        {false, false, NBD_PEER_FLAGS, false},    {false, true, NBD_PEER_FLAGS, false},
+        {false, false, NBD_PEER_WRITABLE, false}, {true, false, NBD_PEER_WRITABLE, false},
+        {true, true, NBD_PEER_WRITABLE, false},   {true, false, NBD_PEER_WRITABLE & ~NBD_TX_SEND_FUA, false},
+        {false, false, NBD_PEER_FLAGS, true},     {false, true, NBD_PEER_FLAGS, true},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct contract contract = {.content = content,
