@@ -45,12 +45,14 @@ export class WebSocketPeer {
     }
 
     #frame(opcode, bytes) {
-        const short = bytes.length < 126;
-        const head = Buffer.alloc(short ? 2 : 10);
+        const { length } = bytes; // in as few bytes as it needs: Chromium is strict about that
+        const head = Buffer.alloc(length < 126 ? 2 : length < 65536 ? 4 : 10);
         head[0] = 0x80 | opcode;
-        head[1] = short ? bytes.length : 127;
-        if (!short)
-            head.writeBigUInt64BE(BigInt(bytes.length), 2);
+        head[1] = length < 126 ? length : length < 65536 ? 126 : 127;
+        if (head.length === 4)
+            head.writeUInt16BE(length, 2);
+        else if (head.length === 10)
+            head.writeBigUInt64BE(BigInt(length), 2);
         if (this.#socket.writable)
             this.#socket.write(Buffer.concat([head, bytes]));
     }
