@@ -16,7 +16,7 @@
 
 /* --- the command line --- */
 
-enum long_option { OPT_NO_CONFIG = 256, OPT_SET, OPT_CHECK, OPT_DUMP, OPT_SAMPLE, OPT_HELPER, OPT_SERVE_HELPER };
+enum long_option { OPT_NO_CONFIG = 256, OPT_SET, OPT_CHECK, OPT_DUMP, OPT_SAMPLE, OPT_METADATA, OPT_HELPER, OPT_SERVE_HELPER };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -25,6 +25,7 @@ static const struct option long_options[] = {
     {"check-config", no_argument, NULL, OPT_CHECK},
     {"dump-config", no_argument, NULL, OPT_DUMP},
     {"sample-config", no_argument, NULL, OPT_SAMPLE},
+    {"metadata", no_argument, NULL, OPT_METADATA},
     {"helper", required_argument, NULL, OPT_HELPER},
     {"serve-helper", no_argument, NULL, OPT_SERVE_HELPER},
     {"version", no_argument, NULL, 'V'},
@@ -44,8 +45,11 @@ static void print_version(void)
 static void arguments_print_help(void)
 {
     puts("usage: nbd-proxy [OPTION]...\n"
+         "       nbd-proxy [OPTION]... MEDIA\n"
          "       nbd-proxy passwd [OPTION]... NAME\n"
-         "Serves disk images as virtual media over NBD; passwd keeps its accounts.\n\n"
+         "Serves disk images as virtual media over NBD; passwd keeps its accounts. With a\n"
+         "slot's name or number the running daemon is given stdin and stdout, behind which\n"
+         "is an NBD server: so a stock bmcweb starts it for a browser's file.\n\n"
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
          "      --no-config               no file: two slots with the defaults\n"
          "      --set=SECTION.KEY=VALUE   sets a key: daemon.KEY, web.KEY, dbus.KEY,\n"
@@ -54,6 +58,7 @@ static void arguments_print_help(void)
          "      --check-config            checks the configuration and exits\n"
          "      --dump-config             prints the configuration in force and exits\n"
          "      --sample-config           prints a commented sample and exits\n"
+         "      --metadata                prints the slots as JSON and exits\n"
          "      --helper=SOCKET           what needs rights is done by who listens there\n"
          "      --serve-helper            is that; the daemon's connection is stdin\n"
          "  -V, --version                 prints the version and exits\n"
@@ -91,6 +96,9 @@ static int arguments_parse_option(struct arguments *a, int letter)
     case OPT_SAMPLE:
         config_sample(stdout);
         return EXIT_SUCCESS;
+    case OPT_METADATA:
+        a->metadata = true;
+        return -1;
     case OPT_HELPER:
         a->helper = optarg;
         return -1;
@@ -117,7 +125,12 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
         if (code >= 0)
             return code;
     }
-    return optind < argc ? arguments_usage_error("it takes no arguments beside options") : -1;
+    if (optind + 1 < argc)
+        return arguments_usage_error("it takes one MEDIA beside options");
+    a->media = argv[optind];
+    if (a->media && (a->check || a->dump || a->metadata || a->helper || a->serve_helper))
+        return arguments_usage_error("MEDIA goes with --config, --no-config and --set only");
+    return -1;
 }
 
 static void hide_sets(struct arguments *a)

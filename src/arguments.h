@@ -16,8 +16,9 @@ struct arguments {
     const char *file;                     /* NULL: no file */
     const char *sets[ARGUMENTS_SETS_MAX]; /* copies: a secret among them must not stay in the process's argument list */
     unsigned set_count;
+    const char *media;  /* the slot that is to serve stdin and stdout; NULL: the daemon is meant */
     const char *helper; /* the socket of a helper that runs already; NULL: one is forked */
-    bool check, dump, serve_helper;
+    bool check, dump, metadata, serve_helper;
 };
 
 /* -1: go on; else the exit code, since what was asked for is done, or what is wrong is said. */

@@ -27,6 +27,7 @@
 #include "base/wipe.h"
 #include "base/work.h"
 #include "daemon_rights.h"
+#include "hand_over.h"
 #include "helper/helper.h"
 #include "host/host.h"
 #include "net/group.h"
@@ -282,6 +283,18 @@ static void share_memory(void)
         log_warning("nbd-proxy", "OpenSSL keeps its own memory functions");
 }
 
+/* What needs the configuration, but is not the daemon. -1: it is to serve. */
+static int main_answer(const struct arguments *arguments, const struct config *config)
+{
+    if (arguments->dump)
+        config_dump(config, stdout);
+    else if (arguments->metadata)
+        hand_over_print_metadata(config);
+    else if (arguments->media)
+        return hand_over(arguments->media, config);
+    return arguments->dump || arguments->metadata || arguments->check ? EXIT_SUCCESS : -1;
+}
+
 static void main_ignore_closed(void *arg)
 {
     (void)arg;
@@ -361,21 +374,18 @@ int main(int argc, char **argv)
     share_memory();
     bound_memory();
     d.arguments = &arguments;
-    code = EXIT_SUCCESS;
     if (arguments_configure(&arguments, &d.config, error) != 0) {
         fprintf(stderr, "nbd-proxy: %s\n", error);
         code = EX_CONFIG;
-    } else if (arguments.dump) {
-        config_dump(&d.config, stdout);
-    } else if (!arguments.check) {
+    } else if ((code = main_answer(&arguments, &d.config)) >= 0) {
+        config_free(&d.config);
+    } else {
         log_setup((enum log_target)d.config.log_target, (enum log_level)d.config.log_level);
         if (arguments.serve_helper)
             daemon_rights_serve(&arguments, &d.config);
         code = daemon_rights_part(&arguments, &d.config, &d.user) ? main_serve(&d) : EXIT_FAILURE;
         helper_end();
     }
-    if (arguments.dump || arguments.check)
-        config_free(&d.config);
     arguments_clear(&arguments);
     return code;
 }

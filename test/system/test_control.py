@@ -42,7 +42,7 @@ def test_insert_status_eject(daemon, nginx, ca):
 def test_every_command_of_help_answers(daemon):
     d = daemon()
     names = [line.split()[0] for line in d.ok("help") if not line.startswith(("    ", "ok"))]
-    assert names == "help status slots insert eject host cache stats trace log reload quit watch".split()
+    assert names == "help status slots insert serve eject host cache stats trace log reload quit watch".split()
     for command in ("status", "slots", "cache", "stats", "stats 1", "trace on", "trace off slot0", "log debug", "log info", ""):
         assert d.ok(command)
     assert d.ok("slots")[0] == f"0 slot0 cd nbd+unix:///?socket={d.folder}/slot0.sock"
@@ -367,7 +367,7 @@ def test_check_config_names_line_and_expectation(folder, text, where, what):
 
 def test_exit_codes(folder):
     assert run("--bogus").returncode == 2
-    assert run("surplus").returncode == 2
+    assert run("surplus", "words").returncode == 2
     assert run("-c", str(folder / "none"), "--check-config").returncode == 78
     assert run("--no-config", "--set", "daemon.x=1").returncode == 78
     assert run("--no-config", "--check-config").returncode == 0

@@ -26,6 +26,8 @@ struct control_client {
     bool busy;    /* a command has not answered yet */
     bool ended;   /* there is no more input */
     bool leaving; /* closes when all is sent */
+    void (*held)(void *arg); /* see control_hold(); NULL: no command holds it */
+    void *held_arg;
     bool watching;
     char watched[CONFIG_SLOT_NAME_MAX];
     uint64_t watched_bytes, watched_at;
@@ -59,6 +61,7 @@ __attribute__((format(printf, 3, 0))) static void finish_command(struct control_
     snprintf(line, sizeof line, "%s%s%s\n", word, *text ? ": " : "", text);
     control_send(client, line);
     client->busy = false;
+    client->held = NULL;
     defer_schedule(client->all->loop, &client->go_on);
 }
 
@@ -98,9 +101,36 @@ const struct control_peer *control_client_peer(const struct control_client *clie
     return &client->peer;
 }
 
+struct stream *control_client_stream(struct control_client *client)
+{
+    return client->stream;
+}
+
 void control_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail)
 {
     auth_audit(event, client->peer.user, client->peer.from, subject, detail);
+}
+
+/* --- a command that holds its client --- */
+
+void control_hold(struct control_client *client, void (*gone)(void *arg), void *arg)
+{
+    client->held = gone;
+    client->held_arg = arg;
+    stream_read(client->stream, false);
+}
+
+void control_listen(struct control_client *client)
+{
+    stream_read(client->stream, true);
+}
+
+static void control_hold_end(struct control_client *client)
+{
+    void (*gone)(void *arg) = client->held;
+    client->held = NULL;
+    if (gone)
+        gone(client->held_arg);
 }
 
 /* --- the end of a client --- */
@@ -141,6 +171,7 @@ static void client_close(struct control_client *client)
         return;
     if (client->watching)
         client->watching = client->busy = false;
+    control_hold_end(client);
     stream_close(client->stream);
     uv_close((uv_handle_t *)&client->timer, on_control_timer_closed);
 }
@@ -262,6 +293,10 @@ static void take_input(struct control_client *client, const char *data, size_t l
         data += part;
         length -= part;
     }
+    if (length > 0 && client->held) {
+        control_hold_end(client);
+        return;
+    }
     if (length == 0 || client->leaving || client->stream->closing)
         return;
     client->typed_ahead = mem_alloc(length);
@@ -322,6 +357,7 @@ static void control_on_end(struct stream *stream, int status)
         return;
     }
     client->ended = true; /* a watch goes on until its lines can't be written */
+    control_hold_end(client);
     client_go_on(client);
 }
 

@@ -35,12 +35,17 @@ struct slots *control_client_slots(struct control_client *client);
 struct host *control_client_host(struct control_client *client);
 const struct control_hooks *control_client_hooks(struct control_client *client);
 const struct control_peer *control_client_peer(const struct control_client *client);
+struct stream *control_client_stream(struct control_client *client);
 /* The client's command is about to change something: a line for the audit log, without secrets. `subject` and `detail`
  * may be NULL. */
 void control_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail);
 void control_send(struct control_client *client, const char *text); /* whole lines */
 __attribute__((format(printf, 2, 3))) void control_ok(struct control_client *client, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void control_error(struct control_client *client, const char *format, ...);
+/* For a command that goes on until it answers: if the client goes meanwhile, or says anything, `gone` comes, once, and the
+ * command still has to answer. Nothing is read of the client until control_listen(). */
+void control_hold(struct control_client *client, void (*gone)(void *arg), void *arg);
+void control_listen(struct control_client *client);
 /* From now on the client gets a line a second, until it sends a line or goes. */
 void control_watch(struct control_client *client, const char *slot);
 

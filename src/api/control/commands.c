@@ -17,7 +17,7 @@ struct command {
 
 static const struct command commands[];
 
-static struct slot *control_commands_find_slot(struct control_client *client, const char *name)
+struct slot *control_find_slot(struct control_client *client, const char *name)
 {
     struct slot *slot = slots_find(control_client_slots(client), name);
     if (!slot)
@@ -241,7 +241,7 @@ static void run_insert(struct control_client *client, int count, char **words)
 {
     struct insert_words insert = {
         .options = {.nfs_ids = control_peer_is_owner(control_client_peer(client)), .verify = -1, .writable = -1}};
-    struct slot *slot = control_commands_find_slot(client, words[0]);
+    struct slot *slot = control_find_slot(client, words[0]);
     struct slot_status s;
     char error[HOST_ERROR_MAX];
     if (!slot || !read_options(client, count, words, &insert))
@@ -273,7 +273,7 @@ static void on_ejected(void *arg, int status, const char *error)
 static void run_eject(struct control_client *client, int count, char **words)
 {
     (void)count;
-    struct slot *slot = control_commands_find_slot(client, words[0]);
+    struct slot *slot = control_find_slot(client, words[0]);
     if (!slot)
         return;
     struct media_request *request = media_request(client, slot);
@@ -293,7 +293,7 @@ static void run_cache(struct control_client *client, int count, char **words)
 static void run_stats(struct control_client *client, int count, char **words)
 {
     struct slots *slots = control_client_slots(client);
-    struct slot *only = count > 0 ? control_commands_find_slot(client, words[0]) : NULL;
+    struct slot *only = count > 0 ? control_find_slot(client, words[0]) : NULL;
     if (count > 0 && !only)
         return;
     for (unsigned i = 0; i < slots_count(slots); i++) {
@@ -314,7 +314,7 @@ static void run_trace(struct control_client *client, int count, char **words)
         control_error(client, "usage: trace on|off [SLOT]");
         return;
     }
-    struct slot *only = count > 1 ? control_commands_find_slot(client, words[1]) : NULL;
+    struct slot *only = count > 1 ? control_find_slot(client, words[1]) : NULL;
     if (count > 1 && !only)
         return;
     struct slot_status s;
@@ -391,7 +391,7 @@ static void run_quit(struct control_client *client, int count, char **words)
 static void run_watch(struct control_client *client, int count, char **words)
 {
     (void)count;
-    if (control_commands_find_slot(client, words[0]))
+    if (control_find_slot(client, words[0]))
         control_watch(client, words[0]);
 }
 
@@ -404,6 +404,10 @@ static const struct command commands[] = {
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset.",
      2, 11, run_insert},
+    {"serve", "serve SLOT",
+     "For a program: takes two descriptors, behind which is an NBD server, and serves that as a file in a browser; "
+     "answers when it is out.",
+     1, 1, serve_command},
     {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, run_eject},
     {"host", "host status | host reset TYPE | host boot TARGET [Once|Continuous|Disabled] [UEFI|Legacy]",
      "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},

@@ -8,7 +8,12 @@
  * ends with control_ok() or control_error(), at once or later. */
 void commands_run(struct control_client *client, char *line);
 
+/* The slot of that name or number; NULL: there is none, and the client is answered so. */
+struct slot *control_find_slot(struct control_client *client, const char *name);
+
 /* host_command.c: the command "host". */
 void host_command(struct control_client *client, int count, char **words);
+/* serve_command.c: the command "serve". */
+void serve_command(struct control_client *client, int count, char **words);
 
 #endif

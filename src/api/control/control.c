@@ -51,7 +51,7 @@ static void on_control_accept(struct listener *listener, struct stream *stream)
 
 /* --- life --- */
 
-static char *control_socket_path(const struct config *config)
+char *control_socket_path(const struct config *config)
 {
     if (*config->control_socket)
         return mem_strdup(config->control_socket);

@@ -21,6 +21,9 @@
 
 struct control;
 
+/* Where it is; for mem_free(). */
+char *control_socket_path(const struct config *config);
+
 struct control_hooks {
     /* Reads the configuration again: 0, or -1 with what is wrong. */
     int (*reload)(void *arg, char error[CONFIG_ERROR_MAX]);
