@@ -14,6 +14,7 @@ MAY = {
     "http": {"base", "net"},
     "link": {"base"},
     "block": {"base"},
+    "profile": {"base", "block"},
     "nbd": {"base", "block", "link", "net"},
     "remote": {"base", "block", "link", "net"},
     "remote/http": PROTOCOL | {"http"},
@@ -27,7 +28,7 @@ MAY = {
     "config": {"base", "net", "remote"},
     "host": {"base", "dbus"},
     "helper": {"auth", "base", "host", "kernel", "net"},
-    "slot": {"base", "net", "link", "block", "nbd", "kernel", "remote", "source", "config"} |
+    "slot": {"base", "net", "link", "block", "profile", "nbd", "kernel", "remote", "source", "config"} |
             {"remote/" + protocol for protocol in ("ftp", "http", "nfs", "sftp", "smb")},
     "api": {"auth", "base", "dbus", "host", "net", "http", "config", "slot", "store"},
     "api/control": {"api", "auth", "base", "host", "net", "config", "slot"},
@@ -41,6 +42,7 @@ MAY = {
 ONLY = {
     ("nbd", "block"): {"io.h", "source.h"},
     ("nbd", "net"): {"stream.h"},
+    ("profile", "block"): {"profile.h", "source.h"},
     ("helper", "net"): {"low_port.h"},
     ("helper", "auth"): {"pam.h", "password.h", "users_file.h"},
     ("config", "remote"): {"origin.h", "image_location.h"},

@@ -170,6 +170,14 @@ void cache_image_touch(struct cache_image *image, struct cache_extent *extent, u
     list_append(extent->unread ? &image->unread : &image->extents, &extent->link);
 }
 
+uint64_t cache_image_unread(const struct cache_image *image)
+{
+    uint64_t bytes = 0;
+    list_for_each (l, &image->unread)
+        bytes += container_of(l, struct cache_extent, link)->unread;
+    return bytes;
+}
+
 void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t length)
 {
     for (uint64_t at = offset - offset % CACHE_BLOCK; at < offset + length;) {

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "block/boot_report.h"
+#include "block/profile.h"
 #include "block/source.h"
 
 #define CACHE_BLOCK 4096u /* bytes: the unit that is looked up */
@@ -38,6 +40,19 @@ void cache_free(struct cache *cache);
 /* A source that answers from the cache and fetches from `lower`, which it owns. With `readahead` off it fetches only
  * what is asked for, rounded out (block/fetch_size.h). */
 struct source *cache_source_new(struct cache *cache, struct source *lower, bool readahead);
+/* Before the source is opened: what is read of it is recorded. */
+void cache_source_record(struct source *source);
+/* Valid as long as the source is, once it is open; NULL: nothing is recorded. */
+const struct profile *cache_source_recorded(const struct source *source);
+/* What a boot from the image read before is fetched in that order, ahead of the reader. Once, while the source is open;
+ * false: the profile is of no use for it. */
+bool cache_source_follow(struct source *source, const struct profile *profile);
+/* The profile that is followed, NULL: none; valid as long as the source is. `fits`: the reader reads what it has. */
+const struct profile *cache_source_followed(const struct source *source, bool *fits);
+/* How the reads went; valid as long as the source is. */
+const struct boot_report *cache_source_report(const struct source *source);
+/* Bytes that were read ahead and that nobody has wanted yet, whether they are still here or not. */
+uint64_t cache_source_in_vain(const struct source *source);
 struct source *cache_source_lower(const struct source *source);
 /* Bytes that the cache holds of this source's image. */
 uint64_t cache_source_cached(const struct source *source);

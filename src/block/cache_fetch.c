@@ -27,6 +27,16 @@ static uint64_t cache_missing_until(const struct cache_image *image, uint64_t at
 
 /* --- the end of a fetch --- */
 
+/* The fetch is for nobody (`more` is 1), or no longer (-1). */
+static void cache_fetch_count_ahead(struct cache_fetch *fetch, int more)
+{
+    if (!fetch->ahead)
+        return;
+    fetch->front->prefetches += (unsigned)more;
+    fetch->front->prefetching += (uint64_t)((int64_t)fetch->entry.length * more);
+    fetch->ahead = more > 0;
+}
+
 static void on_cache_fetch_part(struct io *io, const struct slices *data, uint32_t ready)
 {
     cache_read_filled(container_of(io, struct cache_fetch, io), data, ready);
@@ -71,7 +81,7 @@ static void on_cache_fetch_done(struct io *io)
     cache_front_learn(front, put_off ? 0 : status);
     front->cache->fetching -= fetch->entry.length;
     front->cache->overhead -= FETCH_COST;
-    front->prefetches -= fetch->ahead;
+    cache_fetch_count_ahead(fetch, -1);
     cache_image_unmap(front->image, &fetch->entry);
     list_remove(&fetch->link);
     if (status == 0)
@@ -101,7 +111,7 @@ static struct cache_fetch *cache_fetch_start(struct cache_front *front, uint64_t
     cache_image_map(front->image, &fetch->entry);
     front->cache->fetching += length;
     front->cache->overhead += FETCH_COST;
-    front->prefetches += prefetch;
+    cache_fetch_count_ahead(fetch, 1);
     io_init(&fetch->io, IO_READ, offset, length, on_cache_fetch_done);
     fetch->io.flags = prefetch ? IO_PREFETCH : 0;
     fetch->io.since = since;
@@ -135,8 +145,7 @@ void cache_fetch_join(struct cache_fetch *fetch, struct link *waiting, uint32_t 
     fetch->wanted += length;
     if (fetch->io.part_at == 0 || end < fetch->io.part_at)
         fetch->io.part_at = end;
-    fetch->front->prefetches -= fetch->ahead;
-    fetch->ahead = false;
+    cache_fetch_count_ahead(fetch, -1);
     source_promote(fetch->front->lower, &fetch->io, since);
 }
 
@@ -170,7 +179,7 @@ void cache_fetch_ahead(struct cache_front *front)
     struct readahead_limits limits = fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
     uint64_t offset, fetched;
     uint32_t length;
-    bool room = true;
+    bool room = cache_boot_ahead(front, &limits, most);
     while (room && front->prefetches < most && readahead_next(&front->readahead, &limits, &offset, &length)) {
         room = cache_fetch_missing(front, offset, offset + length, &fetched);
         readahead_fetched(&front->readahead, &limits, fetched);

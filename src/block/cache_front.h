@@ -1,6 +1,7 @@
 /*
  * A cache source's inside, for its own files: cache_source.c (life, and what goes down as it is), cache_read.c (reads:
- * what the owner above asked) and cache_fetch.c (fetches: ranges asked of the source below, on demand and ahead).
+ * what the owner above asked), cache_fetch.c (fetches: ranges asked of the source below, on demand and ahead) and
+ * cache_boot.c (what a boot reads, and how that goes).
  *
  * A read is cut into parts: some are there at once, the others wait, each for one fetch. Many parts may wait for one
  * fetch, of other slots' reads too; as soon as one does, the fetch is demand. When a fetch fails that began as a
@@ -11,6 +12,7 @@
 #define BLOCK_CACHE_FRONT_H
 
 #include "block/cache_image.h"
+#include "block/profile_plan.h"
 #include "block/readahead.h"
 
 struct cache_front {
@@ -20,10 +22,16 @@ struct cache_front {
     struct cache_image *image; /* from opened to closed */
     bool want_readahead;
     struct readahead readahead;
-    unsigned prefetches; /* fetches in flight that nobody waits for */
-    struct link reads;   /* struct cache_read: waiting for a fetch */
-    struct link fetches; /* struct cache_fetch */
-    struct link passes;  /* struct cache_pass */
+    struct profile_recorder *recorder; /* NULL: nothing is recorded */
+    struct profile *profile;           /* what a boot from the image read before; NULL: not known */
+    struct profile_plan plan;          /* by it */
+    struct boot_report report;
+    uint64_t left_unread; /* of what was read ahead, when the image was given back; bytes */
+    unsigned prefetches;  /* fetches in flight that nobody waits for, */
+    uint64_t prefetching; /* and their bytes */
+    struct link reads;    /* struct cache_read: waiting for a fetch */
+    struct link fetches;  /* struct cache_fetch */
+    struct link passes;   /* struct cache_pass */
 };
 
 struct cache_fetch {
@@ -37,6 +45,11 @@ struct cache_fetch {
     bool doomed;         /* a write overtook the fetch: what it brings goes to `waiting`, and is not kept */
     struct io io;
 };
+
+static inline struct cache_front *cache_front_of(struct source *source)
+{
+    return container_of(source, struct cache_front, source);
+}
 
 static inline uint64_t cache_least(uint64_t a, uint64_t b)
 {
@@ -75,5 +88,16 @@ void cache_fetch_ahead(struct cache_front *front);
 /* What the range held is stale, and so is what is being fetched, since a write may overtake the fetch. For the start of
  * a write, and again for its end. */
 void cache_fetch_invalidate(struct cache_front *front, uint64_t offset, uint64_t length);
+
+/* --- cache_boot.c --- */
+
+void cache_boot_opened(struct cache_front *front);
+/* A read comes. True: it is by the profile that is followed, and nothing else needs to be read ahead for it. */
+bool cache_boot_read(struct cache_front *front, const struct io *io);
+void cache_boot_answer(struct cache_front *front, const struct io *io, int status, uint64_t waited_ms);
+/* Fetches ahead by the profile, `most` requests at a time. False: there is no memory for more. */
+bool cache_boot_ahead(struct cache_front *front, const struct readahead_limits *limits, unsigned most);
+void cache_boot_closed(struct cache_front *front); /* the image is still there */
+void cache_boot_free(struct cache_front *front);
 
 #endif

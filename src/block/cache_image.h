@@ -68,6 +68,8 @@ void cache_image_unmap(struct cache_image *image, struct cache_entry *entry);
 void cache_image_insert(struct cache_image *image, uint64_t offset, const struct slices *data, uint64_t unread);
 /* `wanted` bytes of the extent are read now. */
 void cache_image_touch(struct cache_image *image, struct cache_extent *extent, uint32_t wanted);
+/* Bytes of it that were read ahead and are not wanted yet. */
+uint64_t cache_image_unread(const struct cache_image *image);
 /* Forgets every extent that the range touches. */
 void cache_image_drop(struct cache_image *image, uint64_t offset, uint64_t length);
 

@@ -41,6 +41,7 @@ static void cache_read_end(struct cache_read *read, int status, bool later)
 {
     struct io *io = read->io;
     uv_loop_t *loop = read->front->source.loop;
+    cache_boot_answer(read->front, io, status, uv_now(loop) - io->since);
     if (status == 0)
         list_for_each (l, &read->parts)
             slices_take(&io->data, &container_of(l, struct cache_part, link)->data);
@@ -145,8 +146,10 @@ static void cache_read_start(struct cache_front *front, struct io *io)
 
 void cache_read_submit(struct cache_front *front, struct io *io)
 {
-    readahead_access(&front->readahead, io->offset, io->length);
+    if (!cache_boot_read(front, io))
+        readahead_access(&front->readahead, io->offset, io->length);
     if (cache_read_hit(front, io)) {
+        cache_boot_answer(front, io, 0, 0);
         readahead_was_here(&front->readahead, io->length);
         front->cache->hits++;
         front->source.stats.hits++;

@@ -13,11 +13,6 @@ struct cache_pass {
     struct io io;
 };
 
-static struct cache_front *cache_front_of(struct source *source)
-{
-    return container_of(source, struct cache_front, source);
-}
-
 void cache_front_learn(struct cache_front *front, int status)
 {
     const struct source *lower = front->lower;
@@ -109,6 +104,7 @@ static void cache_source_lower_opened(struct source *lower, int status)
     front->image = cache_image_get(front->cache, lower->read_only ? lower->identity : "", lower->size);
     front->image->wasted_in = &source->stats;
     readahead_init(&front->readahead, lower->size);
+    cache_boot_opened(front);
     source_report_opened(source, 0);
     cache_fetch_ahead(front);
 }
@@ -128,6 +124,7 @@ static void cache_source_lower_closed(struct source *lower)
     if (front->image) {
         if (front->image->wasted_in == &front->source.stats)
             front->image->wasted_in = NULL;
+        cache_boot_closed(front);
         cache_image_unref(front->image);
         front->image = NULL;
     }
@@ -155,6 +152,7 @@ static void cache_front_free(struct source *source)
 {
     struct cache_front *front = cache_front_of(source);
     source_free(front->lower);
+    cache_boot_free(front);
     mem_free(front);
 }
 

@@ -45,6 +45,7 @@ static void trace_load(void)
     snprintf(path, sizeof path, "%s/bench/live/boot.trace", folder ? folder : ".");
     FILE *file = fopen(path, "r");
     assert_non_null(file);
+    live.count = 0;
     while (fgets(line, sizeof line, file)) {
         if (sscanf(line, "size %llu", &offset) == 1) {
             live.size = offset * 512;
@@ -95,6 +96,7 @@ static void reader_open(struct reader *reader, struct cache *cache, struct sim_l
     memset(reader, 0, sizeof *reader);
     reader->size = size;
     reader->source = cache_source_new(cache, sim_source_new(&loop, link, &links, size, connections), true);
+    cache_source_record(reader->source);
     reader->source->owner = reader;
     reader->source->opened = on_opened;
     reader->source->closed = on_closed;
@@ -253,20 +255,26 @@ struct boot {
     unsigned stalls;
 };
 
-static struct boot live_boot(const struct sim_link_options *options)
+/* By the profile, if there is one; what was read is recorded. */
+static struct boot live_boot(const struct sim_link_options *options, const struct trace *trace, const struct profile *profile,
+                             struct profile *recorded)
 {
     struct cache *cache = cache_new(CACHE, 4 << 20);
     struct sim_link *link = sim_link_new(options);
     struct reader *reader = calloc(1, sizeof *reader);
-    reader_open(reader, cache, link, live.size, 16);
+    reader_open(reader, cache, link, trace->size, 16);
     uint64_t start = sim_now_us(), before = sim_link_carried(link);
-    reader->trace = &live;
-    reader_begin(reader, 0, live.count, 1, 0);
+    if (profile)
+        assert_true(cache_source_follow(reader->source, profile));
+    reader->trace = trace;
+    reader_begin(reader, 0, trace->count, 1, 0);
     assert_true(sim_run(reader_ended, reader, start + 3600 * SECOND));
     if (table())
         printf("estimate %.2f MB/s, %u connections: ", (double)reader->source->stats.bandwidth / 1e6, sim_link_opened(link));
     struct boot out = {(double)(sim_now_us() - start) / 1e6, (double)(sim_link_carried(link) - before) / 1e6,
                        (unsigned)reader->stalls};
+    if (recorded)
+        *recorded = *cache_source_recorded(reader->source);
     reader_close(reader);
     sim_link_free(link);
     cache_free(cache);
@@ -324,7 +332,7 @@ static void a_live_system_boots_sooner_than_with_fixed_blocks(void **state)
     if (table())
         printf("live: %u reads of %.1f MB\n", live.count, (double)read / 1e6);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct boot ours = live_boot(&kinds[i]);
+        struct boot ours = live_boot(&kinds[i], &live, NULL, NULL);
         if (table())
             printf("%-28s live: %6.2f s, %4u stalls, %6.1f MB; cow", kinds[i].name, ours.seconds, ours.stalls, ours.fetched);
         for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
@@ -339,6 +347,41 @@ static void a_live_system_boots_sooner_than_with_fixed_blocks(void **state)
         check(&kinds[i], "fetched of what was read", ours.fetched * 1e6 / (double)read, 1, 2.5);
         if (table())
             puts("");
+    }
+}
+
+/* The same number of reads of the same lengths, elsewhere and in another order. */
+static void other_boot(struct trace *other)
+{
+    uint64_t random = 4711;
+    *other = live;
+    for (unsigned i = 0; i < other->count; i++) {
+        random = random * 6364136223846793005ull + 1442695040888963407ull;
+        other->reads[i].offset = live.size / 2 + (random >> 16) % (live.size / 2 / 1048576) * 1048576;
+    }
+}
+
+static void a_boot_that_is_known_takes_what_its_bytes_take(void **state)
+{
+    static struct profile profile;
+    static struct trace other;
+    (void)state;
+    trace_load();
+    other_boot(&other);
+    live_boot(&kinds[10], &live, NULL, &profile);
+    assert_true(profile_is_valid(&profile) && profile_is_useful(&profile));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct boot known = live_boot(&kinds[i], &live, &profile, NULL);
+        struct boot unlike = live_boot(&kinds[i], &other, NULL, NULL), wrong = live_boot(&kinds[i], &other, &profile, NULL);
+        double bytes = (double)sim_download(&kinds[i], profile_bytes(&profile), 1) / 1e6;
+        if (table())
+            printf("%-28s by its profile: %6.2f s, %4u stalls, %6.1f MB, its bytes in one download %6.2f s; by a wrong one "
+                   "%.3f of the time, %.3f of the bytes\n",
+                   kinds[i].name, known.seconds, known.stalls, known.fetched, bytes, wrong.seconds / unlike.seconds,
+                   wrong.fetched / unlike.fetched);
+        check(&kinds[i], "of the time that its bytes take", known.seconds / bytes, 0, 1.4);
+        check(&kinds[i], "of the profile was fetched", known.fetched * 1e6 / (double)profile_bytes(&profile), 0.99, 1.02);
+        check(&kinds[i], "of the time without a wrong profile", wrong.seconds / unlike.seconds, 0, kinds[i].rtt_us > 300000 ? 1.3 : 1.1);
     }
 }
 
@@ -487,6 +530,7 @@ int main(void)
         cmocka_unit_test(an_image_is_read_in_order_as_fast_as_it_is_downloaded),
         cmocka_unit_test(few_connections_are_enough),
         cmocka_unit_test(a_live_system_boots_sooner_than_with_fixed_blocks),
+        cmocka_unit_test(a_boot_that_is_known_takes_what_its_bytes_take),
         cmocka_unit_test(a_small_read_does_not_wait_for_a_stream),
         cmocka_unit_test(eight_slots_share_the_link),
     };
