@@ -105,7 +105,7 @@ class NbdProxy(Peer):
         """The daemon, with no image yet."""
         self.socket = os.path.join(self.folder, 'slot0.sock')
         self.control = os.path.join(self.folder, 'control.sock')
-        settings = [f'daemon.runtime-dir={self.folder}', 'http.allow-local=yes', *settings, *self.options.set]
+        settings = [f'daemon.runtime-dir={self.folder}', 'http.allow-local=yes', 'daemon.profile-directory=', *settings, *self.options.set]
         self.process = spawn([self.options.nbd_proxy, '--no-config', *[x for s in settings for x in ('--set', s)]],
                              stdout=self.log, stderr=self.log)
         wait_for(lambda: os.path.exists(self.control), 'nbd-proxy', self.process)

@@ -141,7 +141,8 @@ class Daemon:
             self.config.write_text(config)
             self.config.chmod(0o600)
             command += ["--config", str(self.config)]
-        command += ["--set", f"daemon.runtime-dir={folder}", "--set", "http.allow-local=yes"]  # all servers are here
+        command += ["--set", f"daemon.runtime-dir={folder}", "--set", "http.allow-local=yes",  # all servers are here
+                    "--set", "daemon.profile-directory="]
         for argument in arguments:
             command += ["--set", argument]
         with open(self.log_path, "wb") as log:

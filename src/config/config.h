@@ -38,6 +38,7 @@ enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
 enum config_ftp_tls { FTP_TLS_NO, FTP_TLS_TRY, FTP_TLS_REQUIRED };
 enum config_validator { VALIDATOR_ETAG, VALIDATOR_LAST_MODIFIED };
+enum config_profile { PROFILE_NO, PROFILE_OWN, PROFILE_AUTO };
 enum config_http_auth { HTTP_AUTH_ANY, HTTP_AUTH_BASIC, HTTP_AUTH_DIGEST };
 enum config_smb_encryption { SMB_ENCRYPTION_AUTO, SMB_ENCRYPTION_REQUIRED };
 
@@ -70,6 +71,7 @@ struct config_http {
     uint64_t stall_timeout_ms;     /* stall-timeout = 10s: no byte for that long ends a transfer */
     uint64_t io_timeout_ms;        /* io-timeout = 25s */
     bool readahead;                /* readahead = yes */
+    enum config_profile profile;   /* boot-profile = no | own | auto */
     enum config_nfs_version nfs_version; /* nfs-version = auto | 3 | 4 */
     uint64_t nfs_uid, nfs_gid;     /* nfs-uid, nfs-gid = 65534: who reads, for NFS servers */
     bool nfs_ids;                  /* nfs-ids = no: only who administers the daemon may say uid= and gid= in a URL */
@@ -179,6 +181,7 @@ struct config {
     uint64_t cache_slot_minimum;   /* cache-slot-minimum = 4M */
     uint64_t step_timeout_ms;      /* step-timeout = 60s: of one call to the kernel */
     bool state_secrets;            /* state-secrets = no: URLs with secrets may be written to the state file */
+    char *profile_directory;       /* profile-directory = /var/lib/nbd-proxy/profiles; "": none are kept */
     char *file_directory;          /* file-directory = "": when set, only files below it may be inserted */
     struct config_web web;         /* [web] */
     struct config_dbus dbus;       /* [dbus] */

@@ -19,6 +19,7 @@ static const char *const ftp_tls_names[] = {"no", "try", "required", NULL};
 static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
 static const char *const nfs_version_names[] = {"auto", "3", "4", NULL};
+static const char *const profile_names[] = {"no", "own", "auto", NULL};
 static const char *const auth_names[] = {"any", "basic", "digest", NULL};
 static const char *const validator_names[] = {"etag", "last-modified", NULL};
 static const char *const smb_encryption_names[] = {"auto", "required", NULL};
@@ -63,6 +64,9 @@ const struct key config_keys[] = {
     DAEMON("state-secrets", state_secrets, KEY_BOOL, 0, 0, NULL, "no",
            "Let runtime-dir/state.json (mode 0600) hold passwords, tokens and URLs with a query, so that a medium inserted "
            "with them goes on after the daemon was killed and started again."),
+    DAEMON("profile-directory", profile_directory, KEY_STRING, 0, 4000, NULL, "/var/lib/nbd-proxy/profiles",
+           "The folder in which boot profiles are kept: 64 of at most 16 KiB, those that were used last. Made when it is "
+           "needed. Empty: none are kept."),
     DAEMON("file-directory", file_directory, KEY_STRING, 0, 4095, NULL, "",
            "When set, only local files below this folder may be inserted, symbolic links resolved."),
 
@@ -190,6 +194,10 @@ const struct key config_keys[] = {
          "How long a read may take, with all its tries, before the host gets an I/O error. A host's own limit is "
          "30 seconds. Trying goes on in the background, so that a later read succeeds."),
     HTTP("readahead", readahead, KEY_BOOL, 0, 0, NULL, "yes", "Fetch what will be read next before it is asked for."),
+    HTTP("boot-profile", profile, KEY_ENUM, PROFILE_NO, 0, profile_names, "own",
+         "What a boot from an image reads is noted, and fetched ahead at the next boot from it: no notes nothing, own uses "
+         "what was noted here, auto also looks for a profile beside an image that is new here, at its URL with .boot-profile "
+         "behind it."),
     HTTP("nfs-version", nfs_version, KEY_ENUM, NFS_VERSION_AUTO, 0, nfs_version_names, "auto",
          "NFS: the version that is spoken, where the URL does not say. auto is 4, and 3 with a server that does not speak 4 "
          "or has the image's path in version 3 only."),

@@ -148,6 +148,15 @@ static struct source *overlay_on(struct source *lower, const struct pipeline_con
 
 /* --- all of it --- */
 
+/* What is read is always recorded, since an insert may want it where the config does not. */
+static struct source *cached(struct source *lower, const struct pipeline_context *context,
+                             const struct config_slot *config)
+{
+    struct source *cache = cache_source_new(context->cache, lower, config->http.readahead);
+    cache_source_record(cache);
+    return cache;
+}
+
 static struct source *fit_drive(struct source *source, const struct pipeline_drive *drive)
 {
     return trace_source_new(pad_source_new(source, drive->multiple, drive->minimum));
@@ -180,7 +189,7 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
     if (!source)
         return NULL;
     if (is_remote(url))
-        source = cache_source_new(context->cache, exchange_source_new(source), config->http.readahead);
+        source = cached(exchange_source_new(source), context, config);
     if (overlaid)
         source = overlay_on(source, context, config, drive, url);
     return fit_drive(source, drive);
@@ -211,7 +220,7 @@ struct source *pipeline_browser_new(const struct pipeline_context *context, cons
         .bytes_max = config->browser_window,
     };
     struct source *source = browser_source_new(context->loop, config->name, &browser, connection);
-    source = cache_source_new(context->cache, source, config->http.readahead);
+    source = cached(source, context, config);
     if (config->overlay != OVERLAY_NONE)
         source = scratch_overlay_on(source, context, config, drive, shown);
     return fit_drive(source, drive);
@@ -245,6 +254,43 @@ struct source *pipeline_browser(struct source *source)
     const struct source *image = image_of(source);
     struct source *lower = is_stage(image, "cache") ? cache_source_lower(image) : NULL;
     return lower && is_stage(lower, "browser") ? lower : NULL;
+}
+
+static struct source *pipeline_cache_of(struct source *source)
+{
+    struct source *image = image_of(source);
+    return is_stage(image, "cache") ? image : NULL;
+}
+
+const struct profile *pipeline_recorded(struct source *source)
+{
+    const struct source *cache = pipeline_cache_of(source);
+    return cache ? cache_source_recorded(cache) : NULL;
+}
+
+const struct profile *pipeline_followed(struct source *source, bool *fits)
+{
+    const struct source *cache = pipeline_cache_of(source);
+    *fits = false;
+    return cache ? cache_source_followed(cache, fits) : NULL;
+}
+
+const struct boot_report *pipeline_report(struct source *source)
+{
+    const struct source *cache = pipeline_cache_of(source);
+    return cache ? cache_source_report(cache) : NULL;
+}
+
+uint64_t pipeline_in_vain(struct source *source)
+{
+    const struct source *cache = pipeline_cache_of(source);
+    return cache ? cache_source_in_vain(cache) : 0;
+}
+
+bool pipeline_follow(struct source *source, const struct profile *profile)
+{
+    struct source *cache = pipeline_cache_of(source);
+    return cache && cache_source_follow(cache, profile);
 }
 
 const struct heat *pipeline_heat(struct source *source)

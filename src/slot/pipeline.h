@@ -71,6 +71,13 @@ struct source *pipeline_browser_new(const struct pipeline_context *context, cons
                                     const struct pipeline_drive *drive, const char *shown,
                                     const struct browser_connection *connection);
 struct source *pipeline_browser(struct source *source); /* the part that reads from a browser; NULL: there is none */
+/* Boot profiles, see block/cache.h; NULL and false: the pipeline has no cache. */
+const struct profile *pipeline_recorded(struct source *source);
+const struct profile *pipeline_followed(struct source *source, bool *fits);
+/* How the reads went; NULL: the pipeline has no cache. */
+const struct boot_report *pipeline_report(struct source *source);
+uint64_t pipeline_in_vain(struct source *source); /* see cache_source_in_vain(); 0 without a cache */
+bool pipeline_follow(struct source *source, const struct profile *profile);
 const struct heat *pipeline_heat(struct source *source);
 void pipeline_set_trace(struct source *source, bool on);
 void pipeline_count(struct source *source, struct slot_counters *counters);

@@ -258,6 +258,8 @@ static void step_left(struct slot *slot)
         slot_move(slot, SLOT_CLOSING);
         close_source(slot);
     } else {
+        slot_report_end(slot);
+        slot_profile_end(slot);
         source_free(slot->source);
         slot->source = NULL;
         slot_move(slot, SLOT_EMPTY);
@@ -319,6 +321,8 @@ static void on_slot_opened(struct source *source, int status)
         slot_fail(slot, status, why_source(source, status));
     if (slot->opened && slot->wanted)
         check_opened(slot);
+    if (slot->opened && slot->wanted)
+        slot_profile_begin(slot);
     slot_step(slot);
 }
 

@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "block/boot_report.h"
 #include "block/cache.h"
 #include "block/heat.h"
 #include "block/source.h"
@@ -55,6 +56,7 @@ struct slot_insert_options {
     const char *user, *password, *bearer_token;
     const char *ca_file;
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
+    const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
     uint64_t stay_ms;     /* after that time the medium is ejected; SLOT_STAYS: never */
     bool nfs_ids; /* the caller, an administrator, may say in the URL as which user an NFS server is asked */
@@ -144,6 +146,22 @@ void slot_connect_browser(struct slot *slot, const char *name, const struct brow
 void slot_revoke_browser(struct slot *slot, const void *arg);
 /* How much of each part of the medium was read; NULL: there is no medium. Valid until the loop turns. */
 const struct heat *slot_heat(struct slot *slot);
+/* Whether that may be `profile` of an insert from another machine: "no", "own", "auto", or a URL of another machine. */
+bool slot_profile_may_be(const char *profile);
+/* How the boot from a medium went, as far as the daemon had to fetch it. */
+struct slot_report {
+    char image[256];
+    bool ended;               /* the medium is out */
+    struct boot_report reads; /* the host's */
+    struct source_stats source;
+    uint64_t vain;            /* bytes that were read ahead and never wanted */
+    bool profile, profile_fits; /* a boot profile was followed, and the host reads by it */
+};
+/* Of the medium that is in, or of the last one. False: there was none, or nothing was read of it. */
+bool slot_get_report(struct slot *slot, struct slot_report *report);
+/* What was read of the medium that is in, as JSON (profile/profile_json.h), for mem_free(); NULL: nothing that would
+ * be of use at another boot. */
+char *slot_profile_text(struct slot *slot);
 /* `trace`: each io of this slot is logged at info level. */
 void slot_set_trace(struct slot *slot, bool on);
 

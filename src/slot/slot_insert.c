@@ -47,6 +47,7 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
         .bearer_token = mem_strdup(options->bearer_token),
         .ca_file = mem_strdup(options->ca_file),
         .ca_pem = mem_strdup(options->ca_pem),
+        .profile = mem_strdup(options->profile),
         .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
         .nfs_ids = options->nfs_ids,
         .verify = options->verify,
@@ -62,6 +63,7 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
         .bearer_token = media->bearer_token,
         .ca_file = media->ca_file,
         .ca_pem = media->ca_pem,
+        .profile = media->profile,
         .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
         .nfs_ids = media->nfs_ids,
         .verify = media->verify,
@@ -79,6 +81,7 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
     return same_text(media->url, url) && same_text(media->user, options->user) &&
            same_text(media->password, options->password) && same_text(media->bearer_token, options->bearer_token) &&
            same_text(media->ca_file, options->ca_file) && same_text(media->ca_pem, options->ca_pem) &&
+           same_text(media->profile, options->profile) &&
            media->verify == options->verify && media->writable == options->writable;
 }
 

@@ -1,6 +1,6 @@
 /*
  * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_look.c (is it a
- * medium?), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
+ * medium?), slot_profile.c (what a boot reads), slot_report.c (how it went), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
  * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and removing it), slot_status.c (what it
  * says). slots.c has them all, and makes them.
  */
@@ -14,6 +14,7 @@
 #include "kernel/kernel.h"
 #include "kernel/link_watch.h"
 #include "net/socket.h"
+#include "profile/profiles.h"
 #include "slot/pipeline.h"
 #include "slot/slot.h"
 #include "slot/state.h"
@@ -26,6 +27,7 @@
 #define SLOT_RESTORE_MS 500    /* between tries to open an image again while the kernel's device waits for it */
 #define SLOT_RETRY_FIRST_MS 1000 /* between tries of a medium that gets in by itself: the first pause, the longest */
 #define SLOT_RETRY_MAX_MS 60000
+#define SLOT_PROFILE_SEARCHES_MAX 4 /* boot profiles that are looked for, those given up too */
 #define SLOT_LOOK_MS 5000      /* an insert waits so long to see whether the image is a medium */
 
 /* What a slot is given when it is made: what all slots share, since a slot knows nothing of the others,
@@ -37,6 +39,7 @@ struct slot_shared {
     char *runtime_dir;
     uint64_t step_timeout_ms;
     struct nbd_server_budget budget;
+    struct profiles *profiles;
     bool closing; /* the process ends, and so all slots leave */
 
     void (*save)(struct slot_shared *shared); /* what is in, or is to get in after a restart, has changed */
@@ -157,6 +160,10 @@ struct slot {
     bool looking;            /* the insert waits for the look */
     enum medium_doubt doubt;
 
+    struct slot_profile_search *profile_search; /* of the medium; NULL: it has ended, or there was none */
+    unsigned profile_searches; /* that have not ended */
+    struct slot_report *report; /* of the last medium; NULL: none was read from */
+
     struct slot_device device;
     uv_timer_t tick;         /* runs while a job, or reads of a medium that goes, should come to an end */
     uint64_t answered;       /* what the server had answered at the last tick */
@@ -204,6 +211,13 @@ void slot_begin_next(struct slot *slot); /* called when the slot has become empt
 
 /* slot_look.c */
 void slot_look(struct slot *slot); /* the source has opened */
+
+/* slot_report.c */
+void slot_report_end(struct slot *slot); /* the source has closed, and is not freed yet */
+
+/* slot_profile.c */
+void slot_profile_begin(struct slot *slot); /* the source has opened */
+void slot_profile_end(struct slot *slot);   /* and has closed, and is not freed yet */
 
 /* slot_replace.c */
 void slot_replace_give_up(struct slot *slot, const char *why);

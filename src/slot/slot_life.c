@@ -164,6 +164,7 @@ static void on_slot_closed(struct closing *closing)
         config_slot_clear(slot->next_config);
     mem_free(slot->next_config);
     mem_free(slot->socket);
+    mem_free(slot->report);
     mem_free(slot);
     shared->gone(shared);
 }
@@ -192,7 +193,7 @@ static void finish_leaving(struct slot *slot)
 void slot_settle(struct slot *slot)
 {
     struct slot_device *device = &slot->device;
-    if (device->running || slot->source || slot->replacement.source)
+    if (device->running || slot->source || slot->replacement.source || slot->profile_searches > 0)
         return;
     bool going = slot->leaving || slot->next_config;
     if (going && device->touched)

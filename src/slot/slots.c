@@ -155,6 +155,7 @@ static void use_context(struct slots *set, const struct config *config)
     set->shared.context.credentials = &set->credentials;
     mem_free(set->file_directory);
     mem_free(set->upload_directory);
+    profiles_use(set->shared.profiles, config->profile_directory);
     set->shared.context.file_directory = set->file_directory = mem_strdup(config->file_directory);
     set->shared.context.upload_directory = set->upload_directory = mem_strdup(config->web.upload_directory);
 }
@@ -172,6 +173,7 @@ static void slots_share(struct slots *set, uv_loop_t *loop, const struct config 
         .runtime_dir = mem_strdup(config->runtime_dir),
         .step_timeout_ms = config->step_timeout_ms,
         .budget.limit = budget_for(config->cache_size),
+        .profiles = profiles_new(loop),
         .save = on_slot_saves,
         .tell = on_slot_tells,
         .gone = on_slot_gone,
@@ -406,11 +408,17 @@ static void on_state_written(void *arg)
     curl_loop_close(set->shared.context.curl, on_curl_closed, set);
 }
 
+static void on_profiles_kept(void *arg)
+{
+    struct slots *set = arg;
+    state_flush(&set->state, on_state_written, set);
+}
+
 static void on_all_gone(struct defer *defer)
 {
     struct slots *set = container_of(defer, struct slots, closed_defer);
     link_watch_close(set->link_watch);
-    state_flush(&set->state, on_state_written, set);
+    profiles_close(set->shared.profiles, on_profiles_kept, set);
 }
 
 void slots_close(struct slots *set, void (*closed)(void *arg), void *arg)

@@ -42,7 +42,7 @@ def test_insert_status_eject(daemon, nginx, ca):
 def test_every_command_of_help_answers(daemon):
     d = daemon()
     names = [line.split()[0] for line in d.ok("help") if not line.startswith(("    ", "ok"))]
-    assert names == "help status slots insert serve eject host cache stats trace log reload quit watch".split()
+    assert names == "help status slots insert serve eject host cache stats report profile trace log reload quit watch".split()
     for command in ("status", "slots", "cache", "stats", "stats 1", "trace on", "trace off slot0", "log debug", "log info", ""):
         assert d.ok(command)
     assert d.ok("slots")[0] == f"0 slot0 cd nbd+unix:///?socket={d.folder}/slot0.sock"

@@ -100,7 +100,8 @@ class Run:
 
     def start(self, library, fault):
         environment = {**os.environ, "LD_PRELOAD": str(library), **{f"FAULT_{key}": str(value) for key, value in fault.items()}}
-        settings = {"daemon.runtime-dir": self.folder, "daemon.file-directory": self.folder / "files", "http.allow-local": "yes", "http.io-timeout": "4s",
+        settings = {"daemon.runtime-dir": self.folder, "daemon.file-directory": self.folder / "files",
+                    "daemon.profile-directory": self.folder / "profiles", "http.allow-local": "yes", "http.io-timeout": "4s",
                     "web.listen-plain": f"unix:{self.folder}/web.sock", "web.users-file": self.folder / "users",
                     "web.upload-directory": self.folder / "uploads", "web.web-directory": TOP / "web",
                     "slot.slot0.attach": "socket", "slot.slot1.attach": "socket", "slot.slot1.overlay": "memory"}

@@ -433,3 +433,22 @@ def test_curl(service, admin, nginx, tmp_path):
                f'{{"Image": "{url}", "TransferProtocolType": "HTTPS", "UserName": "", "Password": "", "Inserted": true}}') == "204"
     assert run("-X", "PATCH", base + SLOT + "/", "-d", '{"Inserted": false}') == "204"
     assert not admin.slot()["Inserted"]
+
+
+# --- boot profiles ---
+
+
+def test_a_boot_profile_is_given_with_the_image(admin, service, nginx, www):
+    url = nginx.url("image.iso")
+    (www / "given.json").write_text('{"profile": 1, "size": 6000123, "cluster": 65536, "runs": [[5, 1, 0]]}')
+    for profile in ("no", "own", "auto"):
+        assert admin.post(INSERT, {"Image": url, "Oem": {"NbdProxy": {"BootProfile": profile}}}).status == 204
+        assert admin.post(EJECT).status == 204
+    body = {"Image": url, "Oem": {"NbdProxy": {"BootProfile": nginx.url("given.json")}}}
+    for count, insert in ((1, lambda: admin.post(INSERT, body)), (2, lambda: admin.patch(SLOT, body))):
+        assert insert().status in (200, 204)
+        wait_for(lambda: service.log().count("is known to read") == count, "the profile to be found")
+        assert admin.post(EJECT).status == 204
+    for profile in ("never", "/etc/passwd", "file:///etc/passwd", "upload:x", "https://u:p@h/x"):
+        refused = admin.post(INSERT, {"Image": url, "Oem": {"NbdProxy": {"BootProfile": profile}}})
+        assert (refused.status, refused.ids[0]) in ((400, "ActionParameterValueNotInList"), (400, "PropertyValueNotInList")), profile

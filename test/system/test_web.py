@@ -166,6 +166,21 @@ def test_the_list_of_slots(site):
     assert web.slot("slot1")["media"] == "disk" and web.slot("slot1")["index"] == 1
 
 
+def test_how_a_boot_went_and_what_it_read(site, nginx, www):
+    web = site.web("operator")
+    (www / "given.json").write_text('{"profile": 1, "size": 6000123, "cluster": 65536, "runs": [[5, 1, 0], [40, 9, 7]]}')
+    assert web.get("/api/slots/slot1/profile").status == 404 and web.get("/api/slots/nowhere/report").status == 404
+    for profile in ("never", "/etc/passwd", "file:///etc/passwd", "upload:x"):
+        assert "boot profile" in web.insert("slot0", nginx.url("image.iso"), profile=profile).error
+    assert web.insert("slot0", nginx.url("image.iso"), profile=nginx.url("given.json")).status == 200
+    wait_for(lambda: web.get("/api/slots/slot0/profile").status == 200, "the profile that was given")
+    assert web.get("/api/slots/slot0/profile").json()["runs"] == [[5, 1, 0], [40, 9, 7]]
+    handle(site.uri()).pread(5000, 1000)
+    assert web.eject("slot0").status == 200
+    report = web.get("/api/slots/slot0/report").json()["report"]
+    assert report["ended"] and report["image"] == "image.iso" and report["host"]["bytes"] == 5000
+
+
 @pytest.mark.smoke
 def test_insert_by_url_and_eject(site, nginx, www):
     web = site.web("operator")

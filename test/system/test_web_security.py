@@ -48,6 +48,8 @@ COMPONENTS = {None: False, "reader": False, "operator": True, "admin": True}
 EXPECTED = {
     ("GET", "/api/slots"): (LOGIN, "/api/slots", None),
     ("GET", "/api/slots/*/heat"): (LOGIN, "/api/slots/slot0/heat", None),
+    ("GET", "/api/slots/*/report"): (LOGIN, "/api/slots/slot0/report", None),
+    ("GET", "/api/slots/*/profile"): (LOGIN, "/api/slots/slot0/profile", None),
     ("POST", "/api/slots/*/insert"): (COMPONENTS, "/api/slots/slot0/insert", {}),
     ("POST", "/api/slots/*/eject"): (COMPONENTS, "/api/slots/slot0/eject", {}),
     ("POST", "/api/slots/*/ticket"): (COMPONENTS, "/api/slots/slot0/ticket", {}),

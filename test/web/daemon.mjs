@@ -33,7 +33,7 @@ export class Daemon {
 
     async start(port = 0) {
         const settings = [`web.listen=127.0.0.1:${port}`, `web.users-file=${this.#users}`, `web.web-directory=${WEB}`,
-            `web.upload-directory=${join(this.folder, 'uploads')}`, `daemon.runtime-dir=${this.folder}`,
+            `web.upload-directory=${join(this.folder, 'uploads')}`, `daemon.runtime-dir=${this.folder}`, `daemon.profile-directory=${join(this.folder, 'profiles')}`,
             'slot.slot0.attach=socket', 'slot.slot1.attach=socket', 'http.allow-local=yes', ...this.#settings];
         const log = openSync(join(this.folder, 'log'), 'w');
         this.#process = spawn(program, ['--no-config', ...settings.flatMap((setting) => ['--set', setting])],

@@ -1,10 +1,12 @@
 #include "api/control/commands.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/boot_steps.h"
 #include "api/control/words.h"
+#include "api/report.h"
 #include "api/status.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -168,6 +170,7 @@ static bool set_option(struct slot_insert_options *options, char *word)
     } known[] = {
         {"user", &options->user, NULL},       {"password", &options->password, NULL}, {"bearer-token", &options->bearer_token, NULL},
         {"ca-file", &options->ca_file, NULL}, {"verify", NULL, &options->verify},     {"writable", NULL, &options->writable},
+        {"profile", &options->profile, NULL},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         char *value = option_value(word, known[i].name);
@@ -221,7 +224,7 @@ static bool read_options(struct control_client *client, int count, char **words,
             /* Only the option's name: its value may be a secret. */
             control_error(client,
                           "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, replace, boot-once, reset, reset=TYPE)",
+                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, replace, boot-once, reset, reset=TYPE)",
                           (int)strcspn(words[i], "="), words[i]);
             return false;
         }
@@ -304,6 +307,38 @@ static void run_stats(struct control_client *client, int count, char **words)
         mem_free(text);
     }
     control_ok(client, "%s", "");
+}
+
+static void run_report(struct control_client *client, int count, char **words)
+{
+    struct slot *slot = control_find_slot(client, words[0]);
+    json_t *report = slot ? report_json(slot) : NULL;
+    (void)count;
+    if (slot && !report) {
+        control_error(client, "%s: nothing was read of a medium that had to be fetched", words[0]);
+    } else if (slot) {
+        char *text = json_dumps(report, JSON_COMPACT);
+        control_send(client, text);
+        control_send(client, "\n");
+        free(text);
+        control_ok(client, "%s", "");
+    }
+    json_decref(report);
+}
+
+static void run_profile(struct control_client *client, int count, char **words)
+{
+    struct slot *slot = control_find_slot(client, words[0]);
+    char *text = slot ? slot_profile_text(slot) : NULL;
+    (void)count;
+    if (slot && !text) {
+        control_error(client, "%s: nothing was read yet that is worth knowing at another boot", words[0]);
+    } else if (slot) {
+        control_send(client, text);
+        control_send(client, "\n");
+        control_ok(client, "%s", "");
+    }
+    mem_free(text);
 }
 
 static void run_trace(struct control_client *client, int count, char **words)
@@ -413,6 +448,9 @@ static const struct command commands[] = {
      "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},
     {"cache", "cache", "Shows the cache's memory and counters.", 0, 0, run_cache},
     {"stats", "stats [SLOT]", "Shows the counters of one slot, or of all.", 0, 1, run_stats},
+    {"report", "report SLOT", "Shows as JSON how the boot from the slot's medium, or from its last one, went.", 1, 1, run_report},
+    {"profile", "profile SLOT", "Shows as JSON what was read of the slot's medium, to be given to an insert elsewhere.", 1, 1,
+     run_profile},
     {"trace", "trace on|off [SLOT]", "Logs each read and write, or stops it.", 1, 2, run_trace},
     {"log", "log error|warning|notice|info|debug", "Sets how much is logged.", 1, 1, run_log},
     {"reload", "reload", "Reads the configuration again: all of it, or nothing if it has an error.", 0, 0, run_reload},

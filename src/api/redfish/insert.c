@@ -13,13 +13,14 @@
 #define OEM       "Oem/NbdProxy"
 #define BOOT_ONCE OEM "/BootOnce"
 #define RESET     OEM "/Reset"
+#define PROFILE   OEM "/BootProfile"
 /* iLO's name for BootOnNextServerReset; RackN's driver sends it to all vendors but Dell. */
 #define HPE           "Oem/Hpe"
 #define HPE_BOOT_ONCE HPE "/BootOnNextServerReset"
 
 /* What is asked for. Texts that are NULL, and flags of -1, were not given. */
 struct wish {
-    const char *image, *user, *password, *method, *protocol;
+    const char *image, *user, *password, *method, *protocol, *profile;
     int inserted, write_protected, verify;
     struct redfish_stay stay;
 };
@@ -39,6 +40,7 @@ static struct wish read_wish(const json_t *body)
         .password = credential(body, "Password"),
         .method = redfish_text(body, "TransferMethod"),
         .protocol = redfish_text(body, "TransferProtocolType"),
+        .profile = redfish_text(body, PROFILE),
         .inserted = redfish_flag(body, "Inserted"),
         .write_protected = redfish_flag(body, "WriteProtected"),
         .verify = redfish_flag(body, "VerifyCertificate"),
@@ -171,6 +173,8 @@ static json_t *insert_problem(const struct redfish_call *call, const struct slot
         return redfish_message("ImageHasCredentials", "Image", NULL);
     if (location_kind(wish->image) == LOCATION_PATH && !*call->site->config.file_directory)
         return redfish_message("ImageIsLocal", "Image", NULL);
+    if (wish->profile && !slot_profile_may_be(wish->profile))
+        return redfish_not_in_list(call, PROFILE, wish->profile);
     if (wish->protocol && (problem = protocol_problem(call, slot, wish)) != NULL)
         return problem;
     return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
@@ -205,6 +209,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
         .ca_pem = trusted = certificate_store_text(call->site->certificates, s.name),
         .nfs_ids = auth_allows(call->role, AUTH_CONFIGURE_MANAGER),
         .verify = redfish_media_verify(call, &s),
+        .profile = wish->profile,
         .writable = wish->write_protected == 0,
     };
     if (problem) {
@@ -276,6 +281,7 @@ static const struct redfish_property insert_parameters[] = {
     {OEM, REDFISH_OBJECT},
     {BOOT_ONCE, REDFISH_FLAG},
     {RESET, REDFISH_TEXT},
+    {PROFILE, REDFISH_TEXT},
     {HPE, REDFISH_OBJECT},
     {HPE_BOOT_ONCE, REDFISH_FLAG},
     {NULL, REDFISH_IGNORED},
@@ -400,6 +406,7 @@ static const struct redfish_property media_properties[] = {
     {OEM "/Statistics", REDFISH_READ_ONLY},
     {BOOT_ONCE, REDFISH_FLAG},
     {RESET, REDFISH_TEXT},
+    {PROFILE, REDFISH_TEXT},
     {HPE, REDFISH_OBJECT},
     {HPE_BOOT_ONCE, REDFISH_FLAG},
     {"Id", REDFISH_READ_ONLY},

@@ -27,6 +27,8 @@ static void handle_uploads(const struct web_parts *parts, struct http_request *r
 static const struct route routes[] = {
     {"GET", "/api/slots", AUTH_LOGIN, slot_routes_list},
     {"GET", "/api/slots/*/heat", AUTH_LOGIN, slot_routes_heat},
+    {"GET", "/api/slots/*/report", AUTH_LOGIN, slot_routes_report},
+    {"GET", "/api/slots/*/profile", AUTH_LOGIN, slot_routes_profile},
     {"POST", "/api/slots/*/insert", AUTH_CONFIGURE_COMPONENTS, slot_routes_insert},
     {"POST", "/api/slots/*/eject", AUTH_CONFIGURE_COMPONENTS, slot_routes_eject},
     {"POST", "/api/slots/*/ticket", AUTH_CONFIGURE_COMPONENTS, slot_routes_ticket},

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/report.h"
 #include "api/site/access.h"
 #include "api/web/handlers.h"
 #include "auth/audit.h"
@@ -93,6 +94,32 @@ void slot_routes_heat(const struct web_parts *parts, struct http_request *reques
         json_array_append_new(buckets, json_integer(levels[i]));
     api_reply_json(request, 200,
                    json_pack("{s:I, s:o}", "size", heat ? (json_int_t)heat->size : (json_int_t)0, "buckets", buckets));
+}
+
+void slot_routes_report(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                        char **words)
+{
+    (void)caller;
+    struct slot *slot = web_slot_routes_find_slot(parts->site, request, words[2]);
+    if (!slot)
+        return;
+    json_t *report = report_json(slot);
+    api_reply_json(request, 200, json_pack("{s:o}", "report", report ? report : json_null()));
+}
+
+void slot_routes_profile(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                         char **words)
+{
+    (void)caller;
+    struct slot *slot = web_slot_routes_find_slot(parts->site, request, words[2]);
+    if (!slot)
+        return;
+    char *text = slot_profile_text(slot);
+    if (text)
+        http_reply(request, 200, "application/json", text, strlen(text));
+    else
+        api_reply_error(request, 404, "Nothing was read yet that is worth knowing at another boot.");
+    mem_free(text);
 }
 
 /* --- what changes them --- */
@@ -249,15 +276,18 @@ static const char *insert_problem(const struct change *change, const char *url, 
 
 static void web_slot_routes_insert(struct change *change, json_t *body)
 {
-    const char *url = text_of(body, "url");
+    const char *url = text_of(body, "url"), *profile = text_of(body, "profile");
     struct slot_insert_options options = {
         .user = text_of(body, "user"),
         .password = text_of(body, "password"),
+        .profile = profile,
         .nfs_ids = auth_allows(change->role, AUTH_CONFIGURE_MANAGER),
         .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),
     };
     const char *problem = insert_problem(change, url, options.verify);
+    if (!problem && profile && !slot_profile_may_be(profile))
+        problem = "\"profile\" is no, own, auto, or the URL of a boot profile on another machine.";
     struct slot *slot = slots_find(change->site->slots, change->slot);
     char *trusted = certificate_store_text(change->site->certificates, change->slot);
     if (problem || !slot) {

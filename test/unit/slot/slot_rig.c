@@ -94,6 +94,7 @@ void slot_rig_start(struct rig *rig, unsigned slots)
     }
     snprintf(text, sizeof text, "daemon.runtime-dir=%s", slot_folder);
     slot_rig_set(rig, text);
+    slot_rig_set(rig, "daemon.profile-directory=");
     slot_rig_set(rig, "daemon.step-timeout=1s");
     slot_rig_set(rig, "daemon.cache-slot-minimum=0");
 }
