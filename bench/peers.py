@@ -7,6 +7,7 @@ from ground import HERE, Failure, memory_mib, spawn, stop, wait_for
 class Peer:
     """open(url): until a client may connect; sets process, socket and opening (seconds that count for `first`)."""
     export, opening, idle, details = '', 0.0, None, None
+    rehearses = False # `live`: a first boot is not measured, and again(url) follows on it
 
     def __init__(self, ground, options):
         self.ground, self.options = ground, options
@@ -158,7 +159,20 @@ class NbdProxy(Peer):
             self.details = json.loads(self.command('status --json').splitlines()[0])
 
 
-PEERS = {'nbd-proxy': NbdProxy, 'nbdkit': Nbdkit, 'nbdkit-cow': NbdkitCow, 'nbdkit-cow-64k': NbdkitCow64K,
+class NbdProxyProfile(NbdProxy):
+    """The second boot from an image, by what the first one read."""
+    rehearses = True
+
+    def start(self, *settings):
+        super().start(f'daemon.profile-directory={self.folder}/profiles', *settings)
+
+    def again(self, url):
+        self.command('eject slot0')
+        wait_for(lambda: glob.glob(f'{self.folder}/profiles/*.boot-profile'), 'the boot profile', self.process)
+        self.opening = self.insert('slot0', url)
+
+
+PEERS = {'nbd-proxy': NbdProxy, 'nbd-proxy-profile': NbdProxyProfile, 'nbdkit': Nbdkit, 'nbdkit-cow': NbdkitCow, 'nbdkit-cow-64k': NbdkitCow64K,
          'nbdkit-cow-256k': NbdkitCow256K, 'nbdkit-cow-4m': NbdkitCow4M, 'nbdkit-readahead': NbdkitReadahead,
          'nbdkit-cache': NbdkitCache, 'qemu-nbd': Qemu, 'qemu-nbd-256k': Qemu256K, 'curl': None}
 DEFAULT_PEERS = ['curl', 'nbdkit', 'nbdkit-cow', 'qemu-nbd', 'qemu-nbd-256k', 'nbd-proxy']
