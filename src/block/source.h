@@ -10,7 +10,8 @@
  * 3. source_close() is legal in every state, while opening too (then `opened`
  *    comes first, with -ECANCELED if it had not succeeded), and idempotent.
  * 4. A source that dies answers each io with its error, and calls `died` once:
- *    ios and death are separate channels. A dead source still must be closed.
+ *    ios and death are separate channels. A dead source still must be closed. The
+ *    status is 0 if that is how it was meant to end: nothing has failed.
  *    A source whose `opened` brought an error has not died: it is just closed.
  * 5. The calls return nothing: an error has one way out, the callback.
  *

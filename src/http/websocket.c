@@ -79,7 +79,6 @@ static void send_control(struct websocket *w, uint8_t opcode, const void *payloa
     w->unsent_control = w->below->unsent > 0 ? w->unsent_control + length + 2 : 0;
 }
 
-/* Code 0 sends a close without a code. */
 static void send_close(struct websocket *w, uint16_t code, const char *reason)
 {
     uint8_t payload[2 + WEBSOCKET_REASON_MAX];
@@ -87,7 +86,7 @@ static void send_close(struct websocket *w, uint16_t code, const char *reason)
     payload[0] = (uint8_t)(code >> 8);
     payload[1] = (uint8_t)code;
     memcpy(payload + 2, reason, length);
-    send_control(w, WEBSOCKET_CLOSE, payload, code ? 2 + length : 0);
+    send_control(w, WEBSOCKET_CLOSE, payload, 2 + length);
     w->close_sent = true;
 }
 
@@ -158,7 +157,7 @@ static bool take_close(struct websocket *w, const uint8_t *payload, size_t lengt
     w->peer_code = code ? (uint16_t)code : WEBSOCKET_NO_CODE;
     if (length > 2)
         memcpy(w->peer_reason, payload + 2, length - 2);
-    send_close(w, (uint16_t)code, "");
+    send_close(w, code ? (uint16_t)code : WEBSOCKET_NORMAL, ""); /* webui-vue takes 1000 only for no error */
     http_websocket_end_later(w, 0, "");
     return false;
 }

@@ -354,7 +354,7 @@ bool pipeline_exchange(struct source *source, struct source *reader)
 bool pipeline_failing(struct source *source)
 {
     const struct source *browser = pipeline_browser(source);
-    return pipeline_reader(source)->failing || (browser && browser_source_is_waiting(browser));
+    return pipeline_reader(source)->failing || (browser && browser_source_is_missed(browser));
 }
 
 /* The part of the pipeline whose error tells most. */

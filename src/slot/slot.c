@@ -331,6 +331,10 @@ static void on_slot_died(struct source *source, int status)
     struct slot *slot = source->owner;
     if (!slot->wanted)
         return;
+    if (status == 0) {
+        slot_eject(slot, slot_ignore_done, NULL);
+        return;
+    }
     slot_fail(slot, status, why_source(source, status));
     log_error(slot->config.name, "the source is gone: %s", slot->error);
     slot_step(slot);

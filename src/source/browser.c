@@ -19,7 +19,7 @@ static void go_online(struct browser_source *browser)
 {
     const struct nbd_client_facts *facts = nbd_client_facts(browser->peer->client);
     browser->online = true;
-    browser->given_up = browser->grace_over = browser->failing = browser->unsampled = false;
+    browser->given_up = browser->grace_over = browser->failing = browser->unsampled = browser->left = false;
     browser->can_fua = facts->can_fua;
     if (!*browser->claim)
         snprintf(browser->claim, sizeof browser->claim, "%s", browser->peer->claim);
@@ -76,15 +76,16 @@ void browser_came_back(struct browser_source *browser)
     }
 }
 
-static void browser_die(struct browser_source *browser)
+/* Status 0: its user wanted it so. */
+static void browser_die(struct browser_source *browser, int status)
 {
     struct source *source = &browser->source;
     browser->dead = true;
     uv_timer_stop(&browser->grace);
-    log_error(source->who, "browser: %s", source->error);
+    log_line(status == 0 ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, source->who, "browser: %s", source->error);
     browser_fail_ios(browser, false, -ENOTCONN);
     if (source->died)
-        source->died(source, -ENOTCONN);
+        source->died(source, status);
 }
 
 static void give_up(struct browser_source *browser)
@@ -94,7 +95,7 @@ static void give_up(struct browser_source *browser)
     source_set_error(&browser->source, "the browser did not come back within %s", grace);
     browser->grace_over = false;
     if (!browser->options.stay) {
-        browser_die(browser);
+        browser_die(browser, browser->left ? 0 : -ENOTCONN);
         return;
     }
     browser->given_up = true;
@@ -121,7 +122,10 @@ void browser_lost(struct browser_source *browser)
 {
     char grace[TEXT_SIZE_MAX];
     browser_in_words(browser->options.grace_ms, grace);
-    log_warning(browser->source.who, "browser: %s; waiting %s for it to come back", browser->source.error, grace);
+    if (browser->left)
+        log_notice(browser->source.who, "browser: its page was left; waiting %s for it to come back", grace);
+    else
+        log_warning(browser->source.who, "browser: %s; waiting %s for it to come back", browser->source.error, grace);
     browser_fail_ios(browser, true, -EAGAIN);
     uv_timer_start(&browser->grace, on_grace, browser->options.grace_ms, 0);
 }
@@ -129,7 +133,7 @@ void browser_lost(struct browser_source *browser)
 void browser_ended_by_user(struct browser_source *browser, const char *how)
 {
     source_set_error(&browser->source, "the browser's user %s", how);
-    browser_die(browser);
+    browser_die(browser, 0);
 }
 
 void browser_deceived(struct browser_source *browser)
@@ -138,7 +142,7 @@ void browser_deceived(struct browser_source *browser)
                                        "us mixes them up, or the file changes");
     browser_take_back(browser, browser->peer->client);
     browser_peer_drop(browser->peer, BROWSER_FAILED, browser->source.error);
-    browser_die(browser);
+    browser_die(browser, -EIO);
 }
 
 static bool claims_fit(const struct browser_source *browser, const char *claim)
@@ -177,6 +181,12 @@ bool browser_source_is_waiting(const struct source *source)
 {
     const struct browser_source *browser = container_of(source, const struct browser_source, source);
     return source->state == SOURCE_OPEN && !browser->online && !browser->dead;
+}
+
+bool browser_source_is_missed(const struct source *source)
+{
+    const struct browser_source *browser = container_of(source, const struct browser_source, source);
+    return browser_source_is_waiting(source) && (!browser->left || browser->given_up);
 }
 
 bool browser_source_has(const struct source *source, const void *arg)

@@ -8,8 +8,9 @@
  * answers -EIO. Speculative ios don't wait (-EAGAIN). A browser that comes back is taken if
  * it has the same image: the size, the claim (if both connections made one), and what was
  * read before: the SHA-256 of some of the answers (BROWSER_SAMPLES at most) is kept and those
- * ranges are read again first. Ios that were not answered are then sent again. A connection
- * that the browser's user ended (see `deliberate`) is not waited for: the source dies.
+ * ranges are read again first. Ios that were not answered are then sent again. A connection that the browser's user
+ * ended (see `left`) is not waited for: the source dies. That is no failure (the status is 0), and neither is it one when
+ * a page that was left does not come back, nor when the only browser comes with another file.
  *
  * Where the way is doubted, one read of BROWSER_DOUBT by chance is answered only after a part of it was read again and was
  * the same. If it was not, that read fails (EIO), and the source dies.
@@ -51,6 +52,13 @@ enum browser_end {
     BROWSER_STOPPING, /* the daemon stops */
 };
 
+/* How a connection ended that was not given up here. */
+enum browser_leave {
+    BROWSER_CUT,     /* who knows: the network, the browser's end */
+    BROWSER_LEFT,    /* its page was left or loaded anew, and may come back */
+    BROWSER_STOPPED, /* its user ended it */
+};
+
 struct browser_connection {
     struct stream *stream; /* taken over */
     bool go;               /* its NBD server knows GO */
@@ -63,8 +71,7 @@ struct browser_connection {
     void (*ready)(void *arg); /* its handshake is done: it answers requests; may be NULL */
     /* Closes the stream in its protocol's way; NULL: stream_close(). Called once. */
     void (*hang_up)(struct stream *stream, enum browser_end end, const char *reason, void *arg);
-    /* After on_end: did the user end the connection, and not the network? NULL: the user never does. */
-    bool (*deliberate)(struct stream *stream);
+    enum browser_leave (*left)(struct stream *stream); /* asked after on_end; NULL: always BROWSER_CUT */
     void (*gone)(void *arg); /* once, when the stream has been freed; may be NULL */
     void *arg;
 };
@@ -88,6 +95,8 @@ bool browser_source_awaits(const struct source *source, const char *claim);
 void browser_source_connect(struct source *source, const struct browser_connection *connection);
 /* Open, and without a connection that proved to be the image: ios wait, or with `stay` fail. */
 bool browser_source_is_waiting(const struct source *source);
+/* It is so, and not just because a page was left, which is given its time. */
+bool browser_source_is_missed(const struct source *source);
 /* Is the connection with this `arg` the source's now, or being checked? */
 bool browser_source_has(const struct source *source, const void *arg);
 /* Sets what the peer is told at source_close(): without this call, BROWSER_EJECTED. */

@@ -56,6 +56,7 @@ struct browser_source {
     struct link peers;         /* all peers, those that are being closed too */
     struct browser_peer *peer; /* the connection, or one that is being checked; NULL: none */
     bool online;               /* `peer` has proved to have the image: ios go to its client */
+    bool left;                 /* the connection that is missed was left in the ordinary way */
     bool given_up;             /* the grace is over: ios fail until a browser comes back (`stay`) */
     bool grace_over;           /* the same, but a connection is being checked that may still bring the image */
     bool dead;

@@ -188,20 +188,27 @@ static void on_browser_peer_ready(struct nbd_client *client, int status)
     }
 }
 
+/* What was given up here was not left. */
+static enum browser_leave how_left(const struct browser_connection *connection, int status)
+{
+    bool ours = status == -EPROTO || status == -ETIMEDOUT;
+    return ours || !connection->left ? BROWSER_CUT : connection->left(connection->stream);
+}
+
 static void on_browser_peer_died(struct nbd_client *client, int status)
 {
     struct browser_peer *peer = nbd_client_owner(client);
     struct browser_source *browser = peer->browser;
-    const struct browser_connection *connection = &peer->connection;
-    bool by_user = status != -EPROTO && connection->deliberate && connection->deliberate(connection->stream);
+    enum browser_leave leave = how_left(&peer->connection, status);
     if (!browser->online) {
         browser_peer_refuse(peer, end_for(status), nbd_client_error(client));
         return;
     }
-    source_set_error(&browser->source, "%s", nbd_client_error(client));
+    browser->left = leave == BROWSER_LEFT;
+    source_set_error(&browser->source, "%s", browser->left ? "" : nbd_client_error(client));
     browser_take_back(browser, client);
     browser_peer_drop(peer, end_for(status), nbd_client_error(client));
-    if (by_user)
+    if (leave == BROWSER_STOPPED)
         browser_ended_by_user(browser, "ended it");
     else
         browser_lost(browser);

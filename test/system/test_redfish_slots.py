@@ -391,6 +391,19 @@ def test_a_file_in_a_browser(new_site):
     assert slot["ConnectedVia"] == "NotConnected" and slot["TransferProtocolType"] is None and slot["ImageName"] is None
 
 
+@pytest.mark.parametrize("code", (1000, 1001, None))
+def test_a_browser_that_ends_its_medium_is_no_failure(new_site, code):
+    site = new_site(slots={"slot0": {"reconnect-grace": "500ms"}, "slot1": {}})
+    client = Client(site.daemon, "admin", "correct horse")
+    browser = Browser(site.web("admin"), Image(bytes(100_000)), flavour="webui-vue").wait_serving()
+    site.wait_state("slot0", "ready")
+    browser.stop(code)
+    browser.wait_end()
+    while client.slot()["Inserted"]:
+        assert client.slot()["Status"]["Health"] == "OK"
+    assert client.slot()["Status"] == {"State": "Enabled", "Health": "OK", "Conditions": []}
+
+
 def test_a_browser_that_is_lost(new_site):
     site = new_site()
     page = site.web("admin")

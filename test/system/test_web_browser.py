@@ -348,10 +348,29 @@ def test_a_slot_that_waits_is_ejected(site):
 
 @pytest.mark.parametrize("code", [1000, None])
 def test_a_deliberate_end_ejects_at_once(site, code):
-    browser = ready(site, Browser(site.web("admin"), some(5000)))
+    logged = len(site.daemon.log())
+    browser = ready(site, Browser(site.web("admin"), some(5000), flavour="webui-vue"))
     browser.stop(code)
     browser.wait_end()
+    assert browser.socket.code == 1000  # webui-vue takes anything else for an error
     site.wait_state("slot0", "empty", 20)
+    assert_ordinary(site, "slot0", logged)
+
+
+def assert_ordinary(site, slot, logged):
+    """What ended was an eject: nobody is told of an error."""
+    assert site.status(slot)["error"] is None
+    log = site.daemon.log()[logged:]
+    assert " error " not in log and " warning " not in log and f"{slot}: ejected browser:" in log, log
+
+
+def test_a_page_that_was_left_for_good_is_no_failure(site):
+    logged = len(site.daemon.log())
+    browser = ready(site, Browser(site.web("admin"), some(5000), "short"))
+    browser.stop(1001)
+    browser.wait_end()
+    site.wait_state("short", "empty", 20)
+    assert_ordinary(site, "short", logged)
 
 
 def test_one_that_never_speaks_is_no_medium(site):

@@ -56,6 +56,13 @@ static void on_serve_hang_up(struct stream *stream, enum browser_end end, const 
     snprintf(served->reason, sizeof served->reason, "%s", reason);
 }
 
+/* A browser that stops and one that loads its page anew look alike, and so does a bmcweb that is stopped. */
+static enum browser_leave serve_left(struct stream *stream)
+{
+    (void)stream;
+    return BROWSER_LEFT;
+}
+
 /* Our descriptors are closed: from now on the client may write to its own. */
 static void on_serve_gone(void *arg)
 {
@@ -96,6 +103,7 @@ static void serve_connect(struct served *served, struct slot *slot, struct strea
         .claim = "",
         .ready = on_serve_ready,
         .hang_up = on_serve_hang_up,
+        .left = serve_left,
         .gone = on_serve_gone,
         .arg = served,
     };

@@ -93,10 +93,12 @@ static void web_browser_media_hang_up(struct stream *stream, enum browser_end en
 
 /* A page that is left or loaded anew closes with 1001, and may come back; a script that
  * ends the connection closes with 1000 or without a code. */
-static bool is_deliberate(struct stream *stream)
+static enum browser_leave web_browser_media_left(struct stream *stream)
 {
     uint16_t code = websocket_peer_code(stream);
-    return code == WEBSOCKET_NORMAL || code == WEBSOCKET_NO_CODE;
+    return code == WEBSOCKET_GOING_AWAY                               ? BROWSER_LEFT
+           : code == WEBSOCKET_NORMAL || code == WEBSOCKET_NO_CODE ? BROWSER_STOPPED
+                                                                    : BROWSER_CUT;
 }
 
 /* --- which slot --- */
@@ -255,7 +257,7 @@ static void connect_slot(struct media *media, struct http_request *request, stru
         .go = ours,
         .claim = offer->claim,
         .hang_up = web_browser_media_hang_up,
-        .deliberate = is_deliberate,
+        .left = web_browser_media_left,
         .gone = on_link_gone,
         .arg = link,
     };

@@ -23,7 +23,8 @@ const struct browser_options usual = {
 enum browser_end told_end;
 char told_reason[BROWSER_REASON_MAX * 2];
 unsigned told;
-bool user_ended, way_doubted, only_browser;
+enum browser_leave leave;
+bool way_doubted, only_browser;
 
 static void on_opened(struct source *source, int status)
 {
@@ -58,10 +59,10 @@ static void on_hang_up(struct stream *stream, enum browser_end why, const char *
     stream_close(stream);
 }
 
-static bool deliberate(struct stream *stream)
+static enum browser_leave left(struct stream *stream)
 {
     (void)stream;
-    return user_ended;
+    return leave;
 }
 
 static void on_answering(void *arg)
@@ -81,7 +82,7 @@ static struct browser_connection connection_new(struct rig *rig, unsigned char *
                                             .last_word = only_browser,
                                             .ready = on_answering,
                                             .hang_up = on_hang_up,
-                                            .deliberate = deliberate,
+                                            .left = left,
                                             .gone = on_gone,
                                             .arg = rig};
     rig->peers[rig->peer_count] = nbd_peer_new(&rig->loop, bytes, size, &connection.stream);
@@ -93,7 +94,7 @@ struct nbd_peer *rig_begin(struct rig *rig, const struct browser_options *option
 {
     memset(rig, 0, sizeof *rig);
     told = 0;
-    user_ended = false;
+    leave = BROWSER_CUT;
     test_loop_begin(&rig->loop);
     struct browser_connection connection = connection_new(rig, served, SIZE, "claim");
     rig->source = browser_source_new(&rig->loop, "test", options, &connection);

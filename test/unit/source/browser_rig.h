@@ -39,7 +39,7 @@ struct rig {
 extern enum browser_end told_end;
 extern char told_reason[BROWSER_REASON_MAX * 2];
 extern unsigned told;
-extern bool user_ended; /* what `deliberate` says */
+extern enum browser_leave leave; /* what `left` says */
 extern bool way_doubted, only_browser; /* what the next connections are; not so again at rig_end() */
 
 int make_content(void **state);

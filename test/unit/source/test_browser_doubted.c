@@ -86,6 +86,7 @@ static void a_part_that_differs_is_an_error_and_the_end(void **state)
     assert_int_equal(io->data.length, 0);
     assert_int_equal(other->status, -ENOTCONN);
     assert_int_equal(rig.died, 1);
+    assert_int_equal(rig.died_status, -EIO);
     assert_int_equal(told_end, BROWSER_FAILED);
     assert_non_null(strstr(rig.source->error, "its bytes differed"));
     assert_false(browser_source_awaits(rig.source, "claim"));
@@ -142,6 +143,7 @@ static void the_only_browser_brings_another_file(void **state)
     assert_int_equal(io->status, -ENOTCONN);
     assert_int_equal(told_end, BROWSER_REFUSED);
     assert_int_equal(rig.died, 1);
+    assert_int_equal(rig.died_status, 0);
     assert_string_equal(rig.source->error, "the browser's user has come with another file");
     rig_end(&rig);
 }

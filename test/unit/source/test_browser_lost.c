@@ -200,14 +200,42 @@ static void what_the_user_ends_is_not_waited_for(void **state)
     rig.peers[0]->hold = true;
     struct io *io = read_at(&rig, 0, 10);
     turns(&rig, 3);
-    user_ended = true;
+    leave = BROWSER_STOPPED;
     lose(&rig);
     run_until_done(&rig, 1);
     assert_int_equal(io->status, -ENOTCONN);
     assert_int_equal(rig.died, 1);
+    assert_int_equal(rig.died_status, 0);
     assert_string_equal(rig.source->error, "the browser's user ended it");
     assert_false(browser_source_awaits(rig.source, "claim") || browser_source_is_waiting(rig.source));
     rig_end(&rig);
+}
+
+static void a_page_that_is_left_is_waited_for_and_no_failure(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct browser_options options = usual;
+    options.grace_ms = 300;
+    for (int back = 0; back < 2; back++) {
+        open_usual(&rig, &options);
+        leave = BROWSER_LEFT;
+        lose(&rig);
+        assert_true(browser_source_is_waiting(rig.source) && browser_source_awaits(rig.source, "claim"));
+        assert_false(browser_source_is_missed(rig.source));
+        assert_string_equal(rig.source->error, "");
+        if (back) {
+            come_back(&rig, served, SIZE, "claim");
+            run_until_back(&rig);
+            leave = BROWSER_CUT; /* this time it is one */
+            lose(&rig);
+            assert_true(browser_source_is_missed(rig.source));
+        }
+        run_until(&rig, &rig.died);
+        assert_int_equal(rig.died_status, back ? -ENOTCONN : 0);
+        assert_string_equal(rig.source->error, "the browser did not come back within 300 ms");
+        rig_end(&rig);
+    }
 }
 
 static void a_silent_browser_costs_an_error_only(void **state)
@@ -278,10 +306,10 @@ static void who_breaks_the_protocol_is_told_and_may_come_back(void **state)
     peer->hold = true;
     struct io *io = read_at(&rig, 0, 100);
     turns(&rig, 3);
-    user_ended = true; /* is not asked: it was us */
+    leave = BROWSER_STOPPED; /* is not asked: it was us */
     nbd_peer_send(peer, "this is no reply", 16);
     run_until_told(&rig, 1);
-    user_ended = false;
+    leave = BROWSER_CUT;
     assert_int_equal(told_end, BROWSER_PROTOCOL);
     assert_int_equal(rig.done, 0);
     come_back(&rig, served, SIZE, "claim");
@@ -398,6 +426,7 @@ int main(void)
         cmocka_unit_test(the_grace_waits_for_a_check),
         cmocka_unit_test(with_stay_it_goes_on),
         cmocka_unit_test(what_the_user_ends_is_not_waited_for),
+        cmocka_unit_test(a_page_that_is_left_is_waited_for_and_no_failure),
         cmocka_unit_test(a_silent_browser_costs_an_error_only),
         cmocka_unit_test(one_that_stays_silent_is_hung_up_on),
         cmocka_unit_test(an_error_is_the_reads_own),
