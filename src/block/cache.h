@@ -40,6 +40,9 @@ void cache_free(struct cache *cache);
 /* A source that answers from the cache and fetches from `lower`, which it owns. With `readahead` off it fetches only
  * what is asked for, rounded out (block/fetch_size.h). */
 struct source *cache_source_new(struct cache *cache, struct source *lower, bool readahead);
+/* Before the source is opened: no fetch crosses a multiple of FETCH_ALIGN (block/fetch_size.h), where many requests can be
+ * under way. */
+void cache_source_align(struct source *source);
 /* Before the source is opened: what is read of it is recorded. */
 void cache_source_record(struct source *source);
 /* Valid as long as the source is, once it is open; NULL: nothing is recorded. */

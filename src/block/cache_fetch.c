@@ -97,6 +97,11 @@ static void on_cache_fetch_done(struct io *io)
 
 /* --- its start --- */
 
+static uint64_t cache_fetch_end(const struct cache_front *front, uint64_t at, uint64_t end)
+{
+    return fetch_end(at, end, front->align, front->lower->parallel);
+}
+
 /* `since`: when the host asked (as in struct io); 0: nobody did, and the fetch is speculative. */
 static struct cache_fetch *cache_fetch_start(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t since)
 {
@@ -125,13 +130,12 @@ struct cache_fetch *cache_fetch_demand(struct cache_front *front, uint64_t at, u
     const struct cache_image *image = front->image;
     uint64_t low = cache_blocks_down(at);
     uint64_t high = cache_missing_until(image, low, cache_least(cache_blocks_up(end), image->size));
-    if (high - low > FETCH_MAX)
-        high = low + FETCH_MAX;
+    high = cache_fetch_end(front, low, high);
     uint32_t chunk = fetch_demand_chunk(&front->lower->stats);
     uint64_t wide_low = low / chunk * chunk, wide_high = (high + chunk - 1) / chunk * chunk;
     while (wide_low < low && cache_missing_until(image, wide_low, low) < low)
         wide_low += CACHE_BLOCK;
-    wide_high = cache_missing_until(image, low, cache_least(wide_high, image->size));
+    wide_high = cache_fetch_end(front, wide_low, cache_missing_until(image, low, cache_least(wide_high, image->size)));
     if (wide_high - wide_low <= FETCH_MAX && cache_make_room(front->cache, wide_high - wide_low))
         return cache_fetch_start(front, wide_low, wide_high, since);
     /* Demand always goes on: what it takes beyond the budget is bounded by what the NBD server admits. */
@@ -160,8 +164,7 @@ bool cache_fetch_missing(struct cache_front *front, uint64_t offset, uint64_t en
             continue;
         }
         uint64_t until = cache_missing_until(front->image, at, cache_least(cache_blocks_up(end), front->image->size));
-        if (until - at > FETCH_MAX)
-            until = at + FETCH_MAX;
+        until = cache_fetch_end(front, at, until);
         if (!cache_make_room(front->cache, until - at))
             return false;
         cache_fetch_start(front, at, until, 0);
@@ -176,7 +179,8 @@ void cache_fetch_ahead(struct cache_front *front)
     if (!front->want_readahead || front->source.state != SOURCE_OPEN || front->lower->failing)
         return;
     unsigned most = fetch_ahead_requests(front->lower->parallel);
-    struct readahead_limits limits = fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit);
+    struct readahead_limits limits =
+        fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit, front->align);
     uint64_t offset, fetched;
     uint32_t length;
     bool room = cache_boot_ahead(front, &limits, most);

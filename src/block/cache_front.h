@@ -21,6 +21,7 @@ struct cache_front {
     struct source *lower;
     struct cache_image *image; /* from opened to closed */
     bool want_readahead;
+    bool align; /* see fetch_end() */
     struct readahead readahead;
     struct profile_recorder *recorder; /* NULL: nothing is recorded */
     struct profile *profile;           /* what a boot from the image read before; NULL: not known */

@@ -171,6 +171,11 @@ struct source *cache_source_new(struct cache *cache, struct source *lower, bool 
     return &front->source;
 }
 
+void cache_source_align(struct source *source)
+{
+    cache_front_of(source)->align = true;
+}
+
 struct source *cache_source_lower(const struct source *source)
 {
     return container_of(source, const struct cache_front, source)->lower;

@@ -2,29 +2,29 @@
 
 #include "block/cache.h"
 
-#define CHUNK_MIN (32u << 10)
-#define CHUNK_THIN_MIN (8u << 10)
-#define CHUNKS_A_SECOND 32
-#define CHUNK_UNKNOWN (32u << 10) /* before the link is measured: many connections, since each starts slowly */
-#define WINDOW_UNKNOWN (64u << 10) /* the same: little enough for a link of 32 KB/s */
-#define CLUSTER_UNKNOWN (256u << 10) /* before the link is measured */
-#define CLUSTER_MIN (64u << 10)
-#define CLUSTER_MAX (1u << 20)
-#define CLUSTER_PIECES 8           /* of a cluster, over several connections, since each starts slowly */
-#define PIECE_MIN (32u << 10)
-#define BUDGET_MIN (512u << 10)
-#define BUDGET_MAX (4u << 20)      /* between these bounds: what the link brings in a second */
-#define CHUNKS_LEAST 12            /* chunks that fit in the memory, however little there is (but see CHUNK_MIN) */
-#define GAIN_UNKNOWN 400           /* hundredths, of a source that measures no gain */
-#define GAIN_QUEUES 200            /* below this gain the link has a queue, in which what it does not hold waits */
-#define EDGE_PIECE (8u << 10)      /* with the answer's head it fits in the first window of a connection (RFC 6928) */
-#define FEW_REQUESTS 4             /* a source with no more than these at a time gets larger ones */
-#define FEW_PRODUCTS 4             /* all of the few requests together: times what the link holds */
-#define DEMAND_CHUNK_MAX (64u << 10)
+#define CHUNK_MIN         (32u << 10)
+#define CHUNK_THIN_MIN    (8u << 10)
+#define CHUNKS_A_SECOND   32
+#define CHUNK_UNKNOWN     (32u << 10)  /* before the link is measured: many connections, since each starts slowly */
+#define WINDOW_UNKNOWN    (64u << 10)  /* the same: little enough for a link of 32 KB/s */
+#define CLUSTER_UNKNOWN   (256u << 10) /* before the link is measured */
+#define CLUSTER_MIN       (64u << 10)
+#define CLUSTER_MAX       (1u << 20)
+#define CLUSTER_PIECES    8 /* of a cluster, over several connections, since each starts slowly */
+#define PIECE_MIN         (32u << 10)
+#define BUDGET_MIN        (512u << 10)
+#define BUDGET_MAX        (4u << 20) /* between these bounds: what the link brings in a second */
+#define CHUNKS_LEAST      12         /* chunks that fit in the memory, however little there is (but see CHUNK_MIN) */
+#define GAIN_UNKNOWN      400        /* hundredths, of a source that measures no gain */
+#define GAIN_QUEUES       200        /* below this gain the link has a queue, in which what it does not hold waits */
+#define EDGE_PIECE        (8u << 10) /* with the answer's head it fits in the first window of a connection (RFC 6928) */
+#define FEW_REQUESTS      4          /* a source with no more than these at a time gets larger ones */
+#define FEW_PRODUCTS      4          /* all of the few requests together: times what the link holds */
+#define DEMAND_CHUNK_MAX  (64u << 10)
 #define DEMAND_CHUNK_SLOW (8u << 10) /* as EDGE_PIECE */
-#define SLOW_RTT_US 5000   /* a longer round trip is worth bytes that may be fetched in vain */
-#define EARLY_RTT_US 30000 /* so far away that a near but busy machine does not look like it */
-#define THIN 262144 /* bytes a second: on such a link bytes cost more than round trips */
+#define SLOW_RTT_US       5000       /* a longer round trip is worth bytes that may be fetched in vain */
+#define EARLY_RTT_US      30000      /* so far away that a near but busy machine does not look like it */
+#define THIN              262144     /* bytes a second: on such a link bytes cost more than round trips */
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
@@ -83,7 +83,7 @@ static uint32_t chunk_size(const struct source_stats *link, unsigned parallel, u
  * read. */
 static uint64_t window_size(const struct source_stats *link, unsigned parallel, uint32_t chunk, uint64_t room)
 {
-    unsigned chunks = parallel <= FEW_REQUESTS ? 2 * parallel : queues(link) ? 1 : 2;
+    unsigned chunks = parallel <= FEW_REQUESTS ? 2 * parallel : queues(link) ? 0 : 2;
     uint64_t gain = link->gain ? link->gain : GAIN_UNKNOWN;
     if (!link->bandwidth)
         return clamp(WINDOW_UNKNOWN, chunk, room);
@@ -107,10 +107,19 @@ static uint32_t piece_size(unsigned parallel, uint32_t cluster)
     return power_of_two_below(piece < PIECE_MIN ? PIECE_MIN : piece);
 }
 
-struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory)
+/* Where few requests can be under way they must bring more than a slice. */
+static bool keeps_to_slices(bool align, unsigned parallel)
+{
+    return align && parallel > FEW_REQUESTS;
+}
+
+struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory, bool align)
 {
     uint64_t room = memory / 4 * 3;
-    uint32_t chunk = chunk_size(link, parallel, room), cluster = cluster_size(link);
+    uint32_t chunk = chunk_size(link, parallel, room);
+    if (keeps_to_slices(align, parallel) && chunk > FETCH_ALIGN)
+        chunk = FETCH_ALIGN;
+    uint32_t cluster = cluster_size(link);
     return (struct readahead_limits){.window = window_size(link, parallel, chunk, room),
                                      .chunk = chunk,
                                      .cluster = cluster,
@@ -124,6 +133,12 @@ struct readahead_limits fetch_limits(const struct source_stats *link, unsigned p
 unsigned fetch_ahead_requests(unsigned parallel)
 {
     return parallel <= FEW_REQUESTS ? parallel : parallel - (parallel + 7) / 8;
+}
+
+uint64_t fetch_end(uint64_t at, uint64_t end, bool align, unsigned parallel)
+{
+    uint64_t most = keeps_to_slices(align, parallel) ? (at / FETCH_ALIGN + 1) * FETCH_ALIGN : at + FETCH_MAX;
+    return end < most ? end : most;
 }
 
 uint32_t fetch_demand_chunk(const struct source_stats *link)

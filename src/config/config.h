@@ -71,6 +71,7 @@ struct config_http {
     uint64_t stall_timeout_ms;     /* stall-timeout = 10s: no byte for that long ends a transfer */
     uint64_t io_timeout_ms;        /* io-timeout = 25s */
     bool readahead;                /* readahead = yes */
+    bool align;                    /* fetch-align = yes */
     enum config_profile profile;   /* boot-profile = no | own | auto */
     enum config_nfs_version nfs_version; /* nfs-version = auto | 3 | 4 */
     uint64_t nfs_uid, nfs_gid;     /* nfs-uid, nfs-gid = 65534: who reads, for NFS servers */

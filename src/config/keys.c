@@ -194,6 +194,9 @@ const struct key config_keys[] = {
          "How long a read may take, with all its tries, before the host gets an I/O error. A host's own limit is "
          "30 seconds. Trying goes on in the background, so that a later read succeeds."),
     HTTP("readahead", readahead, KEY_BOOL, 0, 0, NULL, "yes", "Fetch what will be read next before it is asked for."),
+    HTTP("fetch-align", align, KEY_BOOL, 0, 0, NULL, "yes",
+         "No request crosses a multiple of 1 MiB of the image, so that a cache on the way that keeps slices (nginx, for a rack "
+         "of BMCs) needs one slice for it. With http-connections of 4 or less longer ranges are asked for all the same."),
     HTTP("boot-profile", profile, KEY_ENUM, PROFILE_NO, 0, profile_names, "own",
          "What a boot from an image reads is noted, and fetched ahead at the next boot from it: no notes nothing, own uses "
          "what was noted here, auto also looks for a profile beside an image that is new here, at its URL with .boot-profile "

@@ -154,6 +154,8 @@ static struct source *cached(struct source *lower, const struct pipeline_context
 {
     struct source *cache = cache_source_new(context->cache, lower, config->http.readahead);
     cache_source_record(cache);
+    if (config->http.align)
+        cache_source_align(cache);
     return cache;
 }
 

@@ -12,8 +12,13 @@
 #define MIB (1024 * 1024ull)
 
 static const struct readahead_limits wide = {.window = 8 * MIB, .chunk = 256 << 10};
-static const struct readahead_limits far = {
-    .window = 8 * MIB, .chunk = MIB, .cluster = MIB, .piece = 128 << 10, .edge = 8 << 10, .early = true, .budget = 4 * MIB};
+static const struct readahead_limits far = {.window = 8 * MIB,
+                                            .chunk = MIB,
+                                            .cluster = MIB,
+                                            .piece = 128 << 10,
+                                            .edge = 8 << 10,
+                                            .early = true,
+                                            .budget = 4 * MIB};
 
 /* Takes every range offered; returns the bytes, and the end of the last. */
 static uint64_t drain(struct readahead *ra, const struct readahead_limits *limits, uint64_t *last_end)
@@ -323,15 +328,30 @@ static void demand_does_not_wait_long_behind_what_is_read_ahead(void **state)
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
         for (uint64_t rtt = 20000; rtt <= 640000; rtt *= 2) {
             const struct source_stats link = {.bandwidth = rates[i], .rtt_us = rtt};
-            struct readahead_limits limits = fetch_limits(&link, 16, 64 * MIB);
+            struct readahead_limits limits = fetch_limits(&link, 16, 64 * MIB, false);
             assert_true(limits.window + 65536 <= 5 * (rates[i] < 32768 ? 32768 : rates[i]));
             assert_true(limits.window >= rates[i] * rtt / 1000000); /* and the link is full */
             assert_true(limits.chunk <= limits.window);
         }
     const struct source_stats unknown = {.rtt_us = 80000};
-    assert_true(fetch_limits(&unknown, 16, 64 * MIB).window + 65536 <= 5 * 32768);
+    assert_true(fetch_limits(&unknown, 16, 64 * MIB, false).window + 65536 <= 5 * 32768);
     const struct source_stats fast = {.bandwidth = 125000000, .rtt_us = 50000};
-    assert_true(fetch_limits(&fast, 16, 64 * MIB).window >= 2 * 125000000ull / 20);
+    assert_true(fetch_limits(&fast, 16, 64 * MIB, false).window >= 2 * 125000000ull / 20);
+}
+
+static void fetches_keep_to_slices_where_many_can_be_under_way(void **state)
+{
+    (void)state;
+    assert_true(fetch_end(5, 4 * MIB, true, 16) == MIB);
+    assert_true(fetch_end(MIB, 4 * MIB, true, 16) == 2 * MIB);
+    assert_true(fetch_end(MIB - 1, MIB, true, 16) == MIB);
+    assert_true(fetch_end(MIB, MIB + 100, true, 16) == MIB + 100);
+    assert_true(fetch_end(5, 100ull * MIB, false, 16) == 5 + FETCH_MAX);
+    assert_true(fetch_end(5, 4 * MIB, true, 4) == 4 * MIB);
+    const struct source_stats distant = {.bandwidth = 125000000, .rtt_us = 200000};
+    assert_true(fetch_limits(&distant, 16, 256 * MIB, false).chunk > FETCH_ALIGN);
+    assert_true(fetch_limits(&distant, 16, 256 * MIB, true).chunk == FETCH_ALIGN);
+    assert_true(fetch_limits(&distant, 4, 256 * MIB, true).chunk > FETCH_ALIGN);
 }
 
 /* Against a plain array. */
@@ -470,6 +490,7 @@ int main(void)
         cmocka_unit_test(heat_is_where_it_was_read),
         cmocka_unit_test(heat_of_the_largest_sizes),
         cmocka_unit_test(demand_does_not_wait_long_behind_what_is_read_ahead),
+        cmocka_unit_test(fetches_keep_to_slices_where_many_can_be_under_way),
         cmocka_unit_test(the_table_equals_a_model),
         cmocka_unit_test(demand_overtakes_prefetch),
     };
