@@ -9,10 +9,13 @@
 
 #include "base/text.h"
 #include "block/exchange.h"
+#include "block/inject.h"
 #include "block/memory.h"
 #include "block/overlay.h"
 #include "block/pad.h"
 #include "block/trace.h"
+#include "image/boot_edit.h"
+#include "image/boot_inject.h"
 #include "slot/pipeline_remote.h"
 #include "source/browser.h"
 #include "source/file.h"
@@ -146,6 +149,39 @@ static struct source *overlay_on(struct source *lower, const struct pipeline_con
     return source;
 }
 
+/* --- what is changed in the image --- */
+
+/* True: nothing can be changed as it is asked for, and `refusal` says why. */
+static bool injection_problem(const struct config_slot *config, const struct slot_insert_options *options,
+                              struct pipeline_refusal *refusal)
+{
+    *refusal = (struct pipeline_refusal){.status = -EINVAL};
+    if (!options->kernel_args)
+        return false;
+    const char *problem = boot_arguments_problem(options->kernel_args);
+    if (!problem && options->writable > 0 && config->overlay == OVERLAY_NONE)
+        problem = "an image whose kernels get arguments is not written to (leave writable out, or set overlay)";
+    if (problem)
+        snprintf(refusal->error, sizeof refusal->error, "%s", problem);
+    return problem;
+}
+
+static struct source *inject_on(struct source *lower, const struct slot_insert_options *options)
+{
+    if (!options->kernel_args)
+        return lower;
+    return inject_source_new(lower, boot_inject_new(lower->loop, options->kernel_args));
+}
+
+/* The image itself is not opened for writing then. */
+static struct slot_insert_options options_below(const struct slot_insert_options *options)
+{
+    struct slot_insert_options below = *options;
+    if (options->kernel_args)
+        below.writable = 0;
+    return below;
+}
+
 /* --- all of it --- */
 
 /* What is read is always recorded, since an insert may want it where the config does not. */
@@ -187,14 +223,34 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
                             const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
     bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
-    struct source *source = pipeline_reader_new(context, config, url, options, refusal);
+    struct slot_insert_options below = options_below(options);
+    if (injection_problem(config, options, refusal))
+        return NULL;
+    struct source *source = pipeline_reader_new(context, config, url, &below, refusal);
     if (!source)
         return NULL;
     if (is_remote(url))
         source = cached(exchange_source_new(source), context, config);
+    source = inject_on(source, options);
     if (overlaid)
         source = overlay_on(source, context, config, drive, url);
     return fit_drive(source, drive);
+}
+
+struct source *pipeline_preview_new(const struct pipeline_context *context, const struct config_slot *config,
+                                    const char *url, const struct slot_insert_options *options,
+                                    struct pipeline_refusal *refusal)
+{
+    struct slot_insert_options below = options_below(options);
+    if (injection_problem(config, options, refusal))
+        return NULL;
+    if (!options->kernel_args) {
+        snprintf(refusal->error, sizeof refusal->error,
+                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args)");
+        return NULL;
+    }
+    struct source *source = pipeline_reader_new(context, config, url, &below, refusal);
+    return source ? inject_on(source, options) : NULL;
 }
 
 /* An overlay on a browser's file is thrown away at the eject: nothing says for sure that
@@ -244,11 +300,27 @@ static struct source *pipeline_overlay_of(struct source *source)
     return is_stage(stage, "overlay") ? stage : NULL;
 }
 
-/* The part that has the counters: the cache, or a source that needs no cache. */
-static struct source *image_of(struct source *source)
+/* The image as it may have been changed. */
+static struct source *changed_of(struct source *source)
 {
     struct source *overlay = pipeline_overlay_of(source);
     return overlay ? overlay_source_lower(overlay) : pad_source_lower(trace_source_lower(source));
+}
+
+/* The part that has the counters: the cache, or a source that needs no cache. */
+static struct source *image_of(struct source *source)
+{
+    struct source *changed = changed_of(source);
+    return is_stage(changed, "inject") ? inject_source_lower(changed) : changed;
+}
+
+bool pipeline_injected(struct source *source, struct boot_injected *told)
+{
+    const struct source *changed = is_stage(source, "inject") ? source : changed_of(source);
+    if (!is_stage(changed, "inject"))
+        return false;
+    boot_inject_told(inject_source_planner(changed), told);
+    return true;
 }
 
 struct source *pipeline_browser(struct source *source)
@@ -362,9 +434,11 @@ bool pipeline_failing(struct source *source)
 /* The part of the pipeline whose error tells most. */
 static const struct source *teller(struct source *source)
 {
-    const struct source *overlay = pipeline_overlay_of(source), *image = image_of(source);
+    const struct source *overlay = pipeline_overlay_of(source), *image = image_of(source), *changed = changed_of(source);
     if (pipeline_failing(source))
         return pipeline_reader(source);
+    if (changed->state != SOURCE_OPEN && *changed->error) /* what is to be changed can't be */
+        return changed;
     return overlay && *overlay->error ? overlay : *image->error ? image : source;
 }
 

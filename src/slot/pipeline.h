@@ -1,6 +1,7 @@
 /*
  * Makes the source that a sink reads from a URL: the image's source, a cache on it if
- * the image is worth one, the overlay that takes writes if one is wanted, the padding
+ * the image is worth one, what gives the kernels on
+ * it further arguments, the overlay that takes writes if one is wanted, the padding
  * that makes the size fit a drive, and the trace on top. The result is one source,
  * which owns those below it.
  */
@@ -11,6 +12,7 @@
 #include "block/heat.h"
 #include "block/source.h"
 #include "config/config.h"
+#include "image/boot_inject.h"
 #include "link/shared.h"
 #include "remote/http/curl_loop.h"
 #include "remote/image_location.h"
@@ -60,6 +62,12 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
 struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
                                    const char *url, const struct slot_insert_options *options,
                                    struct pipeline_refusal *refusal);
+/* The same with what is changed in the image. NULL and `refusal` as above. */
+struct source *pipeline_preview_new(const struct pipeline_context *context, const struct config_slot *config,
+                                    const char *url, const struct slot_insert_options *options,
+                                    struct pipeline_refusal *refusal);
+/* What was changed in the image, of either; valid while the source is. False: nothing was. */
+bool pipeline_injected(struct source *source, struct boot_injected *told);
 struct source *pipeline_reader(struct source *source); /* the pipeline's part that reads the image */
 /* Makes an open pipeline read from `reader`, which is open and has the same bytes; the pipeline owns it from now on.
  * False: it can't be done (only a reader from another machine can be exchanged), and `reader` stays the caller's. */

@@ -55,6 +55,7 @@ const char *slot_state_name(enum slot_state state); /* "empty", "opening", ... *
 struct slot_insert_options {
     const char *user, *password, *bearer_token;
     const char *ca_file;
+    const char *kernel_args; /* further arguments for the kernels that the image boots (image/boot_edit.h) */
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
     const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
@@ -124,6 +125,11 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
  * credentials), it is exchanged beneath the host, which does not notice; another image is inserted once the medium
  * that is in is ejected. If the new image can't be read, the medium that is in stays. */
 void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
+/* What slot_insert() would change in the image, for people; nothing is inserted. `text` is valid during the call. */
+typedef void slot_preview_done(void *arg, int status, const char *error, const char *text);
+/* -EINVAL: the options change nothing; -EBUSY: another preview is under way. */
+void slot_preview(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_preview_done *done,
+                  void *arg);
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
 void slot_get_status(struct slot *slot, struct slot_status *status);

@@ -48,6 +48,7 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
         .ca_file = mem_strdup(options->ca_file),
         .ca_pem = mem_strdup(options->ca_pem),
         .profile = mem_strdup(options->profile),
+        .kernel_args = mem_strdup_nonempty(options->kernel_args),
         .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
         .nfs_ids = options->nfs_ids,
         .verify = options->verify,
@@ -64,6 +65,7 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
         .ca_file = media->ca_file,
         .ca_pem = media->ca_pem,
         .profile = media->profile,
+        .kernel_args = media->kernel_args,
         .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
         .nfs_ids = media->nfs_ids,
         .verify = media->verify,
@@ -82,6 +84,7 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
            same_text(media->password, options->password) && same_text(media->bearer_token, options->bearer_token) &&
            same_text(media->ca_file, options->ca_file) && same_text(media->ca_pem, options->ca_pem) &&
            same_text(media->profile, options->profile) &&
+           same_text(media->kernel_args, options->kernel_args) &&
            media->verify == options->verify && media->writable == options->writable;
 }
 

@@ -1,6 +1,6 @@
 /*
  * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_look.c (is it a
- * medium?), slot_profile.c (what a boot reads), slot_report.c (how it went), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
+ * medium?), slot_preview.c (what would an insert change?), slot_profile.c (what a boot reads), slot_report.c (how it went), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
  * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and removing it), slot_status.c (what it
  * says). slots.c has them all, and makes them.
  */
@@ -95,6 +95,16 @@ struct slot_replacement {
     struct slot_request *request; /* NULL: answered */
 };
 
+/* What an insert would change, while that is found out; see slot_preview.c. */
+struct slot_preview {
+    struct source *source;
+    slot_preview_done *done;
+    void *arg;
+    int status;
+    char error[SLOT_ERROR_MAX];
+    char *text; /* NULL: there is none */
+};
+
 /* One call to the kernel at a time; what a pool thread reads of this doesn't
  * change while it runs. */
 enum slot_job { JOB_PREPARE, JOB_ATTACH, JOB_RECONNECT, JOB_BIND, JOB_UNBIND, JOB_DETACH, JOB_REMOVE };
@@ -137,6 +147,7 @@ struct slot {
     struct slot_requests inserting, ejecting;
     struct slot_next *next; /* NULL: nothing */
     struct slot_replacement replacement;
+    struct slot_preview *preview; /* NULL: none is under way */
     struct slot_retry retry;
 
     /* The debts, in the order in which they are made. */
@@ -221,6 +232,9 @@ void slot_profile_end(struct slot *slot);   /* and has closed, and is not freed 
 
 /* slot_replace.c */
 void slot_replace_give_up(struct slot *slot, const char *why);
+
+/* slot_preview.c */
+void slot_preview_give_up(struct slot *slot);
 
 /* slot_retry.c */
 /* Puts in what was in before a restart (`before`, which must outlive the slot; NULL: nothing was), or what the config

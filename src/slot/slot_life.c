@@ -137,6 +137,7 @@ static void slot_empty_first(struct slot *slot)
 {
     slot_retry_cancel(slot);
     slot_replace_give_up(slot, "the insert was given up: the slot changes");
+    slot_preview_give_up(slot);
     if (slot->state == SLOT_EMPTY)
         slot_step(slot);
     else
@@ -193,7 +194,7 @@ static void finish_leaving(struct slot *slot)
 void slot_settle(struct slot *slot)
 {
     struct slot_device *device = &slot->device;
-    if (device->running || slot->source || slot->replacement.source || slot->profile_searches > 0)
+    if (device->running || slot->source || slot->replacement.source || slot->profile_searches > 0 || slot->preview)
         return;
     bool going = slot->leaving || slot->next_config;
     if (going && device->touched)

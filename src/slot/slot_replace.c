@@ -55,9 +55,17 @@ static bool is_as_writable(const struct slot *slot)
     return writable < 0 || (writable > 0) == slot->writable;
 }
 
+/* The reader has the image's own bytes, so it would go on with the arguments of before. */
+static bool has_same_arguments(const struct slot *slot)
+{
+    const char *now = slot->media.kernel_args, *then = slot->replacement.media.kernel_args;
+    return strcmp(now ? now : "", then ? then : "") == 0;
+}
+
 static bool replacement_takes_place(struct slot *slot)
 {
     return slot->state == SLOT_READY && slot->wanted && slot->media.url && is_as_writable(slot) &&
+           has_same_arguments(slot) &&
            slot_replace_is_same_image(slot, slot->replacement.source) &&
            pipeline_exchange(slot->source, slot->replacement.source);
 }

@@ -3,6 +3,14 @@
 
 #include "slot/slot_internal.h"
 
+static const char *slot_warning(const struct slot *slot)
+{
+    struct boot_injected injected;
+    if (slot->doubt == MEDIUM_GOOD && slot->opened && slot->source && pipeline_injected(slot->source, &injected))
+        return injected.warnings;
+    return medium_doubt_words(slot->doubt);
+}
+
 void slot_get_status(struct slot *slot, struct slot_status *status)
 {
     *status = (struct slot_status){
@@ -20,7 +28,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
         .renewals = slot->renewals,
-        .warning = medium_doubt_words(slot->doubt),
+        .warning = slot_warning(slot),
         .is_page = slot->doubt == MEDIUM_IS_PAGE,
         .error = slot->error,
         .error_at = slot->error_at,

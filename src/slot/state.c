@@ -19,6 +19,7 @@ void slot_media_clear(struct slot_media *media)
     mem_free_secret(media->bearer_token);
     mem_free(media->ca_file);
     mem_free(media->ca_pem);
+    mem_free(media->kernel_args);
     mem_free(media->validator);
     mem_free_secret(media->profile);
     memset(media, 0, sizeof *media);
@@ -60,6 +61,7 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "bearer_token", media->bearer_token);
     put_text(o, "ca_file", media->ca_file);
     put_text(o, "ca_pem", media->ca_pem);
+    put_text(o, "kernel_args", media->kernel_args);
     put_text(o, "validator", media->validator);
     put_text(o, "profile", media->profile);
     json_object_set_new(o, "verify", json_integer(media->verify));
@@ -95,6 +97,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->bearer_token = get_text(o, "bearer_token");
     media->ca_file = get_text(o, "ca_file");
     media->ca_pem = get_text(o, "ca_pem");
+    media->kernel_args = get_text(o, "kernel_args");
     media->validator = get_text(o, "validator");
     media->profile = get_text(o, "profile");
     media->verify = (int)json_integer_value(json_object_get(o, "verify"));

@@ -19,6 +19,8 @@ struct slot {
     bool writable;
     slot_done *done; /* what is asked for, NULL: nothing */
     void *arg;
+    slot_preview_done *previewed;
+    void *preview_arg;
 };
 
 struct host {
@@ -138,6 +140,22 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
 void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
 {
     insert(slot, url, options, done, arg);
+}
+
+static void on_previewed(void *arg, int status, const char *error)
+{
+    struct slot *slot = arg;
+    slot->previewed(slot->preview_arg, status, error, status == 0 ? "+append a\n" : "");
+}
+
+void slot_preview(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_preview_done *done,
+                  void *arg)
+{
+    must(slots.how.may_insert && url);
+    must(!options->nfs_ids || slots.how.may_manage);
+    slot->previewed = done;
+    slot->preview_arg = arg;
+    ask(slot, on_previewed, slot);
 }
 
 void slot_eject(struct slot *slot, slot_done *done, void *arg)

@@ -168,6 +168,7 @@ static bool set_option(struct slot_insert_options *options, char *word)
         const char **text;
         int *yes;
     } known[] = {
+        {"kernel-args", &options->kernel_args, NULL},
         {"user", &options->user, NULL},       {"password", &options->password, NULL}, {"bearer-token", &options->bearer_token, NULL},
         {"ca-file", &options->ca_file, NULL}, {"verify", NULL, &options->verify},     {"writable", NULL, &options->writable},
         {"profile", &options->profile, NULL},
@@ -206,13 +207,15 @@ struct insert_words {
     struct slot_insert_options options;
     struct boot_steps steps;
     bool replaces;
+    bool dry_run;
 };
 
-static bool set_replaces(struct insert_words *insert, const char *word)
+static bool set_way(struct insert_words *insert, const char *word)
 {
-    bool is_that = strcmp(word, "replace") == 0;
-    insert->replaces |= is_that;
-    return is_that;
+    bool replace = strcmp(word, "replace") == 0, dry_run = strcmp(word, "dry-run") == 0;
+    insert->replaces |= replace;
+    insert->dry_run |= dry_run;
+    return replace || dry_run;
 }
 
 /* False: a bad option was found, and the client is answered. */
@@ -220,11 +223,12 @@ static bool read_options(struct control_client *client, int count, char **words,
 {
     for (int i = 2; i < count; i++)
         if (!set_option(&insert->options, words[i]) && !set_step(&insert->steps, words[i]) &&
-            !set_replaces(insert, words[i])) {
+            !set_way(insert, words[i])) {
             /* Only the option's name: its value may be a secret. */
             control_error(client,
                           "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, replace, boot-once, reset, reset=TYPE)",
+                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, dry-run, replace, boot-once, "
+                          "reset, reset=TYPE)",
                           (int)strcspn(words[i], "="), words[i]);
             return false;
         }
@@ -240,6 +244,26 @@ static void audit_insert(struct control_client *client, const char *slot, const 
         control_audit(client, AUDIT_UNVERIFIED, slot, shown);
 }
 
+static void on_previewed(void *arg, int status, const char *error, const char *text)
+{
+    struct media_request *request = arg;
+    if (status != 0) {
+        control_error(request->client, "%s: %s", request->slot, error);
+    } else {
+        control_send(request->client, text);
+        control_ok(request->client, "%s: nothing was inserted: a dry run", request->slot);
+    }
+    mem_free(request);
+}
+
+static void preview_insert(struct control_client *client, struct slot *slot, const char *url,
+                           const struct insert_words *insert)
+{
+    struct media_request *request = media_request(client, slot);
+    audit_insert(client, request->slot, url, insert->options.verify == 0);
+    slot_preview(slot, url, &insert->options, on_previewed, request);
+}
+
 static void run_insert(struct control_client *client, int count, char **words)
 {
     struct insert_words insert = {
@@ -249,6 +273,10 @@ static void run_insert(struct control_client *client, int count, char **words)
     char error[HOST_ERROR_MAX];
     if (!slot || !read_options(client, count, words, &insert))
         return;
+    if (insert.dry_run) {
+        preview_insert(client, slot, words[1], &insert);
+        return;
+    }
     slot_get_status(slot, &s);
     if (boot_steps_wanted(&insert.steps) &&
         boot_steps_problem(&insert.steps, control_client_host(client), &s, error)) {
@@ -435,10 +463,11 @@ static const struct command commands[] = {
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
-     "[replace] [boot-once] [reset[=TYPE]]",
+     "[kernel-args=A] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
-     "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset.",
-     2, 11, run_insert},
+     "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
+     "that the image boots can be given further arguments; with dry-run it is only shown what that changes.",
+     2, 14, run_insert},
     {"serve", "serve SLOT",
      "For a program: takes two descriptors, behind which is an NBD server, and serves that as a file in a browser; "
      "answers when it is out.",

@@ -1,0 +1,219 @@
+#include "image/boot_edit.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "image/boot_edit_internal.h"
+
+/* --- writing --- */
+
+void boot_editor_put(struct boot_editor *editor, const char *bytes, size_t length)
+{
+    if (editor->used + length > editor->room) {
+        editor->room = 2 * (editor->used + length);
+        editor->out = mem_realloc(editor->out, editor->room);
+    }
+    if (length > 0)
+        memcpy(editor->out + editor->used, bytes, length);
+    editor->used += length;
+}
+
+void boot_editor_put_text(struct boot_editor *editor, const char *text)
+{
+    boot_editor_put(editor, text, strlen(text));
+}
+
+void boot_editor_copy_to(struct boot_editor *editor, size_t at)
+{
+    boot_editor_put(editor, editor->text + editor->copied, at - editor->copied);
+    editor->copied = at;
+}
+
+void boot_editor_append(struct boot_editor *editor, size_t divider, size_t end)
+{
+    if (divider && *editor->before) {
+        boot_editor_copy_to(editor, divider);
+        boot_editor_put_text(editor, editor->before);
+        boot_editor_put_text(editor, " ");
+    }
+    boot_editor_copy_to(editor, end);
+    if (!divider && *editor->before) {
+        boot_editor_put_text(editor, " ");
+        boot_editor_put_text(editor, editor->before);
+    }
+    if (*editor->after) {
+        boot_editor_put_text(editor, " ");
+        boot_editor_put_text(editor, editor->after);
+    }
+    editor->kernels++;
+}
+
+/* --- lines --- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+bool boot_line_next(const struct boot_editor *editor, struct boot_line *line)
+{
+    const char *text = editor->text;
+    size_t at = line->next;
+    if (at >= editor->length)
+        return false;
+    const char *newline = memchr(text + at, '\n', editor->length - at);
+    line->start = at;
+    line->end = newline ? (size_t)(newline - text) : editor->length;
+    line->next = line->end + (newline != NULL);
+    while (line->end > at && (is_blank(text[line->end - 1]) || text[line->end - 1] == '\r'))
+        line->end--;
+    while (at < line->end && is_blank(text[at]))
+        at++;
+    line->word = at;
+    while (at < line->end && !is_blank(text[at]))
+        at++;
+    line->word_length = at - line->word;
+    while (at < line->end && is_blank(text[at]))
+        at++;
+    line->rest = at;
+    return true;
+}
+
+bool boot_line_is(const struct boot_editor *editor, const struct boot_line *line, const char *word)
+{
+    return line->word_length == strlen(word) && strncasecmp(editor->text + line->word, word, line->word_length) == 0;
+}
+
+static bool is_divider(const char *word, size_t length)
+{
+    return length == 3 && memcmp(word, "---", 3) == 0;
+}
+
+size_t boot_line_divider(const struct boot_editor *editor, const struct boot_line *line)
+{
+    const char *text = editor->text;
+    for (size_t at = line->rest, end; at < line->end; at = end) {
+        while (at < line->end && is_blank(text[at]))
+            at++;
+        for (end = at; end < line->end && !is_blank(text[end]); end++)
+            ;
+        if (is_divider(text + at, end - at))
+            return at;
+    }
+    return 0;
+}
+
+/* --- the arguments --- */
+
+const char *boot_arguments_problem(const char *arguments)
+{
+    bool quoted = false, some = false;
+    if (strlen(arguments) > BOOT_ARGUMENTS_MAX)
+        return "the kernel's arguments are too long (2000 bytes at most)";
+    for (const char *p = arguments; *p; p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            return "the kernel's arguments hold control characters";
+        some |= *p != ' ';
+        quoted ^= *p == '"';
+    }
+    if (quoted)
+        return "a quote of the kernel's arguments is not closed";
+    return some ? NULL : "the kernel's arguments are empty";
+}
+
+static char *trimmed(const char *text, size_t length)
+{
+    while (length > 0 && *text == ' ') {
+        text++;
+        length--;
+    }
+    while (length > 0 && text[length - 1] == ' ')
+        length--;
+    char *copy = mem_alloc(length + 1);
+    memcpy(copy, text, length);
+    return copy;
+}
+
+/* Without "---" all of it is for the line's end. */
+static void split(const char *arguments, char **before, char **after)
+{
+    const char *rest = arguments;
+    for (const char *p = strstr(arguments, "---"); p; p = strstr(p + 3, "---"))
+        if ((p == arguments || p[-1] == ' ') && (p[3] == ' ' || p[3] == '\0')) {
+            rest = p + 3;
+            *before = trimmed(arguments, (size_t)(p - arguments));
+            *after = trimmed(rest, strlen(rest));
+            return;
+        }
+    *before = mem_strdup("");
+    *after = trimmed(arguments, strlen(arguments));
+}
+
+static void quote_for_grub(char **arguments)
+{
+    char *quoted = boot_grub_quoted(*arguments);
+    mem_free(*arguments);
+    *arguments = quoted;
+}
+
+char *boot_edit(enum boot_syntax syntax, const char *text, size_t length, const char *arguments, size_t *changed_length,
+                unsigned *kernels)
+{
+    char *before, *after;
+    split(arguments, &before, &after);
+    if (syntax == BOOT_GRUB) {
+        quote_for_grub(&before);
+        quote_for_grub(&after);
+    }
+    struct boot_editor editor = {.text = text, .length = length, .before = before, .after = after};
+    switch (syntax) {
+    case BOOT_GRUB:
+        boot_edit_grub(&editor);
+        break;
+    case BOOT_SYSLINUX:
+        boot_edit_syslinux(&editor);
+        break;
+    case BOOT_ENTRY:
+        boot_edit_entry(&editor);
+        break;
+    }
+    mem_free(before);
+    mem_free(after);
+    if (editor.kernels == 0) {
+        mem_free(editor.out);
+        return NULL;
+    }
+    boot_editor_copy_to(&editor, length);
+    *changed_length = editor.used;
+    *kernels = editor.kernels;
+    return editor.out;
+}
+
+/* --- padding --- */
+
+/* Where the last line begins, if it is a comment or empty; the length if not. */
+static size_t without_last(const char *text, size_t length)
+{
+    size_t start = length;
+    if (start > 0 && text[start - 1] == '\n')
+        start--;
+    while (start > 0 && text[start - 1] != '\n')
+        start--;
+    size_t at = start;
+    while (at < length && is_blank(text[at]))
+        at++;
+    return at == length || text[at] == '#' || text[at] == '\n' || text[at] == '\r' ? start : length;
+}
+
+size_t boot_edit_without_padding(const char *text, size_t length, size_t room)
+{
+    size_t left = length;
+    while (left > room) {
+        size_t less = without_last(text, left);
+        if (less == left)
+            return length;
+        left = less;
+    }
+    return left;
+}

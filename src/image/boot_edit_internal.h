@@ -1,0 +1,40 @@
+/* What the editors of each syntax share. See image/boot_edit.h. */
+#ifndef IMAGE_BOOT_EDIT_INTERNAL_H
+#define IMAGE_BOOT_EDIT_INTERNAL_H
+
+#include "image/boot_edit.h"
+
+/* A text that is written from one that is read: what stands before a place is copied, then something is put there. */
+struct boot_editor {
+    const char *text;
+    size_t length;
+    size_t copied; /* bytes of it that are in `out` */
+    char *out;
+    size_t used, room;
+    const char *before, *after; /* the arguments, as the syntax writes them: before a line's "---", and at its end */
+    unsigned kernels;
+};
+
+void boot_editor_put(struct boot_editor *editor, const char *bytes, size_t length);
+void boot_editor_put_text(struct boot_editor *editor, const char *text);
+void boot_editor_copy_to(struct boot_editor *editor, size_t at);
+/* A kernel's line, the last word of which ends at `end`; its "---" stands at `divider`, or is 0. */
+void boot_editor_append(struct boot_editor *editor, size_t divider, size_t end);
+
+void boot_edit_grub(struct boot_editor *editor);
+void boot_edit_syslinux(struct boot_editor *editor);
+void boot_edit_entry(struct boot_editor *editor);
+char *boot_grub_quoted(const char *arguments); /* as GRUB reads them back; for mem_free() */
+
+/* A line of the text, without its end, and its first word. */
+struct boot_line {
+    size_t start, end, next; /* the last two without and with the line's end */
+    size_t word, word_length;
+    size_t rest; /* where what follows the word begins; `end`, if nothing does */
+};
+/* False: there is no further line. `line` is the one before; all zero for the first. */
+bool boot_line_next(const struct boot_editor *editor, struct boot_line *line);
+bool boot_line_is(const struct boot_editor *editor, const struct boot_line *line, const char *word);
+size_t boot_line_divider(const struct boot_editor *editor, const struct boot_line *line);
+
+#endif

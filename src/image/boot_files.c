@@ -1,0 +1,220 @@
+#include "image/boot_files.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "image/partitions.h"
+
+/* Folders with boot configurations; a star is any one folder's name. */
+static const struct place {
+    const char *path;
+    bool entries; /* of systemd-boot */
+} places[] = {
+    {"", false},
+    {"boot", false},
+    {"boot/grub", false},
+    {"boot/grub2", false},
+    {"grub", false},
+    {"grub2", false},
+    {"efi/*", false},
+    {"isolinux", false},
+    {"syslinux", false},
+    {"boot/isolinux", false},
+    {"boot/syslinux", false},
+    {"boot/x86_64/loader", false},
+    {"arch/boot/syslinux", false},
+    {"loader/entries", true},
+};
+
+/* --- which files --- */
+
+static bool has_ending(const char *name, const char *ending)
+{
+    size_t length = strlen(name), n = strlen(ending);
+    return length > n && strcasecmp(name + length - n, ending) == 0;
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncasecmp(text, with, strlen(with)) == 0;
+}
+
+static bool is_configuration(const struct place *place, const char *name)
+{
+    if (place->entries)
+        return has_ending(name, ".conf");
+    return has_ending(name, ".cfg") || strcasecmp(name, "extlinux.conf") == 0;
+}
+
+/* isolinux and GRUB may have their files in one folder, EFI/BOOT say. */
+static enum boot_syntax syntax_of(const struct place *place, const char *name)
+{
+    if (place->entries)
+        return BOOT_ENTRY;
+    if (begins(name, "isolinux") || begins(name, "syslinux") || begins(name, "extlinux"))
+        return BOOT_SYSLINUX;
+    bool grub = begins(name, "grub") || begins(name, "loopback") || begins(place->path, "efi") ||
+                strstr(place->path, "grub");
+    return grub ? BOOT_GRUB : BOOT_SYSLINUX;
+}
+
+/* --- what was found --- */
+
+static struct boot_file *find_same(struct boot_files *found, const struct tree_entry *entry)
+{
+    for (unsigned i = 0; i < found->count; i++) {
+        struct boot_file *file = &found->files[i];
+        if (!file->fat && file->entry.start == entry->start && file->entry.length == entry->length)
+            return file;
+    }
+    return NULL;
+}
+
+static struct boot_file *new_file(struct boot_files *found, struct view *view)
+{
+    if (found->count == BOOT_FILES_MAX) {
+        view_refuse(view, "the image has more than %d boot configurations", BOOT_FILES_MAX);
+        return NULL;
+    }
+    if (!found->files)
+        found->files = mem_alloc(BOOT_FILES_MAX * sizeof *found->files);
+    return &found->files[found->count++];
+}
+
+/* Where a search is: a folder of a place's path. */
+struct search {
+    struct boot_files *found;
+    struct view *view;
+    const struct tree *tree;
+    const struct fat *fat;
+    const struct place *place;
+};
+
+static void add_record(const struct search *search, struct boot_file *file, uint64_t record)
+{
+    for (unsigned i = 0; i < file->record_count; i++)
+        if (file->records[i] == record)
+            return;
+    if (file->record_count < ISO_RECORDS_MAX)
+        file->records[file->record_count++] = record;
+    else
+        view_refuse(search->view, "the boot configuration %s has too many names", file->path);
+}
+
+static void add_file(const struct search *search, const char *folder, const struct tree_entry *entry)
+{
+    struct boot_file *file = search->fat ? NULL : find_same(search->found, entry);
+    if (!file) {
+        file = new_file(search->found, search->view);
+        if (!file)
+            return;
+        snprintf(file->path, sizeof file->path, "%s/%s", folder, entry->name);
+        file->syntax = syntax_of(search->place, entry->name);
+        file->tree = search->tree;
+        file->fat = search->fat;
+        file->entry = *entry;
+    }
+    add_record(search, file, entry->record);
+}
+
+/* GRUB checks configurations that have a signature beside them. */
+static void note_signature(const struct search *search, const char *folder, const char *name)
+{
+    char path[BOOT_PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%.*s", folder, (int)(strlen(name) - strlen(".sig")), name);
+    for (unsigned i = 0; n > 0 && i < search->found->count; i++)
+        if (strcasecmp(search->found->files[i].path, path) == 0 && search->found->files[i].fat == search->fat)
+            search->found->files[i].is_signed = true;
+}
+
+static void list_folder(const struct search *search, const struct tree_entry *folder, const char *path)
+{
+    struct tree_entry entry;
+    uint32_t position = 0;
+    while (search->tree->next(search->tree, search->view, folder, &position, &entry)) {
+        bool plain = !entry.directory && !entry.odd && entry.length > 0 && entry.length <= VIEW_ONE_MAX;
+        if (plain && is_configuration(search->place, entry.name))
+            add_file(search, path, &entry);
+        if (!entry.directory && !*path && !search->fat && strcasecmp(entry.name, "md5sum.txt") == 0)
+            search->found->checksums = entry;
+    }
+    position = 0; /* in a second round all files are known */
+    while (search->tree->next(search->tree, search->view, folder, &position, &entry))
+        if (has_ending(entry.name, ".sig"))
+            note_signature(search, path, entry.name);
+}
+
+/* --- the way to a folder --- */
+
+static bool is_step(const char *pattern, size_t length, const char *name)
+{
+    if (length == 1 && *pattern == '*')
+        return true;
+    return strlen(name) == length && strncasecmp(pattern, name, length) == 0;
+}
+
+static void walk(const struct search *search, const struct tree_entry *folder, const char *path, const char *pattern)
+{
+    struct tree_entry entry;
+    uint32_t position = 0;
+    if (!*pattern) {
+        list_folder(search, folder, path);
+        return;
+    }
+    size_t length = strcspn(pattern, "/");
+    const char *rest = pattern + length + (pattern[length] == '/');
+    while (search->tree->next(search->tree, search->view, folder, &position, &entry)) {
+        char below[BOOT_PATH_MAX];
+        int n = snprintf(below, sizeof below, "%s/%s", path, entry.name);
+        if (entry.directory && is_step(pattern, length, entry.name) && n > 0 && (size_t)n < sizeof below - TREE_NAME_MAX)
+            walk(search, &entry, below, rest);
+    }
+}
+
+static void search_tree(struct boot_files *found, struct view *view, const struct tree *tree, const struct fat *fat)
+{
+    for (size_t i = 0; i < sizeof places / sizeof *places && !*view->error; i++) {
+        struct search search = {found, view, tree, fat, &places[i]};
+        walk(&search, &tree->root, "", places[i].path);
+    }
+}
+
+/* --- all file systems --- */
+
+static void search_fat(struct boot_files *found, struct view *view, uint64_t at)
+{
+    for (unsigned i = 0; i < found->fat_count; i++)
+        if (found->fats[i].at == at)
+            return;
+    if (found->fat_count == BOOT_FATS_MAX)
+        return;
+    struct fat *fat = &found->fats[found->fat_count];
+    if (!fat_open(fat, view, at))
+        return;
+    found->fat_count++;
+    search_tree(found, view, &fat->tree, fat);
+}
+
+void boot_files_find(struct boot_files *found, struct view *view)
+{
+    struct partitions partitions;
+    memset(found, 0, sizeof *found);
+    found->has_iso = iso_open(&found->iso, view);
+    for (unsigned i = 0; i < found->iso.tree_count; i++)
+        search_tree(found, view, &found->iso.trees[i].tree, NULL);
+    for (unsigned i = 0; i < found->iso.boot_count; i++)
+        search_fat(found, view, found->iso.boots[i]);
+    partitions_read(&partitions, view);
+    for (unsigned i = 0; i < partitions.count; i++)
+        search_fat(found, view, partitions.starts[i]);
+    if (!found->has_iso)
+        search_fat(found, view, 0);
+}
+
+void boot_files_clear(struct boot_files *found)
+{
+    mem_free(found->files);
+    memset(found, 0, sizeof *found);
+}

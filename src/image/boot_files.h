@@ -1,0 +1,44 @@
+/*
+ * Finds the boot configurations of an image: in the folders where boot loaders look, in every file system that the image
+ * has for them (the trees of ISO 9660, the FAT images of El Torito, FAT partitions). The rest of the image is not looked at.
+ */
+#ifndef IMAGE_BOOT_FILES_H
+#define IMAGE_BOOT_FILES_H
+
+#include "image/boot_edit.h"
+#include "image/fat.h"
+#include "image/iso9660.h"
+
+#define BOOT_FILES_MAX 64
+#define BOOT_FATS_MAX 4
+#define BOOT_PATH_MAX 192
+#define BOOT_LOOKED_FOR                                                                                                \
+    "grub.cfg and its like below boot/grub, boot/grub2, grub and EFI, isolinux.cfg, syslinux.cfg and their like, and " \
+    "loader/entries/*.conf"
+
+struct boot_file {
+    char path[BOOT_PATH_MAX]; /* with a leading slash, as the first tree that has it writes it */
+    enum boot_syntax syntax;
+    const struct tree *tree;
+    const struct fat *fat; /* NULL: ISO 9660 */
+    struct tree_entry entry;
+    uint64_t records[ISO_RECORDS_MAX]; /* of all trees of ISO 9660 */
+    unsigned record_count;
+    bool is_signed; /* a signature of it lies beside it */
+};
+
+struct boot_files {
+    struct iso iso;
+    bool has_iso;
+    struct fat fats[BOOT_FATS_MAX];
+    unsigned fat_count;
+    struct boot_file *files;
+    unsigned count;
+    struct tree_entry checksums; /* md5sum.txt at the top of ISO 9660; name "": there is none */
+};
+
+/* Everything that can be found with what is known of the image (see struct view); to be cleared in any case. */
+void boot_files_find(struct boot_files *found, struct view *view);
+void boot_files_clear(struct boot_files *found);
+
+#endif

@@ -1,0 +1,174 @@
+#include "image/boot_inject.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "image/boot_plan.h"
+
+struct boot_inject {
+    struct inject_planner planner;
+    uv_loop_t *loop;
+    char *arguments;
+    struct boot_plan plan;
+    struct source *lower;
+    struct defer begin;
+    struct boot_read {
+        struct io io;
+        struct boot_inject *inject;
+    } reads[VIEW_MISSING_MAX];
+    unsigned waiting, read_count;
+    int status; /* of the reads */
+};
+
+static struct boot_inject *boot_inject_of(const struct inject_planner *planner)
+{
+    return container_of(planner, struct boot_inject, planner);
+}
+
+/* --- the plan --- */
+
+static bool continues(const struct changes *changes, unsigned i)
+{
+    return i > 0 && changes->sectors[i].number == changes->sectors[i - 1].number + 1;
+}
+
+/* A run of sectors is one piece. */
+static void add_piece_of(struct inject_planner *planner, const struct changes *changes, unsigned first, unsigned end)
+{
+    uint64_t offset = changes->sectors[first].number * CHANGES_SECTOR, length = (uint64_t)(end - first) * CHANGES_SECTOR;
+    length = length < changes->size - offset ? length : changes->size - offset;
+    struct inject_piece *piece = &planner->pieces[planner->count++];
+    piece->offset = offset;
+    piece->bytes = bytes_new((uint32_t)length);
+    for (unsigned i = first; i < end; i++) {
+        uint64_t at = (uint64_t)(i - first) * CHANGES_SECTOR, rest = length - at;
+        memcpy(piece->bytes->data + at, changes->sectors[i].bytes, rest < CHANGES_SECTOR ? rest : CHANGES_SECTOR);
+    }
+}
+
+static void make_pieces(struct boot_inject *inject)
+{
+    const struct changes *changes = &inject->plan.changes;
+    struct inject_planner *planner = &inject->planner;
+    planner->size = changes->size;
+    planner->pieces = mem_alloc((changes->count + 1) * sizeof *planner->pieces);
+    for (unsigned first = 0, end; first < changes->count; first = end) {
+        for (end = first + 1; end < changes->count && continues(changes, end); end++)
+            ;
+        add_piece_of(planner, changes, first, end);
+    }
+}
+
+/* What the image says is needed no more. */
+static void finish(struct boot_inject *inject, int status)
+{
+    if (status == 0)
+        make_pieces(inject);
+    else
+        snprintf(inject->planner.error, sizeof inject->planner.error, "%s",
+                 *inject->plan.view.error ? inject->plan.view.error : inject->lower->error);
+    changes_clear(&inject->plan.changes);
+    view_clear(&inject->plan.view);
+    inject->planner.planned(&inject->planner, status);
+}
+
+/* --- reading --- */
+
+static void boot_inject_step(struct boot_inject *inject);
+
+static void take_bytes(struct boot_inject *inject, struct io *io)
+{
+    struct view_range range = {io->offset, io->length};
+    unsigned char *bytes = mem_alloc(io->length);
+    slices_copy_out(&io->data, 0, bytes, io->length);
+    view_add(&inject->plan.view, &range, bytes);
+}
+
+static void on_boot_inject_read(struct io *io)
+{
+    struct boot_inject *inject = container_of(io, struct boot_read, io)->inject;
+    if (io->status == 0)
+        take_bytes(inject, io);
+    else if (inject->status == 0)
+        inject->status = io->status;
+    slices_clear(&io->data);
+    if (--inject->waiting == 0)
+        boot_inject_step(inject);
+}
+
+static void read_missing(struct boot_inject *inject)
+{
+    const struct view *view = &inject->plan.view;
+    inject->waiting = view->missing_count;
+    inject->read_count += view->missing_count;
+    for (unsigned i = 0; i < view->missing_count; i++) {
+        struct boot_read *read = &inject->reads[i];
+        io_init(&read->io, IO_READ, view->missing[i].offset, view->missing[i].length, on_boot_inject_read);
+        read->inject = inject;
+    }
+    for (unsigned i = 0, count = inject->waiting; i < count; i++)
+        source_submit(inject->lower, &inject->reads[i].io);
+}
+
+static void boot_inject_step(struct boot_inject *inject)
+{
+    int status = inject->lower->state != SOURCE_OPEN ? -ECANCELED : inject->status;
+    if (status == 0)
+        status = boot_plan_run(&inject->plan);
+    if (status == -EAGAIN)
+        read_missing(inject);
+    else
+        finish(inject, status);
+}
+
+/* --- life --- */
+
+static void on_boot_inject_begin(struct defer *defer)
+{
+    boot_inject_step(container_of(defer, struct boot_inject, begin));
+}
+
+static void boot_inject_begin(struct inject_planner *planner, struct source *lower)
+{
+    struct boot_inject *inject = boot_inject_of(planner);
+    inject->lower = lower;
+    view_init(&inject->plan.view, lower->size);
+    defer_schedule(inject->loop, &inject->begin);
+}
+
+static void boot_inject_free(struct inject_planner *planner)
+{
+    struct boot_inject *inject = boot_inject_of(planner);
+    for (unsigned i = 0; i < planner->count; i++)
+        bytes_unref(planner->pieces[i].bytes);
+    mem_free(planner->pieces);
+    boot_plan_clear(&inject->plan);
+    mem_free(inject->arguments);
+    mem_free(inject);
+}
+
+struct inject_planner *boot_inject_new(uv_loop_t *loop, const char *arguments)
+{
+    static const struct inject_planner_ops ops = {boot_inject_begin, boot_inject_free};
+    struct boot_inject *inject = mem_alloc(sizeof *inject);
+    inject->planner.ops = &ops;
+    inject->loop = loop;
+    inject->arguments = mem_strdup(arguments);
+    boot_plan_init(&inject->plan, 0, inject->arguments);
+    defer_setup(&inject->begin, on_boot_inject_begin);
+    return &inject->planner;
+}
+
+void boot_inject_told(const struct inject_planner *planner, struct boot_injected *told)
+{
+    const struct boot_inject *inject = boot_inject_of(planner);
+    *told = (struct boot_injected){
+        .files = inject->plan.files,
+        .kernels = inject->plan.kernels,
+        .reads = inject->read_count,
+        .warnings = inject->plan.warnings,
+        .diff = inject->plan.diff ? inject->plan.diff : "",
+    };
+}

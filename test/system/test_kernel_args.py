@@ -1,0 +1,344 @@
+"""Kernels that are given arguments: what others make of the changed image, and what stays as it was."""
+import hashlib
+import os
+import random
+import re
+import subprocess
+
+import pytest
+
+from conftest import wait_for
+
+MARK = "mark=4711"
+ARGUMENTS = f"console=ttyS0,115200 {MARK}"
+GRUB = "# a comment\nset timeout=1\nmenuentry 'Install' {\n\tlinux /boot/vmlinuz quiet ---\n\tinitrd /boot/initrd\n}\n"
+ISOLINUX = "default vesamenu.c32\ninclude txt.cfg\n"
+TXT = "label install\n\tkernel /boot/vmlinuz\n\tappend initrd=/boot/initrd --- quiet\n"
+ENTRY = "title x\nlinux /boot/vmlinuz\noptions root=LABEL=x\n"
+ISOHYBRID = "/usr/lib/ISOLINUX/isohdpfx.bin"
+
+
+def run(*command, **more):
+    return subprocess.run([str(c) for c in command], check=True, capture_output=True, **more).stdout
+
+
+def grown(text, size=2047):
+    """So long that further arguments do not fit its block; what is added is no padding, which would give way."""
+    return "#" + "x" * (size - len(text) - 2) + "\n" + text
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def efi_image(path, config, megabytes=1):
+    """A FAT file system as El Torito has one, with GRUB's configuration in it."""
+    with open(path, "wb") as f:
+        f.truncate(megabytes << 20)
+    run("mformat", "-i", path, "-T", megabytes << 11, "-h", "2", "-s", "32", "-c", "1", "::")
+    run("mmd", "-i", path, "::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries")
+    local = path.with_suffix(".cfg")
+    for name, text in (("EFI/BOOT/grub.cfg", config), ("loader/entries/a-long-name.conf", ENTRY)):
+        local.write_text(text)
+        run("mcopy", "-i", path, local, f"::/{name}")
+    local.unlink()
+
+
+KINDS = {
+    "plain": [],
+    "isohybrid": ["-isohybrid-mbr", ISOHYBRID, "-isohybrid-gpt-basdat"],
+    "gpt": ["--protective-msdos-label", "-efi-boot-part", "--efi-boot-image"],
+}
+
+
+class Disc:
+    """A folder, and the image that xorriso makes of it: Rock Ridge, Joliet, El Torito for BIOS and EFI, a partition table."""
+
+    def __init__(self, place, grub=GRUB, efi=GRUB, kind="gpt"):
+        if kind == "isohybrid" and not os.path.exists(ISOHYBRID):
+            pytest.skip("needs isolinux")
+        self.place, self.folder, self.image = place, place / "disc", place / "disc.iso"
+        noise = random.Random(3)
+        write(self.folder / "boot/grub/grub.cfg", grub)
+        write(self.folder / "isolinux/isolinux.cfg", ISOLINUX)
+        write(self.folder / "isolinux/txt.cfg", TXT)
+        write(self.folder / "isolinux/isolinux.bin", noise.randbytes(4096))
+        write(self.folder / "boot/vmlinuz", noise.randbytes(300_001))
+        write(self.folder / "boot/initrd", noise.randbytes(100_001))
+        for i in range(40):
+            write(self.folder / f"pool/package number {i}.deb", noise.randbytes(1000 * i))
+        efi_image(self.folder / "boot/efi.img", efi)
+        sums = [f"{hashlib.md5(p.read_bytes()).hexdigest()}  ./{p.relative_to(self.folder)}\n"
+                for p in sorted(self.folder.rglob("*")) if p.is_file() and "vmlinuz" not in p.name]
+        write(self.folder / "md5sum.txt", "".join(sums))
+        run("xorriso", "-as", "mkisofs", "-quiet", "-o", self.image, "-V", "TEST", "-J", "-R",
+            "-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4",
+            "-eltorito-alt-boot", "-e", "boot/efi.img", "-no-emul-boot", *KINDS[kind], self.folder)
+
+
+@pytest.fixture
+def disc(tmp_path):
+    return Disc(tmp_path)
+
+
+@pytest.fixture
+def slots(daemon):
+    """A function that starts a daemon with two slots that are not the kernel's matter."""
+    def start(*arguments, config="[slot cd]\nattach = socket\n[slot other]\nattach = socket\n", **more):
+        return daemon(*arguments, config=config, **more)
+    return start
+
+
+def content(d, place, slot="cd"):
+    path = place / f"{slot}.out"
+    path.unlink(missing_ok=True)
+    run("nbdcopy", d.uri(slot), path)
+    return path
+
+
+def files(image, tree):
+    """{path: SHA-256} of all files of one of the image's trees, as isoinfo reads them."""
+    out = run("isoinfo", *tree, "-f", "-i", image).decode(errors="replace").splitlines()
+    found = {}
+    for path in out:
+        data = subprocess.run(["isoinfo", *tree, "-i", image, "-x", path], capture_output=True, check=False).stdout
+        if data:
+            found[path.split(";")[0]] = data
+    return found
+
+
+def from_efi(image_bytes, place, name):
+    path = place / "efi.out"
+    path.write_bytes(image_bytes)
+    return run("mcopy", "-n", "-i", path, f"::/{name}", "-").decode()
+
+
+TREES = {"rock ridge": ["-R"], "joliet": ["-J"]}
+CHANGED = {"/boot/grub/grub.cfg", "/isolinux/txt.cfg", "/boot/efi.img"}
+
+
+def check_trees(before, after, place, grub=GRUB, efi=GRUB):
+    """Both trees have the arguments, and every other file is the same."""
+    for tree in TREES.values():
+        was, now = files(before, tree), files(after, tree)
+        assert was.keys() == now.keys()
+        assert {p for p in was if was[p] != now[p]} == CHANGED
+        assert now["/boot/grub/grub.cfg"].decode() == grub.replace(" quiet ---", f" quiet --- {ARGUMENTS}")
+        assert now["/isolinux/txt.cfg"].decode() == TXT.replace("--- quiet", f"--- quiet {ARGUMENTS}")
+        image = now["/boot/efi.img"]
+        assert from_efi(image, place, "EFI/BOOT/grub.cfg") == efi.replace(" quiet ---", f" quiet --- {ARGUMENTS}")
+        assert from_efi(image, place, "loader/entries/a-long-name.conf") == ENTRY.replace("LABEL=x", f"LABEL=x {ARGUMENTS}")
+
+
+def check_accepted(image):
+    """xorriso reads it all, and says no more than of the original."""
+    told = subprocess.run(["xorriso", "-abort_on", "WARNING", "-indev", image, "-check_media", "--"], capture_output=True,
+                          text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "Media region" in told.stdout and not re.search(r"unreadable|invalid", told.stdout + told.stderr)
+
+
+# --- what the host reads ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_fits_its_block_is_changed_in_place(slots, tmp_path, kind):
+    disc = Disc(tmp_path, kind=kind)
+    d = slots()
+    answer = d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    out = content(d, tmp_path)
+    assert out.stat().st_size == disc.image.stat().st_size
+    check_trees(disc.image, out, tmp_path)
+    check_accepted(out)
+    assert answer[-1].startswith("ok: cd: inserted disc.iso")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_has_grown_lies_behind_the_end(slots, tmp_path, kind):
+    grub = grown(GRUB)
+    disc = Disc(tmp_path, grub=grub, efi=grown(GRUB, 512), kind=kind)
+    d = slots()
+    d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    out = content(d, tmp_path)
+    assert disc.image.stat().st_size < out.stat().st_size < disc.image.stat().st_size + (400 << 10)
+    assert d.slot()["size"] == out.stat().st_size
+    check_trees(disc.image, out, tmp_path, grub, grown(GRUB, 512))
+    check_accepted(out)
+    volume = int(re.search(r"Volume size is: (\d+)", run("isoinfo", "-d", "-i", out).decode())[1])
+    assert volume * 2048 == out.stat().st_size
+
+
+def test_the_fat_image_stays_sound(slots, tmp_path):
+    disc = Disc(tmp_path, efi=grown(GRUB, 512))
+    d = slots()
+    d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    image = files(content(d, tmp_path), TREES["rock ridge"])["/boot/efi.img"]
+    (tmp_path / "fat").write_bytes(image)
+    assert subprocess.run(["fsck.vfat", "-n", tmp_path / "fat"], check=False).returncode == 0
+
+
+def verified(image):
+    """What sfdisk says of the partition table, without the image's name."""
+    told = subprocess.run(["sfdisk", "--verify", image], capture_output=True, text=True, check=False)
+    return told.returncode, (told.stdout + told.stderr).replace(str(image), "X")
+
+
+@pytest.mark.parametrize("kind", ("isohybrid", "gpt"))
+def test_partition_tables_stay_valid(slots, tmp_path, kind):
+    disc = Disc(tmp_path, grub=grown(GRUB), kind=kind)
+    d = slots()
+    d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    out = content(d, tmp_path)
+    assert out.stat().st_size > disc.image.stat().st_size
+    assert verified(out) == verified(disc.image)
+
+
+def test_the_second_header_of_a_gpt_stands_in_for_the_first(slots, tmp_path):
+    disc = Disc(tmp_path, grub=grown(GRUB))
+    d = slots()
+    d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    out = content(d, tmp_path)
+    with open(out, "r+b") as f:
+        f.seek(512)
+        f.write(bytes(512))
+
+    def listed(image):
+        return [line.split()[1:] for line in run("sfdisk", "--list", image).decode().splitlines() if "EFI System" in line]
+
+    assert listed(out) == listed(disc.image) != []
+
+
+def test_a_raw_disk_with_an_efi_partition(slots, tmp_path):
+    efi_image(tmp_path / "fat", GRUB)
+    disk = tmp_path / "disk.img"
+    with open(disk, "wb") as f:
+        f.truncate(4 << 20)
+    run("sfdisk", "-q", disk, input=b"label: gpt\nstart=2048, size=2048, type=U\n")
+    data = bytearray(disk.read_bytes())
+    data[1 << 20:2 << 20] = (tmp_path / "fat").read_bytes()
+    disk.write_bytes(data)
+    d = slots()
+    d.ok(f'insert cd {disk} kernel-args="{ARGUMENTS}"')
+    now = content(d, tmp_path).read_bytes()
+    assert len(now) == len(data)
+    assert from_efi(now[1 << 20:2 << 20], tmp_path, "EFI/BOOT/grub.cfg") == GRUB.replace("---", f"--- {ARGUMENTS}")
+    assert b"No errors" in run("sfdisk", "--verify", tmp_path / "cd.out")
+
+
+def test_padding_gives_way_before_a_file_moves(slots, tmp_path):
+    padded = GRUB + "# padding\n" * ((2048 - len(GRUB)) // 10)
+    disc = Disc(tmp_path, grub=padded)
+    d = slots()
+    d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    out = content(d, tmp_path)
+    assert out.stat().st_size == disc.image.stat().st_size
+    now = files(out, TREES["rock ridge"])["/boot/grub/grub.cfg"].decode()
+    assert f"quiet --- {ARGUMENTS}\n" in now and "# padding" in now and len(now) <= 2048
+
+
+def test_the_image_itself_is_never_written(slots, disc, tmp_path):
+    before = disc.image.read_bytes()
+    d = slots("slot.cd.media=disk", "slot.cd.overlay=memory", "slot.other.writable=yes")
+    d.ok(f"insert cd {disc.image} kernel-args={MARK}")
+    d.ok(f"insert other {disc.image} kernel-args={MARK}")
+    assert d.slot(0)["writable"] and not d.slot(1)["writable"]
+    run("qemu-io", "-f", "raw", "-c", "write -P 7 32k 64k", d.uri("cd"))
+    assert content(d, tmp_path).read_bytes()[32 << 10:96 << 10] == b"\7" * (64 << 10)
+    assert disc.image.read_bytes() == before
+
+
+# --- what it says ---
+
+
+def test_a_dry_run_shows_what_would_be_changed(slots, disc):
+    d = slots()
+    lines = d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}" dry-run')
+    assert "--- /boot/grub/grub.cfg (ISO 9660)" in lines
+    assert "-\tlinux /boot/vmlinuz quiet ---" in lines
+    assert f"+\tlinux /boot/vmlinuz quiet --- {ARGUMENTS}" in lines
+    assert f"+options root=LABEL=x {ARGUMENTS}" in lines
+    assert "4 kernels in 4 files" in lines
+    assert lines[-1] == "ok: cd: nothing was inserted: a dry run"
+    assert d.slot()["state"] == "empty"
+
+
+def test_a_dry_run_leaves_the_medium_alone(slots, disc, www):
+    d = slots()
+    d.ok(f"insert cd {www / 'image.iso'}")
+    d.ok(f"insert cd {disc.image} kernel-args={MARK} dry-run")
+    assert d.slot()["image_name"] == "image.iso"
+
+
+def test_a_dry_run_of_nothing(slots, disc):
+    assert "give kernel-args" in slots().error(f"insert cd {disc.image} dry-run")
+
+
+def test_nothing_to_change_is_an_error_that_says_what_was_looked_for(slots, www, tmp_path):
+    d = slots()
+    assert "looked for: grub.cfg" in d.error(f"insert cd {www / 'image.iso'} kernel-args=a")
+    write(tmp_path / "disc/boot/grub/grub.cfg", "set timeout=1\n")
+    run("xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", tmp_path / "none.iso", tmp_path / "disc")
+    assert "(/boot/grub/grub.cfg) starts one" in d.error(f"insert cd {tmp_path / 'none.iso'} kernel-args=a")
+    assert d.slot()["state"] == "empty"
+
+
+def test_a_signed_configuration_stays(slots, tmp_path):
+    write(tmp_path / "disc/boot/grub/grub.cfg", GRUB)
+    write(tmp_path / "disc/boot/grub/grub.cfg.sig", "signature")
+    run("xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", tmp_path / "signed.iso", tmp_path / "disc")
+    assert "grub.cfg is signed" in slots().error(f"insert cd {tmp_path / 'signed.iso'} kernel-args=a")
+
+
+def test_checksums_on_the_medium_are_reported(slots, disc):
+    d = slots()
+    lines = d.ok(f"insert cd {disc.image} kernel-args={MARK}")
+    assert any(line.startswith("warning: cd: md5sum.txt") for line in lines)
+    assert "md5sum.txt" in d.slot()["warning"]
+
+
+@pytest.mark.parametrize("arguments, why", (('kernel-args=""', "empty"), ("kernel-args=" + "a" * 2001, "too long"),
+                                            (r'kernel-args="a=\"b"', "quote"), ("kernel-args=a writable=yes", "overlay")))
+def test_what_can_not_be_done_is_refused(slots, disc, arguments, why):
+    d = slots()
+    assert why in d.error(f"insert cd {disc.image} {arguments}")
+    assert why in d.error(f"insert cd {disc.image} {arguments} dry-run")
+
+
+# --- with the rest of the daemon ---
+
+
+def test_slots_share_the_image(slots, disc, nginx, www):
+    """Two slots with other arguments on one URL: what one has read, the other does not fetch."""
+    (www / "disc.iso").write_bytes(disc.image.read_bytes())
+    d = slots(f"http.ca-file={nginx.tls}/ca.pem")
+    url = nginx.url("disc.iso")
+    d.ok(f"insert cd {url} kernel-args=one=1")
+    first = content(d, disc.place, "cd").read_bytes()
+    before = d.slot(1)["stats"]["bytes"]
+    d.ok(f"insert other {url} kernel-args=two=2")
+    second = content(d, disc.place, "other").read_bytes()
+    assert b"one=1" in first and b"two=2" in second and b"one=1" not in second
+    assert d.slot(1)["stats"]["bytes"] - before < len(first) // 20
+
+
+def test_a_restart_goes_on_with_them(slots, disc, tmp_path):
+    d = slots()
+    d.ok(f"insert cd {disc.image} kernel-args={MARK}")
+    first = content(d, tmp_path).read_bytes()
+    d.kill()
+    again = type(d)(d.folder, config=d.config.read_text())
+    try:
+        wait_for(lambda: again.slot()["state"] == "ready", "the medium")
+        assert content(again, tmp_path).read_bytes() == first and MARK.encode() in first
+    finally:
+        again.stop()
+
+
+def test_other_arguments_replace_the_medium(slots, disc, tmp_path):
+    d = slots()
+    d.ok(f"insert cd {disc.image} kernel-args={MARK}")
+    d.ok(f"insert cd {disc.image} kernel-args=other=1 replace")
+    now = content(d, tmp_path).read_bytes()
+    assert MARK.encode() not in now and b"other=1" in now
+    assert "kernel_args" not in str(d.status())

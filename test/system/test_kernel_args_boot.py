@@ -1,0 +1,110 @@
+"""Hosts boot by every firmware and boot loader, and their kernels say the arguments that the insert gave."""
+import os
+import pathlib
+import subprocess
+
+import host
+import pytest
+from conftest import TOP
+
+BOOT_SECONDS = 240  # a slow machine without KVM; a boot takes about ten
+MARK = "mark=4711"
+# The first line of all that a kernel prints says its arguments; there is no console on the serial port but by them.
+ARGUMENTS = f"console=ttyS0,115200 panic=-1 {MARK}"
+ISOLINUX = pathlib.Path("/usr/lib/ISOLINUX")
+LDLINUX = pathlib.Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
+SYSTEMD_BOOT = pathlib.Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+NEEDED = [t for t in host.missing() if t not in ("busybox", "cpio", "cc", "readelf")] # these make another medium
+
+pytestmark = pytest.mark.skipif(bool(NEEDED), reason="not installed: " + " ".join(NEEDED))
+
+
+def run(*command):
+    subprocess.run([str(c) for c in command], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def vmlinuz():
+    folder = os.environ.get("NBD_PROXY_KERNEL") or TOP / "build" / "check" / "kernel"
+    tree = subprocess.run([TOP / "test" / "guest" / "fetch-kernel", folder], check=True, stdout=subprocess.PIPE, text=True)
+    return sorted(pathlib.Path(tree.stdout.strip()).glob("boot/vmlinuz-*"))[-1]
+
+
+def grown(text, size):
+    """So long that it does not fit its block any more with the arguments."""
+    return "#" + "x" * (size - len(text) - 2) + "\n" + text
+
+
+def start_folder(place, vmlinuz):
+    disc = place / "disc"
+    (disc / "boot" / "grub").mkdir(parents=True)
+    os.link(vmlinuz, disc / "boot" / "vmlinuz") if vmlinuz.stat().st_dev == disc.stat().st_dev else \
+        (disc / "boot" / "vmlinuz").write_bytes(vmlinuz.read_bytes())
+    return disc
+
+
+def efi_image(path, files, megabytes):
+    with open(path, "wb") as f:
+        f.truncate(megabytes << 20)
+    run("mformat", "-i", path, "-T", megabytes << 11, "-h", "16", "-s", "63", "-c", "4", "::")
+    folders = {str(p) for name in files for p in pathlib.PurePath(name).parents if str(p) != "."}
+    for folder in sorted(folders):
+        run("mmd", "-i", path, f"::/{folder}")
+    for name, source in files.items():
+        run("mcopy", "-i", path, source, f"::/{name}")
+
+
+GRUB_ENTRY = "set timeout=0\nmenuentry x {\n  linux /boot/vmlinuz\n}\n"
+
+
+def grub_disc(place, vmlinuz):
+    """grub-mkrescue's: GRUB for both firmwares, one configuration on the medium, MBR, GPT, APM and HFS+."""
+    disc = start_folder(place, vmlinuz)
+    (disc / "boot/grub/grub.cfg").write_text(grown(GRUB_ENTRY, 2047))
+    run("grub-mkrescue", "-o", place / "disc.iso", disc)
+
+
+def mkisofs(place, disc, *options):
+    run("xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-o", place / "disc.iso", *options, disc)
+
+
+def isolinux_disc(place, vmlinuz):
+    """isolinux, hybrid: by BIOS from a disc and from a stick."""
+    if not ISOLINUX.exists() or not LDLINUX.exists():
+        pytest.skip("needs isolinux and syslinux-common")
+    disc = start_folder(place, vmlinuz)
+    (disc / "isolinux").mkdir()
+    for file in (ISOLINUX / "isolinux.bin", LDLINUX):
+        (disc / "isolinux" / file.name).write_bytes(file.read_bytes())
+    (disc / "isolinux/isolinux.cfg").write_text(grown("default x\nlabel x\n  kernel /boot/vmlinuz\n  append vga=normal\n", 2047))
+    mkisofs(place, disc, "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin", "-c", "isolinux/boot.cat", "-b",
+            "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
+
+
+def entry_disc(place, vmlinuz):
+    """systemd-boot: kernel and entry are in the EFI image, a partition behind the volume; the entry needs another cluster."""
+    if not SYSTEMD_BOOT.exists():
+        pytest.skip("needs systemd-boot-efi")
+    disc = start_folder(place, vmlinuz)
+    entry, image = place / "entry", place / "efi.img"
+    entry.write_text(grown("title x\nlinux /vmlinuz.efi\n", 2047))
+    efi_image(image, {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "vmlinuz.efi": vmlinuz, "loader/entries/x.conf": entry}, 24)
+    mkisofs(place, disc, "-append_partition", "2", "0xef", image, "-e", "--interval:appended_partition_2:all::",
+            "-no-emul-boot")
+
+
+WAYS = [(grub_disc, "bios", "cdrom"), (grub_disc, "bios", "usb"), (grub_disc, "uefi", "cdrom"), (grub_disc, "uefi", "usb"),
+        (isolinux_disc, "bios", "cdrom"), (isolinux_disc, "bios", "usb"), (entry_disc, "uefi", "cdrom"),
+        (entry_disc, "uefi", "usb")]
+
+
+@pytest.mark.parametrize("make,firmware,device", WAYS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_kernel_has_the_arguments(daemon, tmp_path, vmlinuz, make, firmware, device):
+    make(tmp_path, vmlinuz)
+    d = daemon()
+    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}"')
+    h = host.Host(tmp_path, firmware, device, d.uri())
+    try:
+        h.wait_for(MARK, BOOT_SECONDS)
+    finally:
+        h.stop()
