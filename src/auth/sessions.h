@@ -2,7 +2,8 @@
  * Sessions: a login that lasts. Its token is 32 random bytes, given out once; only
  * its SHA-256 is kept. There are two kinds, and a token of one is nothing to the
  * other: Redfish sessions (header X-Auth-Token) and the web page's (a cookie, with a
- * CSRF token beside it), since Redfish forbids that a cookie authenticates.
+ * CSRF token beside it), since Redfish forbids that a cookie authenticates. For OpenBMC's page
+ * a Redfish session has a CSRF token too: only with that does its cookie count.
  *
  * A session ends by session_end(), when it was idle for too long, when it is too
  * old, when it must make room, or when its account changes in any way. It is found
@@ -105,7 +106,7 @@ void sessions_close(struct sessions *sessions, void (*closed)(void *arg), void *
 void session_attach(struct session *session, struct session_attachment *attachment);
 void session_detach(struct session_attachment *attachment); /* does nothing if it is on no session */
 
-/* The CSRF token of a browser session. It is derived from the session's token, so
+/* The CSRF token of a session. It is derived from the session's token, so
  * that a page can be given it again after a reload, and is kept nowhere. */
 void sessions_csrf(const struct sessions *sessions, const char *token, char csrf[SECRET_TEXT]);
 bool sessions_csrf_matches(const struct sessions *sessions, const char *token, const char *csrf);

@@ -313,6 +313,7 @@ static bool has_repeats(const struct http_head *head)
                                          "Expect",
                                          "Authorization",
                                          "X-Auth-Token",
+                                         "X-XSRF-TOKEN",
                                          "Cookie",
                                          "Origin",
                                          "Referer",

@@ -222,7 +222,9 @@ def test_webui_vue(service, admin, nginx):
                           "Accept-Encoding": "gzip, deflate, br", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"})
     wire.fields["Origin"] = f"https://127.0.0.1:{wire.port}"
     login = wire.ok("POST", SESSIONS, {"UserName": "operator", "Password": PASSWORDS["operator"]}, Content_Type="application/json")
-    wire.fields["X-Auth-Token"] = login.headers["X-Auth-Token"]
+    cookies = dict(line.split(";")[0].split("=", 1) for line in login.headers.get_all("Set-Cookie"))
+    wire.fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    wire.fields["X-XSRF-TOKEN"] = cookies["XSRF-TOKEN"]  # axios does, with each request; it has no token to send
     devices = [wire.ok("GET", m["@odata.id"]).json for m in wire.ok("GET", MEDIA).json["Members"]]
     legacy = [d for d in devices if not d["TransferProtocolType"]] # what its page mounts by URL
     assert [d["Id"] for d in legacy] == ["Slot_0", "Slot_1"]
@@ -233,7 +235,9 @@ def test_webui_vue(service, admin, nginx):
     assert admin.slot(1)["Inserted"]
     wire.ok("POST", target + "EjectMedia", Content_Type="application/x-www-form-urlencoded")
     assert not admin.slot(1)["Inserted"]
-    wire.ok("DELETE", login.headers["Location"])
+    gone = wire.ok("DELETE", login.headers["Location"])
+    assert all("; Max-Age=0" in line for line in gone.headers.get_all("Set-Cookie"))
+    assert wire.ask("GET", MEDIA).status == 401
 
 
 # --- curl, as the guide of OpenBMC has it ---

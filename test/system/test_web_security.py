@@ -125,6 +125,80 @@ def test_a_websocket_is_not_opened_by_another_site(site):
     assert not re.search(r"insert.*evil", site.daemon.log())
 
 
+# --- the cookie of a Redfish login, for OpenBMC's page ---
+
+SLOT = "/redfish/v1/Managers/bmc/VirtualMedia/Slot_0"
+EJECT = SLOT + "/Actions/VirtualMedia.EjectMedia"
+
+
+def redfish_page(site, user="admin", headers=("X-Requested-With",)):
+    """As webui-vue logs in. The cookies are the client's; its CSRF token it sends by itself."""
+    web = Web(site.address())
+    answer = web.post("/redfish/v1/SessionService/Sessions", {"UserName": user, "Password": PASSWORDS[user]},
+                      headers={name: "XMLHttpRequest" for name in headers})
+    assert answer.status == 201
+    web.cookies = dict(cookie.split(";")[0].split("=", 1) for cookie in answer.all("Set-Cookie"))
+    return web, answer
+
+
+def test_the_cookies_of_a_redfish_login(site):
+    web, answer = redfish_page(site)
+    session, xsrf = answer.all("Set-Cookie")
+    assert session == f"SESSION={answer.get('X-Auth-Token')}; Path=/; Secure; HttpOnly; SameSite=Strict"
+    assert re.fullmatch("XSRF-TOKEN=[A-Za-z0-9_-]{43}; Path=/; Secure; SameSite=Strict", xsrf)
+    assert not redfish_page(site, headers=())[1].all("Set-Cookie")
+    right = {"X-XSRF-TOKEN": web.cookies["XSRF-TOKEN"]}
+    assert web.get(SLOT, headers=right).status == 200 and web.get("/api/slots", headers=right).status == 200
+    assert web.post(EJECT, headers=right).status == 204
+    place = answer.get("Location")
+    gone = web.ask("DELETE", place, headers=right)
+    assert gone.status == 204 and gone.all("Set-Cookie") == ["SESSION=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0",
+                                                             "XSRF-TOKEN=; Path=/; Secure; SameSite=Strict; Max-Age=0"]
+    assert web.get(SLOT, headers=right).status == 401
+
+
+def test_the_cookie_of_a_redfish_login_is_nothing_by_itself(site):
+    """Cross-site request forgery, and Redfish's rule that no cookie authenticates."""
+    web, answer = redfish_page(site)
+    other, _ = redfish_page(site, "operator")
+    page = site.web("admin")
+    token, right = web.cookies["SESSION"], web.cookies["XSRF-TOKEN"]
+    tries = [{}, {"X-XSRF-TOKEN": ""}, {"X-XSRF-TOKEN": "x"}, {"X-XSRF-TOKEN": token}, {"X-XSRF-TOKEN": right[:-1]},
+             {"X-XSRF-TOKEN": right + "x"}, {"X-XSRF-TOKEN": right.swapcase()}, {"X-CSRF-Token": right}, {"XSRF-TOKEN": right},
+             {"X-XSRF-TOKEN": other.cookies["XSRF-TOKEN"]}, {"X-XSRF-TOKEN": page.csrf}]
+    for headers in tries:
+        for method, path in (("GET", SLOT), ("GET", "/api/slots"), ("POST", EJECT), ("GET", "/api/events"),
+                             ("GET", "/redfish/v1/EventService/SSE"), ("DELETE", answer.get("Location"))):
+            body = {"what": {}} if method == "POST" else {}
+            assert web.ask(method, path, headers=headers, **body).status == 401, (headers, method, path)
+    for protocol in (None, "x", token, right[:-1], f"{right}, x", other.cookies["XSRF-TOKEN"], page.csrf):
+        assert refused(web, "/vm/0/0", protocol) == 401, protocol
+    wrong = [{"SESSION": token + "x"}, {"__Host-nbd-proxy": token}, {"XSRF-TOKEN": right}, {"session": token},
+             {"SESSION": page.cookies[COOKIE]}]
+    for cookies in wrong:
+        web.cookies = cookies
+        assert web.get(SLOT, headers={"X-XSRF-TOKEN": right}).status == 401, cookies
+        assert refused(web, "/vm/0/0", right) == 401
+    web.cookies = {"SESSION": token}
+    assert web.post(EJECT, headers={"X-XSRF-TOKEN": right, "Origin": "https://evil.example"}).status == 403
+    assert refused(web, "/vm/0/0", right, {"Origin": "https://evil.example"}) == 403
+    assert web.raw(web.text("GET", SLOT, {"X-XSRF-TOKEN": right, "x-xsrf-token": "y"})).status == 400  # which of both?
+    assert web.get(SLOT, headers={"X-XSRF-TOKEN": right}).status == 200
+
+
+def test_a_redfish_logins_file_is_served_and_goes_with_it(site):
+    web, answer = redfish_page(site)
+    image = Image(bytes(range(250)) * 100)
+    browser = Browser(web, image, flavour="webui-vue", path="/vm/0/0")
+    site.wait_state("slot0", "ready")
+    assert handle(site.uri()).pread(25_000, 0) == image.data
+    assert web.ask("DELETE", answer.get("Location"), headers={"X-XSRF-TOKEN": web.cookies["XSRF-TOKEN"]}).status == 204
+    assert browser.wait_end() == 1008
+    site.wait_state("slot0", "empty")
+    reader, _ = redfish_page(site, "reader")
+    assert refused(reader, "/vm/0/0", reader.cookies["XSRF-TOKEN"]) == 403
+
+
 def test_other_origins_may_be_allowed(new_site):
     site = new_site(keys={"origins": "https://console.example.org https://b.example"})
     web = site.web("admin")

@@ -64,6 +64,8 @@ void redfish_session_delete(struct redfish_call *call)
         redfish_not_found(call);
         return;
     }
+    if (strcmp(session->id, call->session) == 0 && http_field(call->request, "X-XSRF-TOKEN"))
+        access_set_redfish_cookies(call->site, call->request, "");
     session_end(session, own ? NULL : call->user);
     redfish_reply_nothing(call);
 }
@@ -106,6 +108,8 @@ static void redfish_sessions_open_session(struct redfish_call *call)
     } else {
         snprintf(path, sizeof path, REDFISH_SESSIONS "/%s", session->id);
         http_add_field(call->request, "X-Auth-Token", token);
+        if (http_field(call->request, "X-Requested-With")) /* OpenBMC's page, which lets the browser keep the session */
+            access_set_redfish_cookies(call->site, call->request, token);
         redfish_reply_created(call, path, redfish_sessions_show(session));
     }
     OPENSSL_cleanse(token, sizeof token);

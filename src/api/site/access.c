@@ -150,22 +150,59 @@ static void site_access_refuse(struct access_request *access, int status, const 
     access->door->refuse(access->arg, access->request, status, 0, words);
 }
 
-/* --- the page's cookie --- */
+/* --- cookies --- */
 
-bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
+static bool cookie_token(const struct http_request *request, const char *name, char token[SECRET_TEXT])
 {
     const char *p = http_field(request, "Cookie");
-    size_t name = strlen(SITE_COOKIE);
+    size_t size = strlen(name);
     while (p && *p) {
         p += strspn(p, "; ");
         size_t length = strcspn(p, ";");
-        if (length == name + SECRET_TEXT && strncmp(p, SITE_COOKIE "=", name + 1) == 0) {
-            snprintf(token, SECRET_TEXT, "%.*s", SECRET_TEXT - 1, p + name + 1);
+        if (length == size + SECRET_TEXT && strncmp(p, name, size) == 0 && p[size] == '=') {
+            snprintf(token, SECRET_TEXT, "%.*s", SECRET_TEXT - 1, p + size + 1);
             return true;
         }
         p += length;
     }
     return false;
+}
+
+bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
+{
+    return cookie_token(request, SITE_COOKIE, token);
+}
+
+static struct session *csrf_session(const struct site *site, const struct http_request *request, const char *cookie,
+                                    enum session_kind kind, const char *csrf)
+{
+    char token[SECRET_TEXT];
+    if (!cookie_token(request, cookie, token) || !sessions_csrf_matches(site->sessions, token, csrf))
+        return NULL;
+    return sessions_find(site->sessions, kind, token);
+}
+
+struct session *access_csrf_session(const struct site *site, const struct http_request *request, const char *csrf)
+{
+    struct session *session = csrf_session(site, request, SITE_COOKIE, SESSION_BROWSER, csrf);
+    return session ? session : csrf_session(site, request, SITE_REDFISH_COOKIE, SESSION_REDFISH, csrf);
+}
+
+void access_set_cookie(struct http_request *request, const char *name, const char *value, bool for_scripts)
+{
+    char cookie[256];
+    snprintf(cookie, sizeof cookie, "%s=%s; Path=/; Secure%s; SameSite=Strict%s", name, value,
+             for_scripts ? "" : "; HttpOnly", *value ? "" : "; Max-Age=0");
+    http_add_field(request, "Set-Cookie", cookie);
+}
+
+void access_set_redfish_cookies(const struct site *site, struct http_request *request, const char *token)
+{
+    char csrf[SECRET_TEXT] = "";
+    if (*token)
+        sessions_csrf(site->sessions, token, csrf);
+    access_set_cookie(request, SITE_REDFISH_COOKIE, token, false);
+    access_set_cookie(request, SITE_CSRF_COOKIE, csrf, true);
 }
 
 /* --- the ways --- */
@@ -211,6 +248,17 @@ static bool by_token(struct access_request *access)
     else if (token)
         site_access_refuse(access, -EACCES, "The session is not known, or has ended.");
     return token;
+}
+
+/* No page of another site can set the field, nor read the cookie that its value comes from. */
+static bool by_xsrf_token(struct access_request *access)
+{
+    const char *csrf = http_field(access->request, "X-XSRF-TOKEN");
+    struct session *session = csrf ? csrf_session(access->site, access->request, SITE_REDFISH_COOKIE, SESSION_REDFISH, csrf)
+                                   : NULL;
+    if (session)
+        site_access_admit(access, session->user, session->role, session);
+    return session;
 }
 
 static bool by_cookie(struct access_request *access)
@@ -295,7 +343,7 @@ void access_check(struct site *site, struct http_request *request, const struct 
         site_access_refuse(&access, -EPERM, foreign_page);
         return;
     }
-    if (by_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))
+    if (by_token(&access) || by_xsrf_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))
         return;
     site_access_refuse(&access, -EACCES, "Log in first.");
 }

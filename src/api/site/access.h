@@ -7,6 +7,9 @@
 
 #define SITE_COOKIE      "__Host-nbd-proxy"
 #define SITE_CSRF_COOKIE "XSRF-TOKEN" /* webui-vue offers its value as the WebSocket's subprotocol */
+/* A Redfish session's, if its login asked for cookies as OpenBMC's page does: never good but beside the session's CSRF
+ * token, which is the value of SITE_CSRF_COOKIE and comes in the field X-XSRF-TOKEN or as the subprotocol. */
+#define SITE_REDFISH_COOKIE "SESSION"
 
 typedef void access_done(void *arg, struct http_request *request, const struct api_caller *caller);
 /* Answers one who may not come in: -EACCES (who is it?), -EPERM, -EAGAIN (locked), -EBUSY. */
@@ -16,7 +19,8 @@ struct access_door {
     access_done *done;
     access_refusal *refuse;
 };
-/* Looks for a client certificate, X-Auth-Token, the page's cookie, Basic. Requests for a change that come from
+/* Looks for a client certificate, X-Auth-Token, X-XSRF-TOKEN with the cookie of a Redfish session, the page's cookie,
+ * Basic. Requests for a change that come from
  * another site's page are refused. The door's `done` is called with `arg`, inside the call or later, when somebody is
  * known to ask; else the door's `refuse`: both answer, or take the request over (http/server.h). */
 void access_check(struct site *site, struct http_request *request, const struct access_door *door, void *arg);
@@ -27,6 +31,12 @@ void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
 bool access_still_allowed(const struct site *site, const char *name, enum auth_role role);
 /* The token of the page's cookie, which is no session yet; false: there is none. */
 bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
+/* The session of either cookie to which this CSRF token belongs; NULL: there is none. */
+struct session *access_csrf_session(const struct site *site, const struct http_request *request, const char *csrf);
+/* Gives a Redfish session's cookies to the page that has logged in; token "": takes them away. */
+void access_set_redfish_cookies(const struct site *site, struct http_request *request, const char *token);
+/* One cookie, of SITE_..._COOKIE; value "": none any more. */
+void access_set_cookie(struct http_request *request, const char *name, const char *value, bool for_scripts);
 bool access_origin_allowed(const struct site *site, const struct http_request *request);
 /* Answers 403 to a request for a change that comes from another site's page; false: the request does not. */
 bool access_refuse_foreign(const struct site *site, struct http_request *request);

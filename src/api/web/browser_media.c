@@ -5,8 +5,8 @@
  *   /nbd/N  /nbd/SLOT  /vm/0/N  and / if the configuration says so (root-slot)
  *
  * A browser can't set fields of a WebSocket's request, so it proves itself by the
- * subprotocol that it offers: a ticket (web/api.js), or the session's CSRF token beside
- * the cookie, as webui-vue does. Others send X-Auth-Token or Basic, or have a
+ * subprotocol that it offers: a ticket (web/api.js), or the CSRF token of a session, the page's or Redfish's, beside
+ * its cookie, as webui-vue does. Others send X-Auth-Token or Basic, or have a
  * certificate.
  */
 #include <errno.h>
@@ -207,11 +207,8 @@ static struct session *by_ticket(struct media *media, const char *slot, const st
 static struct session *by_csrf(struct media *media, const struct http_request *request)
 {
     const char *field = http_field_nth(request, "Sec-WebSocket-Protocol", 0);
-    char token[SECRET_TEXT];
-    if (!field || http_field_nth(request, "Sec-WebSocket-Protocol", 1) || !access_cookie(request, token) ||
-        !sessions_csrf_matches(media->site->sessions, token, field))
-        return NULL;
-    return sessions_find(media->site->sessions, SESSION_BROWSER, token);
+    bool alone = field && !http_field_nth(request, "Sec-WebSocket-Protocol", 1);
+    return alone ? access_csrf_session(media->site, request, field) : NULL;
 }
 
 static void read_offer(const struct http_request *request, struct media_offer *offer)

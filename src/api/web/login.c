@@ -17,12 +17,8 @@ struct login {
 
 static void set_cookies(struct http_request *request, const char *token, const char *csrf)
 {
-    char cookie[256];
-    const char *age = *token ? "" : "; Max-Age=0";
-    snprintf(cookie, sizeof cookie, SITE_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict%s", token, age);
-    http_add_field(request, "Set-Cookie", cookie);
-    snprintf(cookie, sizeof cookie, SITE_CSRF_COOKIE "=%s; Path=/; Secure; SameSite=Strict%s", csrf, age);
-    http_add_field(request, "Set-Cookie", cookie);
+    access_set_cookie(request, SITE_COOKIE, token, false);
+    access_set_cookie(request, SITE_CSRF_COOKIE, csrf, true);
 }
 
 static void reply_session(struct site *site, struct http_request *request, const struct session *session,
