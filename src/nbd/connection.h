@@ -81,6 +81,7 @@ struct nbd_server {
     uv_loop_t *loop;
     struct nbd_server_options options;
     char *export_name, *description;
+    char alias[16]; /* "": none */
     struct source *source; /* NULL: no medium, or it is going */
     struct link connections;
     unsigned count, kernel_count; /* connections, and how many of them are the kernel's */

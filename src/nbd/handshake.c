@@ -20,11 +20,14 @@ static void reply_text(struct nbd_connection *c, uint32_t type, const char *text
     nbd_handshake_reply(c, type, text, (uint32_t)strlen(text));
 }
 
+static bool is_export_name(const char *ours, const char *name, uint32_t length)
+{
+    return length == strlen(ours) && memcmp(name, ours, length) == 0;
+}
+
 static bool name_matches(const struct nbd_server *server, const char *name, uint32_t length)
 {
-    if (length == 0)
-        return true;
-    return length == strlen(server->export_name) && memcmp(name, server->export_name, length) == 0;
+    return length == 0 || is_export_name(server->export_name, name, length) || is_export_name(server->alias, name, length);
 }
 
 uint16_t nbd_transmission_flags(const struct source *source, bool structured)

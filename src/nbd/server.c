@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -332,6 +333,11 @@ static void on_nbd_server_close_defer(struct defer *defer)
     mem_free(server->description);
     mem_free(server);
     closed(arg);
+}
+
+void nbd_server_set_number(struct nbd_server *server, unsigned number)
+{
+    snprintf(server->alias, sizeof server->alias, "vm%u", number);
 }
 
 struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options)

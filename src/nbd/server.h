@@ -55,6 +55,8 @@ struct nbd_server_stats {
 };
 
 struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options);
+/* The export is "vmN" too, as other virtual media daemons name theirs; at first it is not. */
+void nbd_server_set_number(struct nbd_server *server, unsigned number);
 /* Adds a client; the server owns the stream. Over the limit it is closed. */
 void nbd_server_add_client(struct nbd_server *server, struct stream *stream);
 /* Adds the kernel's end of a device: it has no handshake, so the source must be

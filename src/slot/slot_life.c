@@ -69,6 +69,7 @@ struct slot *slot_new(struct slot_shared *shared, unsigned index, const struct c
         .budget = &shared->budget,
     };
     slot->server = nbd_server_new(shared->loop, &options);
+    nbd_server_set_number(slot->server, index);
     uv_timer_init(shared->loop, &slot->tick);
     uv_timer_init(shared->loop, &slot->stay_timer);
     uv_timer_init(shared->loop, &slot->retry.timer);

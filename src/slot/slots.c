@@ -339,6 +339,7 @@ static void reload_apply(struct slots *set, struct reload_slot *plans, unsigned 
             }
         set->slots[i] = plans[i].slot;
         plans[i].slot->index = i;
+        nbd_server_set_number(plans[i].slot->server, i);
         reload_apply_one(set, &plans[i], is_new);
     }
     for (unsigned j = 0; j < old_count; j++)

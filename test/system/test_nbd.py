@@ -141,7 +141,11 @@ def test_unknown_exports_and_empty_slots(daemon, nginx, ca):
     d.ok(f"insert 0 {nginx.url('image.iso')}")
     with pytest.raises(nbd.Error):
         handle(d.uri(), name="other")
-    assert handle(d.uri(), name="slot0").get_size() == 6000123
+    for name in ("slot0", "vm0", ""):
+        assert handle(d.uri(), name=name).get_size() == 6000123
+    for name in ("vm1", "vm", "vm00", "VM0", "vm0 "):
+        with pytest.raises(nbd.Error):
+            handle(d.uri(), name=name.replace(" ", "%20"))
 
 
 def ranges(nginx, path, since):
