@@ -71,6 +71,15 @@ def test_systemd_takes_the_units(folder):
     assert "nbd-proxy" not in checked.stdout + checked.stderr
 
 
+@pytest.mark.skipif(not shutil.which("systemctl"), reason="there is no systemd")
+def test_the_unit_has_the_name_of_openbmcs_guide_too(folder):
+    units = folder / "etc" / "systemd" / "system"
+    units.mkdir(parents=True)
+    shutil.copy(TOP / "packaging" / "nbd-proxy.service", units)
+    subprocess.run(["systemctl", f"--root={folder}", "enable", "nbd-proxy.service"], check=True, capture_output=True)
+    assert (units / "virtual-media.service").readlink().name == "nbd-proxy.service"
+
+
 def test_every_right_of_the_unit_is_explained():
     unit, text = (TOP / "packaging" / "nbd-proxy-helper@.service").read_text(), (TOP / "packaging" / "README.md").read_text()
     rights = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.M)[1].split()
