@@ -391,6 +391,21 @@ def test_a_file_in_a_browser(new_site):
     assert slot["ConnectedVia"] == "NotConnected" and slot["TransferProtocolType"] is None and slot["ImageName"] is None
 
 
+def test_a_patch_says_what_is_to_be_in(new_site, nginx, certificates):
+    """Whatever is in makes room, without an eject between; InsertMedia refuses."""
+    site = new_site(more=f"[http]\nca-file = {certificates}/ca.pem\n")
+    client = Client(site.daemon, "admin", "correct horse")
+    browser = Browser(site.web("admin"), Image(bytes(100_000)), name="rescue disk.iso").wait_serving()
+    site.wait_state("slot0", "ready")
+    assert client.post(INSERT, {"Image": nginx.url("image.iso")}).ids == ["ResourceInUse"]
+    for name in ("image.iso", "other.iso"):
+        assert client.patch(SLOT, {"Image": nginx.url(name), "Inserted": True, "WriteProtected": True}).status == 204
+        assert client.slot()["Image"] == nginx.url(name) and client.slot()["EjectPolicy"] == "Persistent"
+    assert browser.wait_end() == 1000
+    assert client.patch(SLOT, {"Image": nginx.url("nothing.iso")}).ids == ["ImageNotFound"]
+    assert client.slot()["Image"] == nginx.url("other.iso")  # what is in stays
+
+
 @pytest.mark.parametrize("code", (1000, 1001, None))
 def test_a_browser_that_ends_its_medium_is_no_failure(new_site, code):
     site = new_site(slots={"slot0": {"reconnect-grace": "500ms"}, "slot1": {}})

@@ -88,13 +88,15 @@ static json_t *read_timeout(const struct redfish_call *call, const char *text, s
     return redfish_resolve(message, "Give a duration from one second, PT1S, to 30 days, P30D.");
 }
 
-/* A policy of null or "" asks for what is configured. */
+/* A policy of null or "" asks for what is configured; so does an image in the place of a browser's file, whose policy
+ * was of that file. */
 json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, const struct slot_status *s,
                           struct redfish_stay *stay)
 {
     const char *policy = redfish_text(body, "EjectPolicy"), *timeout = redfish_text(body, "EjectTimeout");
     json_t *problem = NULL;
-    bool reset = json_object_get(body, "EjectPolicy") && !policy;
+    bool reset = json_object_get(body, "EjectPolicy") ? !policy
+                                                      : s->via == SLOT_VIA_BROWSER && redfish_text(body, "Image");
     *stay = reset ? configured(call, s->name) : current(call, s);
     stay->configured = reset && !timeout;
     if (policy)
