@@ -178,7 +178,7 @@ void cache_fetch_ahead(struct cache_front *front)
 {
     if (!front->want_readahead || front->source.state != SOURCE_OPEN || front->lower->failing)
         return;
-    unsigned most = fetch_ahead_requests(front->lower->parallel);
+    unsigned most = fetch_ahead_requests(&front->lower->stats, front->lower->parallel);
     struct readahead_limits limits =
         fetch_limits(&front->lower->stats, front->lower->parallel, front->cache->limit, front->align);
     uint64_t offset, fetched;

@@ -24,6 +24,7 @@
 #define DEMAND_CHUNK_SLOW (8u << 10) /* as EDGE_PIECE */
 #define SLOW_RTT_US       5000       /* a longer round trip is worth bytes that may be fetched in vain */
 #define EARLY_RTT_US      30000      /* so far away that a near but busy machine does not look like it */
+#define WIDE              10000000   /* bytes a second: on such a link a request brings enough for few to fill it */
 #define THIN              262144     /* bytes a second: on such a link bytes cost more than round trips */
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
@@ -129,10 +130,13 @@ struct readahead_limits fetch_limits(const struct source_stats *link, unsigned p
                                      .budget = clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX)};
 }
 
-/* Of more than a few requests, an eighth is kept for reads that somebody waits for. */
-unsigned fetch_ahead_requests(unsigned parallel)
+/* Of more than a few requests, an eighth is kept for reads that somebody waits for. Each has a connection, which takes
+ * memory as long as it is open; but where a request brings little, many are needed. */
+unsigned fetch_ahead_requests(const struct source_stats *link, unsigned parallel)
 {
-    return parallel <= FEW_REQUESTS ? parallel : parallel - (parallel + 7) / 8;
+    unsigned most = parallel <= FEW_REQUESTS ? parallel : parallel - (parallel + 7) / 8;
+    unsigned share = FETCH_AHEAD_SHARED / sharers_of(link);
+    return link->bandwidth < WIDE || share >= most ? most : share < FEW_REQUESTS ? FEW_REQUESTS : share;
 }
 
 uint64_t fetch_end(uint64_t at, uint64_t end, bool align, unsigned parallel)

@@ -354,6 +354,21 @@ static void fetches_keep_to_slices_where_many_can_be_under_way(void **state)
     assert_true(fetch_limits(&distant, 4, 256 * MIB, true).chunk > FETCH_ALIGN);
 }
 
+static void those_who_share_a_wide_link_have_fewer_requests_each(void **state)
+{
+    (void)state;
+    struct source_stats link = {.bandwidth = 125000000, .rtt_us = 50000, .sharers = 1};
+    assert_int_equal(fetch_ahead_requests(&link, 16), 14);
+    assert_int_equal(fetch_ahead_requests(&link, 4), 4);
+    link.sharers = 8;
+    assert_int_equal(fetch_ahead_requests(&link, 16), FETCH_AHEAD_SHARED / 8);
+    assert_int_equal(fetch_ahead_requests(&link, 2), 2);
+    link.sharers = 100;
+    assert_int_equal(fetch_ahead_requests(&link, 16), 4);
+    link.bandwidth = 2500000;
+    assert_int_equal(fetch_ahead_requests(&link, 16), 14);
+}
+
 /* Against a plain array. */
 static void the_table_equals_a_model(void **state)
 {
@@ -491,6 +506,7 @@ int main(void)
         cmocka_unit_test(heat_of_the_largest_sizes),
         cmocka_unit_test(demand_does_not_wait_long_behind_what_is_read_ahead),
         cmocka_unit_test(fetches_keep_to_slices_where_many_can_be_under_way),
+        cmocka_unit_test(those_who_share_a_wide_link_have_fewer_requests_each),
         cmocka_unit_test(the_table_equals_a_model),
         cmocka_unit_test(demand_overtakes_prefetch),
     };
