@@ -263,6 +263,21 @@ def mount(client, url, path=LEGACY, writable=False, data=b"\0\0"):
         os.close(out)
 
 
+class MountLater:
+    """A Mount that is answered late, as bmcweb calls it. `answers` has True, or the error's errno-like name."""
+
+    def __init__(self, client, url, path=LEGACY):
+        self.answers = []
+        client.connection.call_async(NAME, path, PREFIX + "Legacy", "Mount", "sbv", (url, False, NOBODY),
+                                     lambda answer: self.answers.append(bool(answer)),
+                                     lambda error: self.answers.append(error.get_dbus_name().rpartition(".")[2]), timeout=30)
+        client.objects()  # answered behind the Mount
+
+    def wait(self, client):
+        client.wait(lambda: self.answers, "the answer")
+        return self.answers
+
+
 def mount_error(client, url="https://localhost/x.iso", path=LEGACY, fd=None, signature="sbh", third=None):
     third = dbus.types.UnixFd(fd) if third is None else third
     return client.error(path, PREFIX + "Legacy", "Mount", signature, url, False, third)

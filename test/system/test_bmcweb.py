@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 import dbus
 import pytest
 
-from bus import (LEGACY, NAME, NOBODY, PREFIX, PROPERTIES, PROXY, ROOT, bus, credentials, mount, mount_error, # noqa: F401
-                 served, stalled_server, unmount, unmount_error) # (fixtures)
+from bus import (LEGACY, NAME, NOBODY, PREFIX, PROPERTIES, PROXY, ROOT, MountLater, bus, credentials, mount, # noqa: F401
+                 mount_error, served, stalled_server, unmount, unmount_error) # (fixtures)
 from conftest import wait_for
 from test_nbd import handle
 
@@ -113,13 +113,16 @@ def test_write_protection(served, folder, writable):
     assert d.slot(1)["writable"] is writable
 
 
-@pytest.mark.parametrize("what,number", [("gopher://x/y.iso", errno.EPROTONOSUPPORT), ("", errno.EINVAL), ("404", errno.ENOENT),
-                                         ("refused", errno.ECONNREFUSED)])
-def test_a_mount_that_fails_says_so(served, nginx, ca, what, number):
+@pytest.mark.parametrize("what,name,words", [("gopher://x/y.iso", "EPROTONOSUPPORT", ""), ("", "InvalidArgs", ""),
+                                             ("404", "FileNotFound", "404 Not Found"), ("refused", "ECONNREFUSED", "127.0.0.1"),
+                                             ("wrong", "EKEYREJECTED", "certificate")])
+def test_a_mount_that_fails_says_so(served, nginx, ca, what, name, words):
+    """bmcweb's InsertMedia is answered by that alone."""
     d, client = served(ca, "http.io-timeout=1s")
-    url = {"404": nginx.url("nothing.iso"), "refused": "http://127.0.0.1:9/x.iso"}.get(what, what)
-    assert mount(client, url)
-    assert client.completed(LEGACY) == number
+    url = {"404": nginx.url("nothing.iso"), "refused": "http://127.0.0.1:9/x.iso", "wrong": nginx.url("image.iso", "wrong")}
+    error = mount_error(client, url.get(what, what), signature="sbv", third=NOBODY)
+    assert error[0] == name and words in error[1]
+    assert client.completions(LEGACY) == []
     assert client.get(LEGACY, "Process", "Active") is False
     assert client.get(LEGACY, "MountPoint", "ImageURL") == ""
     assert d.slot()["state"] == "empty"
@@ -158,21 +161,32 @@ def test_other_arguments_are_refused(served, signature, arguments):
 def test_unmount_ends_a_mount_under_way(served):
     d, client = served()
     with stalled_server() as url:
-        assert mount(client, url)
+        late = MountLater(client, url)
         wait_for(lambda: d.slot()["state"] == "opening", "the mount")
         assert mount_error(client, url, signature="sbv", third=NOBODY) == ("EBUSY", "Resource is busy")
         assert client.get(LEGACY, "MountPoint", "ImageURL") == url
         assert unmount(client)
-        assert client.completed(LEGACY, 2) == 0
-        assert client.completions(LEGACY) == [errno.ECANCELED, 0]
+        assert client.completed(LEGACY) == 0
+        assert late.wait(client) == ["ECANCELED"]
 
 
 def test_a_mount_that_takes_too_long_is_given_up(served):
     d, client = served("dbus.mount-timeout=1s")
     with stalled_server() as url:
-        assert mount(client, url)
-        assert client.completed(LEGACY) == errno.ETIMEDOUT
-    assert d.slot()["state"] == "empty"
+        assert MountLater(client, url).wait(client) == ["Timeout"]
+    assert d.slot()["state"] == "empty" and client.completions(LEGACY) == []
+
+
+def test_a_mount_that_is_slow_is_answered_before_bmcweb_gives_up(served):
+    d, client = served("dbus.mount-timeout=60s")
+    with stalled_server() as url:
+        late, began = MountLater(client, url), time.monotonic()
+        assert late.wait(client) == [True]
+        assert 17 < time.monotonic() - began < 20
+        assert client.completions(LEGACY) == [] and d.slot()["state"] == "opening"
+        assert unmount(client)
+        assert client.completed(LEGACY, 2) == 0
+        assert client.completions(LEGACY) == [errno.ECANCELED, 0]
 
 
 # --- credentials ---
@@ -185,12 +199,13 @@ def test_credentials_come_through_the_pipe_and_stay_secret(served, nginx, ca):
     assert client.completed(LEGACY) == 0
     assert "CANARY-PASSWORD" not in str(client.objects()) + str(client.signals) + d.log() + d.state()
     assert unmount(client) and client.completed(LEGACY, 2) == 0
-    assert mount(client, url, data=b"alice\0CANARY-MISTAKE\0")
-    assert client.completed(LEGACY, 3) != 0
-    assert mount(client, url.replace("https://", "https://alice:CANARY-PASSWORD@"))
-    assert client.completed(LEGACY, 4) == errno.EINVAL # they have no place in a URL
+    out, _ = credentials(b"alice\0CANARY-MISTAKE\0")
+    said = [mount_error(client, url, fd=out)]
+    os.close(out)
+    said.append(mount_error(client, url.replace("https://", "https://alice:CANARY-PASSWORD@"), signature="sbv", third=NOBODY))
+    assert [name for name, _ in said] == ["AccessDenied", "InvalidArgs"] and "CANARY" not in str(said)
     assert mount(client, url + "?CANARY-KEY", data=b"alice\0CANARY-PASSWORD\0")
-    assert client.completed(LEGACY, 5) == 0
+    assert client.completed(LEGACY, 3) == 0
     assert "CANARY" not in str(client.objects()) + str(client.signals) + d.log() + d.state()
 
 

@@ -18,8 +18,9 @@
  * It calls Unmount after a refused Mount too, which must not eject the medium that is in: so
  * the Unmount that follows a refused Mount of the same caller is refused.
  *
- * Mount and Unmount answer `true` once they are begun; how they ended is the signal Completion
- * (0 or an errno), exactly one for each call that was answered `true`.
+ * Proxy.Mount and Unmount answer `true` once they are begun. Legacy.Mount answers when the image is readable or
+ * refused, since its answer is all that bmcweb's client gets to know; `true` after BMCWEB_HOLD_MS at the latest. How
+ * what was answered `true` ended is the signal Completion (0 or an errno), exactly one for each.
  */
 #ifndef API_BMCWEB_H
 #define API_BMCWEB_H

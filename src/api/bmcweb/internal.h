@@ -16,6 +16,7 @@
 #define BMCWEB_PREFIX      "xyz.openbmc_project.VirtualMedia."
 #define BMCWEB_TICK_MS     500 /* how often changes by other doors are looked for */
 #define BMCWEB_REQUEST_MAX (128u << 10)
+#define BMCWEB_HOLD_MS     18000 /* a Legacy.Mount is answered by then, as bmcweb waits 25 s */
 #define BMCWEB_REFUSED_MS  60000 /* the Unmount behind a refused Mount comes within that */
 
 enum bmcweb_kind { BMCWEB_PROXY, BMCWEB_LEGACY };

@@ -27,11 +27,11 @@ struct bmcweb_op {
     enum bmcweb_kind kind;
     char path[sizeof((struct bmcweb_object *)0)->path];
     bool mounts;
-    bool begun; /* answered with true: the slot will end it, and a Completion is owed */
+    bool begun; /* the slot will end it */
     bool given_up;
-    uint64_t until; /* loop time */
+    uint64_t until, answer_by; /* loop time */
+    sd_bus_message *call; /* NULL: answered with true, and a Completion is owed; or the bus is gone */
     /* Used until the op is begun. */
-    sd_bus_message *call;
     struct credentials_reader *reader;
     struct proxy_ask *ask;
     char *url;
@@ -94,19 +94,39 @@ static void op_refuse(struct bmcweb_op *op, int number, const char *words)
     op_free(op);
 }
 
-static void op_begin(struct bmcweb_op *op)
+static void op_accept(struct bmcweb_op *op)
 {
     if (op->call && bus_connection(op->bmcweb->bus))
         sd_bus_reply_method_return(op->call, "b", 1);
     op->call = sd_bus_message_unref(op->call);
+}
+
+static void op_begin(struct bmcweb_op *op)
+{
+    op_accept(op);
     op->begun = true;
+}
+
+/* bmcweb's own client is told what the answer says, and nothing later: so it waits for the image, within limits. */
+static void op_begin_held(struct bmcweb_op *op)
+{
+    op->answer_by = uv_now(op->bmcweb->loop) + BMCWEB_HOLD_MS;
+    op->begun = true;
+}
+
+static void op_complete(struct bmcweb_op *op, int number)
+{
+    sd_bus *connection = bus_connection(op->bmcweb->bus);
+    if (connection)
+        sd_bus_emit_signal(connection, op->path, bmcweb_interfaces[op->kind], "Completion", "i", number);
+    else
+        log_warning("dbus", "%s: nobody was told of the end: the bus is gone", op->path);
 }
 
 static void on_bmcweb_mount_ended(void *arg, int status, const char *error)
 {
     struct bmcweb_op *op = arg;
     struct bmcweb_object *object = op->object;
-    sd_bus *connection = bus_connection(op->bmcweb->bus);
     int number = op->given_up && status == -ECANCELED ? ETIMEDOUT : -status;
     if (status != 0)
         log_info("dbus", "%s: %s", op->path, error);
@@ -115,10 +135,12 @@ static void on_bmcweb_mount_ended(void *arg, int status, const char *error)
         bmcweb_object_refresh(object);
     }
     op->object = NULL;
-    if (connection)
-        sd_bus_emit_signal(connection, op->path, bmcweb_interfaces[op->kind], "Completion", "i", number);
-    else
-        log_warning("dbus", "%s: nobody was told of the end: the bus is gone", op->path);
+    if (op->call && number != 0) {
+        op_refuse(op, number, *error ? error : strerror(number));
+        return;
+    }
+    op_accept(op);
+    op_complete(op, number);
     op_free(op);
 }
 
@@ -169,7 +191,7 @@ static void begin_insert(struct bmcweb_op *op, const char *user, const char *pas
     }
     text_url_public(op->url, shown, sizeof shown);
     bmcweb_mount_audit(op->object, AUDIT_INSERT, op->call, shown);
-    op_begin(op);
+    op_begin_held(op);
     slot_insert(slot, op->url, &options, on_bmcweb_mount_ended, op);
     mem_free_secret(op->url);
     op->url = NULL;
@@ -424,6 +446,8 @@ void bmcweb_ops_tick(struct bmcweb *bmcweb)
 {
     list_for_each (l, &bmcweb->ops) {
         struct bmcweb_op *op = container_of(l, struct bmcweb_op, link);
+        if (op->begun && op->call && uv_now(bmcweb->loop) >= op->answer_by)
+            op_accept(op);
         if (!op->mounts || !op->begun || op->given_up || !op->object || uv_now(bmcweb->loop) < op->until)
             continue;
         op->given_up = true; /* the slot tells its end */
