@@ -109,7 +109,20 @@ export class Api {
         return this.#json('GET', `${slotPath(name)}/heat`);
     }
 
-    /** @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean}} what */
+    /** How the boot from the slot's medium, or from its last one, went; null: nothing is known. */
+    async report(name) {
+        return (await this.#json('GET', `${slotPath(name)}/report`)).report;
+    }
+
+    /** Where what was read of the slot's medium can be had, for an insert elsewhere. */
+    profilePath(name) {
+        return `${slotPath(name)}/profile`;
+    }
+
+    /**
+     * @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean, profile?: string}} what
+     *     `profile`: the URL of a boot profile
+     */
     async insert(name, what) {
         await this.#send('POST', `${slotPath(name)}/insert`, { json: what });
     }

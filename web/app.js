@@ -159,6 +159,7 @@ class App {
         }
         for (const slot of slots) {
             let card = this.#cards.get(slot.name);
+            const wasEmpty = card?.slot.state === 'empty';
             if (card) {
                 card.update(slot);
             } else {
@@ -166,8 +167,11 @@ class App {
                 this.#cards.set(slot.name, card);
                 element('slots').append(card.element);
                 card.setStored(this.#stored);
+                card.setProfilePath(this.#api.profilePath(slot.name));
                 card.setMedium(this.#media.get(slot.name) ?? null);
             }
+            if (slot.state === 'empty' && !wasEmpty)
+                this.#askReport(card);
             this.#showResume(slot.name);
         }
         if (this.#cards.size > known)
@@ -198,6 +202,10 @@ class App {
             return;
         this.#lastTry = performance.now();
         this.#listen();
+    }
+
+    async #askReport(card) {
+        card.setReport(await this.#api.report(card.slot.name).catch(() => null));
     }
 
     async #askHeat() {

@@ -5,7 +5,7 @@
 
 import { HeatMap, Sparkline } from './charts.js';
 import { canWriteFiles } from './nbd-server.js';
-import { announce, confirmDialog, humanRate, humanRoundTrip, humanSize, instantiate, percent, setText } from './text.js';
+import { announce, confirmDialog, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText } from './text.js';
 
 const STATE_WORDS = {
     empty: 'Empty', opening: 'Opening', attaching: 'Attaching', ready: 'Ready', waiting: 'Waiting for the browser',
@@ -14,6 +14,7 @@ const STATE_WORDS = {
 const MEDIA_WORDS = { cd: 'CD/DVD', disk: 'USB disk' };
 const STALE_MS = 2500; // without news the host is taken to read nothing
 const READING_MS = 5000; // the host reads if it did so lately
+const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
 
 /**
  * @typedef {object} Actions each gives a promise; a rejection is shown in the card
@@ -42,6 +43,7 @@ export class SlotCard {
     #tries = 0;
     #mayChange;
     #resume = null;
+    #report = null; // of the last boot
     /** @type {import('./api.js').Slot} */
     slot;
     /** @type {import('./medium.js').Medium|null} what this browser serves here */
@@ -118,11 +120,11 @@ export class SlotCard {
         urlProtectedLabel.hidden = storedProtectedLabel.hidden = this.slot.media !== 'disk';
         urlForm.addEventListener('submit', (event) => {
             event.preventDefault();
-            const { url, user, password, verify, protected: isProtected } = urlForm.elements;
+            const { url, user, password, verify, profile, protected: isProtected } = urlForm.elements;
             this.#try('Opening …', async () => {
                 await this.#actions.insertUrl(this.slot.name, {
                     url: url.value.trim(), user: user.value, password: password.value, verify: verify.checked,
-                    writable: !isProtected.checked,
+                    writable: !isProtected.checked, ...(profile.value.trim() && { profile: profile.value.trim() }),
                 });
                 password.value = '';
             });
@@ -211,6 +213,17 @@ export class SlotCard {
             stored.replaceChildren(...names.map((name) => new Option(name, name)));
     }
 
+    /** @param {object|null} report of api.report() */
+    setReport(report) {
+        this.#report = report;
+        this.#render();
+    }
+
+    /** @param {string} path where the boot profile is */
+    setProfilePath(path) {
+        this.#parts.profile.href = path;
+    }
+
     setHeat(buckets) {
         this.#heat.set(buckets);
     }
@@ -255,6 +268,9 @@ export class SlotCard {
         p.state.dataset.state = slot.state;
         showMessage(p.error, this.#failure || slot.error || (slot.warning && `The host may not be able to use it: ${slot.warning}.`));
         showMessage(p.note, this.#note());
+        this.#show(p.report, empty && Boolean(this.#report));
+        if (this.#report)
+            setText(p.report, reportWords(this.#report));
         this.#show(p.loaded, !empty);
         this.#show(p.insert, this.#mayChange && empty && !this.medium?.active);
         setText(p.dropText, `Drop ${slot.media === 'cd' ? 'an ISO' : 'a disk'} image or a folder here, or`);
@@ -316,6 +332,8 @@ export class SlotCard {
             : { uri: 'from a URL', applet: 'from a browser' }[slot.connectedVia];
         setText(p.meta, [slot.size ? humanSize(slot.size) : '', slot.writable ? 'writable' : 'read-only', via]
             .filter(Boolean).join(' · '));
+        p.profile.download = `${slot.imageName}.boot-profile`;
+        this.#show(p.profileRow, stats.readBytes >= PROFILE_LEAST && !isStored(slot));
         setText(p.readBytes, humanSize(stats.readBytes));
         setText(p.bytes, humanSize(stats.bytes));
         setText(p.hitRate, percent(stats.hits, stats.hits + stats.misses));

@@ -29,6 +29,23 @@ export function humanRoundTrip(microseconds) {
     return microseconds < 10_000 ? `${(microseconds / 1000).toFixed(1)} ms` : `${Math.round(microseconds / 1000)} ms`;
 }
 
+/** @param {object} report of api.report() */
+export function reportWords({ image, host, fetched, profile }) {
+    const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+    const [longest] = host.longest;
+    const words = [`${humanSize(host.bytes)} of ${image} read in ${seconds(host.ms)}`];
+    if (host.stalls)
+        words.push(`${host.stalls} of ${host.reads} reads waited, ${seconds(host.stalledMs)} in all, ${seconds(longest.waitedMs)} at most`);
+    else
+        words.push('no read waited');
+    if (host.failures)
+        words.push(`${host.failures} failed`);
+    words.push(`${humanSize(fetched.bytes)} fetched, ${humanSize(fetched.inVain)} of it in vain`);
+    if (profile !== 'none')
+        words.push(profile === 'followed' ? 'by its boot profile' : 'its boot profile did not fit');
+    return `The last boot: ${words.join('; ')}.`;
+}
+
 export function percent(part, whole) {
     return whole ? `${Math.round(100 * part / whole)} %` : '–';
 }

@@ -166,7 +166,7 @@ export class MockDaemon {
         return {
             public: { name, index, media, state: 'empty', image: '', imageName: '', size: 0, writable: false,
                 connectedVia: 'none', error: '', awaited: null, stats: noStats(), websocket: `/nbd/${index}` },
-            heat: new Array(BUCKETS).fill(0), socket: null, nbd: null, identity: null, timer: null,
+            heat: new Array(BUCKETS).fill(0), report: null, socket: null, nbd: null, identity: null, timer: null,
         };
     }
 
@@ -213,6 +213,8 @@ export class MockDaemon {
         if (!name)
             return answer(response, 200, { slots: this.slots.map((slot) => slot.public) });
         const slot = this.slot(name) ?? (() => { throw problem(404, 'no such slot'); })();
+        if (action === 'report')
+            return answer(response, 200, { report: slot.report });
         if (action === 'heat')
             return answer(response, 200, { size: slot.public.size, buckets: slot.heat });
         const body = JSON.parse(await bodyOf(request));
@@ -276,8 +278,8 @@ export class MockDaemon {
         answer(response, 200, {});
     }
 
-    async #insert(slot, { url, password, writable }) {
-        slot.inserted = { url, password, writable };
+    async #insert(slot, { url, password, writable, profile }) {
+        slot.inserted = { url, password, writable, profile };
         this.set(slot.public.name, { state: 'opening', error: '', image: url, imageName: url.split('/').pop(), connectedVia: 'uri' });
         await new Promise((resolve) => setTimeout(resolve, 100));
         if (url.includes('missing')) {

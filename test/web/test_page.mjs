@@ -245,6 +245,28 @@ pageTest('a URL that fails says why, one that works is inserted', async (page, d
     assert.equal(await card(page, 'slot1').locator('script').count(), 0);
 });
 
+pageTest('a boot profile is given, shown where something was read, and how the boot went is told', async (page, daemon) => {
+    const report = { image: 'rescue.iso', ended: true, profile: 'followed', fetched: { bytes: 92 << 20, inVain: 1 << 20 },
+        host: { reads: 1730, bytes: 82 << 20, failures: 0, ms: 12_340, stalls: 9, stalledMs: 810, longest: [{ waitedMs: 263 }] } };
+    await logIn(page);
+    await card(page, 'slot1').getByText('From a URL').click();
+    await card(page, 'slot1').getByLabel('URL of the image').fill('https://images.example.com/rescue.iso');
+    await card(page, 'slot1').getByLabel('URL of a boot profile').fill('https://images.example.com/rescue.json');
+    await page.keyboard.press('Enter');
+    await state(page, 'Ready', 'slot1');
+    assert.equal(daemon.slot('slot1').inserted.profile, 'https://images.example.com/rescue.json');
+    const link = card(page, 'slot1').getByRole('link', { name: 'Boot profile' });
+    assert.equal(await link.isVisible(), false); // nothing was read yet
+    daemon.set('slot1', { stats: { ...daemon.slot('slot1').public.stats, readBytes: 5 << 20 } });
+    await link.waitFor();
+    assert.deepEqual([await link.getAttribute('href'), await link.getAttribute('download')],
+        ['/api/slots/slot1/profile', 'rescue.iso.boot-profile']);
+    daemon.slot('slot1').report = report;
+    daemon.set('slot1', { state: 'empty', imageName: '', image: '', connectedVia: 'none' });
+    await card(page, 'slot1').getByText('82.0 MiB of rescue.iso read in 12.3 s; 9 of 1730 reads waited, 0.8 s in all, 0.3 s at most').waitFor();
+    await card(page, 'slot1').getByText('by its boot profile').waitFor();
+});
+
 pageTest('eject: at once when the host is quiet, with a question when it reads', async (page, daemon) => {
     await serveFile(page, daemon);
     await card(page).getByRole('button', { name: 'Eject slot0' }).click();
@@ -421,7 +443,7 @@ pageTest('an image is uploaded in pieces through a failing connection, inserted 
     await card(page, 'slot1').locator('select').selectOption('upload.img');
     await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready', 'slot1');
-    assert.deepEqual(daemon.slot('slot1').inserted, { url: 'upload:upload.img', password: undefined, writable: false });
+    assert.deepEqual(daemon.slot('slot1').inserted, { url: 'upload:upload.img', password: undefined, writable: false, profile: undefined });
     await row.getByRole('button', { name: 'Delete upload.img' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
     await row.waitFor({ state: 'detached' });
