@@ -13,7 +13,7 @@
  *   GET  /api/slots -> {"slots": [SLOT...]}
  *   GET  /api/slots/NAME/heat -> {"size", "buckets": [0..255, ...]}: equal parts of the image, how much
  *        of each the host has read
- *   POST /api/slots/NAME/insert {"url","user","password","verify","writable"}: 200 when the image is
+ *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs"}: 200 when the image is
  *        readable. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
  *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}
@@ -120,15 +120,15 @@ export class Api {
     }
 
     /**
-     * @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean, profile?: string}} what
+     * @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean, profile?: string, kernelArgs?: string}} what
      *     `profile`: the URL of a boot profile
      */
     async insert(name, what) {
         await this.#send('POST', `${slotPath(name)}/insert`, { json: what });
     }
 
-    async insertUpload(name, upload, writable) {
-        await this.insert(name, { url: `upload:${encodeURIComponent(upload)}`, writable });
+    async insertUpload(name, upload, more) {
+        await this.insert(name, { url: `upload:${encodeURIComponent(upload)}`, ...more });
     }
 
     async eject(name) {

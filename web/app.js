@@ -227,7 +227,7 @@ class App {
             insertDrop: async (name, transfer) => this.#serve(name, await droppedMedium(transfer)),
             insertHeld: async (name) => this.#serve(name, { source: this.#media.get(name).source, what: rememberedMedium(name) }),
             insertUrl: (name, what) => this.#api.insert(name, what),
-            insertUpload: (name, upload, writable) => this.#api.insertUpload(name, upload, writable),
+            insertUpload: (name, upload, more) => this.#api.insertUpload(name, upload, more),
             eject: (name) => this.#api.eject(name),
             resume: async (name, kind, files) => this.#resume(name, pickedMedium(kind, files)),
             forget: (name) => this.#forget(name),

@@ -22,7 +22,7 @@ const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that i
  * @property {(slot: string) => Promise<void>} insertWritableFile asks for the file itself
  * @property {(slot: string, transfer: DataTransfer) => Promise<void>} insertDrop
  * @property {(slot: string, what: object) => Promise<void>} insertUrl
- * @property {(slot: string, upload: string, writable: boolean) => Promise<void>} insertUpload
+ * @property {(slot: string, upload: string, more: object) => Promise<void>} insertUpload
  * @property {(slot: string) => Promise<void>} eject
  * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} resume if it is the same as before
  * @property {(slot: string) => Promise<void>} insertHeld what was served last
@@ -120,19 +120,21 @@ export class SlotCard {
         urlProtectedLabel.hidden = storedProtectedLabel.hidden = this.slot.media !== 'disk';
         urlForm.addEventListener('submit', (event) => {
             event.preventDefault();
-            const { url, user, password, verify, profile, protected: isProtected } = urlForm.elements;
+            const { url, user, password, verify, profile, kernelArgs, protected: isProtected } = urlForm.elements;
             this.#try('Opening …', async () => {
                 await this.#actions.insertUrl(this.slot.name, {
                     url: url.value.trim(), user: user.value, password: password.value, verify: verify.checked,
-                    writable: !isProtected.checked, ...(profile.value.trim() && { profile: profile.value.trim() }),
+                    writable: !isProtected.checked, kernelArgs: kernelArgs.value.trim(),
+                    ...(profile.value.trim() && { profile: profile.value.trim() }),
                 });
                 password.value = '';
             });
         });
         storedForm.addEventListener('submit', (event) => {
             event.preventDefault();
-            const { upload, protected: isProtected } = storedForm.elements;
-            this.#try('Opening …', () => this.#actions.insertUpload(this.slot.name, upload.value, !isProtected.checked));
+            const { upload, protected: isProtected, kernelArgs } = storedForm.elements;
+            this.#try('Opening …', () => this.#actions.insertUpload(this.slot.name, upload.value,
+                { writable: !isProtected.checked, kernelArgs: kernelArgs.value.trim() }));
         });
     }
 

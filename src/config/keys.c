@@ -289,6 +289,9 @@ const struct key config_keys[] = {
     SLOT("image", image, KEY_STRING, 0, 8191, NULL, "",
          "The URL or path of an image that is inserted when the daemon starts. While that can't be done it is tried again, "
          "until it is in, or until something is inserted or ejected."),
+    SLOT("kernel-args", kernel_args, KEY_STRING, 0, 2000, NULL, "",
+         "Further arguments for the kernels that this image boots (nbd-proxy-control(7), KERNEL ARGUMENTS). Images that are "
+         "inserted otherwise have their own."),
     SLOT("eject-after", eject_after_ms, KEY_DURATION, 0, MINUTES(43200), NULL, "0s",
          "A medium that has been in for that long is ejected, unless its insert said otherwise (Redfish: EjectPolicy). "
          "0s: it stays until somebody ejects it."),

@@ -86,6 +86,7 @@ struct slot_status {
     char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
     const char *url;        /* as the insert gave it, with any secrets; "" when there is none; valid as `image` is */
     const char *user;       /* for the image's server, as the insert gave it; "" for none */
+    const char *kernel_args; /* as the insert gave them; "" for none; valid as `image` is. Not to be shown: who may look may not insert */
     bool verify;            /* the certificate of the image's server is, or would be, checked */
     char image_name[256];
     uint64_t size;

@@ -139,7 +139,8 @@ static void on_tried(void *arg, int status, const char *error)
 static void retry_try(struct slot *slot)
 {
     struct slot_retry *retry = &slot->retry;
-    struct slot_insert_options configured = {.nfs_ids = true, .verify = -1, .writable = -1};
+    const char *arguments = *slot->config.kernel_args ? slot->config.kernel_args : NULL;
+    struct slot_insert_options configured = {.kernel_args = arguments, .nfs_ids = true, .verify = -1, .writable = -1};
     const struct slot_media *media = slot_restoring(slot);
     struct slot_insert_options options = media ? slot_media_options(media) : configured;
     if (slot->state != SLOT_EMPTY || slot->leaving || slot->next_config)

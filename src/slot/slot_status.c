@@ -25,6 +25,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .image = slot->url_public ? slot->url_public : "",
         .url = slot->media.url ? slot->media.url : "",
         .user = slot->media.user ? slot->media.user : "",
+        .kernel_args = slot->media.kernel_args ? slot->media.kernel_args : "",
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
         .renewals = slot->renewals,

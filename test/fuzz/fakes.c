@@ -105,6 +105,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .image = slot->image_name,
         .url = slot->url,
         .user = slot->user,
+        .kernel_args = slot->writable ? "a=b" : "",
         .verify = true,
         .size = 1 << 20,
         .writable = slot->writable,

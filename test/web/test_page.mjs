@@ -237,9 +237,11 @@ pageTest('a URL that fails says why, one that works is inserted', async (page, d
     await card(page, 'slot1').getByLabel('URL of the image').fill('https://images.example.com/<script>alert(1)</script>.iso');
     await card(page, 'slot1').getByLabel('Password').fill('secret');
     await card(page, 'slot1').getByLabel('Write-protected').first().uncheck();
+    await card(page, 'slot1').getByLabel('Kernel arguments').first().fill('quiet a=b');
     await page.keyboard.press('Enter');
     await state(page, 'Ready', 'slot1');
-    assert.deepEqual([daemon.slot('slot1').inserted.password, daemon.slot('slot1').inserted.writable], ['secret', true]);
+    const { password, writable, kernelArgs } = daemon.slot('slot1').inserted;
+    assert.deepEqual([password, writable, kernelArgs], ['secret', true, 'quiet a=b']);
     await card(page, 'slot1').getByText('script>.iso').waitFor();
     await card(page, 'slot1').getByText('writable · from a URL').waitFor();
     assert.equal(await card(page, 'slot1').locator('script').count(), 0);
@@ -441,9 +443,11 @@ pageTest('an image is uploaded in pieces through a failing connection, inserted 
     await row.getByText(`SHA-256 ${createHash('sha256').update(pattern(3, 5_000_000)).digest('hex')}`).waitFor({ timeout: 20_000 });
     await card(page, 'slot1').getByText('Stored on the BMC').click();
     await card(page, 'slot1').locator('select').selectOption('upload.img');
+    await card(page, 'slot1').getByLabel('Kernel arguments').last().fill(' console=ttyS0 ');
     await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready', 'slot1');
-    assert.deepEqual(daemon.slot('slot1').inserted, { url: 'upload:upload.img', password: undefined, writable: false, profile: undefined });
+    assert.deepEqual(daemon.slot('slot1').inserted,
+        { url: 'upload:upload.img', password: undefined, writable: false, profile: undefined, kernelArgs: 'console=ttyS0' });
     await row.getByRole('button', { name: 'Delete upload.img' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
     await row.waitFor({ state: 'detached' });

@@ -281,6 +281,7 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
         .user = text_of(body, "user"),
         .password = text_of(body, "password"),
         .profile = profile,
+        .kernel_args = text_of(body, "kernelArgs"),
         .nfs_ids = auth_allows(change->role, AUTH_CONFIGURE_MANAGER),
         .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),

@@ -1,0 +1,98 @@
+"""Kernels are given arguments by whoever may insert: Redfish, the page's API, and the configuration."""
+import subprocess
+
+import pytest
+
+from bootable import Disc
+from conftest import wait_for
+from redfish_client import EJECT, INSERT, SLOT, admin, own, service, users # noqa: F401 (fixtures)
+from website import new_site # noqa: F401 (fixtures)
+from website import accounts # noqa: F401 (fixtures)
+
+MARK = "mark=4711"
+ADDED = f"linux /boot/vmlinuz quiet --- {MARK}\n".encode()
+
+
+@pytest.fixture(scope="session")
+def image(www, tmp_path_factory):
+    """On the web server."""
+    (www / "installer.iso").write_bytes(Disc(tmp_path_factory.mktemp("installer")).image.read_bytes())
+    return "installer.iso"
+
+
+def read(uri, place):
+    path = place / "read"
+    path.unlink(missing_ok=True)
+    subprocess.run(["nbdcopy", uri, path], check=True)
+    return path.read_bytes()
+
+
+def oem(**members):
+    return {"Oem": {"NbdProxy": members}}
+
+
+# --- Redfish ---
+
+
+def test_insert_media_with_arguments(admin, service, nginx, image, tmp_path):
+    answer = admin.post(INSERT, {"Image": nginx.url(image), **oem(KernelArguments=MARK)})
+    assert answer.status == 204
+    assert ADDED in read(service.uri(), tmp_path)
+    shown = admin.slot()
+    assert shown["WriteProtected"] and MARK not in str(shown)
+    assert "md5sum.txt" in str(shown["@Message.ExtendedInfo"])
+
+
+def test_the_same_insert_again_is_answered_at_once_and_another_is_not(admin, nginx, image):
+    wish = {"Image": nginx.url(image), **oem(KernelArguments=MARK)}
+    assert admin.post(INSERT, wish).status == 204
+    assert admin.post(INSERT, wish).status == 204
+    assert admin.post(INSERT, {**wish, **oem(KernelArguments="other=1")}).ids == ["ResourceInUse"]
+
+
+def test_a_patch_replaces_arguments_and_keeps_those_that_it_does_not_name(admin, service, nginx, image, tmp_path):
+    wish = {"Image": nginx.url(image)}
+    assert admin.patch(SLOT, {**wish, **oem(KernelArguments="first=1")}).status in (200, 204)
+    assert b"first=1" in read(service.uri(), tmp_path)
+    assert admin.patch(SLOT, {**wish, **oem(KernelArguments=MARK)}).status in (200, 204)
+    assert ADDED in read(service.uri(), tmp_path)
+    for again in (wish, {**wish, "UserName": "reader", "Password": "secret"}, {"UserName": "reader", "Password": "new"}):
+        assert admin.patch(SLOT, again).status in (200, 204)
+        assert ADDED in read(service.uri(), tmp_path)
+    assert admin.post(EJECT).status == 204
+
+
+def test_what_redfish_refuses(admin, nginx, image):
+    url = nginx.url(image)
+    assert admin.patch(SLOT, oem(KernelArguments=MARK)).ids == ["PropertyMissing"]
+    assert admin.post(INSERT, {"Image": url, **oem(KernelArguments=1)}).ids == ["ActionParameterValueTypeError"]
+    plain = admin.post(INSERT, {"Image": nginx.url("image.iso"), **oem(KernelArguments=MARK)})
+    assert plain.status == 400 and plain.ids == ["ImageNotUsable"] and "looked for: grub.cfg" in str(plain.json)
+    assert admin.post(INSERT, {"Image": url, **oem(KernelArguments="a\nb")}).ids == ["ImageNotUsable"]
+    assert admin.post(INSERT, {"Image": url, **oem(KernelArguments=None)}).status == 204
+
+
+# --- the page's API ---
+
+
+def test_insert_by_the_pages_api(new_site, nginx, image, tmp_path):
+    site = new_site(more=f"[http]\nca-file = {nginx.tls}/ca.pem\n")
+    web = site.web("operator")
+    assert web.insert("slot0", nginx.url(image), kernelArgs=MARK).status == 200
+    assert ADDED in read(site.uri(), tmp_path)
+    assert "md5sum.txt" in web.slot()["warning"] and MARK not in str(web.slot())
+    assert web.eject("slot0").status == 200
+    assert "control characters" in web.insert("slot0", nginx.url(image), kernelArgs="a\tb").error
+
+
+# --- the configuration ---
+
+
+def test_the_configured_image_has_its_arguments(daemon, nginx, image, tmp_path):
+    text = f"[slot cd]\nattach = socket\nimage = {nginx.url(image)}\nkernel-args = {MARK}\n"
+    d = daemon(f"http.ca-file={nginx.tls}/ca.pem", config=text)
+    wait_for(lambda: d.slot()["state"] == "ready", "the configured image")
+    assert ADDED in read(d.uri("cd"), tmp_path)
+    d.ok("eject cd")
+    d.ok(f"insert cd {nginx.url(image)}")
+    assert MARK.encode() not in read(d.uri("cd"), tmp_path)
