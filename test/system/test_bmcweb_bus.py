@@ -102,19 +102,65 @@ def test_a_proxy_that_is_no_browser(served, how, number):
     bmcweb.end()
 
 
-def test_the_unmount_of_a_refused_mount_ejects_nobody(served, bus):
+def test_a_browser_without_room_is_sent_away(served):
+    """bmcweb forgets its WebSocket only at the end, which it hears of only once we are connected."""
     d, client = served()
     first = Bmcweb(client, some(5000), PROXY).mount()
     assert client.completed(PROXY) == 0
-    other = bus.client()
-    second = Bmcweb(other, some(5000, seed=8), PROXY)
-    assert other.error(PROXY, PREFIX + "Proxy", "Mount") == ("AccessDenied", "Operation not permitted in active state")
-    assert unmount_error(other, PROXY)[0] == "AccessDenied" # bmcweb always sends it
+    second = Bmcweb(client, some(5000, seed=8), PROXY).mount()
+    second.wait_end()
+    assert second.requests == [(DISC, 0, 0)] and not second.faults
+    assert client.completed(PROXY, 2) == errno.EPERM
+    assert unmount(client, PROXY)  # bmcweb always sends it when the WebSocket has ended
+    assert client.completed(PROXY, 3) == 0
     assert handle(d.uri()).pread(5000, 0) == first.image.data
-    assert unmount(other, PROXY) # this one is meant
-    assert client.completed(PROXY, 2) == 0
+    assert unmount(client, PROXY)  # this one is meant
+    assert client.completed(PROXY, 4) == 0
+    assert d.slot()["state"] == "empty"
     first.end()
     second.end()
+
+
+def test_an_unmount_is_the_administrators_unless_a_browser_has_just_been_sent_away(served, bus):
+    d, client = served()
+    first = Bmcweb(client, some(5000), PROXY).mount()
+    assert client.completed(PROXY) == 0
+    stays = Bmcweb(client, some(5000, seed=8), PROXY, on_request=lambda *request: True)  # does not go
+    stays.mount()
+    assert client.completed(PROXY, 2) == errno.EPERM
+    gone = Bmcweb(client, some(5000, seed=9), PROXY).mount()
+    gone.wait_end()
+    assert client.completed(PROXY, 3) == errno.EPERM
+    other = bus.client()
+    assert unmount(other, PROXY)  # of another caller
+    assert client.completed(PROXY, 4) == 0
+    assert d.slot()["state"] == "empty"
+    for bmcweb in (first, stays, gone):
+        bmcweb.end()
+
+
+def test_a_refused_mount_takes_nothing_from_an_administrator(served):
+    d, client = served()
+    first = Bmcweb(client, some(5000), PROXY).mount()
+    assert client.completed(PROXY) == 0
+    first.listener.close()
+    assert client.error(PROXY, PREFIX + "Proxy", "Mount")[0] == "AccessDenied"  # nobody listens: nobody waits either
+    assert unmount(client, PROXY)
+    assert client.completed(PROXY, 2) == 0
+    assert d.slot()["state"] == "empty"
+    first.end()
+
+
+def test_many_browsers_without_room_and_the_daemons_end(served):
+    d, client = served()
+    first = Bmcweb(client, some(5000), PROXY).mount()
+    assert client.completed(PROXY) == 0
+    away = [Bmcweb(client, some(5000), PROXY, on_request=lambda *request: True).mount() for _ in range(8)]
+    last = Bmcweb(client, some(5000), PROXY)
+    assert client.error(PROXY, PREFIX + "Proxy", "Mount")[0] == "AccessDenied"
+    d.stop()
+    for bmcweb in [first, *away, last]:
+        bmcweb.end()
 
 
 # --- other doors, and reload ---

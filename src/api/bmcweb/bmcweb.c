@@ -178,6 +178,7 @@ static void on_bmcweb_tick(uv_timer_t *timer)
 {
     struct bmcweb *bmcweb = timer->data;
     bmcweb_ops_tick(bmcweb);
+    bmcweb_turned_tick(bmcweb);
     bmcweb_refresh(bmcweb);
 }
 
@@ -192,6 +193,7 @@ struct bmcweb *bmcweb_new(uv_loop_t *loop, struct bus *bus, const struct config 
     bmcweb->user.up = on_bmcweb_up;
     bmcweb->user.down = on_bmcweb_down;
     list_init(&bmcweb->ops);
+    list_init(&bmcweb->turned);
     uv_timer_init(loop, &bmcweb->tick);
     bmcweb->tick.data = bmcweb;
     uv_timer_start(&bmcweb->tick, on_bmcweb_tick, BMCWEB_TICK_MS, BMCWEB_TICK_MS);
@@ -203,7 +205,7 @@ struct bmcweb *bmcweb_new(uv_loop_t *loop, struct bus *bus, const struct config 
 
 void bmcweb_op_gone(struct bmcweb *bmcweb)
 {
-    if (!bmcweb->handles_closed || !list_empty(&bmcweb->ops))
+    if (!bmcweb->handles_closed || !list_empty(&bmcweb->ops) || !list_empty(&bmcweb->turned))
         return;
     void (*closed)(void *arg) = bmcweb->closed;
     void *arg = bmcweb->closed_arg;
@@ -223,6 +225,7 @@ void bmcweb_close(struct bmcweb *bmcweb, void (*closed)(void *arg), void *arg)
     bmcweb->closed = closed;
     bmcweb->closed_arg = arg;
     bmcweb_ops_stop(bmcweb);
+    bmcweb_turned_stop(bmcweb);
     unregister(bmcweb);
     bus_remove_user(bmcweb->bus, &bmcweb->user);
     for (unsigned i = 0; i < bmcweb->count; i++)

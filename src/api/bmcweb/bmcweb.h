@@ -15,8 +15,7 @@
  * Proxy: bmcweb listens on the UNIX socket of the property Socket and calls Mount; we connect,
  * and what comes through is the browser's NBD server. bmcweb passes messages up to 128 KiB, so
  * no larger READ is sent. When the WebSocket ends, bmcweb closes the socket and calls Unmount.
- * It calls Unmount after a refused Mount too, which must not eject the medium that is in: so
- * the Unmount that follows a refused Mount of the same caller is refused.
+ * A Mount for which there is no room is answered `true` all the same, and its browser sent away: see turn_away.c.
  *
  * Proxy.Mount and Unmount answer `true` once they are begun. Legacy.Mount answers when the image is readable or
  * refused, since its answer is all that bmcweb's client gets to know; `true` after BMCWEB_HOLD_MS at the latest. How

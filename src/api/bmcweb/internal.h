@@ -1,6 +1,6 @@
 /*
  * The inside of the D-Bus service for bmcweb: the set and its life (bmcweb.c), an object
- * and its properties (object.c), Mount and Unmount (mount.c). Private to api/bmcweb/.
+ * and its properties (object.c), Mount and Unmount (mount.c), browsers that find no room (turn_away.c). Private to api/bmcweb/.
  */
 #ifndef API_BMCWEB_INTERNAL_H
 #define API_BMCWEB_INTERNAL_H
@@ -17,7 +17,9 @@
 #define BMCWEB_TICK_MS     500 /* how often changes by other doors are looked for */
 #define BMCWEB_REQUEST_MAX (128u << 10)
 #define BMCWEB_HOLD_MS     18000 /* a Legacy.Mount is answered by then, as bmcweb waits 25 s */
-#define BMCWEB_REFUSED_MS  60000 /* the Unmount behind a refused Mount comes within that */
+#define BMCWEB_TURNED_MAX  8    /* browsers that are turned away at a time; more Mounts are refused */
+#define BMCWEB_TURNING_MS  10000 /* for one to go */
+#define BMCWEB_TURNED_MS   5000 /* within that of its end comes the Unmount that is for nothing */
 
 enum bmcweb_kind { BMCWEB_PROXY, BMCWEB_LEGACY };
 #define BMCWEB_KINDS 2
@@ -52,8 +54,6 @@ struct bmcweb_object {
     struct bmcweb_view view;
     bool was_in;                       /* a medium was in when the slot was last looked at */
     struct bmcweb_op *mount, *unmount; /* under way */
-    char refused[64];                  /* the caller whose Mount was refused */
-    uint64_t refused_until;
     sd_bus_slot *registered[4]; /* while the bus is up: methods that no table can hold, and tables */
 };
 
@@ -65,7 +65,10 @@ struct bmcweb {
     bool local_files; /* may be inserted: the configuration says from where */
     struct bmcweb_object *objects[BMCWEB_KINDS * CONFIG_SLOTS_MAX];
     unsigned count;
-    struct link ops; /* struct bmcweb_op */
+    struct link ops;    /* struct bmcweb_op */
+    struct link turned; /* struct turned_away */
+    unsigned turned_count;
+    bool stopping;
     sd_bus_slot *manager, *root;
     uv_timer_t tick;
     bool handles_closed; /* at the end */
@@ -101,6 +104,13 @@ int bmcweb_mount_legacy(sd_bus_message *call, void *object, sd_bus_error *error)
 int bmcweb_mount_proxy(sd_bus_message *call, void *object, sd_bus_error *error);
 int bmcweb_unmount(sd_bus_message *call, void *object, sd_bus_error *error);
 void bmcweb_ops_tick(struct bmcweb *bmcweb);
+/* turn_away.c: see there. Takes over `fd`, on which a browser serves; 0 or a negative errno. */
+int bmcweb_turn_away(const struct bmcweb_object *object, int fd, const char *caller);
+/* Is the caller's Unmount the one behind a browser that was turned away? It is asked once for each. */
+bool bmcweb_turned_unmounts(const struct bmcweb_object *object, const char *caller);
+void bmcweb_turned_forget(const struct bmcweb_object *object); /* it goes */
+void bmcweb_turned_tick(struct bmcweb *bmcweb);
+void bmcweb_turned_stop(struct bmcweb *bmcweb);
 void bmcweb_ops_down(struct bmcweb *bmcweb);                /* the bus is gone */
 void bmcweb_ops_stop(struct bmcweb *bmcweb);                /* ends those that wait for credentials */
 void bmcweb_ops_forget(const struct bmcweb_object *object); /* the object goes; what was begun goes on */

@@ -27,6 +27,7 @@ struct bmcweb_op {
     enum bmcweb_kind kind;
     char path[sizeof((struct bmcweb_object *)0)->path];
     bool mounts;
+    int refused; /* an errno: its browser is turned away, and the object does not know of it; 0: it is not */
     bool begun; /* the slot will end it */
     bool given_up;
     uint64_t until, answer_by; /* loop time */
@@ -53,7 +54,7 @@ void bmcweb_connect_by(int (*connect)(unsigned slot))
     connect_by = connect;
 }
 
-static struct bmcweb_op *op_new(struct bmcweb_object *object, bool mounts, sd_bus_message *call)
+static struct bmcweb_op *op_new(struct bmcweb_object *object, bool mounts, int refused, sd_bus_message *call)
 {
     struct bmcweb_op *op = mem_alloc(sizeof *op);
     op->bmcweb = object->bmcweb;
@@ -63,15 +64,24 @@ static struct bmcweb_op *op_new(struct bmcweb_object *object, bool mounts, sd_bu
     op->mounts = mounts;
     op->until = uv_now(op->bmcweb->loop) + (uint64_t)object->facts.timeout_s * 1000;
     op->call = sd_bus_message_ref(call);
-    *(mounts ? &object->mount : &object->unmount) = op;
+    op->refused = refused;
+    if (!refused)
+        *(mounts ? &object->mount : &object->unmount) = op;
     list_append(&op->bmcweb->ops, &op->link);
     return op;
+}
+
+/* Its browser is turned away: another door was faster. */
+static void op_set_aside(struct bmcweb_op *op, int refused)
+{
+    op->refused = refused;
+    op->object->mount = NULL;
 }
 
 static void op_free(struct bmcweb_op *op)
 {
     struct bmcweb *bmcweb = op->bmcweb;
-    if (op->object)
+    if (op->object && !op->refused)
         *(op->mounts ? &op->object->mount : &op->object->unmount) = NULL;
     if (op->reader)
         credentials_cancel(op->reader);
@@ -253,7 +263,7 @@ int bmcweb_mount_legacy(sd_bus_message *call, void *arg, sd_bus_error *error)
     int writable, fd = -1, status = legacy_problem(object, call, &url, &writable, &fd, error);
     if (status < 0)
         return status;
-    struct bmcweb_op *op = op_new(object, true, call);
+    struct bmcweb_op *op = op_new(object, true, 0, call);
     op->url = mem_strdup(url);
     op->writable = writable;
     if (fd < 0) {
@@ -283,15 +293,6 @@ static int connect_socket(const char *path)
     return status;
 }
 
-/* Refuses the Mount, and takes note so that the Unmount that bmcweb sends after it is refused too. */
-static int refuse_proxy(struct bmcweb_object *object, sd_bus_message *call, const sd_bus_error *error)
-{
-    const char *sender = sd_bus_message_get_sender(call);
-    snprintf(object->refused, sizeof object->refused, "%s", sender ? sender : "");
-    object->refused_until = uv_now(object->bmcweb->loop) + BMCWEB_REFUSED_MS;
-    return -sd_bus_error_get_errno(error);
-}
-
 static void proxy_words(const struct bmcweb_object *object, int status, sd_bus_error *error)
 {
     sd_bus_error_set_errnof(error, -status, "Nobody serves a file on %s: %s", object->socket, strerror(-status));
@@ -306,7 +307,6 @@ static int begin_proxy(struct bmcweb_op *op, int fd)
     if (!stream)
         return status;
     struct browser_connection connection = {.stream = stream, .request_max = BMCWEB_REQUEST_MAX, .claim = ""};
-    object->refused_until = 0;
     bmcweb_mount_audit(object, AUDIT_INSERT, op->call, "a browser's file");
     op_begin(op);
     slot_connect_browser(bmcweb_mount_slot_of(object), "", &connection, on_bmcweb_mount_ended, op);
@@ -322,6 +322,20 @@ static int proxy_problem(struct bmcweb_object *object, sd_bus_error *error)
     return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY ": %s", reason);
 }
 
+/* The Mount ends well as far as bmcweb can hear; what it came to is in the Completion. 0; or a negative errno, and the
+ * op still exists. */
+static int end_refused(struct bmcweb_op *op, int fd)
+{
+    int number = op->refused, status = bmcweb_turn_away(op->object, fd, sd_bus_message_get_sender(op->call));
+    if (status < 0)
+        return status;
+    log_info("dbus", "%s: a browser is turned away: %s", op->path, strerror(number));
+    op_accept(op);
+    op_complete(op, number);
+    op_free(op);
+    return 0;
+}
+
 /* --- by somebody who may connect --- */
 
 static void on_bmcweb_mount_ask(struct work *work)
@@ -331,20 +345,26 @@ static void on_bmcweb_mount_ask(struct work *work)
 }
 
 /* Another door may have filled the slot meanwhile. */
+static int use_asked(struct bmcweb_op *op, int fd)
+{
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    if (fd < 0)
+        return fd;
+    int refused = op->refused ? 0 : -proxy_problem(op->object, &error);
+    sd_bus_error_free(&error);
+    if (refused)
+        op_set_aside(op, refused);
+    return op->refused ? end_refused(op, fd) : begin_proxy(op, fd);
+}
+
 static void end_ask(struct bmcweb_op *op, int fd)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
-    int status = fd < 0 ? fd : 0;
-    if (fd < 0)
-        proxy_words(op->object, fd, &error);
-    else if (proxy_problem(op->object, &error) < 0)
-        close(fd);
-    else if ((status = begin_proxy(op, fd)) < 0)
-        proxy_words(op->object, status, &error);
-    if (sd_bus_error_is_set(&error)) {
-        refuse_proxy(op->object, op->call, &error);
-        op_refuse(op, sd_bus_error_get_errno(&error), error.message);
-    }
+    int status = use_asked(op, fd);
+    if (status == 0)
+        return;
+    proxy_words(op->object, status, &error);
+    op_refuse(op, -status, error.message);
     sd_bus_error_free(&error);
 }
 
@@ -354,12 +374,16 @@ static void on_bmcweb_mount_asked(struct work *work)
     struct bmcweb_op *op = ask->op;
     int fd = ask->fd;
     mem_free(ask);
-    if (op) {
+    if (op)
         op->ask = NULL;
+    if (op && op->object) {
         end_ask(op, fd);
-    } else if (fd >= 0) {
-        close(fd);
+        return;
     }
+    if (fd >= 0)
+        close(fd);
+    if (op)
+        op_refuse(op, ECANCELED, "The slot is gone");
 }
 
 static void ask_proxy(struct bmcweb_op *op)
@@ -370,41 +394,42 @@ static void ask_proxy(struct bmcweb_op *op)
     work_start(op->bmcweb->loop, &op->ask->work, on_bmcweb_mount_ask, on_bmcweb_mount_asked);
 }
 
+/* Why the slot can't take a browser's file now, as an errno; 0: it can. */
+static int why_no_room(struct bmcweb_object *object, sd_bus_error *error)
+{
+    int status = mount_problem(object, error);
+    return -(status < 0 ? status : proxy_problem(object, error));
+}
+
+/* Errors are for when there is no browser, which is why nothing waits for it, or when there are too many. */
 int bmcweb_mount_proxy(sd_bus_message *call, void *arg, sd_bus_error *error)
 {
     struct bmcweb_object *object = arg;
-    if (mount_problem(object, error) < 0 || proxy_problem(object, error) < 0)
-        return refuse_proxy(object, call, error);
+    int refused = why_no_room(object, error);
+    if (refused && object->bmcweb->turned_count >= BMCWEB_TURNED_MAX)
+        return -refused; /* with what `error` says */
     int status, fd = connect_socket(object->socket);
     if (fd < 0 && !(fd == -EACCES && connect_by)) {
-        proxy_words(object, fd, error);
-        return refuse_proxy(object, call, error);
+        if (!refused)
+            proxy_words(object, fd, error);
+        return refused ? -refused : fd;
     }
-    struct bmcweb_op *op = op_new(object, true, call);
+    sd_bus_error_free(error);
+    struct bmcweb_op *op = op_new(object, true, refused, call);
     if (fd < 0) {
         ask_proxy(op);
-    } else if ((status = begin_proxy(op, fd)) < 0) {
+    } else if ((status = refused ? end_refused(op, fd) : begin_proxy(op, fd)) < 0) {
         proxy_words(object, status, error);
         op->call = sd_bus_message_unref(op->call); /* the error that is returned answers it */
         op_free(op);
-        return refuse_proxy(object, call, error);
+        return status;
     }
     return 1;
 }
 
 /* --- Unmount --- */
 
-static bool follows_refusal(struct bmcweb_object *object, sd_bus_message *call)
-{
-    const char *sender = sd_bus_message_get_sender(call);
-    bool follows =
-        uv_now(object->bmcweb->loop) < object->refused_until && sender && strcmp(sender, object->refused) == 0;
-    if (follows)
-        object->refused_until = 0;
-    return follows;
-}
-
-static int unmount_problem(struct bmcweb_object *object, sd_bus_message *call, sd_bus_error *error)
+static int unmount_problem(struct bmcweb_object *object, sd_bus_error *error)
 {
     switch (bmcweb_object_state(object)) {
     case BMCWEB_IDLE:
@@ -413,21 +438,32 @@ static int unmount_problem(struct bmcweb_object *object, sd_bus_message *call, s
     case BMCWEB_DEACTIVATING:
         return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY);
     default:
-        if (follows_refusal(object, call))
-            return sd_bus_error_set_errnof(error, EPERM, "The medium is not of the Mount that was refused");
         return 0;
     }
+}
+
+/* The WebSocket of a browser that was turned away has ended. */
+static int unmount_nothing(struct bmcweb_object *object, sd_bus_message *call)
+{
+    struct bmcweb_op *op = op_new(object, false, ECANCELED, call);
+    op_accept(op);
+    op_complete(op, 0);
+    op_free(op);
+    return 1;
 }
 
 int bmcweb_unmount(sd_bus_message *call, void *arg, sd_bus_error *error)
 {
     struct bmcweb_object *object = arg;
-    int status = unmount_problem(object, call, error);
+    bool for_nothing = bmcweb_turned_unmounts(object, sd_bus_message_get_sender(call));
+    int status = unmount_problem(object, error);
     if (status < 0)
         return status;
+    if (for_nothing)
+        return unmount_nothing(object, call);
     if (object->mount && !object->mount->begun)
         op_refuse(object->mount, ECANCELED, "The slot was unmounted");
-    struct bmcweb_op *op = op_new(object, false, call);
+    struct bmcweb_op *op = op_new(object, false, 0, call);
     bmcweb_mount_audit(object, AUDIT_EJECT, call, NULL);
     op_begin(op);
     slot_eject(bmcweb_mount_slot_of(object), on_bmcweb_mount_ended, op);

@@ -177,6 +177,7 @@ struct bmcweb_object *bmcweb_object_new(struct bmcweb *bmcweb, const struct bmcw
 void bmcweb_object_free(struct bmcweb_object *object)
 {
     bmcweb_ops_forget(object);
+    bmcweb_turned_forget(object);
     mem_free(object->view.image);
     mem_free(object);
 }
