@@ -19,6 +19,9 @@ static void fill_settings(const struct config *config, struct helper_settings *s
 {
     snprintf(settings->hook, sizeof settings->hook, "%s", config->host.hook);
     dbus_proxy_folder(config, settings->bmcweb_folder, sizeof settings->bmcweb_folder);
+    _Static_assert(HELPER_GADGETS_MAX >= CONFIG_SLOTS_MAX && KERNEL_NAME_MAX == CONFIG_GADGET_MAX, "each slot has a name");
+    for (unsigned i = 0; i < config->slot_count; i++)
+        snprintf(settings->gadgets[i], sizeof settings->gadgets[i], "%s", config->slots[i].usb.gadget);
 }
 
 /* Runs in the helper, which does not believe a file that the daemon's user could have written. */

@@ -194,6 +194,34 @@ static int config_device_number(const struct config *config, unsigned i)
     return sscanf(name, "/dev/nbd%3u%c", &number, &rest) == 1 && number < 256 ? (int)number : -1;
 }
 
+void config_gadget_name(const struct config_slot *slot, char name[CONFIG_GADGET_MAX])
+{
+    if (*slot->usb.gadget)
+        snprintf(name, CONFIG_GADGET_MAX, "%s", slot->usb.gadget);
+    else
+        snprintf(name, CONFIG_GADGET_MAX, CONFIG_GADGET_PREFIX "%s", slot->name);
+}
+
+static bool is_same_gadget(const struct config_slot *a, const struct config_slot *b)
+{
+    char one[CONFIG_GADGET_MAX], other[CONFIG_GADGET_MAX];
+    config_gadget_name(a, one);
+    config_gadget_name(b, other);
+    return strcmp(one, other) == 0;
+}
+
+static int validate_gadget(const struct config *config, unsigned i, char error[CONFIG_ERROR_MAX])
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+    const struct config_slot *slot = &config->slots[i];
+    if (slot->usb.gadget[strspn(slot->usb.gadget, letters)] || slot->usb.function[strspn(slot->usb.function, letters)])
+        return invalid(error, "usb-gadget and usb-function: expected letters, digits, _ and -", slot->name);
+    for (unsigned j = 0; j < i; j++)
+        if (is_same_gadget(slot, &config->slots[j]))
+            return invalid(error, "two slots have the same usb-gadget", slot->name);
+    return 0;
+}
+
 static int validate_devices(const struct config *config, char error[CONFIG_ERROR_MAX])
 {
     for (unsigned i = 0; i < config->slot_count; i++) {
@@ -202,6 +230,8 @@ static int validate_devices(const struct config *config, char error[CONFIG_ERROR
         for (unsigned j = 0; j < i; j++)
             if (config_device_number(config, i) == config_device_number(config, j))
                 return invalid(error, "two slots have the same nbd-device", config->slots[i].name);
+        if (validate_gadget(config, i, error) != 0)
+            return -1;
     }
     return 0;
 }

@@ -22,6 +22,9 @@
 #define CONFIG_SLOTS_MAX 16
 #define CONFIG_CREDENTIALS_MAX 32
 #define CONFIG_SLOT_NAME_MAX 32 /* [A-Za-z0-9_-]+, and not only digits: digits are indexes */
+#define CONFIG_GADGET_PREFIX "nbd-proxy-" /* of a slot's gadget, unless it has a name of its own */
+#define CONFIG_GADGET_MAX 64
+#define CONFIG_FUNCTION_MAX 32
 #define CONFIG_NAME_MAX CONFIG_SLOT_NAME_MAX /* of any section that may be there several times */
 
 enum config_media { MEDIA_CD, MEDIA_DISK };
@@ -126,6 +129,8 @@ struct config_host {
 
 /* The USB device that the host sees. */
 struct config_usb {
+    char *gadget;                  /* usb-gadget = "": nbd-proxy-NAME; see config_gadget_name() */
+    char *function;                /* usb-function = 0: of mass_storage.0 */
     char *controller;              /* usb-controller = "": any; glob patterns */
     enum config_present present;   /* usb-present = always | inserted */
     enum config_cdrom cdrom;       /* usb-cdrom = auto | yes | no */
@@ -206,6 +211,8 @@ int config_set(struct config *config, const char *assignment, char error[CONFIG_
 /* Checks what no single key shows: paths of sockets that are equal, the minimum times
  * slots over the cache's size, a client key without certificate, an `origin` that is not
  * one... */
+/* The slot's folder among the gadgets in configfs. */
+void config_gadget_name(const struct config_slot *slot, char name[CONFIG_GADGET_MAX]);
 int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX]);
 void config_free(struct config *config);
 

@@ -240,6 +240,11 @@ const struct key config_keys[] = {
     SLOT("restart-grace", restart_grace_ms, KEY_DURATION, 1000, MINUTES(10), NULL, "25s",
          "How long the host's reads wait for a daemon that was killed, or stopped by quit --keep, to be started again; "
          "then they fail. A host's own limit is 30 seconds."),
+    SLOT("usb-gadget", usb.gadget, KEY_STRING, 0, CONFIG_GADGET_MAX - 1, NULL, "",
+         "USB: the gadget's name, a folder in configfs: letters, digits, _ and -. Empty: nbd-proxy- and the slot's name. "
+         "What has that name already is taken for a crash's remains, and removed. A change needs a restart."),
+    SLOT("usb-function", usb.function, KEY_STRING, 1, CONFIG_FUNCTION_MAX - 1, NULL, "0",
+         "USB: the name of the gadget's function, behind mass_storage. with a dot between; letters as above."),
     SLOT("usb-controller", usb.controller, KEY_STRING, 0, 127, NULL, "",
          "The USB device controllers that may be used, as patterns like dwc2* or 1e6a0000.usb-vhub:p[1-3], separated by "
          "blanks, the best first. Empty: any. One that is busy is passed over."),

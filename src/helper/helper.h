@@ -35,11 +35,13 @@
 
 #define HELPER_CALLS_MAX 64
 #define HELPER_FOLDER_MAX 100
+#define HELPER_GADGETS_MAX 16
 
 /* The part of the configuration that the helper needs. */
 struct helper_settings {
     char hook[4096];
     char bmcweb_folder[HELPER_FOLDER_MAX]; /* "": none */
+    char gadgets[HELPER_GADGETS_MAX][KERNEL_NAME_MAX]; /* that may be made and removed beside our own; "": none */
 };
 
 struct helper_options {

@@ -13,7 +13,6 @@
 #define POWER_MAX      1000u
 #define SLOTS_MAX      1024u
 #define BACKEND_PREFIX "nbd-proxy:"
-#define GADGET_PREFIX  "nbd-proxy-"
 #define NAME_LETTERS   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 /* --- texts --- */
@@ -34,7 +33,7 @@ static bool message_is_line(const char *text, size_t size)
     return true;
 }
 
-/* A slot's name behind a prefix: no folder can be left by it. */
+/* A name behind a prefix: no folder can be left by it. */
 static bool message_is_ours(const char *text, size_t size, const char *prefix)
 {
     size_t length = strlen(prefix);
@@ -66,7 +65,7 @@ static bool message_check_nbd(const struct helper_nbd *nbd, unsigned fds)
 
 static bool message_check_gadget(const struct helper_gadget *g)
 {
-    return message_is_ours(g->name, sizeof g->name, GADGET_PREFIX) &&
+    return message_is_ours(g->name, sizeof g->name, "") && message_is_ours(g->function, sizeof g->function, "") &&
            message_is_line(g->manufacturer, sizeof g->manufacturer) && message_is_line(g->product, sizeof g->product) &&
            message_is_line(g->serial, sizeof g->serial) && message_is_line(g->inquiry, sizeof g->inquiry) &&
            message_is_line(g->udc, sizeof g->udc) && !strchr(g->udc, '/') && !g->filler[0] && !g->filler[1] &&
@@ -170,6 +169,7 @@ void helper_gadget_pack(struct helper_gadget *to, const struct kernel_gadget *ga
         .always_present = gadget->always_present,
     };
     COPY(to->name, gadget->name);
+    COPY(to->function, gadget->function);
     COPY(to->manufacturer, gadget->manufacturer);
     COPY(to->product, gadget->product);
     COPY(to->serial, gadget->serial);
@@ -193,6 +193,7 @@ void helper_gadget_unpack(const struct helper_gadget *from, struct kernel_gadget
         .always_present = from->always_present != 0,
     };
     COPY(gadget->name, from->name);
+    COPY(gadget->function, from->function);
     COPY(gadget->manufacturer, from->manufacturer);
     COPY(gadget->product, from->product);
     COPY(gadget->serial, from->serial);

@@ -2,7 +2,7 @@
  * What the daemon may ask of its helper: requests of one fixed size, checked field by field before anything is done
  * with them. Both sides are one binary and the helper is forked from it, so a request is the struct itself. Texts are
  * bounded, end with a NUL, and have a fixed form; no path is ever in a request: the helper makes them from numbers
- * and names of ours.
+ * and names of ours. A gadget's name that is not of ours must be one of the configuration's (server.c).
  *
  * Sockets travel beside the request (SCM_RIGHTS): the call's own, on which the answer comes, and those that the
  * operation is about.
@@ -21,6 +21,8 @@
 
 #define HELPER_FDS_MAX  KERNEL_CONNECTIONS_MAX /* beside the call's own */
 #define HELPER_PEER_MAX 128 /* an address */
+
+#define HELPER_GADGET_PREFIX "nbd-proxy-" /* of names that are ours */
 
 enum helper_op {
     HELPER_NBD_CONNECT,
@@ -46,6 +48,7 @@ struct helper_nbd {
 
 struct helper_gadget {
     char name[KERNEL_NAME_MAX];
+    char function[32];
     char manufacturer[64], product[64], serial[64], inquiry[29], udc[128];
     char filler[3]; /* 0 */
     uint32_t vendor_id, product_id, max_power_ma;

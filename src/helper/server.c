@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "auth/pam.h"
@@ -54,11 +55,35 @@ static int run_nbd(struct call *call, char error[KERNEL_ERROR_MAX])
     }
 }
 
+static bool is_configured_gadget(const char *name)
+{
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < HELPER_GADGETS_MAX; i++)
+        found = found || strcmp(settings.gadgets[i], name) == 0;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+/* Other gadgets are not the daemon's to touch. A reload may have told the slots before it told us. */
+static bool may_have_gadget(const char *name)
+{
+    static const struct timespec nap = {.tv_nsec = 100000000};
+    bool may = strncmp(name, HELPER_GADGET_PREFIX, sizeof HELPER_GADGET_PREFIX - 1) == 0;
+    for (int i = 0; i < 10 && !may && !(may = is_configured_gadget(name)); i++)
+        nanosleep(&nap, NULL);
+    return may;
+}
+
 static int run_gadget(const struct call *call, char error[KERNEL_ERROR_MAX])
 {
     struct kernel_gadget gadget;
     struct kernel_medium medium;
     helper_gadget_unpack(&call->request.gadget, &gadget, &medium);
+    if (!may_have_gadget(gadget.name)) {
+        snprintf(error, KERNEL_ERROR_MAX, "the gadget %s is not the configuration's", gadget.name);
+        return -EPERM;
+    }
     switch (call->request.op) {
     case HELPER_GADGET_PREPARE:
         return kernel_real.gadget_prepare(&gadget, error);

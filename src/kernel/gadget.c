@@ -7,6 +7,7 @@
  */
 #include "kernel/gadget.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,15 +19,28 @@
 #include "kernel/udc.h"
 
 #define GADGETS GADGET_CONFIGFS "/usb_gadget"
-#define FUNCTION "functions/mass_storage.0"
-#define LUN FUNCTION "/lun.0"
+#define FUNCTIONS "functions"
 #define CONFIG "configs/c.1"
+#define STORAGE "mass_storage" /* the kind of function; its name follows, see gadget_path() */
+#define FUNCTION FUNCTIONS "/" STORAGE
+#define LINK CONFIG "/" STORAGE
+#define LUN FUNCTION "/lun.0"
 #define ENGLISH "strings/0x409"
 #define NAP_MS 20u
 
+static bool begins_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* FUNCTION and LINK get the function's own name. */
 static void gadget_path(const struct kernel_gadget *gadget, char path[FILES_PATH_MAX], const char *file)
 {
-    snprintf(path, FILES_PATH_MAX, GADGETS "/%s%s%s", gadget->name, *file ? "/" : "", file);
+    size_t kind = begins_with(file, FUNCTION) ? sizeof FUNCTION - 1 : begins_with(file, LINK) ? sizeof LINK - 1 : 0;
+    if (kind)
+        snprintf(path, FILES_PATH_MAX, GADGETS "/%s/%.*s.%s%s", gadget->name, (int)kind, file, gadget->function, file + kind);
+    else
+        snprintf(path, FILES_PATH_MAX, GADGETS "/%s%s%s", gadget->name, *file ? "/" : "", file);
 }
 
 static bool gadget_exists(const struct kernel_gadget *gadget)
@@ -150,7 +164,7 @@ static int link_function(const struct kernel_gadget *gadget, char error[KERNEL_E
 {
     char from[FILES_PATH_MAX], to[FILES_PATH_MAX];
     gadget_path(gadget, from, FUNCTION);
-    gadget_path(gadget, to, CONFIG "/mass_storage.0");
+    gadget_path(gadget, to, LINK);
     if (symlink(from, to) != 0 && errno != EEXIST)
         return files_failed(error, -errno, "%s: %s", to, strerror(errno));
     return 0;
@@ -164,9 +178,24 @@ static int gadget_make(const struct kernel_gadget *gadget, char error[KERNEL_ERR
     return status == 0 ? link_function(gadget, error) : status;
 }
 
+/* All functions: one that was made by another configuration may have another name. */
+static void remove_functions(const struct kernel_gadget *gadget, const char *folder, int (*take_away)(const char *path))
+{
+    char path[FILES_PATH_MAX], file[2 * FILES_PATH_MAX];
+    gadget_path(gadget, path, folder);
+    DIR *listing = opendir(path);
+    for (const struct dirent *entry = listing ? readdir(listing) : NULL; entry; entry = readdir(listing)) {
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        if (begins_with(entry->d_name, STORAGE "."))
+            take_away(file);
+    }
+    if (listing)
+        closedir(listing);
+}
+
 int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX])
 {
-    static const char *const folders[] = {CONFIG "/" ENGLISH, CONFIG, FUNCTION, ENGLISH, ""};
+    static const char *const folders[] = {CONFIG "/" ENGLISH, CONFIG, ENGLISH, ""};
     char path[FILES_PATH_MAX];
     if (!gadget_exists(gadget))
         return 0;
@@ -174,8 +203,8 @@ int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MA
     if (status != 0)
         return files_failed(error, status, "gadget %s can't be taken from its controller: %s", gadget->name,
                             strerror(-status));
-    gadget_path(gadget, path, CONFIG "/mass_storage.0");
-    unlink(path);
+    remove_functions(gadget, CONFIG, unlink);
+    remove_functions(gadget, FUNCTIONS, rmdir);
     for (unsigned i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         gadget_path(gadget, path, folders[i]);
         if (rmdir(path) != 0 && errno != ENOENT)

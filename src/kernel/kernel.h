@@ -38,6 +38,7 @@ struct kernel_nbd {
 /* A gadget with one mass storage function and one LUN. */
 struct kernel_gadget {
     char name[KERNEL_NAME_MAX];      /* its folder in configfs */
+    char function[32];               /* the name of its function, behind "mass_storage." */
     uint16_t vendor_id, product_id;
     char manufacturer[64], product[64], serial[64];
     char inquiry[29];                /* SCSI: 8 characters of vendor, 16 of model, 4 of revision */

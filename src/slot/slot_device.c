@@ -60,7 +60,8 @@ static void setup_gadget(struct slot *slot, struct kernel_gadget *gadget)
         .cdrom = cd && usb->cdrom != CDROM_NO,
         .always_present = usb->present == PRESENT_ALWAYS,
     };
-    snprintf(gadget->name, sizeof gadget->name, "nbd-proxy-%s", slot->config.name);
+    config_gadget_name(&slot->config, gadget->name);
+    snprintf(gadget->function, sizeof gadget->function, "%s", usb->function);
     snprintf(gadget->manufacturer, sizeof gadget->manufacturer, "%s", usb->manufacturer);
     snprintf(gadget->product, sizeof gadget->product, "%s", usb->product);
     snprintf(gadget->udc, sizeof gadget->udc, "%s", usb->controller);

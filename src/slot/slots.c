@@ -279,6 +279,10 @@ static bool reload_prepare(struct slots *set, struct reload_slot *plan, unsigned
     bool moves = plan->slot->index != index && slot_device_uses_kernel(plan->slot); /* another device by default */
     const struct config_slot *now = plan->slot->next_config ? plan->slot->next_config : &plan->slot->config;
     plan->changed = moves || !config_slot_equal(now, config);
+    if (plan->changed && strcmp(now->usb.gadget, config->usb.gadget) != 0) {
+        snprintf(error, CONFIG_ERROR_MAX, "slot %s: usb-gadget can't change while the daemon runs (restart it)", config->name);
+        return false;
+    }
     char *path = slot_socket_path(config, set->shared.runtime_dir);
     if (!plan->changed || same_socket(plan->slot, config, path)) {
         mem_free(path);

@@ -261,6 +261,24 @@ def test_the_rights_that_the_units_leave_are_enough(machine, proxy, nginx, image
     proxy.ok("eject 0")
 
 
+def test_openbmcs_guide_finds_its_gadget(machine, proxy, nginx, image):
+    """By conf/openbmc.conf. A daemon that was killed leaves the gadget to one that gives its function another name."""
+    text = (TOP / "conf" / "openbmc.conf").read_text()
+    slots, gadget = text[text.index("[slot "):], "/sys/kernel/config/usb_gadget/virtual_media"
+    proxy.start(slots)
+    proxy.ok(f"insert slot0 {url(nginx)}")
+    with_medium(machine, drive(machine, "sr"))
+    assert machine.ok(f"ls {gadget}/functions; ls {gadget}/configs/c.1 | grep mass; cat {gadget}/configs/c.1/MaxPower "
+                      f"{gadget}/strings/0x409/manufacturer").split() == ["mass_storage.0", "mass_storage.0", "500", "OpenBMC"]
+    assert machine.ok("ls /sys/kernel/config/usb_gadget").split() == ["virtual_media", "virtual_media_1"]
+    proxy.ok("eject slot0")
+    proxy.kill()
+    wait_for(lambda: not proxy.alive(), "the daemon's end")
+    proxy.start(slots.replace("usb-function = 0", "usb-function = usb0"))
+    proxy.ok(f"insert slot0 {url(nginx)}")
+    assert machine.ok(f"ls {gadget}/functions").split() == ["mass_storage.usb0"]
+
+
 def test_a_gadget_of_another_program_is_left_alone(machine, proxy, nginx, image):
     other = "/sys/kernel/config/usb_gadget/other"
     machine.ok(f"mkdir {other} {other}/functions {other}/functions/mass_storage.0 2>/dev/null; test -d {other}/functions/mass_storage.0")

@@ -357,12 +357,25 @@ def test_a_hangup_with_a_bad_file_changes_nothing(daemon):
     ("[slot a]\nmedia = tape\n", ":2:", "expected one of cd, disk"),
     ("[slot a]\n[slot a]\n", ":2:", "twice"),
     ("", "", "there is no slot"),
+    ("[slot a]\nusb-gadget = ../x\n", "a: ", "expected letters, digits, _ and -"),
+    ("[slot a]\nusb-function = 0/lun.0\n", "a: ", "expected letters, digits, _ and -"),
+    ("[slot a]\nusb-gadget = x\n[slot b]\nusb-gadget = x\n", "b: ", "two slots have the same usb-gadget"),
+    ("[slot a]\nusb-gadget = nbd-proxy-b\n[slot b]\n", "b: ", "two slots have the same usb-gadget"),
 ])
 def test_check_config_names_line_and_expectation(folder, text, where, what):
     (folder / "conf").write_text(text)
     result = run("--check-config", "-c", str(folder / "conf"))
     assert result.returncode == 78
     assert where in result.stderr and what in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_gadgets_name_does_not_change_by_a_reload(daemon, folder):
+    text = f"[daemon]\nruntime-dir = {folder}/0\n[slot a]\nattach = socket\nusb-gadget = %s\n"
+    d = daemon(config=text % "one")
+    d.config.write_text(text % "other")
+    assert "usb-gadget can't change while the daemon runs" in d.error("reload")
+    d.config.write_text(text % "one" + "usb-power = 200\n")
+    d.ok("reload")
 
 
 def test_exit_codes(folder):

@@ -22,6 +22,15 @@ def test_the_sample_is_what_the_daemon_prints():
     assert (TOP / "conf" / "nbd-proxy.conf").read_text() == run("--sample-config")
 
 
+def test_the_configuration_for_openbmc_is_as_its_guide_has_it():
+    """With the gadget of the guide's listing of configfs."""
+    dump = run("--config", str(TOP / "conf" / "openbmc.conf"), "--dump-config")
+    assert re.search("^cache-size = 16M$", dump, re.M)
+    for name, slot in zip(("virtual_media", "virtual_media_1"), dump.split("[slot ")[1:], strict=True):
+        for line in (f"usb-gadget = {name}", "#?usb-function = 0", "usb-manufacturer = OpenBMC", "usb-power = 500"):
+            assert re.search(f"^{line}$", slot, re.M), line
+
+
 def test_every_key_is_in_sample_and_manual_with_its_default():
     sample = run("--sample-config")
     manual = page("nbd-proxy.conf.5")

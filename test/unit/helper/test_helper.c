@@ -34,6 +34,7 @@ static struct helper_request good_gadget(void)
 {
     struct helper_request request = {.op = HELPER_GADGET_INSERT};
     const struct kernel_gadget gadget = {.name = "nbd-proxy-cd",
+                                         .function = "0",
                                          .vendor_id = 0x1d6b,
                                          .product_id = 0x104,
                                          .manufacturer = "Fabricant é",
@@ -109,7 +110,11 @@ static void what_has_another_form_is_none(void **state)
 static void no_path_gets_into_a_gadget(void **state)
 {
     (void)state;
-    REFUSED(good_gadget(), strcpy(r.gadget.name, "other"));
+    REFUSED(good_gadget(), strcpy(r.gadget.name, ""));
+    REFUSED(good_gadget(), strcpy(r.gadget.function, ""));
+    REFUSED(good_gadget(), strcpy(r.gadget.function, "0/lun.0"));
+    REFUSED(good_gadget(), strcpy(r.gadget.function, ".."));
+    REFUSED(good_gadget(), memset(r.gadget.function, 'x', sizeof r.gadget.function));
     REFUSED(good_gadget(), strcpy(r.gadget.name, "nbd-proxy-../other"));
     REFUSED(good_gadget(), strcpy(r.gadget.name, "nbd-proxy-."));
     REFUSED(good_gadget(), strcpy(r.gadget.name, "nbd-proxy-a b"));
@@ -184,6 +189,7 @@ static int set_up(void **state)
     place.options.read = read_next;
     snprintf(place.options.settings.hook, sizeof place.options.settings.hook, "%s", place.hook);
     snprintf(place.options.settings.bmcweb_folder, sizeof place.options.settings.bmcweb_folder, "%s", place.folder);
+    strcpy(place.options.settings.gadgets[3], "virtual_media");
     assert_int_equal(helper_begin(&place.options, NULL), 0);
     return 0;
 }
@@ -202,7 +208,7 @@ static void calls_of_the_kernel_are_answered(void **state)
     (void)state;
     char error[KERNEL_ERROR_MAX] = "";
     struct kernel_nbd nbd = {.index = 255, .size = 4096, .block_size = 512, .backend = "nbd-proxy:unit-test", .count = 2};
-    struct kernel_gadget gadget = {.name = "nbd-proxy-unit-test"};
+    struct kernel_gadget gadget = {.name = "nbd-proxy-unit-test", .function = "0"};
     for (unsigned i = 0; i < nbd.count; i++)
         nbd.fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
     assert_int_equal(helper_kernel.nbd_disconnect(255, nbd.backend, error), 0);
@@ -217,6 +223,16 @@ static void calls_of_the_kernel_are_answered(void **state)
     assert_int_equal(helper_kernel.gadget_remove(&gadget, error), -EPIPE); /* no request, and so no answer */
     gadget.udc[0] = '\0';
     assert_int_equal(helper_kernel.gadget_remove(&gadget, error), 0);
+}
+
+static void only_gadgets_of_the_configuration_are_touched(void **state)
+{
+    (void)state;
+    char error[KERNEL_ERROR_MAX] = "";
+    struct kernel_gadget ours = {.name = "virtual_media", .function = "0"}, other = {.name = "other", .function = "0"};
+    assert_int_equal(helper_kernel.gadget_remove(&ours, error), 0); /* it is not there */
+    assert_int_equal(helper_kernel.gadget_remove(&other, error), -EPERM);
+    assert_string_equal(error, "the gadget other is not the configuration's");
 }
 
 static void a_port_is_one_below_1024(void **state)
@@ -462,6 +478,7 @@ int main(void)
         cmocka_unit_test(no_path_gets_into_a_gadget),
         cmocka_unit_test(other_requests_have_their_bounds),
         PROCESS(calls_of_the_kernel_are_answered),
+        PROCESS(only_gadgets_of_the_configuration_are_touched),
         PROCESS(a_port_is_one_below_1024),
         PROCESS(a_socket_of_bmcweb_is_connected),
         PROCESS(the_hook_is_the_configurations),
