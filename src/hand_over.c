@@ -29,8 +29,7 @@ struct hand_over {
     bool serving; /* the browser takes requests, so DISC ends it */
 };
 
-/* bmcweb lets stderr lead nowhere. */
-__attribute__((format(printf, 1, 2))) static void hand_over_say(const char *format, ...)
+void hand_over_say(const char *format, ...)
 {
     char text[ANSWER_MAX];
     va_list args;

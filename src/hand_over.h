@@ -16,6 +16,8 @@
 /* Returns the exit code: 0 once the input has ended; 1 when the daemon refuses, 69 when there is none. stderr and the
  * system's log say why. */
 int hand_over(const char *media, const struct config *config);
+/* To stderr and the system's log: bmcweb lets the one lead nowhere. */
+__attribute__((format(printf, 1, 2))) void hand_over_say(const char *format, ...);
 /* Prints what jsnbd's program does: a JSON object with the metadata of each medium. */
 void hand_over_print_metadata(const struct config *config);
 

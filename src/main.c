@@ -375,7 +375,10 @@ int main(int argc, char **argv)
     bound_memory();
     d.arguments = &arguments;
     if (arguments_configure(&arguments, &d.config, error) != 0) {
-        fprintf(stderr, "nbd-proxy: %s\n", error);
+        if (arguments.media)
+            hand_over_say("%s", error);
+        else
+            fprintf(stderr, "nbd-proxy: %s\n", error);
         code = EX_CONFIG;
     } else if ((code = main_answer(&arguments, &d.config)) >= 0) {
         config_free(&d.config);

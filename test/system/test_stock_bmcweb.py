@@ -338,6 +338,24 @@ def test_no_daemon_is_said_at_once(folder):
     assert program("--set", f"daemon.runtime-dir={folder}", "0")[0] == 69
 
 
+NAMESPACE = ["unshare", "--mount", "sh", "-c",
+             'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0" /dev/log && exec "$@"']
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0,
+                    reason="needs a mount namespace")
+def test_errors_are_in_the_systems_log_since_stderr_leads_nowhere(folder):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(f"{folder}/log")
+        log.settimeout(30)
+        for arguments, code, words in ((["--no-config", "--set", f"daemon.runtime-dir={folder}"], 69, "can't be reached at"),
+                                       (["-c", f"{folder}/none"], 78, "none")):
+            done = subprocess.run([*NAMESPACE, f"{folder}/log", binary(), *arguments, "0"], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30)
+            line = log.recv(4096).decode()
+            assert done.returncode == code and "nbd-proxy[" in line and words in line, (done, line)
+
+
 def test_what_it_can_not_serve(daemon):
     d = daemon()
     at = ("--set", f"daemon.runtime-dir={d.folder}")
