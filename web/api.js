@@ -13,8 +13,8 @@
  *   GET  /api/slots -> {"slots": [SLOT...]}
  *   GET  /api/slots/NAME/heat -> {"size", "buckets": [0..255, ...]}: equal parts of the image, how much
  *        of each the host has read
- *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs"}: 200 when the image is
- *        readable. A stored image has the url "upload:NAME" (percent-encoded).
+ *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs","menuTimeout"}: 200 when the
+ *        image is readable. menuTimeout: seconds that the image's boot menus wait. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
  *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}
  *        url is the WebSocket's, protocol the subprotocol to offer; good for one connection and a short

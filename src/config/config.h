@@ -169,6 +169,7 @@ struct config_slot {
     uint64_t idle_timeout_ms;      /* idle-timeout = 0s: never */
     char *image;                   /* image = "": inserted at start */
     char *kernel_args;             /* kernel-args = "": further arguments for that image's kernels */
+    char *menu_timeout;            /* menu-timeout = "": seconds that its boot menus wait; as the image has it */
     uint64_t eject_after_ms;       /* eject-after = 0s: a medium stays until it is ejected */
     struct config_http http;       /* resolved: [http] with this section's overrides */
     uint64_t overrides;            /* bit N: key N of [http] is set in this section */

@@ -297,6 +297,8 @@ const struct key config_keys[] = {
     SLOT("kernel-args", kernel_args, KEY_STRING, 0, 2000, NULL, "",
          "Further arguments for the kernels that this image boots (nbd-proxy-control(7), KERNEL ARGUMENTS). Images that are "
          "inserted otherwise have their own."),
+    SLOT("menu-timeout", menu_timeout, KEY_STRING, 0, 4, NULL, "",
+         "The seconds that this image's boot menus wait before they boot their default. Empty: as the image has it."),
     SLOT("eject-after", eject_after_ms, KEY_DURATION, 0, MINUTES(43200), NULL, "0s",
          "A medium that has been in for that long is ejected, unless its insert said otherwise (Redfish: EjectPolicy). "
          "0s: it stays until somebody ejects it."),

@@ -1,10 +1,14 @@
 #include "image/boot_edit.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/text.h"
 #include "image/boot_edit_internal.h"
+
+#define TIMEOUT_SIZE 24
 
 /* --- writing --- */
 
@@ -47,6 +51,21 @@ void boot_editor_append(struct boot_editor *editor, size_t divider, size_t end)
         boot_editor_put_text(editor, editor->after);
     }
     editor->kernels++;
+}
+
+bool boot_editor_appends(const struct boot_editor *editor)
+{
+    return *editor->before || *editor->after;
+}
+
+void boot_editor_set_timeout(struct boot_editor *editor, size_t start, size_t end)
+{
+    if (!editor->timeout)
+        return;
+    boot_editor_copy_to(editor, start);
+    boot_editor_put_text(editor, editor->timeout);
+    editor->copied = end;
+    editor->timeouts++;
 }
 
 /* --- lines --- */
@@ -106,7 +125,7 @@ size_t boot_line_divider(const struct boot_editor *editor, const struct boot_lin
 
 /* --- the arguments --- */
 
-const char *boot_arguments_problem(const char *arguments)
+static const char *arguments_problem(const char *arguments)
 {
     bool quoted = false, some = false;
     if (strlen(arguments) > BOOT_ARGUMENTS_MAX)
@@ -114,12 +133,20 @@ const char *boot_arguments_problem(const char *arguments)
     for (const char *p = arguments; *p; p++) {
         if ((unsigned char)*p < ' ' || *p == 0x7f)
             return "the kernel's arguments hold control characters";
-        some |= *p != ' ';
+        some |= *p != ' ' && *p != '-';
         quoted ^= *p == '"';
     }
     if (quoted)
         return "a quote of the kernel's arguments is not closed";
     return some ? NULL : "the kernel's arguments are empty";
+}
+
+const char *boot_wish_problem(const struct boot_wish *wish)
+{
+    uint64_t seconds;
+    if (wish->menu_timeout && (!text_parse_uint(wish->menu_timeout, &seconds) || seconds > BOOT_TIMEOUT_MAX))
+        return "the menu's timeout is not a number of seconds up to 3600";
+    return wish->arguments ? arguments_problem(wish->arguments) : NULL;
 }
 
 static char *trimmed(const char *text, size_t length)
@@ -157,37 +184,82 @@ static void quote_for_grub(char **arguments)
     *arguments = quoted;
 }
 
-char *boot_edit(enum boot_syntax syntax, const char *text, size_t length, const char *arguments, size_t *changed_length,
-                unsigned *kernels)
+static void edit(enum boot_syntax syntax, struct boot_editor *editor)
 {
-    char *before, *after;
-    split(arguments, &before, &after);
+    switch (syntax) {
+    case BOOT_GRUB:
+        boot_edit_grub(editor);
+        break;
+    case BOOT_SYSLINUX:
+        boot_edit_syslinux(editor);
+        break;
+    case BOOT_ENTRY:
+        boot_edit_entry(editor);
+        break;
+    case BOOT_LOADER:
+        boot_edit_loader(editor);
+        break;
+    }
+    boot_editor_copy_to(editor, editor->length);
+}
+
+/* Puts a line before all others. */
+static void put_first(struct boot_editor *editor, const char *line)
+{
+    struct boot_editor first = {0};
+    boot_editor_put_text(&first, line);
+    boot_editor_put_text(&first, editor->timeout);
+    boot_editor_put_text(&first, "\n");
+    boot_editor_put(&first, editor->out, editor->used);
+    mem_free(editor->out);
+    editor->out = first.out;
+    editor->used = first.used;
+    editor->timeouts++;
+}
+
+static void make_timeout(enum boot_syntax syntax, bool is_main, struct boot_editor *editor)
+{
+    if (!editor->timeout || editor->timeouts > 0)
+        return;
+    if (syntax == BOOT_GRUB && editor->kernels > 0)
+        put_first(editor, "set timeout=");
+    else if (syntax == BOOT_SYSLINUX && is_main)
+        put_first(editor, "timeout ");
+}
+
+/* Seconds, but tenths of one for syslinux, where 0 would be for ever. */
+static void write_timeout(enum boot_syntax syntax, const char *given, char out[TIMEOUT_SIZE])
+{
+    uint64_t seconds = 0;
+    text_parse_uint(given, &seconds);
+    if (syntax == BOOT_SYSLINUX)
+        seconds = seconds > 0 ? 10 * seconds : 1;
+    snprintf(out, TIMEOUT_SIZE, "%" PRIu64, seconds);
+}
+
+bool boot_edit(enum boot_syntax syntax, bool is_main, const char *text, size_t length, const struct boot_wish *wish,
+               struct boot_edited *edited)
+{
+    char *before, *after, timeout[TIMEOUT_SIZE];
+    split(wish->arguments ? wish->arguments : "", &before, &after);
     if (syntax == BOOT_GRUB) {
         quote_for_grub(&before);
         quote_for_grub(&after);
     }
     struct boot_editor editor = {.text = text, .length = length, .before = before, .after = after};
-    switch (syntax) {
-    case BOOT_GRUB:
-        boot_edit_grub(&editor);
-        break;
-    case BOOT_SYSLINUX:
-        boot_edit_syslinux(&editor);
-        break;
-    case BOOT_ENTRY:
-        boot_edit_entry(&editor);
-        break;
+    if (wish->menu_timeout) {
+        write_timeout(syntax, wish->menu_timeout, timeout);
+        editor.timeout = timeout;
     }
+    edit(syntax, &editor);
+    make_timeout(syntax, is_main, &editor);
     mem_free(before);
     mem_free(after);
-    if (editor.kernels == 0) {
-        mem_free(editor.out);
-        return NULL;
-    }
-    boot_editor_copy_to(&editor, length);
-    *changed_length = editor.used;
-    *kernels = editor.kernels;
-    return editor.out;
+    *edited = (struct boot_edited){editor.out, editor.used, wish->arguments ? editor.kernels : 0, editor.timeouts};
+    if (edited->kernels > 0 || edited->timeouts > 0)
+        return true;
+    mem_free(editor.out);
+    return false;
 }
 
 /* --- padding --- */

@@ -12,7 +12,8 @@ struct boot_editor {
     char *out;
     size_t used, room;
     const char *before, *after; /* the arguments, as the syntax writes them: before a line's "---", and at its end */
-    unsigned kernels;
+    const char *timeout;        /* as the syntax writes it; NULL: it is left alone */
+    unsigned kernels, timeouts;
 };
 
 void boot_editor_put(struct boot_editor *editor, const char *bytes, size_t length);
@@ -21,9 +22,14 @@ void boot_editor_copy_to(struct boot_editor *editor, size_t at);
 /* A kernel's line, the last word of which ends at `end`; its "---" stands at `divider`, or is 0. */
 void boot_editor_append(struct boot_editor *editor, size_t divider, size_t end);
 
+bool boot_editor_appends(const struct boot_editor *editor); /* else kernels are counted only */
+/* What stands from `start` to `end` is a timeout. */
+void boot_editor_set_timeout(struct boot_editor *editor, size_t start, size_t end);
+
 void boot_edit_grub(struct boot_editor *editor);
 void boot_edit_syslinux(struct boot_editor *editor);
 void boot_edit_entry(struct boot_editor *editor);
+void boot_edit_loader(struct boot_editor *editor);
 char *boot_grub_quoted(const char *arguments); /* as GRUB reads them back; for mem_free() */
 
 /* A line of the text, without its end, and its first word. */

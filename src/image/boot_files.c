@@ -10,7 +10,7 @@
 /* Folders with boot configurations; a star is any one folder's name. */
 static const struct place {
     const char *path;
-    bool entries; /* of systemd-boot */
+    bool entries; /* of systemd-boot: everything there is its */
 } places[] = {
     {"", false},
     {"boot", false},
@@ -25,6 +25,7 @@ static const struct place {
     {"boot/syslinux", false},
     {"boot/x86_64/loader", false},
     {"arch/boot/syslinux", false},
+    {"loader", true},
     {"loader/entries", true},
 };
 
@@ -44,7 +45,7 @@ static bool begins(const char *text, const char *with)
 static bool is_configuration(const struct place *place, const char *name)
 {
     if (place->entries)
-        return has_ending(name, ".conf");
+        return has_ending(name, ".conf") && (strchr(place->path, '/') || strcasecmp(name, "loader.conf") == 0);
     return has_ending(name, ".cfg") || strcasecmp(name, "extlinux.conf") == 0;
 }
 
@@ -52,12 +53,18 @@ static bool is_configuration(const struct place *place, const char *name)
 static enum boot_syntax syntax_of(const struct place *place, const char *name)
 {
     if (place->entries)
-        return BOOT_ENTRY;
+        return strchr(place->path, '/') ? BOOT_ENTRY : BOOT_LOADER;
     if (begins(name, "isolinux") || begins(name, "syslinux") || begins(name, "extlinux"))
         return BOOT_SYSLINUX;
     bool grub = begins(name, "grub") || begins(name, "loopback") || begins(place->path, "efi") ||
                 strstr(place->path, "grub");
     return grub ? BOOT_GRUB : BOOT_SYSLINUX;
+}
+
+static bool is_main(const char *name)
+{
+    return strcasecmp(name, "isolinux.cfg") == 0 || strcasecmp(name, "syslinux.cfg") == 0 ||
+           strcasecmp(name, "extlinux.conf") == 0;
 }
 
 /* --- what was found --- */
@@ -112,6 +119,7 @@ static void add_file(const struct search *search, const char *folder, const stru
             return;
         snprintf(file->path, sizeof file->path, "%s/%s", folder, entry->name);
         file->syntax = syntax_of(search->place, entry->name);
+        file->is_main = is_main(entry->name);
         file->tree = search->tree;
         file->fat = search->fat;
         file->entry = *entry;

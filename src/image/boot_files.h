@@ -13,12 +13,13 @@
 #define BOOT_FATS_MAX 4
 #define BOOT_PATH_MAX 192
 #define BOOT_LOOKED_FOR                                                                                                \
-    "grub.cfg and its like below boot/grub, boot/grub2, grub and EFI, isolinux.cfg, syslinux.cfg and their like, and " \
-    "loader/entries/*.conf"
+    "grub.cfg and its like below boot/grub, boot/grub2, grub and EFI, isolinux.cfg, syslinux.cfg and their like, "     \
+    "loader/loader.conf and loader/entries/*.conf"
 
 struct boot_file {
     char path[BOOT_PATH_MAX]; /* with a leading slash, as the first tree that has it writes it */
     enum boot_syntax syntax;
+    bool is_main; /* the one that a boot loader reads first, by its name */
     const struct tree *tree;
     const struct fat *fat; /* NULL: ISO 9660 */
     struct tree_entry entry;

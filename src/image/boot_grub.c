@@ -132,7 +132,7 @@ static bool starts_kernel(const char *word, size_t length)
 /* A command that is read, word by word. */
 struct command {
     unsigned words;
-    bool kernel;
+    bool kernel, set;
     size_t divider, end;
 };
 
@@ -151,6 +151,9 @@ static void add_word(struct boot_editor *editor, struct command *command, size_t
         return;
     if (command->words == 0)
         command->kernel = starts_kernel(word, length);
+    if (command->words == 1 && command->set && length > 8 && memcmp(word, "timeout=", 8) == 0)
+        boot_editor_set_timeout(editor, start + 8, end);
+    command->set = command->words == 0 && length == 3 && memcmp(word, "set", 3) == 0;
     if (length == 3 && memcmp(word, "---", 3) == 0)
         command->divider = start;
     command->words++;

@@ -10,7 +10,7 @@
 struct boot_inject {
     struct inject_planner planner;
     uv_loop_t *loop;
-    char *arguments;
+    char *arguments, *menu_timeout;
     struct boot_plan plan;
     struct source *lower;
     struct defer begin;
@@ -146,17 +146,19 @@ static void boot_inject_free(struct inject_planner *planner)
     mem_free(planner->pieces);
     boot_plan_clear(&inject->plan);
     mem_free(inject->arguments);
+    mem_free(inject->menu_timeout);
     mem_free(inject);
 }
 
-struct inject_planner *boot_inject_new(uv_loop_t *loop, const char *arguments)
+struct inject_planner *boot_inject_new(uv_loop_t *loop, const struct boot_wish *wish)
 {
     static const struct inject_planner_ops ops = {boot_inject_begin, boot_inject_free};
     struct boot_inject *inject = mem_alloc(sizeof *inject);
     inject->planner.ops = &ops;
     inject->loop = loop;
-    inject->arguments = mem_strdup(arguments);
-    boot_plan_init(&inject->plan, 0, inject->arguments);
+    inject->arguments = mem_strdup(wish->arguments);
+    inject->menu_timeout = mem_strdup(wish->menu_timeout);
+    boot_plan_init(&inject->plan, 0, &(struct boot_wish){inject->arguments, inject->menu_timeout});
     defer_setup(&inject->begin, on_boot_inject_begin);
     return &inject->planner;
 }
@@ -167,6 +169,7 @@ void boot_inject_told(const struct inject_planner *planner, struct boot_injected
     *told = (struct boot_injected){
         .files = inject->plan.files,
         .kernels = inject->plan.kernels,
+        .timeouts = inject->plan.timeouts,
         .reads = inject->read_count,
         .warnings = inject->plan.warnings,
         .diff = inject->plan.diff ? inject->plan.diff : "",

@@ -51,7 +51,7 @@ static void add_line(const struct boot_editor *editor, struct section *section, 
 /* "APPEND -" means that the one before all labels does not count; with arguments behind it the dash would be one. */
 static void append_there(struct boot_editor *editor, const struct boot_line *line)
 {
-    bool dash = line->end - line->rest == 1 && editor->text[line->rest] == '-';
+    bool dash = boot_editor_appends(editor) && line->end - line->rest == 1 && editor->text[line->rest] == '-';
     if (dash) {
         boot_editor_copy_to(editor, line->word + line->word_length);
         editor->copied = line->end;
@@ -63,10 +63,12 @@ static void append_there(struct boot_editor *editor, const struct boot_line *lin
 
 static void append_below(struct boot_editor *editor, const struct boot_line *kernel)
 {
-    boot_editor_copy_to(editor, kernel->end);
-    boot_editor_put_text(editor, "\n");
-    boot_editor_put(editor, editor->text + kernel->start, kernel->word - kernel->start);
-    boot_editor_put_text(editor, "append");
+    if (boot_editor_appends(editor)) {
+        boot_editor_copy_to(editor, kernel->end);
+        boot_editor_put_text(editor, "\n");
+        boot_editor_put(editor, editor->text + kernel->start, kernel->word - kernel->start);
+        boot_editor_put_text(editor, "append");
+    }
     boot_editor_append(editor, 0, kernel->end);
 }
 
@@ -80,11 +82,23 @@ static void end_section(struct boot_editor *editor, struct section *section)
     }
 }
 
+static void set_timeout(struct boot_editor *editor, const struct boot_line *line)
+{
+    if (boot_line_is(editor, line, "timeout") && line->rest < line->end)
+        boot_editor_set_timeout(editor, line->rest, line->end);
+}
+
+/* The text is copied in order, and a timeout ends a section: it is one for all of them. */
 void boot_edit_syslinux(struct boot_editor *editor)
 {
     struct section section = {0};
     struct boot_line line = {0};
     while (boot_line_next(editor, &line)) {
+        if (editor->timeout && boot_line_is(editor, &line, "timeout")) {
+            end_section(editor, &section);
+            section = (struct section){0};
+            set_timeout(editor, &line);
+        }
         if (boot_line_is(editor, &line, "label")) {
             end_section(editor, &section);
             section = (struct section){.labelled = true};
@@ -95,6 +109,13 @@ void boot_edit_syslinux(struct boot_editor *editor)
 }
 
 /* --- systemd-boot --- */
+
+void boot_edit_loader(struct boot_editor *editor)
+{
+    struct boot_line line = {0};
+    while (boot_line_next(editor, &line))
+        set_timeout(editor, &line);
+}
 
 /* All lines of options count, one after the other. */
 void boot_edit_entry(struct boot_editor *editor)
@@ -112,7 +133,9 @@ void boot_edit_entry(struct boot_editor *editor)
         boot_editor_append(editor, boot_line_divider(editor, &options), options.end);
         return;
     }
-    boot_editor_copy_to(editor, kernel.end);
-    boot_editor_put_text(editor, "\noptions");
+    if (boot_editor_appends(editor)) {
+        boot_editor_copy_to(editor, kernel.end);
+        boot_editor_put_text(editor, "\noptions");
+    }
     boot_editor_append(editor, 0, kernel.end);
 }

@@ -11,12 +11,12 @@
 
 #define PADDING_BLOCKS 150
 
-void boot_plan_init(struct boot_plan *plan, uint64_t size, const char *arguments)
+void boot_plan_init(struct boot_plan *plan, uint64_t size, const struct boot_wish *wish)
 {
     memset(plan, 0, sizeof *plan);
     view_init(&plan->view, size);
     changes_init(&plan->changes, &plan->view);
-    plan->arguments = arguments;
+    plan->wish = *wish;
 }
 
 static void forget_run(struct boot_plan *plan)
@@ -25,7 +25,7 @@ static void forget_run(struct boot_plan *plan)
     changes_clear(&plan->changes);
     mem_free(plan->diff);
     plan->diff = NULL;
-    plan->files = plan->kernels = 0;
+    plan->files = plan->kernels = plan->timeouts = 0;
     *plan->warnings = '\0';
 }
 
@@ -73,21 +73,20 @@ static void show_change(FILE *diff, const struct boot_file *file, const char *be
 static void change_file(struct boot_plan *plan, const struct boot_file *file, const char *before, FILE *diff,
                         uint64_t *behind)
 {
-    unsigned kernels;
-    size_t length;
-    char *after = boot_edit(file->syntax, before, file->entry.length, plan->arguments, &length, &kernels);
-    if (!after)
+    struct boot_edited edited;
+    if (!boot_edit(file->syntax, file->is_main, before, file->entry.length, &plan->wish, &edited))
         return;
     if (file->is_signed) {
         boot_plan_warn(plan, "%s is signed, and stays as it is", file->path);
     } else {
-        length = boot_edit_without_padding(after, length, room_of(file));
-        replace_file(plan, file, after, length, behind);
-        show_change(diff, file, before, after, length);
+        size_t length = boot_edit_without_padding(edited.text, edited.length, room_of(file));
+        replace_file(plan, file, edited.text, length, behind);
+        show_change(diff, file, before, edited.text, length);
         plan->files++;
-        plan->kernels += kernels;
+        plan->kernels += edited.kernels;
+        plan->timeouts += edited.timeouts;
     }
-    mem_free(after);
+    mem_free(edited.text);
 }
 
 static void change_files(struct boot_plan *plan, FILE *diff, uint64_t *behind)
@@ -166,15 +165,15 @@ static void make_changes(struct boot_plan *plan)
 
 static void refuse_unchanged(struct boot_plan *plan)
 {
+    const char *what = plan->wish.arguments ? "no kernel was given arguments" : "no menu was given a timeout";
     if (*plan->warnings)
-        view_refuse(&plan->view, "no kernel was given arguments: %s", plan->warnings);
+        view_refuse(&plan->view, "%s: %s", what, plan->warnings);
     else if (plan->found.count > 0)
-        view_refuse(&plan->view,
-                    "no kernel was given arguments: none of the image's %u boot configurations (%s%s) starts one",
-                    plan->found.count, plan->found.files[0].path, plan->found.count > 1 ? " and others" : "");
+        view_refuse(&plan->view, "%s: none of the image's %u boot configurations (%s%s) %s", what, plan->found.count,
+                    plan->found.files[0].path, plan->found.count > 1 ? " and others" : "",
+                    plan->wish.arguments ? "starts one" : "has one or starts a kernel");
     else
-        view_refuse(&plan->view, "no kernel was given arguments: the image has no boot configuration (looked for: %s)",
-                    BOOT_LOOKED_FOR);
+        view_refuse(&plan->view, "%s: the image has no boot configuration (looked for: %s)", what, BOOT_LOOKED_FOR);
 }
 
 static int boot_plan_status(struct view *view)
@@ -192,7 +191,7 @@ int boot_plan_run(struct boot_plan *plan)
     boot_files_find(&plan->found, &plan->view);
     make_changes(plan);
     boot_plan_warn_all(plan);
-    if (plan->files == 0 && view_is_whole(&plan->view))
+    if ((plan->wish.arguments ? plan->kernels : plan->timeouts) == 0 && view_is_whole(&plan->view))
         refuse_unchanged(plan);
     changes_sort(&plan->changes);
     return boot_plan_status(&plan->view);

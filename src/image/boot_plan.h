@@ -1,6 +1,6 @@
 /*
- * What is to be changed of an image so that every kernel that it boots is given further arguments. A plain function of
- * what is known of the image (see image/view.h), that is run again when more of it is known.
+ * What is to be changed of an image so that every kernel that it boots is given further arguments, and its menus boot
+ * by themselves. A plain function of what is known of the image (see image/view.h), that is run again when more of it is known.
  *
  * A configuration whose signature lies beside it stays as it is, and so does everything that is not named in
  * BOOT_LOOKED_FOR.
@@ -14,16 +14,16 @@
 
 struct boot_plan {
     struct view view;
-    const char *arguments; /* the caller's; boot_arguments_problem() has been asked */
+    struct boot_wish wish; /* the texts are the caller's; boot_wish_problem() has been asked */
     /* Valid once boot_plan_run() gave 0. */
     struct boot_files found;
     struct changes changes;
-    unsigned files, kernels;          /* that have the arguments now */
+    unsigned files, kernels, timeouts; /* that were changed */
     char warnings[BOOT_WARNINGS_MAX]; /* what somebody may have to know, as sentences; "" for nothing */
     char *diff;                       /* for people */
 };
 
-void boot_plan_init(struct boot_plan *plan, uint64_t size, const char *arguments);
+void boot_plan_init(struct boot_plan *plan, uint64_t size, const struct boot_wish *wish);
 /* 0; -EAGAIN: what view.missing has is to be added first; -EINVAL: view.error says why it can't be done. */
 int boot_plan_run(struct boot_plan *plan);
 void boot_plan_clear(struct boot_plan *plan);

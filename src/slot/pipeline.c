@@ -151,16 +151,25 @@ static struct source *overlay_on(struct source *lower, const struct pipeline_con
 
 /* --- what is changed in the image --- */
 
+static struct boot_wish wish_of(const struct slot_insert_options *options)
+{
+    return (struct boot_wish){options->kernel_args, options->menu_timeout};
+}
+
+static bool is_changing(const struct slot_insert_options *options)
+{
+    return options->kernel_args || options->menu_timeout;
+}
+
 /* True: nothing can be changed as it is asked for, and `refusal` says why. */
 static bool injection_problem(const struct config_slot *config, const struct slot_insert_options *options,
                               struct pipeline_refusal *refusal)
 {
+    const struct boot_wish wish = wish_of(options);
     *refusal = (struct pipeline_refusal){.status = -EINVAL};
-    if (!options->kernel_args)
-        return false;
-    const char *problem = boot_arguments_problem(options->kernel_args);
-    if (!problem && options->writable > 0 && config->overlay == OVERLAY_NONE)
-        problem = "an image whose kernels get arguments is not written to (leave writable out, or set overlay)";
+    const char *problem = boot_wish_problem(&wish);
+    if (!problem && is_changing(options) && options->writable > 0 && config->overlay == OVERLAY_NONE)
+        problem = "an image whose boot configurations are changed is not written to (leave writable out, or set overlay)";
     if (problem)
         snprintf(refusal->error, sizeof refusal->error, "%s", problem);
     return problem;
@@ -168,16 +177,15 @@ static bool injection_problem(const struct config_slot *config, const struct slo
 
 static struct source *inject_on(struct source *lower, const struct slot_insert_options *options)
 {
-    if (!options->kernel_args)
-        return lower;
-    return inject_source_new(lower, boot_inject_new(lower->loop, options->kernel_args));
+    const struct boot_wish wish = wish_of(options);
+    return is_changing(options) ? inject_source_new(lower, boot_inject_new(lower->loop, &wish)) : lower;
 }
 
 /* The image itself is not opened for writing then. */
 static struct slot_insert_options options_below(const struct slot_insert_options *options)
 {
     struct slot_insert_options below = *options;
-    if (options->kernel_args)
+    if (is_changing(options))
         below.writable = 0;
     return below;
 }
@@ -244,9 +252,9 @@ struct source *pipeline_preview_new(const struct pipeline_context *context, cons
     struct slot_insert_options below = options_below(options);
     if (injection_problem(config, options, refusal))
         return NULL;
-    if (!options->kernel_args) {
+    if (!is_changing(options)) {
         snprintf(refusal->error, sizeof refusal->error,
-                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args)");
+                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args or menu-timeout)");
         return NULL;
     }
     struct source *source = pipeline_reader_new(context, config, url, &below, refusal);

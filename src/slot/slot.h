@@ -56,6 +56,7 @@ struct slot_insert_options {
     const char *user, *password, *bearer_token;
     const char *ca_file;
     const char *kernel_args; /* further arguments for the kernels that the image boots (image/boot_edit.h) */
+    const char *menu_timeout; /* seconds after which the image's boot menus boot their default */
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
     const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
@@ -86,7 +87,7 @@ struct slot_status {
     char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
     const char *url;        /* as the insert gave it, with any secrets; "" when there is none; valid as `image` is */
     const char *user;       /* for the image's server, as the insert gave it; "" for none */
-    const char *kernel_args; /* as the insert gave them; "" for none; valid as `image` is. Not to be shown: who may look may not insert */
+    const char *kernel_args, *menu_timeout; /* as the insert gave them; "" for none; valid as `image` is; not to be shown */
     bool verify;            /* the certificate of the image's server is, or would be, checked */
     char image_name[256];
     uint64_t size;

@@ -49,6 +49,7 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
         .ca_pem = mem_strdup(options->ca_pem),
         .profile = mem_strdup(options->profile),
         .kernel_args = mem_strdup_nonempty(options->kernel_args),
+        .menu_timeout = mem_strdup_nonempty(options->menu_timeout),
         .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
         .nfs_ids = options->nfs_ids,
         .verify = options->verify,
@@ -66,6 +67,7 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
         .ca_pem = media->ca_pem,
         .profile = media->profile,
         .kernel_args = media->kernel_args,
+        .menu_timeout = media->menu_timeout,
         .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
         .nfs_ids = media->nfs_ids,
         .verify = media->verify,
@@ -85,6 +87,7 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
            same_text(media->ca_file, options->ca_file) && same_text(media->ca_pem, options->ca_pem) &&
            same_text(media->profile, options->profile) &&
            same_text(media->kernel_args, options->kernel_args) &&
+           same_text(media->menu_timeout, options->menu_timeout) &&
            media->verify == options->verify && media->writable == options->writable;
 }
 

@@ -55,17 +55,23 @@ static bool is_as_writable(const struct slot *slot)
     return writable < 0 || (writable > 0) == slot->writable;
 }
 
-/* The reader has the image's own bytes, so it would go on with the arguments of before. */
-static bool has_same_arguments(const struct slot *slot)
+static bool replacement_same_text(const char *now, const char *then)
 {
-    const char *now = slot->media.kernel_args, *then = slot->replacement.media.kernel_args;
     return strcmp(now ? now : "", then ? then : "") == 0;
+}
+
+/* The reader has the image's own bytes, so it would go on with what was changed before. */
+static bool has_same_changes(const struct slot *slot)
+{
+    const struct slot_media *now = &slot->media, *then = &slot->replacement.media;
+    return replacement_same_text(now->kernel_args, then->kernel_args) &&
+           replacement_same_text(now->menu_timeout, then->menu_timeout);
 }
 
 static bool replacement_takes_place(struct slot *slot)
 {
     return slot->state == SLOT_READY && slot->wanted && slot->media.url && is_as_writable(slot) &&
-           has_same_arguments(slot) &&
+           has_same_changes(slot) &&
            slot_replace_is_same_image(slot, slot->replacement.source) &&
            pipeline_exchange(slot->source, slot->replacement.source);
 }

@@ -136,13 +136,23 @@ static void on_tried(void *arg, int status, const char *error)
     }
 }
 
+static struct slot_insert_options configured_options(const struct slot *slot)
+{
+    const struct config_slot *config = &slot->config;
+    return (struct slot_insert_options){
+        .kernel_args = *config->kernel_args ? config->kernel_args : NULL,
+        .menu_timeout = *config->menu_timeout ? config->menu_timeout : NULL,
+        .nfs_ids = true,
+        .verify = -1,
+        .writable = -1,
+    };
+}
+
 static void retry_try(struct slot *slot)
 {
     struct slot_retry *retry = &slot->retry;
-    const char *arguments = *slot->config.kernel_args ? slot->config.kernel_args : NULL;
-    struct slot_insert_options configured = {.kernel_args = arguments, .nfs_ids = true, .verify = -1, .writable = -1};
     const struct slot_media *media = slot_restoring(slot);
-    struct slot_insert_options options = media ? slot_media_options(media) : configured;
+    struct slot_insert_options options = media ? slot_media_options(media) : configured_options(slot);
     if (slot->state != SLOT_EMPTY || slot->leaving || slot->next_config)
         return;
     if (retry->device_waits)

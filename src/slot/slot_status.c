@@ -26,6 +26,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .url = slot->media.url ? slot->media.url : "",
         .user = slot->media.user ? slot->media.user : "",
         .kernel_args = slot->media.kernel_args ? slot->media.kernel_args : "",
+        .menu_timeout = slot->media.menu_timeout ? slot->media.menu_timeout : "",
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
         .renewals = slot->renewals,

@@ -20,6 +20,7 @@ void slot_media_clear(struct slot_media *media)
     mem_free(media->ca_file);
     mem_free(media->ca_pem);
     mem_free(media->kernel_args);
+    mem_free(media->menu_timeout);
     mem_free(media->validator);
     mem_free_secret(media->profile);
     memset(media, 0, sizeof *media);
@@ -62,6 +63,7 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "ca_file", media->ca_file);
     put_text(o, "ca_pem", media->ca_pem);
     put_text(o, "kernel_args", media->kernel_args);
+    put_text(o, "menu_timeout", media->menu_timeout);
     put_text(o, "validator", media->validator);
     put_text(o, "profile", media->profile);
     json_object_set_new(o, "verify", json_integer(media->verify));
@@ -98,6 +100,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->ca_file = get_text(o, "ca_file");
     media->ca_pem = get_text(o, "ca_pem");
     media->kernel_args = get_text(o, "kernel_args");
+    media->menu_timeout = get_text(o, "menu_timeout");
     media->validator = get_text(o, "validator");
     media->profile = get_text(o, "profile");
     media->verify = (int)json_integer_value(json_object_get(o, "verify"));

@@ -19,7 +19,7 @@
 /* What an insert was given; strings are owned, NULL when not given. */
 struct slot_media {
     char slot[CONFIG_SLOT_NAME_MAX];
-    char *url, *user, *password, *bearer_token, *ca_file, *ca_pem, *kernel_args, *profile;
+    char *url, *user, *password, *bearer_token, *ca_file, *ca_pem, *kernel_args, *menu_timeout, *profile;
     bool nfs_ids;         /* not in the file: a medium that was in had been allowed */
     int verify, writable; /* -1: as the config has it */
     /* Of the opened image, to see later whether it is the same one. */

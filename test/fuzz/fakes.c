@@ -106,6 +106,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .url = slot->url,
         .user = slot->user,
         .kernel_args = slot->writable ? "a=b" : "",
+        .menu_timeout = slot->writable ? "5" : "",
         .verify = true,
         .size = 1 << 20,
         .writable = slot->writable,

@@ -1,6 +1,7 @@
 /*
  * An image whose kernels are to get arguments: file systems, partition tables and boot configurations. The first byte,
- * bit 0: the rest stands where the descriptors of a volume are, so that an input need not begin with 32 KiB of nothing.
+ * bit 0: the rest stands where the descriptors of a volume are, so that an input need not begin with 32 KiB of nothing; 1: no
+ * arguments; 2: a timeout.
  * Whatever it is, the plan ends, within its bounds, and what it would change lies in the image as it is to be.
  */
 #include <errno.h>
@@ -50,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(image + before, data + 1, size - 1);
     struct boot_plan plan;
     int status, rounds = 0;
-    boot_plan_init(&plan, length, "a=b --- c=\"d e\"");
+    boot_plan_init(&plan, length, &(struct boot_wish){data[0] & 2 ? NULL : "a=b --- c=\"d e\"", data[0] & 4 ? "5" : NULL});
     while ((status = boot_plan_run(&plan)) == -EAGAIN) {
         give_missing(&plan.view, image);
         must(++rounds <= VIEW_PARTS_MAX + 1);

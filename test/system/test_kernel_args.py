@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from bootable import ENTRY, GRUB, KINDS, TXT, Disc, efi_image, grown, run, write
+from bootable import ENTRY, GRUB, ISOLINUX, KINDS, TXT, Disc, efi_image, grown, run, write
 from conftest import wait_for
 
 MARK = "mark=4711"
@@ -190,9 +190,23 @@ def test_a_dry_run_shows_what_would_be_changed(slots, disc):
     assert "-\tlinux /boot/vmlinuz quiet ---" in lines
     assert f"+\tlinux /boot/vmlinuz quiet --- {ARGUMENTS}" in lines
     assert f"+options root=LABEL=x {ARGUMENTS}" in lines
-    assert "4 kernels in 4 files" in lines
+    assert "4 kernels and 0 timeouts in 4 files" in lines
     assert lines[-1] == "ok: cd: nothing was inserted: a dry run"
     assert d.slot()["state"] == "empty"
+
+
+def test_menus_boot_by_themselves(slots, disc, tmp_path):
+    d = slots()
+    lines = d.ok(f"insert cd {disc.image} menu-timeout=3 dry-run")
+    assert "0 kernels and 3 timeouts in 3 files" in lines
+    d.ok(f"insert cd {disc.image} kernel-args={MARK} menu-timeout=3")
+    out = content(d, tmp_path)
+    now = files(out, TREES["joliet"])
+    assert now["/isolinux/isolinux.cfg"].decode() == "timeout 30\n" + ISOLINUX
+    assert now["/boot/grub/grub.cfg"].decode() == GRUB.replace("timeout=1", "timeout=3").replace("---", f"--- {MARK}")
+    check_accepted(out)
+    d.ok("eject cd")
+    assert "3600" in d.error(f"insert cd {disc.image} menu-timeout=5s")
 
 
 def test_a_dry_run_leaves_the_medium_alone(slots, disc, www):
@@ -252,6 +266,17 @@ def test_slots_share_the_image(slots, disc, nginx, www):
     second = content(d, disc.place, "other").read_bytes()
     assert b"one=1" in first and b"two=2" in second and b"one=1" not in second
     assert d.slot(1)["stats"]["bytes"] - before < len(first) // 20
+
+
+def test_sixteen_machines_are_one_image_in_the_cache(slots, disc, nginx, www):
+    (www / "disc.iso").write_bytes(disc.image.read_bytes())
+    config = "[daemon]\ncache-size = 256M\n" + "".join(f"[slot s{i}]\nattach = socket\n" for i in range(16))
+    d = slots(f"http.ca-file={nginx.tls}/ca.pem", config=config)
+    for i in range(16):
+        d.ok(f"insert s{i} {nginx.url('disc.iso')} kernel-args=machine={i}.")
+        assert f"machine={i}.".encode() in content(d, disc.place, f"s{i}").read_bytes()
+    cache = d.status()["cache"]
+    assert cache["images"] == 1 and cache["live"] <= (disc.image.stat().st_size + 65535) // 65536 * 65536
 
 
 def test_a_restart_goes_on_with_them(slots, disc, tmp_path):

@@ -1,4 +1,5 @@
-"""Hosts boot by every firmware and boot loader, and their kernels say the arguments that the insert gave."""
+"""Hosts boot by every firmware and boot loader, though the menus would wait for a key, and their kernels say the arguments that
+the insert gave."""
 import os
 import pathlib
 import subprocess
@@ -54,7 +55,7 @@ def efi_image(path, files, megabytes):
         run("mcopy", "-i", path, source, f"::/{name}")
 
 
-GRUB_ENTRY = "set timeout=0\nmenuentry x {\n  linux /boot/vmlinuz\n}\n"
+GRUB_ENTRY = "set timeout=-1\nmenuentry x {\n  linux /boot/vmlinuz\n}\n"
 
 
 def grub_disc(place, vmlinuz):
@@ -76,7 +77,7 @@ def isolinux_disc(place, vmlinuz):
     (disc / "isolinux").mkdir()
     for file in (ISOLINUX / "isolinux.bin", LDLINUX):
         (disc / "isolinux" / file.name).write_bytes(file.read_bytes())
-    (disc / "isolinux/isolinux.cfg").write_text(grown("default x\nlabel x\n  kernel /boot/vmlinuz\n  append vga=normal\n", 2047))
+    (disc / "isolinux/isolinux.cfg").write_text(grown("default x\nprompt 1\ntimeout 0\nlabel x\n  kernel /boot/vmlinuz\n  append vga=normal\n", 2047))
     mkisofs(place, disc, "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin", "-c", "isolinux/boot.cat", "-b",
             "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
 
@@ -86,9 +87,11 @@ def entry_disc(place, vmlinuz):
     if not SYSTEMD_BOOT.exists():
         pytest.skip("needs systemd-boot-efi")
     disc = start_folder(place, vmlinuz)
-    entry, image = place / "entry", place / "efi.img"
+    entry, loader, image = place / "entry", place / "loader", place / "efi.img"
+    loader.write_text("timeout 1000\n")
     entry.write_text(grown("title x\nlinux /vmlinuz.efi\n", 2047))
-    efi_image(image, {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "vmlinuz.efi": vmlinuz, "loader/entries/x.conf": entry}, 24)
+    efi_image(image, {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "vmlinuz.efi": vmlinuz, "loader/loader.conf": loader,
+                      "loader/entries/x.conf": entry}, 24)
     mkisofs(place, disc, "-append_partition", "2", "0xef", image, "-e", "--interval:appended_partition_2:all::",
             "-no-emul-boot")
 
@@ -102,7 +105,7 @@ WAYS = [(grub_disc, "bios", "cdrom"), (grub_disc, "bios", "usb"), (grub_disc, "u
 def test_a_kernel_has_the_arguments(daemon, tmp_path, vmlinuz, make, firmware, device):
     make(tmp_path, vmlinuz)
     d = daemon()
-    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}"')
+    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}" menu-timeout=1')
     h = host.Host(tmp_path, firmware, device, d.uri())
     try:
         h.wait_for(MARK, BOOT_SECONDS)

@@ -39,7 +39,7 @@ static void run_help(struct control_client *client, int count, char **words)
     (void)count;
     (void)words;
     for (const struct command *c = commands; c->name; c++) {
-        char line[512];
+        char line[1024];
         snprintf(line, sizeof line, "%s\n    %s\n", c->usage, c->help);
         control_send(client, line);
     }
@@ -168,7 +168,7 @@ static bool set_option(struct slot_insert_options *options, char *word)
         const char **text;
         int *yes;
     } known[] = {
-        {"kernel-args", &options->kernel_args, NULL},
+        {"kernel-args", &options->kernel_args, NULL}, {"menu-timeout", &options->menu_timeout, NULL},
         {"user", &options->user, NULL},       {"password", &options->password, NULL}, {"bearer-token", &options->bearer_token, NULL},
         {"ca-file", &options->ca_file, NULL}, {"verify", NULL, &options->verify},     {"writable", NULL, &options->writable},
         {"profile", &options->profile, NULL},
@@ -227,8 +227,8 @@ static bool read_options(struct control_client *client, int count, char **words,
             /* Only the option's name: its value may be a secret. */
             control_error(client,
                           "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, dry-run, replace, boot-once, "
-                          "reset, reset=TYPE)",
+                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, dry-run, "
+                          "replace, boot-once, reset, reset=TYPE)",
                           (int)strcspn(words[i], "="), words[i]);
             return false;
         }
@@ -463,11 +463,11 @@ static const struct command commands[] = {
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
-     "[kernel-args=A] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
+     "[kernel-args=A] [menu-timeout=S] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
-     "that the image boots can be given further arguments; with dry-run it is only shown what that changes.",
-     2, 14, run_insert},
+     "that the image boots can be given further arguments, and its menus a timeout; with dry-run it is only shown what that changes.",
+     2, 15, run_insert},
     {"serve", "serve SLOT",
      "For a program: takes two descriptors, behind which is an NBD server, and serves that as a file in a browser; "
      "answers when it is out.",

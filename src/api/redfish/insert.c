@@ -10,20 +10,20 @@
 #include "base/text.h"
 
 /* What may follow an insert, as names in a flat body. */
-#define OEM       "Oem/NbdProxy"
+#define OEM       REDFISH_OEM
 #define BOOT_ONCE OEM "/BootOnce"
 #define RESET     OEM "/Reset"
 #define PROFILE   OEM "/BootProfile"
-#define ARGUMENTS OEM "/KernelArguments"
 /* iLO's name for BootOnNextServerReset; RackN's driver sends it to all vendors but Dell. */
 #define HPE           "Oem/Hpe"
 #define HPE_BOOT_ONCE HPE "/BootOnNextServerReset"
 
 /* What is asked for. Texts that are NULL, and flags of -1, were not given. */
 struct wish {
-    const char *image, *user, *password, *method, *protocol, *profile, *arguments;
+    const char *image, *user, *password, *method, *protocol, *profile;
     int inserted, write_protected, verify;
     struct redfish_stay stay;
+    struct redfish_boot_changes changes;
 };
 
 /* Some clients send "none" when they have nothing to send. */
@@ -42,7 +42,6 @@ static struct wish read_wish(const json_t *body)
         .method = redfish_text(body, "TransferMethod"),
         .protocol = redfish_text(body, "TransferProtocolType"),
         .profile = redfish_text(body, PROFILE),
-        .arguments = redfish_text(body, ARGUMENTS),
         .inserted = redfish_flag(body, "Inserted"),
         .write_protected = redfish_flag(body, "WriteProtected"),
         .verify = redfish_flag(body, "VerifyCertificate"),
@@ -192,15 +191,8 @@ static bool is_there_already(const struct redfish_call *call, const struct wish 
 {
     return s->state == SLOT_READY && s->via == SLOT_VIA_URL && strcmp(s->url, wish->image) == 0 &&
            s->writable == (wish->write_protected == 0) && strcmp(s->user, wish->user ? wish->user : "") == 0 &&
-           (!wish->arguments || strcmp(s->kernel_args, wish->arguments) == 0) &&
+           redfish_boot_changes_hold(&wish->changes, s) &&
            redfish_stay_holds(call, s, &wish->stay);
-}
-
-/* A PATCH of the image that is in leaves its kernels their arguments, unless it names others. */
-static const char *wished_arguments(const struct wish *wish, const struct slot_status *s, bool instead)
-{
-    bool same = instead && *s->kernel_args && strcmp(s->url, wish->image) == 0;
-    return wish->arguments ? wish->arguments : same ? s->kernel_args : NULL;
 }
 
 static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
@@ -220,9 +212,10 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
         .nfs_ids = auth_allows(call->role, AUTH_CONFIGURE_MANAGER),
         .verify = redfish_media_verify(call, &s),
         .profile = wish->profile,
-        .kernel_args = wished_arguments(wish, &s, instead),
         .writable = wish->write_protected == 0,
     };
+    /* A PATCH of the image that is in leaves what it does not name. */
+    redfish_boot_changes_set(&wish->changes, &s, instead && strcmp(s.url, wish->image) == 0, &options);
     if (problem) {
         redfish_fail(call, 400, problem);
     } else if (steps && boot_steps_problem(&call->steps, call->site->host, &s, error)) {
@@ -293,7 +286,8 @@ static const struct redfish_property insert_parameters[] = {
     {BOOT_ONCE, REDFISH_FLAG},
     {RESET, REDFISH_TEXT},
     {PROFILE, REDFISH_TEXT},
-    {ARGUMENTS, REDFISH_TEXT_OR_NULL},
+    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL},
+    {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},
     {HPE, REDFISH_OBJECT},
     {HPE_BOOT_ONCE, REDFISH_FLAG},
     {NULL, REDFISH_IGNORED},
@@ -330,6 +324,7 @@ static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t
     struct slot_status s;
     slot_get_status(slot, &s);
     json_t *problem = wish.image ? redfish_stay_read(call, body, &s, &wish.stay) : redfish_missing(call, "Image");
+    problem = problem ? problem : redfish_boot_changes_read(call, body, &wish.changes);
     if (problem)
         redfish_fail(call, 400, problem);
     else
@@ -419,7 +414,8 @@ static const struct redfish_property media_properties[] = {
     {BOOT_ONCE, REDFISH_FLAG},
     {RESET, REDFISH_TEXT},
     {PROFILE, REDFISH_TEXT},
-    {ARGUMENTS, REDFISH_TEXT_OR_NULL},
+    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL},
+    {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},
     {HPE, REDFISH_OBJECT},
     {HPE_BOOT_ONCE, REDFISH_FLAG},
     {"Id", REDFISH_READ_ONLY},
@@ -438,7 +434,7 @@ static json_t *patch_problem(const struct redfish_call *call, const json_t *body
                              struct wish *wish)
 {
     bool emptied = json_object_get(body, "Image") && !wish->image;
-    if (!wish->image && (boot_steps_wanted(&call->steps) || wish->arguments))
+    if (!wish->image && (boot_steps_wanted(&call->steps) || redfish_boot_changes_any(&wish->changes)))
         return redfish_missing(call, "Image");
     if ((wish->image && wish->inserted == 0) || (emptied && wish->inserted == 1))
         return redfish_conflict(call, "Inserted", "", "Image");
@@ -454,7 +450,8 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
         return;
     struct wish wish = read_wish(body);
     slot_get_status(slot, &s);
-    json_t *problem = patch_problem(call, body, &s, &wish);
+    json_t *problem = redfish_boot_changes_read(call, body, &wish.changes);
+    problem = problem ? problem : patch_problem(call, body, &s, &wish);
     if (problem) {
         redfish_fail(call, 400, problem);
     } else if (set_verify(call, &wish, &s)) {

@@ -133,4 +133,21 @@ bool redfish_media_verify(const struct redfish_call *call, const struct slot_sta
 bool redfish_media_speaks(const struct slot *slot, const char *protocol);
 bool redfish_media_is_of(const char *image, const char *protocol);
 
+/* boot_changes.c: what is changed in the boot configurations of an image that goes in, and its names in a flat body */
+#define REDFISH_OEM              "Oem/NbdProxy"
+#define REDFISH_KERNEL_ARGUMENTS REDFISH_OEM "/KernelArguments"
+#define REDFISH_MENU_TIMEOUT     REDFISH_OEM "/MenuTimeout"
+struct redfish_boot_changes {
+    const char *arguments; /* NULL: not given */
+    char menu_timeout[16]; /* seconds; "": not given */
+};
+/* What is wrong with them; NULL: nothing. The texts are the body's. */
+json_t *redfish_boot_changes_read(const struct redfish_call *call, const json_t *body, struct redfish_boot_changes *changes);
+bool redfish_boot_changes_any(const struct redfish_boot_changes *changes);
+/* Whether the medium that is in has them; what is not given may be anything. */
+bool redfish_boot_changes_hold(const struct redfish_boot_changes *changes, const struct slot_status *s);
+/* `keep`: what is not given stays as the slot has it. The options point into all of these. */
+void redfish_boot_changes_set(const struct redfish_boot_changes *changes, const struct slot_status *s, bool keep,
+                              struct slot_insert_options *options);
+
 #endif

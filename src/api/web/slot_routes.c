@@ -262,6 +262,14 @@ static const char *text_of(const json_t *body, const char *name)
     return text && *text ? text : NULL;
 }
 
+/* Of the page's "menuTimeout", a number. NULL: it is not given. */
+static const char *timeout_of(const json_t *body, char text[24])
+{
+    const json_t *value = json_object_get(body, "menuTimeout");
+    snprintf(text, 24, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    return json_is_integer(value) ? text : NULL;
+}
+
 static const char *insert_problem(const struct change *change, const char *url, int verify)
 {
     bool local = url && location_kind(url) == LOCATION_PATH;
@@ -277,11 +285,13 @@ static const char *insert_problem(const struct change *change, const char *url, 
 static void web_slot_routes_insert(struct change *change, json_t *body)
 {
     const char *url = text_of(body, "url"), *profile = text_of(body, "profile");
+    char timeout[24];
     struct slot_insert_options options = {
         .user = text_of(body, "user"),
         .password = text_of(body, "password"),
         .profile = profile,
         .kernel_args = text_of(body, "kernelArgs"),
+        .menu_timeout = timeout_of(body, timeout),
         .nfs_ids = auth_allows(change->role, AUTH_CONFIGURE_MANAGER),
         .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),

@@ -6,28 +6,37 @@
 #include "base/text.h"
 #include "image/boot_edit.h"
 
-/* NULL as `expected`: no line starts a kernel. */
-static void check(enum boot_syntax syntax, const char *text, const char *arguments, const char *expected)
+/* NULL as `expected`: nothing is changed. */
+static void check_wish(enum boot_syntax syntax, bool is_main, const char *text, const struct boot_wish *wish,
+                       const char *expected)
 {
-    size_t length = 0;
-    unsigned kernels = 0;
+    struct boot_edited edited;
     /* In memory of its own size, for the sanitizer. */
     char *exact = malloc(strlen(text) + 1);
     memcpy(exact, text, strlen(text) + 1);
-    assert_null(boot_arguments_problem(arguments));
-    char *changed = boot_edit(syntax, exact, strlen(text), arguments, &length, &kernels);
+    assert_null(boot_wish_problem(wish));
+    bool changed = boot_edit(syntax, is_main, exact, strlen(text), wish, &edited);
     free(exact);
-    if (!expected) {
-        assert_null(changed);
+    assert_int_equal(changed, expected != NULL);
+    if (!changed)
         return;
-    }
-    assert_non_null(changed);
-    char *ended = calloc(1, length + 1);
-    memcpy(ended, changed, length);
+    char *ended = calloc(1, edited.length + 1);
+    memcpy(ended, edited.text, edited.length);
     assert_string_equal(ended, expected);
-    assert_true(kernels > 0);
+    assert_true(edited.kernels > 0 || !wish->arguments);
+    assert_true(edited.timeouts > 0 || !wish->menu_timeout);
     free(ended);
-    mem_free(changed);
+    mem_free(edited.text);
+}
+
+static void check(enum boot_syntax syntax, const char *text, const char *arguments, const char *expected)
+{
+    check_wish(syntax, false, text, &(struct boot_wish){arguments, NULL}, expected);
+}
+
+static void check_timeout(enum boot_syntax syntax, const char *text, const char *seconds, const char *expected)
+{
+    check_wish(syntax, true, text, &(struct boot_wish){NULL, seconds}, expected);
 }
 
 static void grub(const char *text, const char *arguments, const char *expected)
@@ -118,17 +127,53 @@ static void entries_have_options(void **state)
     check(BOOT_ENTRY, "title x\nefi /shell.efi\noptions y\n", "a", NULL);
 }
 
-static void arguments_are_checked(void **state)
+static void a_menu_has_a_timeout(void **state)
+{
+    (void)state;
+    check_timeout(BOOT_GRUB, "set timeout=-1\nlinux /k\n", "5", "set timeout=5\nlinux /k\n");
+    check_timeout(BOOT_GRUB, "if x; then set timeout=\"30\"; fi\nset timeout_style=menu\n", "0", "if x; then set timeout=0; fi\nset timeout_style=menu\n");
+    check_timeout(BOOT_GRUB, "menuentry a { linux /k }\n", "7", "set timeout=7\nmenuentry a { linux /k }\n");
+    check_timeout(BOOT_GRUB, "set timeout=1\nlinux /k\n", "0000000000010", "set timeout=10\nlinux /k\n");
+    check_timeout(BOOT_GRUB, "source /boot/grub/other.cfg\n", "7", NULL);
+    check_timeout(BOOT_SYSLINUX, "prompt 0\nTIMEOUT 0\ninclude x\n", "3", "prompt 0\nTIMEOUT 30\ninclude x\n");
+    check_timeout(BOOT_SYSLINUX, "timeout 9\n", "0", "timeout 1\n"); /* 0 is for ever */
+    check_timeout(BOOT_SYSLINUX, "label a\n kernel k\n", "3", "timeout 30\nlabel a\n kernel k\n");
+    check_timeout(BOOT_SYSLINUX, "label a\n kernel k\n append -\n", "3", "timeout 30\nlabel a\n kernel k\n append -\n");
+    check_wish(BOOT_SYSLINUX, false, "label a\n kernel k\n", &(struct boot_wish){NULL, "3"}, NULL);
+    check_timeout(BOOT_LOADER, "default x\ntimeout menu-force\n", "4", "default x\ntimeout 4\n");
+    check_timeout(BOOT_LOADER, "default x\n", "4", NULL); /* it boots at once */
+    check_timeout(BOOT_ENTRY, "linux /k\n", "4", NULL);
+}
+
+static void a_timeout_and_arguments_go_together(void **state)
+{
+    (void)state;
+    struct boot_wish wish = {"a", "5"};
+    check_wish(BOOT_GRUB, false, "set timeout=1\nlinux /k\n", &wish, "set timeout=5\nlinux /k a\n");
+    check_wish(BOOT_SYSLINUX, true, "label x\n kernel k\n append y\ntimeout 0\n", &wish,
+               "label x\n kernel k\n append y a\ntimeout 50\n");
+}
+
+static const char *arguments_problem(const char *arguments)
+{
+    return boot_wish_problem(&(struct boot_wish){arguments, NULL});
+}
+
+static void a_wish_is_checked(void **state)
 {
     (void)state;
     char long_one[BOOT_ARGUMENTS_MAX + 2];
     memset(long_one, 'a', sizeof long_one);
     long_one[sizeof long_one - 1] = '\0';
-    assert_non_null(strstr(boot_arguments_problem(long_one), "too long"));
-    assert_non_null(strstr(boot_arguments_problem("a\nb"), "control"));
-    assert_non_null(strstr(boot_arguments_problem(" "), "empty"));
-    assert_non_null(strstr(boot_arguments_problem("a=\"b"), "quote"));
-    assert_null(boot_arguments_problem("a=\"b c\" d"));
+    assert_non_null(strstr(arguments_problem(long_one), "too long"));
+    assert_non_null(strstr(arguments_problem("a\nb"), "control"));
+    assert_non_null(strstr(arguments_problem(" "), "empty"));
+    assert_non_null(strstr(arguments_problem("a=\"b"), "quote"));
+    assert_non_null(strstr(arguments_problem("---"), "empty"));
+    assert_null(arguments_problem("a=\"b c\" d"));
+    for (const char *const *bad = (const char *const[]){"", "5s", "-1", "3601", "99999999999999999999", NULL}; *bad; bad++)
+        assert_non_null(boot_wish_problem(&(struct boot_wish){NULL, *bad}));
+    assert_null(boot_wish_problem(&(struct boot_wish){NULL, "3600"}));
 }
 
 static void padding_gives_way(void **state)
@@ -151,7 +196,9 @@ int main(void)
         cmocka_unit_test(syslinux_appends_to_every_kernel),
         cmocka_unit_test(syslinux_leaves_menus_and_disks),
         cmocka_unit_test(entries_have_options),
-        cmocka_unit_test(arguments_are_checked),
+        cmocka_unit_test(a_menu_has_a_timeout),
+        cmocka_unit_test(a_timeout_and_arguments_go_together),
+        cmocka_unit_test(a_wish_is_checked),
         cmocka_unit_test(padding_gives_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

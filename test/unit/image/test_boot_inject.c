@@ -31,6 +31,8 @@ static const char script[] =
     "xorriso -as mkisofs -quiet -o disc.iso -J -R -c isolinux/boot.cat -b isolinux/isolinux.bin -no-emul-boot"
     " -boot-load-size 4 -eltorito-alt-boot -e boot/efi.img -no-emul-boot disc >log 2>&1\n";
 
+static const struct boot_wish wish = {.arguments = ARGUMENTS};
+
 static unsigned char *image;
 static size_t image_size;
 
@@ -88,7 +90,7 @@ static struct source *make_injected(uv_loop_t *loop, void *context, void *arg)
     (void)arg;
     struct fake_options options = {image, image_size, false, 4, 0, "it", 8, false};
     memset(&stats, 0, sizeof stats);
-    return inject_source_new(fake_source_new(loop, &options, &stats), boot_inject_new(loop, ARGUMENTS));
+    return inject_source_new(fake_source_new(loop, &options, &stats), boot_inject_new(loop, &wish));
 }
 
 static int answer;
@@ -216,7 +218,7 @@ static int plan_of(const unsigned char *bytes, size_t size, char error[VIEW_ERRO
 {
     struct boot_plan plan;
     int status;
-    boot_plan_init(&plan, size, ARGUMENTS);
+    boot_plan_init(&plan, size, &wish);
     while ((status = boot_plan_run(&plan)) == -EAGAIN)
         give(&plan, bytes);
     memcpy(error, plan.view.error, VIEW_ERROR_MAX);
