@@ -6,7 +6,8 @@
 #include "base/text.h"
 #include "block/cache_image.h"
 
-#define CACHE_ASIDE 32 /* a part of the limit: see cache_used() */
+#define CACHE_ASIDE   32 /* a part of the limit: see cache_used() */
+#define CACHE_RESTING 8  /* likewise: see cache_resting() */
 
 struct cache *cache_new(uint64_t limit, uint64_t image_minimum)
 {
@@ -148,7 +149,9 @@ void cache_image_insert(struct cache_image *image, uint64_t offset, const struct
         extent->bytes = bytes_ref(slice->bytes);
         extent->start = slice->offset;
         behind -= slice->length;
-        extent->unread = unread <= behind ? 0 : unread - behind < slice->length ? (uint32_t)(unread - behind) : slice->length;
+        extent->unread = unread <= behind                  ? 0
+                         : unread - behind < slice->length ? (uint32_t)(unread - behind)
+                                                           : slice->length;
         extent->used = ++image->cache->clock;
         extent->inserted = image->cache->inserted += slice->length;
         if (!extent->bytes->budget)
@@ -240,10 +243,17 @@ static bool evict_one(struct cache *cache, bool spare)
     return true;
 }
 
+/* Connections that rest, as far as a part of the limit: a small cache must have room for its blocks, too. */
+static uint64_t cache_resting(const struct cache *cache)
+{
+    uint64_t bytes = cache->idle * CACHE_CONNECTION, most = cache->limit / CACHE_RESTING;
+    return bytes < most ? bytes : most;
+}
+
 /* Adds a part of the limit for what the heap takes beside all that is counted. */
 static uint64_t cache_used(const struct cache *cache)
 {
-    return cache->budget.live + cache->fetching + cache->overhead + cache->limit / CACHE_ASIDE;
+    return cache->budget.live + cache->fetching + cache->overhead + cache_resting(cache) + cache->limit / CACHE_ASIDE;
 }
 
 bool cache_make_room(struct cache *cache, uint64_t length)

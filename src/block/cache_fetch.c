@@ -5,8 +5,6 @@
 #include "block/cache_front.h"
 #include "block/fetch_size.h"
 
-#define FETCH_COST (128u << 10) /* bytes of memory beside those fetched: a connection, its TLS and buffers */
-
 static uint64_t cache_blocks_up(uint64_t offset)
 {
     return (offset + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
@@ -26,6 +24,29 @@ static uint64_t cache_missing_until(const struct cache_image *image, uint64_t at
 }
 
 /* --- the end of a fetch --- */
+
+static unsigned cache_front_idle(const struct cache_front *front)
+{
+    return front->connections > front->in_flight ? front->connections - front->in_flight : 0;
+}
+
+/* A fetch begins (`more` is 1) or ends (-1). Its connection stays open. */
+static void cache_fetch_count(struct cache_front *front, int more)
+{
+    struct cache *cache = front->cache;
+    cache->idle -= cache_front_idle(front);
+    front->in_flight += (unsigned)more;
+    cache->overhead += (uint64_t)((int64_t)CACHE_CONNECTION * more);
+    if (front->in_flight > front->connections && front->connections < front->lower->parallel)
+        front->connections = front->in_flight;
+    cache->idle += cache_front_idle(front);
+}
+
+void cache_fetch_closed(struct cache_front *front)
+{
+    front->cache->idle -= cache_front_idle(front);
+    front->connections = 0;
+}
 
 /* The fetch is for nobody (`more` is 1), or no longer (-1). */
 static void cache_fetch_count_ahead(struct cache_fetch *fetch, int more)
@@ -80,7 +101,7 @@ static void on_cache_fetch_done(struct io *io)
     bool put_off = fetch->prefetch && status == -EAGAIN; /* the source waits for its browser: no failure */
     cache_front_learn(front, put_off ? 0 : status);
     front->cache->fetching -= fetch->entry.length;
-    front->cache->overhead -= FETCH_COST;
+    cache_fetch_count(front, -1);
     cache_fetch_count_ahead(fetch, -1);
     cache_image_unmap(front->image, &fetch->entry);
     list_remove(&fetch->link);
@@ -115,7 +136,7 @@ static struct cache_fetch *cache_fetch_start(struct cache_front *front, uint64_t
     list_append(&front->fetches, &fetch->link);
     cache_image_map(front->image, &fetch->entry);
     front->cache->fetching += length;
-    front->cache->overhead += FETCH_COST;
+    cache_fetch_count(front, 1);
     cache_fetch_count_ahead(fetch, 1);
     io_init(&fetch->io, IO_READ, offset, length, on_cache_fetch_done);
     fetch->io.flags = prefetch ? IO_PREFETCH : 0;

@@ -28,6 +28,8 @@ struct cache_front {
     struct profile_plan plan;          /* by it */
     struct boot_report report;
     uint64_t left_unread; /* of what was read ahead, when the image was given back; bytes */
+    unsigned in_flight;   /* fetches */
+    unsigned connections; /* the most of them that there were, as far as the lower source has so many at a time */
     unsigned prefetches;  /* fetches in flight that nobody waits for, */
     uint64_t prefetching; /* and their bytes */
     struct link reads;    /* struct cache_read: waiting for a fetch */
@@ -86,6 +88,7 @@ void cache_fetch_join(struct cache_fetch *fetch, struct link *waiting, uint32_t 
 bool cache_fetch_missing(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t *fetched);
 /* Fetches ahead what block/readahead.h says, as far as requests and memory allow. */
 void cache_fetch_ahead(struct cache_front *front);
+void cache_fetch_closed(struct cache_front *front); /* the lower source has closed: so have its connections */
 /* What the range held is stale, and so is what is being fetched, since a write may overtake the fetch. For the start of
  * a write, and again for its end. */
 void cache_fetch_invalidate(struct cache_front *front, uint64_t offset, uint64_t length);

@@ -9,10 +9,13 @@
 #include "block/block_table.h"
 #include "block/cache.h"
 
+#define CACHE_CONNECTION (128u << 10) /* bytes of memory of a connection, its TLS and buffers */
+
 struct cache {
     struct budget budget; /* live: bytes of extents, until the last reference goes */
     uint64_t limit, image_minimum;
     uint64_t fetching; /* bytes asked of lower sources */
+    uint64_t idle;     /* connections that fetches had, and that are likely to be open still */
     uint64_t overhead; /* bytes of the extents' own records, and of the tables that find them */
     uint64_t clock;    /* counts uses: what the age of extents is counted in */
     uint64_t inserted; /* bytes, ever: what the age of bytes that were read ahead is counted in */
@@ -28,8 +31,8 @@ struct cache_image {
     uint64_t size;
     uint64_t held; /* bytes of the image's extents */
     struct block_table blocks;
-    struct link extents; /* least recently used first */
-    struct link unread;  /* extents read ahead, not all wanted yet; used longest ago first */
+    struct link extents;            /* least recently used first */
+    struct link unread;             /* extents read ahead, not all wanted yet; used longest ago first */
     struct source_stats *wasted_in; /* its `wasted` counts bytes evicted unread; NULL: nobody counts */
 };
 
@@ -44,9 +47,9 @@ struct cache_extent {
     struct cache_entry entry;
     struct link link; /* in image->extents or image->unread */
     struct bytes *bytes;
-    uint32_t start; /* of the extent inside `bytes` */
-    uint32_t unread; /* bytes that were read ahead and that nobody has wanted yet */
-    uint64_t used;  /* cache->clock at the last use */
+    uint32_t start;    /* of the extent inside `bytes` */
+    uint32_t unread;   /* bytes that were read ahead and that nobody has wanted yet */
+    uint64_t used;     /* cache->clock at the last use */
     uint64_t inserted; /* cache->inserted when the extent came, or was wanted last */
 };
 

@@ -120,6 +120,7 @@ static void cache_source_lower_died(struct source *lower, int status)
 static void cache_source_lower_closed(struct source *lower)
 {
     struct cache_front *front = lower->owner;
+    cache_fetch_closed(front);
     assert(list_empty(&front->fetches) && list_empty(&front->passes) && list_empty(&front->reads));
     if (front->image) {
         if (front->image->wasted_in == &front->source.stats)
