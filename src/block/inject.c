@@ -63,7 +63,7 @@ static bool is_changed(const struct inject *inject, const struct io *io)
 }
 
 /* Appends the image's own bytes from `offset` to `end`: `data` has those from `start` on, and behind it are zeroes. */
-static void add_image(struct slices *to, const struct slices *data, uint64_t start, uint64_t offset, uint64_t end)
+static void inject_add_image(struct slices *to, const struct slices *data, uint64_t start, uint64_t offset, uint64_t end)
 {
     uint64_t there = start + data->length, until = end < there ? end : there;
     if (offset < until)
@@ -73,7 +73,7 @@ static void add_image(struct slices *to, const struct slices *data, uint64_t sta
         zeroes_add(to, (uint32_t)(end - from));
 }
 
-static void add_piece(struct slices *to, const struct inject_piece *piece, uint64_t offset, uint64_t end)
+static void inject_add_piece(struct slices *to, const struct inject_piece *piece, uint64_t offset, uint64_t end)
 {
     slices_add(to, piece->bytes, (uint32_t)(offset - piece->offset), (uint32_t)(end - offset));
 }
@@ -86,11 +86,11 @@ static void compose(const struct inject *inject, struct io *upper, const struct 
     for (unsigned i = piece_behind(plan, at); i < plan->count && plan->pieces[i].offset < end; i++) {
         const struct inject_piece *piece = &plan->pieces[i];
         uint64_t begin = piece->offset > at ? piece->offset : at, stop = piece_end(piece) < end ? piece_end(piece) : end;
-        add_image(&upper->data, data, upper->offset, at, begin);
-        add_piece(&upper->data, piece, begin, stop);
+        inject_add_image(&upper->data, data, upper->offset, at, begin);
+        inject_add_piece(&upper->data, piece, begin, stop);
         at = stop;
     }
-    add_image(&upper->data, data, upper->offset, at, end);
+    inject_add_image(&upper->data, data, upper->offset, at, end);
 }
 
 /* --- requests --- */

@@ -149,7 +149,7 @@ const char *boot_wish_problem(const struct boot_wish *wish)
     return wish->arguments ? arguments_problem(wish->arguments) : NULL;
 }
 
-static char *trimmed(const char *text, size_t length)
+static char *boot_trimmed(const char *text, size_t length)
 {
     while (length > 0 && *text == ' ') {
         text++;
@@ -169,12 +169,12 @@ static void split(const char *arguments, char **before, char **after)
     for (const char *p = strstr(arguments, "---"); p; p = strstr(p + 3, "---"))
         if ((p == arguments || p[-1] == ' ') && (p[3] == ' ' || p[3] == '\0')) {
             rest = p + 3;
-            *before = trimmed(arguments, (size_t)(p - arguments));
-            *after = trimmed(rest, strlen(rest));
+            *before = boot_trimmed(arguments, (size_t)(p - arguments));
+            *after = boot_trimmed(rest, strlen(rest));
             return;
         }
     *before = mem_strdup("");
-    *after = trimmed(arguments, strlen(arguments));
+    *after = boot_trimmed(arguments, strlen(arguments));
 }
 
 static void quote_for_grub(char **arguments)

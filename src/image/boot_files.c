@@ -163,7 +163,7 @@ static bool is_step(const char *pattern, size_t length, const char *name)
     return strlen(name) == length && strncasecmp(pattern, name, length) == 0;
 }
 
-static void walk(const struct search *search, const struct tree_entry *folder, const char *path, const char *pattern)
+static void boot_files_walk(const struct search *search, const struct tree_entry *folder, const char *path, const char *pattern)
 {
     struct tree_entry entry;
     uint32_t position = 0;
@@ -177,7 +177,7 @@ static void walk(const struct search *search, const struct tree_entry *folder, c
         char below[BOOT_PATH_MAX];
         int n = snprintf(below, sizeof below, "%s/%s", path, entry.name);
         if (entry.directory && is_step(pattern, length, entry.name) && n > 0 && (size_t)n < sizeof below - TREE_NAME_MAX)
-            walk(search, &entry, below, rest);
+            boot_files_walk(search, &entry, below, rest);
     }
 }
 
@@ -185,7 +185,7 @@ static void search_tree(struct boot_files *found, struct view *view, const struc
 {
     for (size_t i = 0; i < sizeof places / sizeof *places && !*view->error; i++) {
         struct search search = {found, view, tree, fat, &places[i]};
-        walk(&search, &tree->root, "", places[i].path);
+        boot_files_walk(&search, &tree->root, "", places[i].path);
     }
 }
 

@@ -71,7 +71,7 @@ char *boot_grub_quoted(const char *arguments)
 
 /* --- reading scripts --- */
 
-static bool ends_word(char c)
+static bool grub_ends_word(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || strchr(";{}|&<>", c) != NULL;
 }
@@ -96,7 +96,7 @@ static size_t skip_variable(const char *text, size_t length, size_t at)
 
 static size_t skip_word(const char *text, size_t length, size_t at)
 {
-    while (at < length && text[at] && !ends_word(text[at])) {
+    while (at < length && text[at] && !grub_ends_word(text[at])) {
         if (text[at] == '\'' || text[at] == '"')
             at = skip_quoted(text, length, at);
         else if (text[at] == '$' && at + 1 < length && text[at + 1] == '{')
@@ -180,7 +180,7 @@ void boot_edit_grub(struct boot_editor *editor)
             end = skip_comment(text, editor->length, at);
         } else if (c && strchr("\n;{}|&<>", c)) {
             end_command(editor, &command);
-        } else if (c && !ends_word(c)) {
+        } else if (c && !grub_ends_word(c)) {
             end = skip_word(text, editor->length, at);
             add_word(editor, &command, at, end);
         }

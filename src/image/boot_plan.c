@@ -54,7 +54,7 @@ static uint32_t room_of(const struct boot_file *file)
     return (file->entry.length + block - 1) / block * block;
 }
 
-static void replace_file(struct boot_plan *plan, const struct boot_file *file, const char *text, size_t length,
+static void boot_plan_replace(struct boot_plan *plan, const struct boot_file *file, const char *text, size_t length,
                          uint64_t *behind)
 {
     if (file->fat)
@@ -80,7 +80,7 @@ static void change_file(struct boot_plan *plan, const struct boot_file *file, co
         boot_plan_warn(plan, "%s is signed, and stays as it is", file->path);
     } else {
         size_t length = boot_edit_without_padding(edited.text, edited.length, room_of(file));
-        replace_file(plan, file, edited.text, length, behind);
+        boot_plan_replace(plan, file, edited.text, length, behind);
         show_change(diff, file, before, edited.text, length);
         plan->files++;
         plan->kernels += edited.kernels;

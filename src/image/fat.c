@@ -292,7 +292,7 @@ static bool find_free(struct changes *changes, const struct fat *fat, uint32_t *
 }
 
 /* The cluster behind `cluster`, which is made if there is none. */
-static bool extend(struct changes *changes, const struct fat *fat, uint32_t *cluster)
+static bool fat_extend(struct changes *changes, const struct fat *fat, uint32_t *cluster)
 {
     uint32_t next;
     if (!next_cluster(changes, fat, *cluster, &next))
@@ -319,7 +319,7 @@ bool fat_replace(struct changes *changes, const struct fat *fat, const struct tr
         offset += n;
         if (offset == length)
             break;
-        if (!extend(changes, fat, &cluster))
+        if (!fat_extend(changes, fat, &cluster))
             return false;
     }
     return changes_write(changes, file->record + 28, size, sizeof size);

@@ -13,16 +13,16 @@ struct text_lines {
     unsigned number;
 };
 
-static void find_end(struct text_lines *lines)
+static void text_lines_find_end(struct text_lines *lines)
 {
     const char *end = lines->at < lines->size ? memchr(lines->text + lines->at, '\n', lines->size - lines->at) : NULL;
     lines->length = end ? (size_t)(end - lines->text) - lines->at : lines->size - lines->at;
 }
 
-static struct text_lines lines_of(const char *text, size_t size)
+static struct text_lines text_lines_of(const char *text, size_t size)
 {
     struct text_lines lines = {text, size, 0, 0, 1};
-    find_end(&lines);
+    text_lines_find_end(&lines);
     return lines;
 }
 
@@ -36,7 +36,7 @@ static void lines_next(struct text_lines *lines)
     lines->at += lines->length + 1;
     lines->at = lines->at < lines->size ? lines->at : lines->size;
     lines->number++;
-    find_end(lines);
+    text_lines_find_end(lines);
 }
 
 static bool same_line(const struct text_lines *a, const struct text_lines *b)
@@ -63,7 +63,7 @@ static void show_line(FILE *out, char sign, const struct text_lines *line)
 }
 
 /* Whether the line is one that was put before what stands in the other text. */
-static bool is_inserted(const struct text_lines *before, const struct text_lines *after)
+static bool line_is_inserted(const struct text_lines *before, const struct text_lines *after)
 {
     struct text_lines behind = *after;
     if (lines_end(before))
@@ -74,14 +74,14 @@ static bool is_inserted(const struct text_lines *before, const struct text_lines
 
 void text_diff(FILE *out, const char *before, size_t before_length, const char *after, size_t after_length)
 {
-    struct text_lines a = lines_of(before, before_length), b = lines_of(after, after_length);
+    struct text_lines a = text_lines_of(before, before_length), b = text_lines_of(after, after_length);
     bool open = false; /* a run of changed lines */
     while (!lines_end(&a) || !lines_end(&b)) {
         bool same = same_line(&a, &b);
         if (!same && !open)
             fprintf(out, "@@ -%u +%u @@\n", a.number, b.number);
         open = !same;
-        bool inserted = !same && !lines_end(&b) && is_inserted(&a, &b);
+        bool inserted = !same && !lines_end(&b) && line_is_inserted(&a, &b);
         if (!same && !inserted)
             show_line(out, '-', &a);
         if (!same && !lines_end(&b))

@@ -33,14 +33,14 @@ bool view_refuse(struct view *view, const char *format, ...)
     return false;
 }
 
-static uint64_t range_end(const struct view_range *range)
+static uint64_t view_range_end(const struct view_range *range)
 {
     return range->offset + range->length;
 }
 
 static bool range_has(const struct view_range *range, uint64_t offset, uint32_t length)
 {
-    return range->offset <= offset && range_end(range) >= offset + length;
+    return range->offset <= offset && view_range_end(range) >= offset + length;
 }
 
 static void view_miss(struct view *view, uint64_t offset, uint32_t length)
@@ -84,7 +84,7 @@ void view_join_missing(struct view *view)
     unsigned kept = 0;
     qsort(ranges, view->missing_count, sizeof *ranges, compare_ranges);
     for (unsigned i = 1; i < view->missing_count; i++) {
-        uint64_t end = range_end(&ranges[i]), before = range_end(&ranges[kept]);
+        uint64_t end = view_range_end(&ranges[i]), before = view_range_end(&ranges[kept]);
         bool near = ranges[i].offset <= before + VIEW_GAP;
         if (near && end - ranges[kept].offset <= VIEW_ONE_MAX)
             ranges[kept].length = (uint32_t)((end > before ? end : before) - ranges[kept].offset);
