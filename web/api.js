@@ -120,7 +120,8 @@ export class Api {
     }
 
     /**
-     * @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean, profile?: string, kernelArgs?: string}} what
+     * @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean, profile?: string, kernelArgs?: string,
+     *     menuTimeout?: number}} what
      *     `profile`: the URL of a boot profile
      */
     async insert(name, what) {

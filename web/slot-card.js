@@ -16,6 +16,11 @@ const STALE_MS = 2500; // without news the host is taken to read nothing
 const READING_MS = 5000; // the host reads if it did so lately
 const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
 
+/** What a form says of the image's boot configurations. */
+function bootChanges({ elements: { kernelArgs, menuTimeout } }) {
+    return { kernelArgs: kernelArgs.value.trim(), ...(menuTimeout.value && { menuTimeout: Number(menuTimeout.value) }) };
+}
+
 /**
  * @typedef {object} Actions each gives a promise; a rejection is shown in the card
  * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} insertPicked
@@ -120,11 +125,11 @@ export class SlotCard {
         urlProtectedLabel.hidden = storedProtectedLabel.hidden = this.slot.media !== 'disk';
         urlForm.addEventListener('submit', (event) => {
             event.preventDefault();
-            const { url, user, password, verify, profile, kernelArgs, protected: isProtected } = urlForm.elements;
+            const { url, user, password, verify, profile, protected: isProtected } = urlForm.elements;
             this.#try('Opening …', async () => {
                 await this.#actions.insertUrl(this.slot.name, {
                     url: url.value.trim(), user: user.value, password: password.value, verify: verify.checked,
-                    writable: !isProtected.checked, kernelArgs: kernelArgs.value.trim(),
+                    writable: !isProtected.checked, ...bootChanges(urlForm),
                     ...(profile.value.trim() && { profile: profile.value.trim() }),
                 });
                 password.value = '';
@@ -132,9 +137,9 @@ export class SlotCard {
         });
         storedForm.addEventListener('submit', (event) => {
             event.preventDefault();
-            const { upload, protected: isProtected, kernelArgs } = storedForm.elements;
+            const { upload, protected: isProtected } = storedForm.elements;
             this.#try('Opening …', () => this.#actions.insertUpload(this.slot.name, upload.value,
-                { writable: !isProtected.checked, kernelArgs: kernelArgs.value.trim() }));
+                { writable: !isProtected.checked, ...bootChanges(storedForm) }));
         });
     }
 

@@ -278,8 +278,8 @@ export class MockDaemon {
         answer(response, 200, {});
     }
 
-    async #insert(slot, { url, password, writable, profile, kernelArgs }) {
-        slot.inserted = { url, password, writable, profile, kernelArgs };
+    async #insert(slot, { url, password, writable, profile, kernelArgs, menuTimeout }) {
+        slot.inserted = { url, password, writable, profile, kernelArgs, menuTimeout };
         this.set(slot.public.name, { state: 'opening', error: '', image: url, imageName: url.split('/').pop(), connectedVia: 'uri' });
         await new Promise((resolve) => setTimeout(resolve, 100));
         if (url.includes('missing')) {

@@ -238,10 +238,11 @@ pageTest('a URL that fails says why, one that works is inserted', async (page, d
     await card(page, 'slot1').getByLabel('Password').fill('secret');
     await card(page, 'slot1').getByLabel('Write-protected').first().uncheck();
     await card(page, 'slot1').getByLabel('Kernel arguments').first().fill('quiet a=b');
+    await card(page, 'slot1').getByLabel('Menu timeout').first().fill('5');
     await page.keyboard.press('Enter');
     await state(page, 'Ready', 'slot1');
-    const { password, writable, kernelArgs } = daemon.slot('slot1').inserted;
-    assert.deepEqual([password, writable, kernelArgs], ['secret', true, 'quiet a=b']);
+    const { password, writable, kernelArgs, menuTimeout } = daemon.slot('slot1').inserted;
+    assert.deepEqual([password, writable, kernelArgs, menuTimeout], ['secret', true, 'quiet a=b', 5]);
     await card(page, 'slot1').getByText('script>.iso').waitFor();
     await card(page, 'slot1').getByText('writable · from a URL').waitFor();
     assert.equal(await card(page, 'slot1').locator('script').count(), 0);
@@ -447,7 +448,8 @@ pageTest('an image is uploaded in pieces through a failing connection, inserted 
     await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready', 'slot1');
     assert.deepEqual(daemon.slot('slot1').inserted,
-        { url: 'upload:upload.img', password: undefined, writable: false, profile: undefined, kernelArgs: 'console=ttyS0' });
+        { url: 'upload:upload.img', password: undefined, writable: false, profile: undefined, kernelArgs: 'console=ttyS0',
+            menuTimeout: undefined });
     await row.getByRole('button', { name: 'Delete upload.img' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
     await row.waitFor({ state: 'detached' });
