@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 
+from bootable import Disc
 from conftest import TOP, binary, wait_for
 from redfish_client import INSERT, PASSWORDS, SLOT, Client, own, port_of, users # own and users are fixtures
 
@@ -406,6 +407,20 @@ def test_insert_boot_and_reset_by_redfish(started, hook, nginx):
     log = started.log()
     assert log.index('audit: insert: user="operator"') < log.index('audit: host boot: user="operator"') < log.index(
         'audit: host reset: user="operator"')
+
+
+def test_one_request_gives_a_machine_its_arguments_and_boots_it(started, hook, nginx, www, tmp_path):
+    """What a provisioner does in three steps or more: an image for one machine, its network, and the boot from it."""
+    (www / "provision.iso").write_bytes(Disc(tmp_path).image.read_bytes())
+    client = Client(started, "operator")
+    arguments = ("rs.uuid=7a1c provisioner.ip=192.0.2.7/24 provisioner.gw=192.0.2.1 provisioner.interface=eno1 "
+                 "provisioner.dns=192.0.2.53,192.0.2.54 ip=192.0.2.7::192.0.2.1:255.255.255.0::eno1:off")
+    wish = {"KernelArguments": arguments, "MenuTimeout": "PT0S", "BootOnce": True, "Reset": "ForceRestart"}
+    assert client.post(INSERT, {"Image": nginx.url("provision.iso"), "Oem": {"NbdProxy": wish}}).status == 204
+    assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
+    subprocess.run(["nbdcopy", started.uri(), tmp_path / "read"], check=True)
+    entry = f"set timeout=0\nmenuentry 'Install' {{\n\tlinux /boot/vmlinuz quiet --- {arguments}\n".encode()
+    assert entry in (tmp_path / "read").read_bytes()
 
 
 def test_a_patch_does_it_too(started, hook, nginx):
