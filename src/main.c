@@ -166,7 +166,7 @@ static void stop(void *arg)
 
 /* Nothing is taken down: the kernel keeps the host's reads until the next process
  * gives its devices new connections. */
-static void on_kept(void *arg)
+static void on_main_kept(void *arg)
 {
     (void)arg;
     log_notice("nbd-proxy", "stopped; the media stay in for the next start");
@@ -184,7 +184,7 @@ static int stop_keeping(void *arg, char error[CONFIG_ERROR_MAX])
         return -1;
     d->stopping = true;
     notify_stopping();
-    slots_keep(d->slots, on_kept, d);
+    slots_keep(d->slots, on_main_kept, d);
     return 0;
 }
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""A file includes its own folder and the layers below it, nothing else."""
+"""A file includes its own folder and the layers below it, nothing else; and no two files have a static function of the
+same name, so that a backtrace and a grep tell which it is."""
+import collections
 import pathlib
 import re
 import sys
@@ -68,5 +70,12 @@ for path in sorted(root.rglob("*.[ch]")):
             bad.append(f"{path}: {layer} must not include {match[1]}")
         elif not (root / match[1]).exists():
             bad.append(f"{path}: {match[1]} is not there")
-print("\n".join(bad) or "every include goes down")
+
+named = collections.defaultdict(set)
+for path in sorted(root.rglob("*.c")):
+    for match in re.finditer(r"^static [^=;{]*?\b(\w+)\([^;{]*\)\n\{", path.read_text(), re.M):
+        named[match[1]].add(str(path))
+bad += [f"{name}() is in {' and '.join(sorted(files))}: give it their modules' words"
+        for name, files in named.items() if len(files) > 1]
+print("\n".join(bad) or "every include goes down, and every function has a name of its own")
 sys.exit(bool(bad))

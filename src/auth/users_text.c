@@ -108,7 +108,7 @@ static const char *parse_user(const struct users_table *table, char *line, struc
 }
 
 /* One line without its end, `length` bytes. */
-static const char *parse_line(struct users_table *table, const char *text, size_t length, size_t whole)
+static const char *users_parse_line(struct users_table *table, const char *text, size_t length, size_t whole)
 {
     char line[LINE_MAX_LENGTH + 1];
     struct user user = {.at = (size_t)(text - table->text), .length = whole};
@@ -135,7 +135,7 @@ static const char *parse_lines(struct users_table *table, unsigned *number)
     for (*number = 1; at < end; ++*number) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         const char *next = newline ? newline + 1 : end;
-        const char *problem = parse_line(table, at, (size_t)((newline ? newline : end) - at), (size_t)(next - at));
+        const char *problem = users_parse_line(table, at, (size_t)((newline ? newline : end) - at), (size_t)(next - at));
         if (problem)
             return problem;
         at = next;

@@ -30,7 +30,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct overlay *overlay
 
 /* --- one thing after the other --- */
 
-static void on_load_done(struct io *io)
+static void on_overlay_load_done(struct io *io)
 {
     struct overlay *overlay = container_of(io, struct overlay, load.io);
     overlay->load.busy = false;
@@ -48,7 +48,7 @@ static struct io *load_prepare(struct overlay *overlay, enum io_op op, uint64_t 
     struct overlay_load *load = &overlay->load;
     assert(!load->busy);
     slices_clear(&load->io.data);
-    io_init(&load->io, op, offset, length, on_load_done);
+    io_init(&load->io, op, offset, length, on_overlay_load_done);
     load->next = next;
     load->busy = true;
     return &load->io;

@@ -83,7 +83,7 @@ void profile_recorder_init(struct profile_recorder *recorder, uint64_t size)
     recorder->full = recorder->profile.cluster == 0;
 }
 
-static void record(struct profile_recorder *recorder, uint32_t cluster, uint32_t at_ms)
+static void profile_record(struct profile_recorder *recorder, uint32_t cluster, uint32_t at_ms)
 {
     struct profile *profile = &recorder->profile;
     struct profile_run *last = profile->count > 0 ? &profile->runs[profile->count - 1] : NULL;
@@ -107,5 +107,5 @@ void profile_recorder_read(struct profile_recorder *recorder, uint64_t offset, u
     recorder->full = now_ms - recorder->began_ms > PROFILE_MS_MAX;
     for (uint64_t at = offset / cluster; at <= (offset + length - 1) / cluster && !recorder->full; at++)
         if (mark(recorder->seen, at))
-            record(recorder, (uint32_t)at, (uint32_t)(now_ms - recorder->began_ms));
+            profile_record(recorder, (uint32_t)at, (uint32_t)(now_ms - recorder->began_ms));
 }

@@ -5,12 +5,12 @@
 
 #define NOWHERE UINT32_MAX
 
-static uint32_t min_u32(uint32_t a, uint32_t b)
+static uint32_t plan_least_count(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
+static uint64_t plan_least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
@@ -97,7 +97,7 @@ static uint64_t ahead_now(const struct profile_plan *plan, const struct profile_
 {
     uint64_t first = limits->second / 2 > PROFILE_PLAN_FIRST ? limits->second / 2 : PROFILE_PLAN_FIRST;
     uint64_t earned = first + PROFILE_PLAN_EARNED * plan->matched;
-    return plan->read ? min_u64(limits->ahead, earned) : limits->ahead;
+    return plan->read ? plan_least(limits->ahead, earned) : limits->ahead;
 }
 
 static uint32_t run_at(const struct profile_plan *plan, uint32_t position)
@@ -125,9 +125,9 @@ bool profile_plan_next(struct profile_plan *plan, const struct profile_plan_limi
     uint32_t run = run_at(plan, plan->told), into = plan->told - plan->before[run];
     uint32_t chunk = limits->chunk > profile->cluster ? limits->chunk / profile->cluster : 1;
     uint32_t count =
-        min_u32(profile->runs[run].count - into, min_u32(chunk, (uint32_t)((most - ahead) / profile->cluster)));
+        plan_least_count(profile->runs[run].count - into, plan_least_count(chunk, (uint32_t)((most - ahead) / profile->cluster)));
     *offset = ((uint64_t)profile->runs[run].first + into) * profile->cluster;
-    *length = (uint32_t)min_u64((uint64_t)count * profile->cluster, profile->size - *offset);
+    *length = (uint32_t)plan_least((uint64_t)count * profile->cluster, profile->size - *offset);
     plan->told += count;
     return true;
 }
@@ -138,5 +138,5 @@ void profile_plan_untell(struct profile_plan *plan, uint64_t offset)
     if (position == NOWHERE || position >= plan->told)
         return;
     plan->told = position;
-    plan->reader = min_u32(plan->reader, position);
+    plan->reader = plan_least_count(plan->reader, position);
 }

@@ -50,7 +50,7 @@ __attribute__((format(printf, 2, 3))) static int fail(struct parser *p, const ch
     return 0;
 }
 
-static char *trimmed(const char *from, size_t length)
+static char *config_trimmed(const char *from, size_t length)
 {
     while (length > 0 && (*from == ' ' || *from == '\t')) {
         from++;
@@ -91,7 +91,7 @@ static bool begin_once(struct parser *p, enum key_section section)
 }
 
 /* The row of that name; KEY_SECTIONS: there is none. */
-static enum key_section find_section(const char *name, size_t length)
+static enum key_section config_find_section(const char *name, size_t length)
 {
     int section = 0;
     while (section < KEY_SECTIONS && (strlen(config_sections[section].name) != length ||
@@ -104,7 +104,7 @@ static bool begin_section(struct parser *p)
 {
     char expected[SECTIONS_TEXT_MAX];
     size_t word = strcspn(p->section_name, " \t");
-    enum key_section section = find_section(p->section_name, word);
+    enum key_section section = config_find_section(p->section_name, word);
     const char *name = p->section_name + word + strspn(p->section_name + word, " \t");
     memset(p->seen, 0, sizeof p->seen);
     p->in_section = true;
@@ -145,7 +145,7 @@ static bool shorten(struct parser *p, char *line, char *to, int size)
         if (head == 0 || head > HEAD_MAX)
             return fail(p, head ? "the key is too long" : "there is no key before the =");
         mem_free_secret(p->value);
-        p->value = trimmed(line + head + 1, strlen(line + head + 1));
+        p->value = config_trimmed(line + head + 1, strlen(line + head + 1));
         snprintf(to, (size_t)size, "%.*s=x", (int)head, line);
     }
     strcat(to, "\n");
@@ -153,13 +153,13 @@ static bool shorten(struct parser *p, char *line, char *to, int size)
 }
 
 /* inih's reader: fgets() on our text. */
-static char *next_line(char *to, int size, void *arg)
+static char *config_next_line(char *to, int size, void *arg)
 {
     struct parser *p = arg;
     if (p->failed || *p->at == '\0')
         return NULL;
     size_t length = strcspn(p->at, "\n");
-    char *line = trimmed(p->at, length); /* no leading blank: no continuation lines */
+    char *line = config_trimmed(p->at, length); /* no leading blank: no continuation lines */
     p->at += length + (p->at[length] == '\n');
     p->line++;
     bool good = shorten(p, line, to, size);
@@ -200,7 +200,7 @@ int config_parse(struct config *config, const char *file_name, const char *text,
     config_empty(config);
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
         p.at += 3;
-    int line = ini_parse_stream(next_line, &p, on_config_parse_value, &p);
+    int line = ini_parse_stream(config_next_line, &p, on_config_parse_value, &p);
     if (line != 0)
         fail(&p, "expected KEY = VALUE");
     mem_free_secret(p.value);
@@ -282,7 +282,7 @@ static void *item_for(struct config *config, enum key_section section, const cha
 static char *find_place(struct config *config, char *path, enum key_section *section, void **item)
 {
     size_t word = strcspn(path, ".");
-    *section = find_section(path, word);
+    *section = config_find_section(path, word);
     if (!path[word] || *section == KEY_SECTIONS)
         return NULL;
     char *name = path + word + 1;

@@ -100,7 +100,7 @@ static int write_program(int fd)
     return status == 0 ? seccomp_export_bpf(filter, fd) : status;
 }
 
-static size_t read_program(int fd)
+static size_t filter_read_program(int fd)
 {
     size_t used = 0;
     for (ssize_t n = 1; n > 0 || (n < 0 && errno == EINTR);) {
@@ -119,7 +119,7 @@ int filter_prepare(void)
     if (child == 0)
         _exit(write_program(pair[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
     close(pair[1]);
-    size_t size = read_program(pair[0]);
+    size_t size = filter_read_program(pair[0]);
     close(pair[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;

@@ -73,7 +73,7 @@ static bool hook_answer_wrong(char error[HOST_ERROR_MAX], const char *key, const
 }
 
 /* A key that is not known is of another version. */
-static bool parse_line(char *line, struct host_state *state, char error[HOST_ERROR_MAX])
+static bool hook_parse_line(char *line, struct host_state *state, char error[HOST_ERROR_MAX])
 {
     char *rest, *word = strtok_r(line, BLANKS, &rest);
     size_t key = 0;
@@ -93,7 +93,7 @@ bool hook_answer_parse(char *text, struct host_state *state, char error[HOST_ERR
     char *rest;
     memset(state, 0, sizeof *state);
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        if (!parse_line(line, state, error))
+        if (!hook_parse_line(line, state, error))
             return false;
     return true;
 }

@@ -42,7 +42,7 @@ struct host {
     void *closed_arg;
 };
 
-static void next(struct host *host);
+static void host_next(struct host *host);
 
 /* --- the end of a request --- */
 
@@ -258,7 +258,7 @@ static const char *why_not(const struct host *host)
 }
 
 /* Starts what is next, while nothing runs. */
-static void next(struct host *host)
+static void host_next(struct host *host)
 {
     if (host->backend && (host->closing || host->changing)) {
         close_backend(host);
@@ -285,7 +285,7 @@ static void on_turn(struct defer *defer)
     struct host *host = container_of(defer, struct host, turn);
     tell_ended(host);
     if (!host->running && !host->reading)
-        next(host);
+        host_next(host);
 }
 
 /* --- requests --- */

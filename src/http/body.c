@@ -77,7 +77,7 @@ static int on_message_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t *settings(void)
+static const llhttp_settings_t *body_settings(void)
 {
     static llhttp_settings_t s;
     if (!s.on_body) {
@@ -117,7 +117,7 @@ static size_t feed(struct http_connection *c, const uint8_t *data, size_t length
 
 void http_body_begin(struct http_connection *c)
 {
-    c->parser.settings = (void *)(uintptr_t)settings();
+    c->parser.settings = (void *)(uintptr_t)body_settings();
     llhttp_resume(&c->parser);
 }
 

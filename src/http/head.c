@@ -47,7 +47,7 @@ static struct http_head *head_of(llhttp_t *parser)
 }
 
 /* Pieces of one part follow each other in the text; one that does not is a folded line's, and fails is_as_parsed(). */
-static int extend(const struct http_head *head, struct http_head_part *part, const char *data, size_t length)
+static int head_extend(const struct http_head *head, struct http_head_part *part, const char *data, size_t length)
 {
     size_t at = (size_t)(data - head->text);
     if (part->length == 0)
@@ -59,23 +59,23 @@ static int extend(const struct http_head *head, struct http_head_part *part, con
 
 static int on_method(llhttp_t *parser, const char *data, size_t length)
 {
-    return extend(head_of(parser), &head_of(parser)->parts.method, data, length);
+    return head_extend(head_of(parser), &head_of(parser)->parts.method, data, length);
 }
 
 static int on_url(llhttp_t *parser, const char *data, size_t length)
 {
-    return extend(head_of(parser), &head_of(parser)->parts.target, data, length);
+    return head_extend(head_of(parser), &head_of(parser)->parts.target, data, length);
 }
 
 static int on_version(llhttp_t *parser, const char *data, size_t length)
 {
-    return extend(head_of(parser), &head_of(parser)->parts.version, data, length);
+    return head_extend(head_of(parser), &head_of(parser)->parts.version, data, length);
 }
 
 static int on_http_head_name(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_head *head = head_of(parser);
-    return head->field_count < HTTP_FIELDS_MAX ? extend(head, &head->parts.names[head->field_count], data, length) : 0;
+    return head->field_count < HTTP_FIELDS_MAX ? head_extend(head, &head->parts.names[head->field_count], data, length) : 0;
 }
 
 static int on_name_complete(llhttp_t *parser)
@@ -87,7 +87,7 @@ static int on_name_complete(llhttp_t *parser)
 static int on_http_head_value(llhttp_t *parser, const char *data, size_t length)
 {
     struct http_head *head = head_of(parser);
-    return extend(head, &head->parts.values[head->field_count - 1], data, length);
+    return head_extend(head, &head->parts.values[head->field_count - 1], data, length);
 }
 
 static int on_complete(llhttp_t *parser)
@@ -100,7 +100,7 @@ static int on_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t *settings(void)
+static const llhttp_settings_t *head_settings(void)
 {
     static llhttp_settings_t s;
     if (!s.on_headers_complete) {
@@ -168,7 +168,7 @@ static unsigned http_head_status_of(struct http_head *head, llhttp_errno_t error
 }
 
 /* `length` bytes behind the text; returns how many of them it has now. */
-static size_t parse(struct http_head *head, llhttp_t *parser, size_t length, unsigned *status)
+static size_t head_parse(struct http_head *head, llhttp_t *parser, size_t length, unsigned *status)
 {
     const char *from = head->text + head->used;
     llhttp_errno_t error = llhttp_execute(parser, from, length);
@@ -223,7 +223,7 @@ static size_t line_input(struct http_head *head, llhttp_t *parser, const uint8_t
     const uint8_t *end = memchr(data, '\n', length < room ? length : room);
     size_t part = end ? (size_t)(end - data) + 1 : length < room ? length : room;
     memcpy(head->text + head->used, data, part);
-    size_t done = head->bad_method ? pass_over(head, part, status) : parse(head, parser, part, status);
+    size_t done = head->bad_method ? pass_over(head, part, status) : head_parse(head, parser, part, status);
     if (*status || done < part || !end)
         return done;
     if (head->bad_method)
@@ -242,7 +242,7 @@ size_t http_head_input(struct http_head *head, llhttp_t *parser, const uint8_t *
     *status = 0;
     if (!head->text) {
         head->text = mem_alloc(HTTP_HEAD_MAX + 1);
-        llhttp_init(parser, HTTP_REQUEST, settings());
+        llhttp_init(parser, HTTP_REQUEST, head_settings());
         parser->data = head;
     }
     while (done < length && *status == 0 && !head->complete)
@@ -252,7 +252,7 @@ size_t http_head_input(struct http_head *head, llhttp_t *parser, const uint8_t *
 
 /* --- one that is refused --- */
 
-static bool ends_word(char c)
+static bool head_ends_word(char c)
 {
     return c == ' ' || c == '\r' || c == '\n' || c == 0; /* parsing ends words with a NUL */
 }
@@ -261,9 +261,9 @@ void http_head_target(const struct http_head *head, char *target, size_t size)
 {
     uint32_t at = 0, used = head->text ? head->used : 0;
     size_t length = 0;
-    while (at < used && !ends_word(head->text[at]))
+    while (at < used && !head_ends_word(head->text[at]))
         at++;
-    for (at++; at < used && length + 1 < size && !ends_word(head->text[at]); at++)
+    for (at++; at < used && length + 1 < size && !head_ends_word(head->text[at]); at++)
         target[length++] = head->text[at];
     target[length] = 0;
 }

@@ -154,7 +154,7 @@ static X509 *sign(EVP_PKEY *key, const struct names *names)
 }
 
 /* Writes beside the file and renames: nobody ever reads half of it. */
-static bool replace_file(const char *path, mode_t mode, BIO *text, char *error, size_t error_size)
+static bool certificate_replace_file(const char *path, mode_t mode, BIO *text, char *error, size_t error_size)
 {
     char *data, beside[4096];
     long length = BIO_get_mem_data(text, &data);
@@ -183,8 +183,8 @@ static bool write_files(EVP_PKEY *key, X509 *certificate, const char *certificat
         PEM_write_bio_X509(certificate_text, certificate) != 1)
         snprintf(error, error_size, "the certificate can't be written: %s", tls_words());
     else
-        done = replace_file(key_path, 0600, key_text, error, error_size) &&
-               replace_file(certificate_path, 0644, certificate_text, error, error_size);
+        done = certificate_replace_file(key_path, 0600, key_text, error, error_size) &&
+               certificate_replace_file(certificate_path, 0644, certificate_text, error, error_size);
     BIO_free(key_text);
     BIO_free(certificate_text);
     return done;

@@ -120,7 +120,7 @@ static void on_load_run(struct work *work)
     mem_free(text);
 }
 
-static void on_load_done(struct work *work)
+static void on_profiles_load_done(struct work *work)
 {
     struct profile_load *load = container_of(work, struct profile_load, work);
     struct profiles *profiles = load->profiles;
@@ -141,7 +141,7 @@ void profiles_load(struct profiles *profiles, struct profile_load *load)
     load->found = false;
     load->path = kept ? profile_path(profiles, load->size, &load->image) : NULL;
     profiles->jobs++;
-    work_start(profiles->loop, &load->work, kept ? on_load_run : on_load_nowhere, on_load_done);
+    work_start(profiles->loop, &load->work, kept ? on_load_run : on_load_nowhere, on_profiles_load_done);
 }
 
 /* --- a keep --- */
@@ -205,7 +205,7 @@ static void on_keep_run(struct work *work)
         keep->status = -errno;
 }
 
-static void on_kept(void *arg)
+static void on_profile_written(void *arg)
 {
     struct profile_keep *keep = arg;
     struct profiles *profiles = keep->profiles;
@@ -226,7 +226,7 @@ static void on_keep_ready(struct work *work)
                  strerror(-keep->status));
         mem_free(keep->text);
     }
-    save_flush(&keep->save, on_kept, keep);
+    save_flush(&keep->save, on_profile_written, keep);
 }
 
 static bool is_being_kept(const struct profiles *profiles, const char *path)

@@ -155,7 +155,7 @@ static bool is_parsed(const char *text)
     return good;
 }
 
-static const char *url_problem(const char *url)
+static const char *location_url_problem(const char *url)
 {
     const char *authority = authority_of(url);
     if (strlen(url) >= LOCATION_URL_MAX)
@@ -186,7 +186,7 @@ char *location_url(const char *text, char error[LOCATION_ERROR_MAX])
     const char *problem = text_problem(text);
     char *url = problem ? NULL : written_as_url(text);
     if (!problem)
-        problem = url_problem(url);
+        problem = location_url_problem(url);
     if (!problem)
         return url;
     mem_free_secret(url);

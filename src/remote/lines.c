@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
-static struct lines *lines_of(struct remote_client *client)
+static struct lines *line_lines_of(struct remote_client *client)
 {
     return container_of(client, struct lines, client);
 }
@@ -243,7 +243,7 @@ static struct remote_request *lines_request_new(struct remote_client *client)
 {
     struct line_job *job = mem_alloc(sizeof *job);
     job->request.client = client;
-    job->lines = lines_of(client);
+    job->lines = line_lines_of(client);
     slices_init(&job->request.data);
     list_init(&job->link);
     return &job->request;
@@ -309,7 +309,7 @@ static void lines_request_free(struct remote_request *request)
 
 static void lines_adopt(struct remote_request *probe)
 {
-    struct lines *lines = lines_of(probe->client);
+    struct lines *lines = line_lines_of(probe->client);
     lines->file = job_of(probe)->found;
     if (!lines->adopted && !*lines->file.modified)
         log_warning(lines->who, "the image's server does not tell the time of the file: a change of the image shows only if "
@@ -319,7 +319,7 @@ static void lines_adopt(struct remote_request *probe)
 
 static void lines_free(struct remote_client *client)
 {
-    struct lines *lines = lines_of(client);
+    struct lines *lines = line_lines_of(client);
     defer_cancel(&lines->tell);
     list_for_each (l, &lines->lines) {
         struct line *line = container_of(l, struct line, link);

@@ -132,7 +132,7 @@ static bool take_name_of_host(char host[HOST_MAX], const char *name)
     return true;
 }
 
-static bool take_host(struct origin *origin, CURLU *url)
+static bool origin_take_host(struct origin *origin, CURLU *url)
 {
     char *name = url_part(url, CURLUPART_HOST), *zone = url_part(url, CURLUPART_ZONEID), host[HOST_MAX];
     bool good = name && (*name == '[' ? same_spelling(host, name + 1, zone) : take_name_of_host(host, name));
@@ -142,7 +142,7 @@ static bool take_host(struct origin *origin, CURLU *url)
     return good;
 }
 
-static bool take_port(struct origin *origin, CURLU *url)
+static bool origin_take_port(struct origin *origin, CURLU *url)
 {
     static const uint16_t standard[] = {[LOCATION_HTTPS] = 443, [LOCATION_HTTP] = 80,  [LOCATION_FTPS] = 990,
                                         [LOCATION_FTP] = 21,    [LOCATION_SFTP] = 22,  [LOCATION_NFS] = 2049,
@@ -153,7 +153,7 @@ static bool take_port(struct origin *origin, CURLU *url)
     return origin->port > 0;
 }
 
-static bool take_path(struct origin *origin, CURLU *url, bool server)
+static bool origin_take_path(struct origin *origin, CURLU *url, bool server)
 {
     char *path = server ? mem_strdup("") : url_part(url, CURLUPART_PATH);
     origin->path = path ? clean_path(path, false) : NULL;
@@ -169,7 +169,7 @@ static bool read_text(struct origin *origin, const char *text, bool server)
     *origin = (struct origin){.kind = location_kind(text)};
     bool good = url &&
                 curl_url_set(url, CURLUPART_URL, plain, CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS) == CURLUE_OK &&
-                take_host(origin, url) && take_port(origin, url) && take_path(origin, url, server);
+                origin_take_host(origin, url) && origin_take_port(origin, url) && origin_take_path(origin, url, server);
     curl_url_cleanup(url);
     mem_free_secret(plain);
     if (!good)

@@ -56,7 +56,7 @@ static bool has_part(CURLU *url, CURLUPart part)
     return has;
 }
 
-static const char *url_problem(CURLU *url, const char *text)
+static const char *place_url_problem(CURLU *url, const char *text)
 {
     const char *problem;
     if (strchr(text, '?') || has_part(url, CURLUPART_FRAGMENT))
@@ -70,7 +70,7 @@ bool place_check(const char *text, char *error, size_t size)
     const char *problem = "this is not a valid URL";
     CURLU *url = curl_url();
     if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK)
-        problem = url_problem(url, text);
+        problem = place_url_problem(url, text);
     curl_url_cleanup(url);
     if (problem)
         snprintf(error, size, "%s", problem);

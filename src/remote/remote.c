@@ -225,7 +225,7 @@ static void on_range_filled(struct remote_request *request, uint32_t ready)
     part_look(worker);
 }
 
-static void on_part(struct defer *defer)
+static void on_remote_part(struct defer *defer)
 {
     struct remote_worker *worker = container_of(defer, struct remote_worker, part);
     if (part_is_there(worker))
@@ -407,7 +407,7 @@ static void remote_init(struct remote *remote, unsigned requests)
     io_queue_init(&remote->queue);
     for (unsigned i = 0; i < requests; i++) {
         remote->workers[i].remote = remote;
-        defer_setup(&remote->workers[i].part, on_part);
+        defer_setup(&remote->workers[i].part, on_remote_part);
         list_append(&remote->idle, &remote->workers[i].link);
     }
 }

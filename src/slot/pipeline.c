@@ -316,7 +316,7 @@ static struct source *changed_of(struct source *source)
 }
 
 /* The part that has the counters: the cache, or a source that needs no cache. */
-static struct source *image_of(struct source *source)
+static struct source *pipeline_image_of(struct source *source)
 {
     struct source *changed = changed_of(source);
     return is_stage(changed, "inject") ? inject_source_lower(changed) : changed;
@@ -333,14 +333,14 @@ bool pipeline_injected(struct source *source, struct boot_injected *told)
 
 struct source *pipeline_browser(struct source *source)
 {
-    const struct source *image = image_of(source);
+    const struct source *image = pipeline_image_of(source);
     struct source *lower = is_stage(image, "cache") ? cache_source_lower(image) : NULL;
     return lower && is_stage(lower, "browser") ? lower : NULL;
 }
 
 static struct source *pipeline_cache_of(struct source *source)
 {
-    struct source *image = image_of(source);
+    struct source *image = pipeline_image_of(source);
     return is_stage(image, "cache") ? image : NULL;
 }
 
@@ -382,7 +382,7 @@ const struct heat *pipeline_heat(struct source *source)
 
 void pipeline_count(struct source *source, struct slot_counters *counters)
 {
-    const struct source *image = image_of(source), *overlay = pipeline_overlay_of(source);
+    const struct source *image = pipeline_image_of(source), *overlay = pipeline_overlay_of(source);
     struct overlay_usage usage = {0};
     if (overlay)
         overlay_source_used(overlay, &usage);
@@ -412,13 +412,13 @@ const char *pipeline_tied(struct source *source, const struct config_slot *confi
 /* The part whose reader can be exchanged; NULL: there is none. */
 static struct source *pipeline_exchange_of(struct source *source)
 {
-    struct source *image = image_of(source), *lower = is_stage(image, "cache") ? cache_source_lower(image) : image;
+    struct source *image = pipeline_image_of(source), *lower = is_stage(image, "cache") ? cache_source_lower(image) : image;
     return is_stage(lower, "exchange") ? lower : NULL;
 }
 
 struct source *pipeline_reader(struct source *source)
 {
-    struct source *image = image_of(source), *exchange = pipeline_exchange_of(source);
+    struct source *image = pipeline_image_of(source), *exchange = pipeline_exchange_of(source);
     if (exchange)
         return exchange_source_lower(exchange);
     return is_stage(image, "cache") ? cache_source_lower(image) : image;
@@ -429,7 +429,7 @@ bool pipeline_exchange(struct source *source, struct source *reader)
     struct source *exchange = pipeline_exchange_of(source);
     bool exchanged = exchange && exchange_source_set(exchange, reader);
     if (exchanged)
-        *image_of(source)->error = '\0'; /* the error was of the reader before */
+        *pipeline_image_of(source)->error = '\0'; /* the error was of the reader before */
     return exchanged;
 }
 
@@ -442,7 +442,7 @@ bool pipeline_failing(struct source *source)
 /* The part of the pipeline whose error tells most. */
 static const struct source *teller(struct source *source)
 {
-    const struct source *overlay = pipeline_overlay_of(source), *image = image_of(source), *changed = changed_of(source);
+    const struct source *overlay = pipeline_overlay_of(source), *image = pipeline_image_of(source), *changed = changed_of(source);
     if (pipeline_failing(source))
         return pipeline_reader(source);
     if (changed->state != SOURCE_OPEN && *changed->error) /* what is to be changed can't be */

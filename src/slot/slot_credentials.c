@@ -45,7 +45,7 @@ void slot_credentials_check(const struct config *config)
 /* --- the choice --- */
 
 /* NULL: no section is for that image. */
-static const struct config_credentials *find_section(const struct slot_credentials *credentials, const char *url)
+static const struct config_credentials *credentials_find_section(const struct slot_credentials *credentials, const char *url)
 {
     const struct config_credentials *best = NULL;
     unsigned depth = 0;
@@ -93,7 +93,7 @@ static bool is_given(const char *text)
 void slot_credentials_choose(const struct slot_credentials *credentials, const struct config_slot *config, const char *url,
                              const struct slot_insert_options *options, struct slot_login *login)
 {
-    const struct config_credentials *section = find_section(credentials, url);
+    const struct config_credentials *section = credentials_find_section(credentials, url);
     *login = (struct slot_login){.section = section ? section->name : NULL};
     if (section)
         slot_credentials_take(login, &section->login, section->origin);

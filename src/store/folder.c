@@ -99,7 +99,7 @@ struct visit {
     void (*file)(struct visit *visit, const char *name);
 };
 
-static int walk(struct visit *visit)
+static int folder_walk(struct visit *visit)
 {
     int fd = openat(visit->folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -262,7 +262,7 @@ int folder_scan(const struct folder *folder, bool with_digests, struct folder_li
     struct scan scan = {{folder, scan_file}, listing, with_digests};
     struct statvfs fs;
     *listing = (struct folder_listing){.entries = mem_alloc(folder->max_count * sizeof *listing->entries)};
-    int status = walk(&scan.visit);
+    int status = folder_walk(&scan.visit);
     if (status == 0 && fstatvfs(folder->fd, &fs) != 0)
         status = -errno;
     if (status != 0) {
@@ -313,7 +313,7 @@ int folder_remove(const struct folder *folder, const char *name)
 {
     struct removal removal = {{folder, remove_part}, name, false, 0};
     store_folder_remove_file(&removal, name);
-    int status = walk(&removal.visit);
+    int status = folder_walk(&removal.visit);
     if (removal.status != 0)
         return removal.status;
     if (!removal.found)
@@ -397,7 +397,7 @@ static void sweep_file(struct visit *visit, const char *file)
 void folder_sweep(const struct folder *folder, uint64_t partial_age_ms, const char *spared, unsigned count)
 {
     struct sweep sweep = {{folder, sweep_file}, partial_age_ms, spared, count};
-    int status = walk(&sweep.visit);
+    int status = folder_walk(&sweep.visit);
     if (status != 0)
         log_warning(STORE_WHO, "%s: %s", folder->path, strerror(-status));
 }

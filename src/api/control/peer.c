@@ -25,7 +25,7 @@ static void name_user(struct control_peer *peer)
 
 /* What the process calls itself; "": not known. Not its command line: that is memory of the process, which may keep us
  * waiting. */
-static void read_program(pid_t pid, char program[PROGRAM_MAX])
+static void control_peer_read_program(pid_t pid, char program[PROGRAM_MAX])
 {
     char path[40];
     snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
@@ -40,7 +40,7 @@ static void read_program(pid_t pid, char program[PROGRAM_MAX])
 static void control_peer_describe(struct control_peer *peer)
 {
     char program[PROGRAM_MAX];
-    read_program(peer->process.pid, program);
+    control_peer_read_program(peer->process.pid, program);
     name_user(peer);
     snprintf(peer->from, sizeof peer->from, "control uid=%u pid=%d%s%s", (unsigned)peer->process.uid,
              (int)peer->process.pid, *program ? " name=" : "", program);

@@ -7,7 +7,7 @@
 
 #define NOTES_MAX 16 /* messages on one body */
 
-static const struct redfish_property *find(const struct redfish_property *properties, const char *name)
+static const struct redfish_property *body_find(const struct redfish_property *properties, const char *name)
 {
     for (; properties->name; properties++)
         if (strcmp(properties->name, name) == 0)
@@ -93,7 +93,7 @@ bool redfish_check(struct redfish_call *call, json_t *body, const struct redfish
     const char *name;
     json_t *value;
     json_object_foreach(body, name, value) if (!strchr(name, '@')) /* annotations are read by nobody */
-        redfish_body_look_at(call, name, value, find(properties, name), &found);
+        redfish_body_look_at(call, name, value, body_find(properties, name), &found);
     if (json_array_size(found.messages) > 0 && !is_partly_done(call, &found)) {
         redfish_fail(call, 400, found.messages);
         return false;

@@ -122,7 +122,7 @@ json_t *redfish_certificates(struct redfish_call *call)
     return collection;
 }
 
-static const struct certificate *find(const struct redfish_call *call)
+static const struct certificate *certificates_find(const struct redfish_call *call)
 {
     char slot[CONFIG_SLOT_NAME_MAX];
     return redfish_certificates_slot_name(call, slot)
@@ -132,7 +132,7 @@ static const struct certificate *find(const struct redfish_call *call)
 
 json_t *redfish_certificate(struct redfish_call *call)
 {
-    const struct certificate *certificate = find(call);
+    const struct certificate *certificate = certificates_find(call);
     return certificate ? redfish_certificates_show(call, certificate) : NULL;
 }
 
@@ -202,7 +202,7 @@ void redfish_certificates_post(struct redfish_call *call, json_t *body)
 
 void redfish_certificate_delete(struct redfish_call *call)
 {
-    const struct certificate *certificate = find(call); /* it is there: the conditions were checked on it */
+    const struct certificate *certificate = certificates_find(call); /* it is there: the conditions were checked on it */
     if (!certificate) {
         redfish_not_found(call);
         return;

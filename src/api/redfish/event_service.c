@@ -30,7 +30,7 @@ struct redfish_events {
 
 /* --- one event --- */
 
-static json_t *record(uint64_t id, unsigned number, const char *type, json_t *message, const char *origin)
+static json_t *event_service_record(uint64_t id, unsigned number, const char *type, json_t *message, const char *origin)
 {
     char text[40];
     snprintf(text, sizeof text, "%llu.%u", (unsigned long long)id, number);
@@ -73,8 +73,8 @@ static void redfish_event_service_add(struct redfish_events *events, const struc
     redfish_media_path(s->index, origin);
     mem_free(*place);
     *place = event_text(
-        id, json_pack("[o, o]", record(id, 0, "Alert", message, origin),
-                      record(id, 1, "ResourceUpdated", redfish_message("ResourceChanged", NULL, NULL), origin)));
+        id, json_pack("[o, o]", event_service_record(id, 0, "Alert", message, origin),
+                      event_service_record(id, 1, "ResourceUpdated", redfish_message("ResourceChanged", NULL, NULL), origin)));
     event_streams_wake(events->streams);
 }
 
@@ -123,7 +123,7 @@ static uint64_t oldest(const struct redfish_events *events)
     return count > EVENTS_KEPT ? events->last - EVENTS_KEPT : events->first;
 }
 
-static const char *next(void *arg, uint64_t *seen)
+static const char *event_service_next(void *arg, uint64_t *seen)
 {
     struct redfish_events *events = arg;
     if (*seen < oldest(events)) {
@@ -131,7 +131,7 @@ static const char *next(void *arg, uint64_t *seen)
         mem_free(events->lost);
         events->lost = event_text(
             *seen,
-            json_pack("[o]", record(*seen, 0, "Alert", redfish_message("EventBufferExceeded", NULL, NULL), NULL)));
+            json_pack("[o]", event_service_record(*seen, 0, "Alert", redfish_message("EventBufferExceeded", NULL, NULL), NULL)));
         return events->lost;
     }
     return *seen == events->last ? NULL : events->texts[++*seen % EVENTS_KEPT];
@@ -254,7 +254,7 @@ struct redfish_events *redfish_events_new(struct site *site)
 {
     struct redfish_events *events = mem_alloc(sizeof *events);
     struct event_streams_options options = {
-        .max = STREAMS_MAX, .next = next, .tick = on_redfish_event_service_tick, .arg = events};
+        .max = STREAMS_MAX, .next = event_service_next, .tick = on_redfish_event_service_tick, .arg = events};
     events->slots = site->slots;
     events->first = events->last = (uint64_t)time(NULL) * 1000;
     events->streams = event_streams_new(site->loop, &options);

@@ -162,7 +162,7 @@ static json_t *protocol_problem(const struct redfish_call *call, const struct sl
 }
 
 /* What of the wish is against the rules; NULL: nothing. */
-static json_t *insert_problem(const struct redfish_call *call, const struct slot *slot, const struct wish *wish,
+static json_t *redfish_insert_problem(const struct redfish_call *call, const struct slot *slot, const struct wish *wish,
                               const struct slot_status *s)
 {
     json_t *problem;
@@ -202,7 +202,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
     slot_get_status(slot, &s);
     bool there = is_there_already(call, wish, &s), instead = replaces(call, &s);
     bool renewed = there && instead && wish->password; /* the password may be another one */
-    json_t *problem = insert_problem(call, slot, wish, &s);
+    json_t *problem = redfish_insert_problem(call, slot, wish, &s);
     bool steps = boot_steps_wanted(&call->steps);
     char error[HOST_ERROR_MAX];
     struct slot_insert_options options = {

@@ -206,7 +206,7 @@ const struct redfish_entry *redfish_entries(size_t *count)
     return entries;
 }
 
-static const struct redfish_entry *find(const char *key)
+static const struct redfish_entry *messages_find(const char *key)
 {
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
         if (strcmp(entries[i].key, key) == 0)
@@ -233,7 +233,7 @@ static void redfish_messages_fill(const char *text, const char *const *arguments
 
 json_t *redfish_message(const char *key, const char *property, ...)
 {
-    const struct redfish_entry *entry = find(key);
+    const struct redfish_entry *entry = messages_find(key);
     const char *arguments[ARGUMENTS_MAX] = {"", "", ""}, *argument;
     char id[80], text[MESSAGE_MAX], pointer[128];
     json_t *list = json_array();

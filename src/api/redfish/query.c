@@ -56,7 +56,7 @@ static enum redfish_query_verdict redfish_query_take(const char *name, const cha
     return good ? REDFISH_QUERY_OK : REDFISH_QUERY_WRONG;
 }
 
-static enum redfish_query_verdict take_part(char *part, struct redfish_query *query, char option[REDFISH_OPTION_MAX])
+static enum redfish_query_verdict query_take_part(char *part, struct redfish_query *query, char option[REDFISH_OPTION_MAX])
 {
     char *value = strchr(part, '=');
     if (value)
@@ -81,7 +81,7 @@ enum redfish_query_verdict redfish_query_parse(const char *text, struct redfish_
         }
         memcpy(part, text, length);
         part[length] = '\0';
-        verdict = take_part(part, query, option);
+        verdict = query_take_part(part, query, option);
         text += length + (text[length] == '&');
     }
     mem_free(part);

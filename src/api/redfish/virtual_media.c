@@ -80,7 +80,7 @@ static json_t *media_types(enum config_media media)
 }
 
 /* A URL's query may be a password in itself: only those who may insert see it. */
-static const char *image_of(const struct redfish_call *call, const struct slot_status *s)
+static const char *virtual_media_image_of(const struct redfish_call *call, const struct slot_status *s)
 {
     return auth_allows(call->role, AUTH_CONFIGURE_COMPONENTS) ? s->url : s->image;
 }
@@ -99,12 +99,12 @@ static json_t *protocol(const struct slot *slot, const struct slot_status *s)
     return takes_urls(slot) ? json_null() : json_string("OEM");
 }
 
-static void add_image(const struct redfish_call *call, json_t *media, const struct slot *slot, const struct slot_status *s)
+static void virtual_media_add_image(const struct redfish_call *call, json_t *media, const struct slot *slot, const struct slot_status *s)
 {
     bool inserted = s->state == SLOT_READY, url = s->via == SLOT_VIA_URL && *s->url;
     const char *via = !inserted ? "NotConnected" : s->via == SLOT_VIA_BROWSER ? "Applet" : "URI";
     const char *name = *s->image_name || s->via == SLOT_VIA_NOTHING ? s->image_name : "image";
-    json_object_set_new(media, "Image", url ? api_text(image_of(call, s)) : json_null());
+    json_object_set_new(media, "Image", url ? api_text(virtual_media_image_of(call, s)) : json_null());
     json_object_set_new(media, "ImageName", text_or_null(name));
     json_object_set_new(media, "Inserted", json_boolean(inserted));
     json_object_set_new(media, "ConnectedVia", json_string(via));
@@ -183,7 +183,7 @@ json_t *redfish_media(struct redfish_call *call)
     json_object_set_new(media, "Description",
                         json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
     json_object_set_new(media, "MediaTypes", media_types(s.media));
-    add_image(call, media, slot, &s);
+    virtual_media_add_image(call, media, slot, &s);
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));

@@ -37,7 +37,7 @@ static void web_slot_events_refresh(void *arg)
 }
 
 /* Only the newest event counts: a client that missed some gets that one. */
-static const char *next(void *arg, uint64_t *seen)
+static const char *slot_events_next(void *arg, uint64_t *seen)
 {
     const struct events *events = arg;
     if (*seen == events->version)
@@ -73,7 +73,7 @@ struct events *events_new(struct site *site)
 {
     struct events *events = mem_alloc(sizeof *events);
     struct event_streams_options options = {
-        .max = EVENTS_CLIENTS_MAX, .next = next, .tick = web_slot_events_refresh, .arg = events};
+        .max = EVENTS_CLIENTS_MAX, .next = slot_events_next, .tick = web_slot_events_refresh, .arg = events};
     events->site = site;
     events->streams = event_streams_new(site->loop, &options);
     return events;

@@ -270,7 +270,7 @@ static const char *timeout_of(const json_t *body, char text[24])
     return json_is_integer(value) ? text : NULL;
 }
 
-static const char *insert_problem(const struct change *change, const char *url, int verify)
+static const char *web_insert_problem(const struct change *change, const char *url, int verify)
 {
     bool local = url && location_kind(url) == LOCATION_PATH;
     if (!url)
@@ -296,7 +296,7 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
         .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),
     };
-    const char *problem = insert_problem(change, url, options.verify);
+    const char *problem = web_insert_problem(change, url, options.verify);
     if (!problem && profile && !slot_profile_may_be(profile))
         problem = "\"profile\" is no, own, auto, or the URL of a boot profile on another machine.";
     struct slot *slot = slots_find(change->site->slots, change->slot);

@@ -84,7 +84,7 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
     return web->site.users;
 }
 
-static bool is_inserted(void *arg, const char *name)
+static bool web_is_inserted(void *arg, const char *name)
 {
     struct web *web = arg;
     return slots_use_upload(web->site.slots, name);
@@ -101,7 +101,7 @@ static bool open_store(struct web *web, const struct config_web *config, char er
     };
     web->store = store_new(web->site.loop, &options, error);
     if (web->store)
-        web->parts.uploads = uploads_new(web->store, is_inserted, web);
+        web->parts.uploads = uploads_new(web->store, web_is_inserted, web);
     return web->store;
 }
 

@@ -8,7 +8,7 @@
 
 static void farm_go_on(struct http_farm *farm);
 
-static void on_part(struct remote_request *part)
+static void on_farm_part(struct remote_request *part)
 {
     struct http_farm *farm = part->owner;
     farm->under_way--;
@@ -48,7 +48,7 @@ bool http_farm_start(struct http_farm *farm, struct http_image *image,
     for (unsigned i = 0; i < HTTP_FARM_PARTS; i++) {
         farm->parts[i] = http_fetch_new(image);
         farm->parts[i]->request.owner = farm;
-        farm->parts[i]->request.done = on_part;
+        farm->parts[i]->request.done = on_farm_part;
         farm->parts[i]->alone = i > 0 && at_a_time > 1;
     }
     farm_go_on(farm);

@@ -143,7 +143,7 @@ static const char *parse_query(struct nfs_address *address, const char *query)
 
 /* --- the URL --- */
 
-static const char *take_host(struct nfs_address *address, const char *host)
+static const char *nfs_address_take_host(struct nfs_address *address, const char *host)
 {
     size_t length = strlen(host);
     bool bracketed = *host == '[';
@@ -157,14 +157,14 @@ static const char *take_host(struct nfs_address *address, const char *host)
     return *address->host ? NULL : "the host is missing (expected nfs://HOST/PATH)";
 }
 
-static const char *take_path(struct nfs_address *address, const char *path)
+static const char *nfs_address_take_path(struct nfs_address *address, const char *path)
 {
     if (!nfs_path_join("/", path, address->path))
         return "the path is too long";
     return nfs_path_count(address->path) > 0 ? NULL : "the path is missing (expected nfs://HOST/PATH of the image)";
 }
 
-static const char *take_port(struct nfs_address *address, const char *port)
+static const char *nfs_address_take_port(struct nfs_address *address, const char *port)
 {
     uint64_t value;
     if (!parse_number(port, 1, UINT16_MAX, &value))
@@ -173,7 +173,7 @@ static const char *take_port(struct nfs_address *address, const char *port)
     return NULL;
 }
 
-static const char *take_part(CURLU *url, CURLUPart part, unsigned flags, struct nfs_address *address,
+static const char *nfs_address_take_part(CURLU *url, CURLUPart part, unsigned flags, struct nfs_address *address,
                              const char *(*take)(struct nfs_address *, const char *), const char *without)
 {
     char *text = NULL;
@@ -183,16 +183,16 @@ static const char *take_part(CURLU *url, CURLUPart part, unsigned flags, struct 
     return problem;
 }
 
-static const char *parse(CURLU *url, struct nfs_address *address)
+static const char *nfs_address_parse_url(CURLU *url, struct nfs_address *address)
 {
     const char *problem =
-        take_part(url, CURLUPART_HOST, 0, address, take_host, "the host is missing (expected nfs://HOST/PATH)");
+        nfs_address_take_part(url, CURLUPART_HOST, 0, address, nfs_address_take_host, "the host is missing (expected nfs://HOST/PATH)");
     if (!problem)
-        problem = take_part(url, CURLUPART_PORT, 0, address, take_port, NULL);
+        problem = nfs_address_take_part(url, CURLUPART_PORT, 0, address, nfs_address_take_port, NULL);
     if (!problem)
-        problem = take_part(url, CURLUPART_PATH, CURLU_URLDECODE, address, take_path, "the path can't be decoded");
+        problem = nfs_address_take_part(url, CURLUPART_PATH, CURLU_URLDECODE, address, nfs_address_take_path, "the path can't be decoded");
     if (!problem)
-        problem = take_part(url, CURLUPART_QUERY, 0, address, parse_query, NULL);
+        problem = nfs_address_take_part(url, CURLUPART_QUERY, 0, address, parse_query, NULL);
     return problem;
 }
 
@@ -208,7 +208,7 @@ static const char *check(const char *text, struct nfs_address *address)
     CURLU *url = curl_url();
     const char *problem =
         curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS) == CURLUE_OK
-            ? parse(url, address)
+            ? nfs_address_parse_url(url, address)
             : "this is not a valid URL (expected nfs://HOST/PATH)";
     curl_url_cleanup(url);
     return problem;

@@ -56,7 +56,7 @@ void nfs_session_unref(struct nfs_session *session)
 
 /* --- its end --- */
 
-static void find_end(struct nfs_find *find, struct nfs_found *found)
+static void nfs_find_end(struct nfs_find *find, struct nfs_found *found)
 {
     void (*done)(void *owner, struct nfs_found *found) = find->done;
     void *owner = find->owner;
@@ -99,7 +99,7 @@ static void find_failed(struct nfs_find *find, const struct nfs_reply *reply)
     struct nfs_found found = {.verdict = tell->verdict == REMOTE_MOVED ? REMOTE_TRANSIENT : tell->verdict,
                               .reason = tell->reason};
     snprintf(found.error, sizeof found.error, "%s%s", tell == reply ? find->about : "", tell->error);
-    find_end(find, &found);
+    nfs_find_end(find, &found);
 }
 
 /* Takes the attributes that were told last, which may differ from those at the lookup. */
@@ -124,7 +124,7 @@ static void find_succeed(struct nfs_find *find, const struct nfs_attributes *att
         .read_max = find->read_max,
     };
     find->rpc = NULL;
-    find_end(find, &found);
+    nfs_find_end(find, &found);
 }
 
 /* --- asking --- */

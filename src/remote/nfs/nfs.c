@@ -119,7 +119,7 @@ static void cancel_pieces(struct nfs_request *nfs)
     }
 }
 
-static void range_end(struct nfs_request *nfs)
+static void nfs_range_end(struct nfs_request *nfs)
 {
     cancel_pieces(nfs);
     drop_session(&nfs->session);
@@ -174,7 +174,7 @@ static void piece_go_on(struct nfs_piece *piece)
     if (!all_idle(nfs))
         return;
     nfs_request_judge(nfs, REMOTE_OK, 0, "");
-    range_end(nfs);
+    nfs_range_end(nfs);
 }
 
 /* False: there is another file by now, or the file has other content; the range has ended then. */
@@ -184,7 +184,7 @@ static bool piece_same(struct nfs_piece *piece, const struct nfs_attributes *att
     if (nfs_same_file(attributes, &nfs->session->attributes))
         return true;
     nfs_request_judge(nfs, REMOTE_REFUSED, 0, "the image changed on the server (eject and insert it again)");
-    range_end(nfs);
+    nfs_range_end(nfs);
     return false;
 }
 
@@ -197,7 +197,7 @@ static bool piece_got(struct nfs_piece *piece, const struct nfs_reply *reply)
         return true;
     bool lost = nfs_rpc_ended(nfs->session->rpc);
     nfs_request_judge(nfs, lost ? REMOTE_MOVED : reply->verdict, reply->reason, reply->error);
-    range_end(nfs);
+    nfs_range_end(nfs);
     return false;
 }
 
@@ -221,7 +221,7 @@ static void on_nfs_piece(void *owner, const struct nfs_reply *reply)
     if (reply->length == 0) {
         remote_judge(&nfs->request, reply->eof ? REMOTE_REFUSED : REMOTE_TRANSIENT,
                      "the server sent %" PRIu32 " of %" PRIu32 " bytes", piece->filled, piece->length);
-        range_end(nfs);
+        nfs_range_end(nfs);
         return;
     }
     slices_copy_in(&nfs->request.data, piece->offset + piece->filled, reply->data, reply->length);

@@ -108,7 +108,7 @@ static bool is_hash_whole(const char *line)
 
 /* Moves to the line's first word, and returns the length from there, with the end of the line; 0: there is no line any
  * more. */
-static size_t next_line(const char **line)
+static size_t ssh_hosts_next_line(const char **line)
 {
     *line += strspn(*line, " \t");
     size_t length = strcspn(*line, "\n");
@@ -122,7 +122,7 @@ static LIBSSH2_KNOWNHOSTS *sftp_hosts_load(LIBSSH2_SESSION *session, const char 
     if (!known)
         mem_exhausted();
     const char *line = text;
-    for (size_t length; (length = next_line(&line)); line += length)
+    for (size_t length; (length = ssh_hosts_next_line(&line)); line += length)
         if (*line != '@' && *line != '#' && is_hash_whole(line))
             libssh2_knownhost_readline(known, line, length, LIBSSH2_KNOWNHOST_FILE_OPENSSH); /* takes a '\n' off */
     return known;
@@ -141,7 +141,7 @@ static bool is_revoked(const char *text, const char *key, size_t key_length)
     bool revoked = false;
     const char *line = text;
     to_base64(key, key_length, coded);
-    for (size_t length; !revoked && (length = next_line(&line)); line += length)
+    for (size_t length; !revoked && (length = ssh_hosts_next_line(&line)); line += length)
         revoked = strncmp(line, "@revoked", 8) == 0 && memmem(line, length, coded, strlen(coded));
     mem_free(coded);
     return revoked;
