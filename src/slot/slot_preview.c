@@ -43,6 +43,8 @@ static void on_preview_opened(struct source *source, int status)
     struct slot_preview *preview = slot->preview;
     if (status == 0)
         preview_take(preview);
+    else if (status == -ECANCELED)
+        preview_fail(preview, status, "the dry run was given up: the slot changes");
     else
         preview_fail(preview, status, *source->error ? source->error : strerror(-status));
     source_close(source);

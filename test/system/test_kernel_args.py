@@ -1,5 +1,7 @@
 """Kernels that are given arguments: what others make of the changed image, and what stays as it was."""
+import concurrent.futures
 import re
+import socket
 import subprocess
 
 import pytest
@@ -214,6 +216,19 @@ def test_a_dry_run_leaves_the_medium_alone(slots, disc, www):
     d.ok(f"insert cd {www / 'image.iso'}")
     d.ok(f"insert cd {disc.image} kernel-args={MARK} dry-run")
     assert d.slot()["image_name"] == "image.iso"
+
+
+def test_a_dry_run_goes_with_its_slot(slots):
+    """Its server does not answer; there is one for a slot at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, concurrent.futures.ThreadPoolExecutor() as pool:
+        d = slots()
+        command = f"insert other http://127.0.0.1:{silent.getsockname()[1]}/x.iso kernel-args=a dry-run"
+        waits = pool.submit(d.ask, command)
+        silent.accept()
+        assert "another dry run" in d.error(command)
+        d.config.write_text("[slot cd]\nattach = socket\n")
+        d.ok("reload")
+        assert waits.result(30) == ["error: other: the dry run was given up: the slot changes"]
 
 
 def test_a_dry_run_of_nothing(slots, disc):
