@@ -186,6 +186,37 @@ void slot_set_trace(struct slot *slot, bool on)
     (void)on;
 }
 
+int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX])
+{
+    must(claim != NULL);
+    snprintf(error, SLOT_ERROR_MAX, "it has a medium");
+    return slot->medium == FAKE_EMPTY ? 0 : -EBUSY;
+}
+
+void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection, slot_done *done,
+                          void *arg)
+{
+    (void)slot, (void)name, (void)connection, (void)done, (void)arg;
+    abort(); /* no target has a browser */
+}
+
+bool slot_profile_may_be(const char *profile)
+{
+    return strcmp(profile, "own") == 0 || strncmp(profile, "https://", 8) == 0;
+}
+
+bool slot_get_report(struct slot *slot, struct slot_report *report)
+{
+    *report = (struct slot_report){.reads = {.reads = 1, .worst_count = 1, .mark_count = 1}};
+    snprintf(report->image, sizeof report->image, "%.200s", slot->image_name);
+    return slot->medium != FAKE_EMPTY;
+}
+
+char *slot_profile_text(struct slot *slot)
+{
+    return slot->medium == FAKE_FROM_URL ? mem_strdup("{}") : NULL;
+}
+
 bool slot_awaits(const struct slot *slot)
 {
     (void)slot;

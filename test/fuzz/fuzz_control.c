@@ -13,6 +13,7 @@
 #include "api/control/words.h"
 #include "base/log.h"
 #include "fakes.h"
+#include "net/descriptors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -128,6 +129,37 @@ void control_error(struct control_client *to, const char *format, ...)
     va_start(args, format);
     answer(to, format, args);
     va_end(args);
+}
+
+struct stream *control_client_stream(struct control_client *of)
+{
+    (void)of;
+    return NULL;
+}
+
+void control_hold(struct control_client *to, void (*gone)(void *arg), void *arg)
+{
+    (void)to, (void)gone, (void)arg; /* the client never goes */
+}
+
+void control_listen(struct control_client *to)
+{
+    (void)to;
+    abort();
+}
+
+struct descriptors *descriptors_take(struct stream *stream, void (*taken)(void *arg, int status, const int fds[DESCRIPTORS]),
+                                     void *arg, int *status)
+{
+    (void)stream, (void)taken, (void)arg;
+    *status = -ENOMEM;
+    return NULL;
+}
+
+void descriptors_cancel(struct descriptors *descriptors)
+{
+    (void)descriptors;
+    abort();
 }
 
 void control_watch(struct control_client *to, const char *slot)
