@@ -337,19 +337,26 @@ static void run_stats(struct control_client *client, int count, char **words)
     control_ok(client, "%s", "");
 }
 
+/* A text without a newline, as the one line of the answer. */
+static void send_line(struct control_client *client, const char *text)
+{
+    size_t size = strlen(text) + sizeof "\n";
+    char *line = mem_alloc(size);
+    snprintf(line, size, "%s\n", text);
+    send_and_free(client, line);
+}
+
 static void run_report(struct control_client *client, int count, char **words)
 {
     struct slot *slot = control_find_slot(client, words[0]);
     json_t *report = slot ? report_json(slot) : NULL;
     (void)count;
-    if (slot && !report) {
-        control_error(client, "%s: nothing was read of a medium that had to be fetched", words[0]);
-    } else if (slot) {
+    if (report) {
         char *text = json_dumps(report, JSON_COMPACT);
-        control_send(client, text);
-        control_send(client, "\n");
+        send_line(client, text);
         free(text);
-        control_ok(client, "%s", "");
+    } else if (slot) {
+        control_error(client, "%s: nothing was read of a medium that had to be fetched", words[0]);
     }
     json_decref(report);
 }
@@ -359,13 +366,10 @@ static void run_profile(struct control_client *client, int count, char **words)
     struct slot *slot = control_find_slot(client, words[0]);
     char *text = slot ? slot_profile_text(slot) : NULL;
     (void)count;
-    if (slot && !text) {
+    if (text)
+        send_line(client, text);
+    else if (slot)
         control_error(client, "%s: nothing was read yet that is worth knowing at another boot", words[0]);
-    } else if (slot) {
-        control_send(client, text);
-        control_send(client, "\n");
-        control_ok(client, "%s", "");
-    }
     mem_free(text);
 }
 
