@@ -199,7 +199,7 @@ void slot_profile_begin(struct slot *slot)
         search_read(search, false);
         return;
     }
-    search->load.size = slot->source->size;
+    search->load.size = pipeline_recorded(slot->source)->size; /* the image's own: the medium may be padded, or changed */
     search->load.done = on_search_loaded;
     profile_image_of(slot, &search->load.image);
     profiles_load(slot->shared->profiles, &search->load);
