@@ -92,10 +92,10 @@ def test_a_transfer_that_stalls_in_the_middle_is_tried_again(daemon, liar):
     stalled = []
 
     def once(request):
-        if stalled:
+        a, b = request.range
+        if stalled or not a <= 1_000_000 <= b: # what is read ahead is another one
             return request.partial(IMAGE)
         stalled.append(request)
-        a, b = request.range
         head = f"HTTP/1.1 206 X\r\nETag: \"one\"\r\nContent-Length: {b - a + 1}\r\nContent-Range: bytes {a}-{b}/{len(IMAGE)}\r\n\r\n"
         request.send(head.encode() + IMAGE[a:a + 100])
         stall(request)

@@ -377,6 +377,14 @@ static uint64_t cost(const char *name, const char *password)
     return cpu_us() - before;
 }
 
+static int unlike_the_first(const uint64_t *least, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++)
+        if (least[i] < least[0] / 2 || least[i] > least[0] * 2)
+            return (int)i;
+    return 0;
+}
+
 /* Hashes that are dear enough to be seen: 20 ms or so. */
 static void time_does_not_tell_who_exists(void **state)
 {
@@ -394,16 +402,16 @@ static void time_does_not_tell_who_exists(void **state)
     enum { LOGINS = sizeof logins / sizeof *logins };
     uint64_t least[LOGINS];
     memset(least, 0xff, sizeof least);
-    /* The least of several, in turns: the machine has other work, and may be slow for a while. */
-    for (unsigned round = 0; round < 7; round++) {
+    /* The least of several, in turns: the machine has other work, and may be slow for a while, or longer. */
+    for (unsigned round = 0; round < 7 || (round < 40 && unlike_the_first(least, LOGINS)); round++) {
         for (unsigned i = 0; i < LOGINS; i++) {
             uint64_t took = cost(logins[i][0], logins[i][1]);
             least[i] = took < least[i] ? took : least[i];
         }
     }
-    for (unsigned i = 1; i < LOGINS; i++)
-        if (least[i] < least[0] / 2 || least[i] > least[0] * 2)
-            fail_msg("%s: %u us, %s: %u us", logins[0][0], (unsigned)least[0], logins[i][0], (unsigned)least[i]);
+    int unlike = unlike_the_first(least, LOGINS);
+    if (unlike)
+        fail_msg("%s: %u us, %s: %u us", logins[0][0], (unsigned)least[0], logins[unlike][0], (unsigned)least[unlike]);
 }
 
 static void without_accounts_nobody_comes_in(void **state)
