@@ -196,6 +196,7 @@ export class Api {
 
     async #send(method, path, { json, body, headers = {}, signal, login = false }) {
         const all = { ...headers };
+        const csrf = this.#csrf; // of the session that asks
         if (json)
             all['Content-Type'] = 'application/json';
         if (method !== 'GET' && method !== 'HEAD' && this.#csrf)
@@ -215,7 +216,7 @@ export class Api {
             return response;
         const words = await errorText(response);
         const failure = new ApiError(response.status, path.startsWith('/api/slots') ? sentence(words) : words);
-        if (response.status === 401 && !login)
+        if (response.status === 401 && !login && csrf === this.#csrf)
             this.onSessionEnded();
         throw failure;
     }

@@ -29,7 +29,10 @@ class App {
     #lastTry = 0; // when the events were last asked for
 
     async start() {
-        this.#api.onSessionEnded = () => this.#showLogin('The session has ended. Log in again.');
+        this.#api.onSessionEnded = () => {
+            if (this.#session) // else the next answer would empty what is being typed
+                this.#showLogin('The session has ended. Log in again.');
+        };
         this.#uploads.onStored = (names) => {
             this.#stored = names;
             for (const card of this.#cards.values())

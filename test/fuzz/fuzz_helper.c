@@ -35,7 +35,8 @@ static void try_gadget(const struct helper_request *request)
     struct helper_gadget again;
     char path[256];
     helper_gadget_unpack(&request->gadget, &gadget, &medium);
-    must(is_name(gadget.name, "nbd-proxy-") && !strchr(gadget.udc, '/') && strncmp(medium.device, "/dev/nbd", 8) == 0);
+    must(is_name(gadget.name, "") && is_name(gadget.function, "") && !strchr(gadget.udc, '/') &&
+         strncmp(medium.device, "/dev/nbd", 8) == 0);
     must((size_t)snprintf(path, sizeof path, "%s%s%s%s", gadget.manufacturer, gadget.product, gadget.serial,
                           gadget.inquiry) < 64 * 3 + 29);
     must(!strchr(path, '\n'));

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -77,7 +78,8 @@ def test_the_whole_file_and_then_an_eject(served):
     assert stock.rest() == b""
     assert d.slot()["state"] == "empty" and d.slot()["error"] is None
     assert "error" not in d.log()
-    assert f'peer="control uid={os.getuid()} pid={stock.process.pid} name=nbd-proxy" subject="slot0"' in d.log()
+    # Under valgrind the program has another name.
+    assert re.search(rf'peer="control uid={os.getuid()} pid={stock.process.pid} name=\S+" subject="slot0"', d.log())
 
 
 def test_late_answers_count_as_unread(served):

@@ -402,6 +402,28 @@ pageTest('a session that ended asks for the password again; what is served goes 
     await card(page).getByText('from this browser').waitFor();
 });
 
+pageTest('a late answer to who is logged out leaves alone what he types', async (page, daemon) => {
+    let answer;
+    const held = new Promise((resolve) => { answer = resolve; });
+    await page.route('**/api/slots/slot0/report', async (route) => {
+        await held;
+        await route.fulfill({ status: 401, json: { error: 'Log in first.' } });
+    });
+    await logIn(page);
+    await state(page, 'Empty');
+    daemon.endSessions();
+    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor({ timeout: 15_000 });
+    const password = page.locator('#login').getByLabel('Password');
+    await password.fill('right');
+    const late = page.waitForResponse('**/api/slots/slot0/report');
+    answer();
+    await late;
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100))); // until the page has looked at it
+    assert.equal(await password.inputValue(), 'right');
+    await page.keyboard.press('Enter');
+    await state(page, 'Empty');
+});
+
 pageTest('log out ends what is served, after a question', async (page, daemon) => {
     await serveFile(page, daemon);
     await page.getByRole('button', { name: 'Log out' }).click();

@@ -256,6 +256,7 @@ static void greet(struct defer *defer)
 static struct nbd_peer *peer_begin(uv_loop_t *loop, unsigned char *content, uint64_t size, struct stream *stream)
 {
     struct nbd_peer *peer = calloc(1, sizeof *peer);
+    assert_non_null(stream);
     peer->stream = stream;
     peer->stream->owner = peer;
     peer->stream->on_data = on_data;
@@ -285,5 +286,6 @@ struct nbd_peer *nbd_peer_piped(uv_loop_t *loop, unsigned char *content, uint64_
     assert_int_equal(pipe2(to, O_CLOEXEC), 0);
     assert_int_equal(pipe2(back, O_CLOEXEC), 0);
     *client = socket_stream_pair(loop, back[0], to[1], &status);
+    assert_non_null(*client);
     return peer_begin(loop, content, size, socket_stream_pair(loop, to[0], back[1], &status));
 }
