@@ -13,8 +13,8 @@
 #include "fuzz_loop.h"
 #include "nbd/server.h"
 
-#define SIZE      65536u
-#define REPLY_MAX (1u << 20)
+#define SIZE      32768u
+#define REPLY_MAX (128u << 10)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
