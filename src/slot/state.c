@@ -28,14 +28,19 @@ void slot_media_clear(struct slot_media *media)
 
 /* --- to JSON --- */
 
+static bool url_is_public(const char *url)
+{
+    size_t size = strlen(url) + 16;
+    char *shown = mem_alloc(size);
+    text_url_public(url, shown, size);
+    bool same = strcmp(shown, url) == 0;
+    mem_free(shown);
+    return same;
+}
+
 static bool has_secrets(const struct slot_media *media)
 {
-    size_t size = strlen(media->url) + 16;
-    char *shown = mem_alloc(size);
-    text_url_public(media->url, shown, size);
-    bool secret = strcmp(shown, media->url) != 0 || media->password || media->bearer_token;
-    mem_free(shown);
-    return secret;
+    return !url_is_public(media->url) || media->password || media->bearer_token;
 }
 
 static void put_text(json_t *object, const char *name, const char *text)
@@ -65,7 +70,8 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "kernel_args", media->kernel_args);
     put_text(o, "menu_timeout", media->menu_timeout);
     put_text(o, "validator", media->validator);
-    put_text(o, "profile", media->profile);
+    if (media->profile && (secrets || url_is_public(media->profile)))
+        put_text(o, "profile", media->profile); /* without it the medium goes on all the same */
     json_object_set_new(o, "verify", json_integer(media->verify));
     json_object_set_new(o, "writable", json_integer(media->writable));
     json_object_set_new(o, "size", json_integer((json_int_t)media->size));

@@ -244,3 +244,19 @@ def test_waits_are_told_with_their_places(daemon, image):
     assert wait["length"] == 4096 and 250 <= wait["waitedMs"] < 5000
     assert told["host"]["stalls"] >= 1 and told["fetched"]["requests"] >= 2
     assert f"at {place}" in d.log() and "boot report: 2 reads of 8.2 kB" in d.log()
+
+
+def test_a_profiles_address_with_a_secret_is_not_written_down(daemon, image):
+    one, other = Liar(image), Liar(profile_text().encode())
+    try:
+        d = daemon()
+        d.ok(f"insert 0 {one.url()} profile={other.url()}?token=CANARY")
+        wait_for(lambda: "is known to read" in d.log(), "the profile")
+        wait_for(lambda: "image.iso" in d.state(), "the state file")
+        assert "CANARY" not in d.state() and "CANARY" not in d.log()
+        d.ok("eject 0")
+        d.ok(f"insert 0 {one.url()} profile={other.url()}")
+        wait_for(lambda: other.url() in d.state(), "an address without one")
+    finally:
+        one.stop()
+        other.stop()
