@@ -75,19 +75,14 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
     };
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
 static bool is_asked_for(const struct slot_media *media, const char *url, const struct slot_insert_options *options)
 {
-    return same_text(media->url, url) && same_text(media->user, options->user) &&
-           same_text(media->password, options->password) && same_text(media->bearer_token, options->bearer_token) &&
-           same_text(media->ca_file, options->ca_file) && same_text(media->ca_pem, options->ca_pem) &&
-           same_text(media->profile, options->profile) &&
-           same_text(media->kernel_args, options->kernel_args) &&
-           same_text(media->menu_timeout, options->menu_timeout) &&
+    return slot_same_text(media->url, url) && slot_same_text(media->user, options->user) &&
+           slot_same_text(media->password, options->password) && slot_same_text(media->bearer_token, options->bearer_token) &&
+           slot_same_text(media->ca_file, options->ca_file) && slot_same_text(media->ca_pem, options->ca_pem) &&
+           slot_same_text(media->profile, options->profile) &&
+           slot_same_text(media->kernel_args, options->kernel_args) &&
+           slot_same_text(media->menu_timeout, options->menu_timeout) &&
            media->verify == options->verify && media->writable == options->writable;
 }
 

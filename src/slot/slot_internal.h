@@ -7,6 +7,8 @@
 #ifndef SLOT_SLOT_INTERNAL_H
 #define SLOT_SLOT_INTERNAL_H
 
+#include <string.h>
+
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/work.h"
@@ -209,6 +211,11 @@ void slot_save(struct slot *slot); /* see struct slot_shared */
 /* Why nothing can be inserted now; NULL: it can, or what the slot tries by itself would give way. */
 const char *slot_insert_problem(const struct slot *slot);
 bool slot_url_problem(const char *url, struct pipeline_refusal *refusal); /* true: it is none, and `refusal` says why */
+/* Of options and media, where NULL and "" both say nothing. */
+static inline bool slot_same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
 /* An insert's options as media, which the caller must clear; and back to options, which point into the media. */
 struct slot_media slot_media_of(const struct slot *slot, const char *url, const struct slot_insert_options *options);
 struct slot_insert_options slot_media_options(const struct slot_media *media);

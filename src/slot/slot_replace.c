@@ -55,17 +55,12 @@ static bool is_as_writable(const struct slot *slot)
     return writable < 0 || (writable > 0) == slot->writable;
 }
 
-static bool replacement_same_text(const char *now, const char *then)
-{
-    return strcmp(now ? now : "", then ? then : "") == 0;
-}
-
 /* The reader has the image's own bytes, so it would go on with what was changed before. */
 static bool has_same_changes(const struct slot *slot)
 {
     const struct slot_media *now = &slot->media, *then = &slot->replacement.media;
-    return replacement_same_text(now->kernel_args, then->kernel_args) &&
-           replacement_same_text(now->menu_timeout, then->menu_timeout);
+    return slot_same_text(now->kernel_args, then->kernel_args) &&
+           slot_same_text(now->menu_timeout, then->menu_timeout);
 }
 
 static bool replacement_takes_place(struct slot *slot)

@@ -467,7 +467,7 @@ static const struct command commands[] = {
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
-     "[kernel-args=A] [menu-timeout=S] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
+     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
      "that the image boots can be given further arguments, and its menus a timeout; with dry-run it is only shown what that changes.",
