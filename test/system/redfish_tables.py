@@ -13,7 +13,7 @@ TARGETS = ("None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "Utilities"
 ENABLED = ("Disabled", "Once", "Continuous")
 MODES = ("Legacy", "UEFI")
 RESOURCE = {"!@odata.id": "path", "!@odata.type": "type", "!Id": "text", "!Name": "text", "Description": "?text",
-            "@odata.etag": "etag", "Oem": "any", "@Message.ExtendedInfo": [MESSAGE]}
+            "@odata.etag": "etag", "Oem": "any", "@Message.ExtendedInfo": [MESSAGE], "@Redfish.WriteableProperties": ["text"]}
 COLLECTION = {"!@odata.id": "path", "!@odata.type": "type", "!Name": "text", "Description": "?text", "@odata.etag": "etag",
               "!Members": [LINK], "!Members@odata.count": "number"}
 CONDITION = {"!MessageId": "text", "!Severity": HEALTH, "!Timestamp": "time", "Message": "text", "MessageArgs": ["text"],
@@ -24,6 +24,7 @@ NAME = {"CommonName": "text", "Organization": "text", "OrganizationalUnit": "tex
 PROTOCOLS = ("CIFS", "FTP", "SFTP", "HTTP", "HTTPS", "NFS", "SCP", "TFTP", "OEM")
 POLICIES = ("OnPowerOff", "Session", "Timed", "AfterUse", "Persistent")
 METHODS = ("Stream", "Upload")
+PARAMETER = {"!Name": "text", "!Required": "flag", "!DataType": ("Boolean", "Number", "String", "Object"), "AllowableValues": ["text"]}
 
 TYPES = {
     "ServiceRoot": {**RESOURCE, "RedfishVersion": "text", "Product": "?text", "Vendor": "?text", "UUID": "?uuid", "Systems": LINK,
@@ -36,8 +37,8 @@ TYPES = {
                                         "MaxLevels": "number"}}},
     "ComputerSystem": {**RESOURCE, "SystemType": ("Physical", "Virtual"), "UUID": "?uuid", "Status": STATUS,
                        "PowerState": ("On", "Off", "PoweringOn", "PoweringOff", "Paused", None), "VirtualMedia": LINK,
-                       "Actions": {"#ComputerSystem.Reset": {"!target": "path", "!ResetType@Redfish.AllowableValues": [RESETS]}},
-                       "Boot": {"BootSourceOverrideTarget": TARGETS, "BootSourceOverrideTarget@Redfish.AllowableValues": [TARGETS],
+                       "Actions": {"#ComputerSystem.Reset": {"!target": "path", "!@Redfish.ActionInfo": "path", "!ResetType@Redfish.AllowableValues": [RESETS]}},
+                       "Boot": {"@Redfish.WriteableProperties": ["text"], "BootSourceOverrideTarget": TARGETS, "BootSourceOverrideTarget@Redfish.AllowableValues": [TARGETS],
                                 "BootSourceOverrideEnabled": ENABLED, "BootSourceOverrideEnabled@Redfish.AllowableValues": [ENABLED],
                                 "BootSourceOverrideMode": (*MODES, None), "BootSourceOverrideMode@Redfish.AllowableValues": [MODES]},
                        "Links": {"ManagedBy": [LINK], "ManagedBy@odata.count": "number"}},
@@ -54,12 +55,14 @@ TYPES = {
                      "EjectPolicy@Redfish.AllowableValues": [POLICIES], "TransferMethod@Redfish.AllowableValues": [METHODS],
                      "TransferProtocolType@Redfish.AllowableValues": [PROTOCOLS],
                      "Actions": {"#VirtualMedia.EjectMedia": {"target": "path"},
-                                 "#VirtualMedia.InsertMedia": {"target": "path", "EjectPolicy@Redfish.AllowableValues": [POLICIES],
+                                 "#VirtualMedia.InsertMedia": {"target": "path", "!@Redfish.ActionInfo": "path",
+                                                               "EjectPolicy@Redfish.AllowableValues": [POLICIES],
                                                                "TransferMethod@Redfish.AllowableValues": [METHODS],
                                                                "TransferProtocolType@Redfish.AllowableValues": [PROTOCOLS]}}},
     "Certificate": {**RESOURCE, "CertificateString": "?text", "CertificateType": ("PEM", "PEMchain", "PKCS7"), "Subject": NAME,
                     "Issuer": NAME, "ValidNotBefore": "time", "ValidNotAfter": "time", "SerialNumber": "text", "Fingerprint": "text",
                     "FingerprintHashAlgorithm": "text"},
+    "ActionInfo": {**RESOURCE, "!Parameters": [PARAMETER]},
     "SessionService": {**RESOURCE, "ServiceEnabled": "?flag", "SessionTimeout": "number", "Sessions": LINK},
     "Session": {**RESOURCE, "UserName": "?text", "Password": "null", "Token": "null", "SessionType": ("Redfish", "WebUI"),
                 "Roles": ["?text"], "ClientOriginIPAddress": "?text", "CreatedTime": "?time"},
@@ -114,6 +117,7 @@ ROUTES = {
     "/redfish/v1/AccountService/Roles/*": {"GET": LOGIN},
     "/redfish/v1/Systems": {"GET": LOGIN},
     "/redfish/v1/Systems/system": {"GET": LOGIN, "PATCH": MEDIA},
+    "/redfish/v1/Systems/system/ResetActionInfo": {"GET": LOGIN},
     "/redfish/v1/Systems/system/Actions/ComputerSystem.Reset": {"POST": MEDIA},
     "/redfish/v1/Managers": {"GET": LOGIN},
     "/redfish/v1/Managers/bmc": {"GET": LOGIN},
@@ -122,6 +126,7 @@ ROUTES = {
     SLOT + "/Certificates": {"GET": LOGIN, "POST": ADMIN},
     SLOT + "/Certificates/Members": {"POST": ADMIN},
     SLOT + "/Certificates/*": {"GET": LOGIN, "DELETE": ADMIN},
+    SLOT + "/InsertMediaActionInfo": {"GET": LOGIN},
     SLOT + "/Actions/VirtualMedia.InsertMedia": {"POST": MEDIA},
     SLOT + "/Actions/VirtualMedia.EjectMedia": {"POST": MEDIA},
 }

@@ -96,11 +96,15 @@ def test_power_boot_and_reset(started, hook):
         "BootSourceOverrideTarget": "None", "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": None,
         "BootSourceOverrideTarget@Redfish.AllowableValues": ["None", "Pxe", "Cd", "Usb", "Hdd", "BiosSetup"],
         "BootSourceOverrideEnabled@Redfish.AllowableValues": ["Disabled", "Once", "Continuous"],
-        "BootSourceOverrideMode@Redfish.AllowableValues": ["UEFI", "Legacy"]}
+        "BootSourceOverrideMode@Redfish.AllowableValues": ["UEFI", "Legacy"],
+        "@Redfish.WriteableProperties": ["BootSourceOverrideMode", "BootSourceOverrideTarget", "BootSourceOverrideEnabled"]}
     reset = system["Actions"]["#ComputerSystem.Reset"]
     assert reset["target"] == RESET
     assert reset["ResetType@Redfish.AllowableValues"] == ["On", "ForceOff", "GracefulShutdown", "GracefulRestart",
                                                           "ForceRestart"]
+    assert client.get(reset["@Redfish.ActionInfo"]).json["Parameters"] == [
+        {"Name": "ResetType", "Required": True, "DataType": "String",
+         "AllowableValues": reset["ResetType@Redfish.AllowableValues"]}]
     assert client.patch(SYSTEM, override(Target="Cd", Enabled="Once", Mode="UEFI")).status == 200
     assert boot(client) == ("Cd", "Once", "UEFI")
     for kind in reset["ResetType@Redfish.AllowableValues"]:

@@ -212,6 +212,25 @@ def test_unknown_parameters(admin, nginx):
     assert admin.patch(SLOT, {"Image": None, "Inserted": True}).ids == ["PropertyValueConflict"]
 
 
+def test_what_is_told_of_parameters_and_properties_is_so(admin):
+    """ActionInfo has the parameters that the action knows and no others, WriteableProperties what a PATCH takes."""
+    info = admin.get(admin.slot()["Actions"]["#VirtualMedia.InsertMedia"]["@Redfish.ActionInfo"]).json
+    own = info["Oem"]["NbdProxy"]["Parameters"]
+    assert [p["Name"] for p in info["Parameters"] if p["Required"]] == ["Image"]
+    assert {"Inserted", "WriteProtected", "TransferMethod", "EjectPolicy"} < {p["Name"] for p in info["Parameters"]}
+    assert {"BootOnce", "KernelArguments"} < {p["Name"] for p in own}
+    for parameter, wrap in [(p, lambda b: b) for p in info["Parameters"]] + [(p, lambda b: {"Oem": {"NbdProxy": b}}) for p in own]:
+        assert admin.post(INSERT, wrap({parameter["Name"]: 1})).ids == ["ActionParameterValueTypeError"], parameter
+        if parameter["DataType"] == "String" and parameter["AllowableValues"]:
+            answer = admin.post(INSERT, {**wrap({parameter["Name"]: "Nothing"}), "Image": "https://h/x"})
+            assert answer.ids == ["ActionParameterValueNotInList"], parameter
+    slot = admin.slot()
+    for name in (n for n in slot if "@" not in n and n != "Oem"):
+        answer = admin.patch(SLOT, {name: 1})
+        wanted = "PropertyValueTypeError" if name in slot["@Redfish.WriteableProperties"] else "PropertyNotWritable"
+        assert answer.ids == [wanted], name
+
+
 def test_a_failure_is_shown_until_the_next_insert(admin, nginx):
     admin.post(INSERT, {"Image": nginx.url("nothing.iso")})
     status = admin.slot()["Status"]

@@ -71,6 +71,8 @@ def links_in(value):
     if isinstance(value, dict):
         if isinstance(value.get("@odata.id"), str):
             yield value["@odata.id"]
+        if "@Redfish.ActionInfo" in value:
+            yield value["@Redfish.ActionInfo"]
         for inner in value.values():
             yield from links_in(inner)
     elif isinstance(value, list):

@@ -44,6 +44,13 @@ json_t *redfish_role(struct redfish_call *call)
 
 /* --- accounts, reading --- */
 
+static const struct redfish_property account_properties[] = {
+    {"Password", REDFISH_TEXT},          {"RoleId", REDFISH_TEXT},      {"Enabled", REDFISH_FLAG},
+    {"UserName", REDFISH_READ_ONLY},     {"Locked", REDFISH_READ_ONLY}, {"PasswordChangeRequired", REDFISH_READ_ONLY},
+    {"AccountTypes", REDFISH_READ_ONLY}, {"Id", REDFISH_READ_ONLY},     {"Name", REDFISH_READ_ONLY},
+    {"Links", REDFISH_READ_ONLY},        {NULL, REDFISH_IGNORED},
+};
+
 static bool redfish_accounts_may_see(const struct redfish_call *call, const char *name)
 {
     return strcmp(name, call->user) == 0 || auth_allows(call->role, AUTH_CONFIGURE_USERS);
@@ -63,6 +70,7 @@ static json_t *redfish_accounts_show(const struct user *user)
     json_object_set_new(json, "Locked", json_false()); /* a lock is of an address, never of the account alone */
     json_object_set_new(json, "AccountTypes", json_pack("[s,s]", "Redfish", "WebUI"));
     json_object_set_new(json, "Links", json_pack("{s:o}", "Role", redfish_link(role)));
+    redfish_set_writeable(json, "", account_properties);
     return json;
 }
 
@@ -209,13 +217,6 @@ void redfish_accounts_post(struct redfish_call *call, json_t *body)
                                redfish_flag(body, "Enabled"));
     }
 }
-
-static const struct redfish_property account_properties[] = {
-    {"Password", REDFISH_TEXT},          {"RoleId", REDFISH_TEXT},      {"Enabled", REDFISH_FLAG},
-    {"UserName", REDFISH_READ_ONLY},     {"Locked", REDFISH_READ_ONLY}, {"PasswordChangeRequired", REDFISH_READ_ONLY},
-    {"AccountTypes", REDFISH_READ_ONLY}, {"Id", REDFISH_READ_ONLY},     {"Name", REDFISH_READ_ONLY},
-    {"Links", REDFISH_READ_ONLY},        {NULL, REDFISH_IGNORED},
-};
 
 void redfish_account_patch(struct redfish_call *call, json_t *body)
 {

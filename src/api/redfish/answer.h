@@ -1,6 +1,6 @@
 /*
  * What every Redfish resource is read and answered with: types.c has the schemas in use, messages.c the messages,
- * body.c what a request's body may hold, resource.c what resources are made of, expand.c resources in the
+ * body.c what a request's body may hold, action_info.c the same as it is told to clients, resource.c what resources are made of, expand.c resources in the
  * place of links, and answer.c the answers. None of these knows a resource. Private to api/redfish.
  */
 #ifndef API_REDFISH_ANSWER_H
@@ -12,6 +12,9 @@
 #include "api/redfish/etag.h"
 
 /* --- types.c --- */
+
+/* The objects of our own in Oem, as body.c flattens them. */
+#define REDFISH_OEM "Oem/NbdProxy"
 
 const char *redfish_type_name(enum redfish_type type);
 /* "VirtualMedia.v1_6_0"; of a collection, its name. */
@@ -68,6 +71,18 @@ int redfish_flag(const json_t *body, const char *name);         /* -1: none */
 json_t *redfish_not_in_list(const struct redfish_call *call, const char *name, const char *value);
 json_t *redfish_conflict(const struct redfish_call *call, const char *name, const char *value, const char *other);
 json_t *redfish_missing(const struct redfish_call *call, const char *name);
+
+/* --- action_info.c --- */
+
+/* The values that the parameter of that name may have; NULL: any of its kind. */
+typedef json_t *redfish_values(const struct redfish_call *call, const char *name);
+/* The ActionInfo of `action`, at the call's path: what `properties` lets its body hold, those of Oem.NbdProxy
+ * in Oem. `required`: the name of the parameter that must be there. */
+json_t *redfish_action_info(const struct redfish_call *call, const char *action,
+                            const struct redfish_property *properties, const char *required, redfish_values *values);
+/* Says in `json` which of its members a PATCH may have by `properties`: those behind `folder`, which is "" for the
+ * resource itself and "NAME/" for an object in it. */
+void redfish_set_writeable(json_t *json, const char *folder, const struct redfish_property *properties);
 
 /* --- resource.c --- */
 

@@ -36,6 +36,7 @@
 enum redfish_type {
     TYPE_NONE, /* no resource: /redfish, $metadata, actions */
     TYPE_ACCOUNT_SERVICE,
+    TYPE_ACTION_INFO,
     TYPE_CERTIFICATE,
     TYPE_CERTIFICATES,
     TYPE_COMPUTER_SYSTEM,

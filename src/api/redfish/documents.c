@@ -30,6 +30,7 @@ json_t *redfish_root(struct redfish_call *call)
     char path[REDFISH_PATH_MAX];
     json_t *root = redfish_resource(TYPE_SERVICE_ROOT, REDFISH_ROOT "/", "RootService", "Root Service");
     json_object_set_new(root, "RedfishVersion", json_string("1.18.0"));
+    json_object_set_new(root, "Vendor", json_string("nbd-proxy"));
     json_object_set_new(root, "Product", json_string("nbd-proxy"));
     if (*call->redfish->uuid)
         json_object_set_new(root, "UUID", json_string(call->redfish->uuid));

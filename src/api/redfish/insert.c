@@ -9,15 +9,6 @@
 #include "base/log.h"
 #include "base/text.h"
 
-/* What may follow an insert, as names in a flat body. */
-#define OEM       REDFISH_OEM
-#define BOOT_ONCE OEM "/BootOnce"
-#define RESET     OEM "/Reset"
-#define PROFILE   OEM "/BootProfile"
-/* iLO's name for BootOnNextServerReset; RackN's driver sends it to all vendors but Dell. */
-#define HPE           "Oem/Hpe"
-#define HPE_BOOT_ONCE HPE "/BootOnNextServerReset"
-
 /* What is asked for. Texts that are NULL, and flags of -1, were not given. */
 struct wish {
     const char *image, *user, *password, *method, *protocol, *profile;
@@ -41,7 +32,7 @@ static struct wish read_wish(const json_t *body)
         .password = credential(body, "Password"),
         .method = redfish_text(body, "TransferMethod"),
         .protocol = redfish_text(body, "TransferProtocolType"),
-        .profile = redfish_text(body, PROFILE),
+        .profile = redfish_text(body, REDFISH_PROFILE),
         .inserted = redfish_flag(body, "Inserted"),
         .write_protected = redfish_flag(body, "WriteProtected"),
         .verify = redfish_flag(body, "VerifyCertificate"),
@@ -175,7 +166,7 @@ static json_t *redfish_insert_problem(const struct redfish_call *call, const str
     if (location_kind(wish->image) == LOCATION_PATH && !*call->site->config.file_directory)
         return redfish_message("ImageIsLocal", "Image", NULL);
     if (wish->profile && !slot_profile_may_be(wish->profile))
-        return redfish_not_in_list(call, PROFILE, wish->profile);
+        return redfish_not_in_list(call, REDFISH_PROFILE, wish->profile);
     if (wish->protocol && (problem = protocol_problem(call, slot, wish)) != NULL)
         return problem;
     return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
@@ -269,56 +260,23 @@ static bool set_verify(struct redfish_call *call, const struct wish *wish, const
 
 /* --- the doors --- */
 
-/* gofish sends MediaType, which no schema has; it says nothing that the slot does not. */
-static const struct redfish_property insert_parameters[] = {
-    {"Image", REDFISH_TEXT},
-    {"Inserted", REDFISH_FLAG_OR_NULL},
-    {"WriteProtected", REDFISH_FLAG_OR_NULL},
-    {"UserName", REDFISH_TEXT_OR_NULL},
-    {"Password", REDFISH_TEXT_OR_NULL},
-    {"TransferMethod", REDFISH_TEXT_OR_NULL},
-    {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
-    {"EjectPolicy", REDFISH_TEXT_OR_NULL},
-    {"EjectTimeout", REDFISH_TEXT_OR_NULL},
-    {"MediaType", REDFISH_IGNORED},
-    {"Oem", REDFISH_OBJECT},
-    {OEM, REDFISH_OBJECT},
-    {BOOT_ONCE, REDFISH_FLAG},
-    {RESET, REDFISH_TEXT},
-    {PROFILE, REDFISH_TEXT},
-    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL},
-    {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},
-    {HPE, REDFISH_OBJECT},
-    {HPE_BOOT_ONCE, REDFISH_FLAG},
-    {NULL, REDFISH_IGNORED},
-};
-
-/* The members of Oem's objects under flat names, as above; for json_decref(). */
-static json_t *flatten(json_t *body)
-{
-    json_t *oem = redfish_flatten(body, "Oem"), *own = redfish_flatten(oem, OEM), *flat = redfish_flatten(own, HPE);
-    json_decref(oem);
-    json_decref(own);
-    return flat;
-}
-
 /* False: answered. */
 static bool read_steps(struct redfish_call *call, const json_t *body)
 {
-    const char *reset = json_string_value(json_object_get(body, RESET));
+    const char *reset = json_string_value(json_object_get(body, REDFISH_RESET));
     char shown[64];
-    call->steps.boot_once = redfish_flag(body, BOOT_ONCE) == 1 || redfish_flag(body, HPE_BOOT_ONCE) == 1;
+    call->steps.boot_once = redfish_flag(body, REDFISH_BOOT_ONCE) == 1 || redfish_flag(body, REDFISH_HPE_BOOT_ONCE) == 1;
     call->steps.reset = reset;
     if (!reset || host_reset_parse(reset, &call->steps.type))
         return true;
-    redfish_show(RESET, json_object_get(body, RESET), shown);
-    redfish_fail(call, 400, redfish_not_in_list(call, RESET, shown));
+    redfish_show(REDFISH_RESET, json_object_get(body, REDFISH_RESET), shown);
+    redfish_fail(call, 400, redfish_not_in_list(call, REDFISH_RESET, shown));
     return false;
 }
 
 static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t *body)
 {
-    if (!redfish_check(call, body, insert_parameters) || !read_steps(call, body))
+    if (!redfish_check(call, body, redfish_insert_parameters) || !read_steps(call, body))
         return;
     struct wish wish = read_wish(body);
     struct slot_status s;
@@ -336,7 +294,7 @@ static void redfish_insert_with_slot(struct redfish_call *call, json_t *body,
                                      void (*as_asked)(struct redfish_call *call, struct slot *slot, json_t *flat))
 {
     struct slot *slot = redfish_media_slot(call);
-    json_t *flat = flatten(body);
+    json_t *flat = redfish_media_flatten(body);
     if (slot)
         as_asked(call, slot, flat);
     else
@@ -388,42 +346,6 @@ static void change_nothing(struct redfish_call *call, const struct wish *wish, c
         reply_done(call);
 }
 
-static const struct redfish_property media_properties[] = {
-    {"Image", REDFISH_TEXT_OR_NULL},
-    {"Inserted", REDFISH_FLAG_OR_NULL},
-    {"WriteProtected", REDFISH_FLAG_OR_NULL},
-    {"UserName", REDFISH_TEXT_OR_NULL},
-    {"Password", REDFISH_TEXT_OR_NULL},
-    {"TransferMethod", REDFISH_TEXT_OR_NULL},
-    {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
-    {"VerifyCertificate", REDFISH_FLAG},
-    {"ImageName", REDFISH_READ_ONLY},
-    {"ConnectedVia", REDFISH_READ_ONLY},
-    {"MediaTypes", REDFISH_READ_ONLY},
-    {"EjectPolicy", REDFISH_TEXT_OR_NULL},
-    {"EjectTimeout", REDFISH_TEXT_OR_NULL},
-    {"Certificates", REDFISH_READ_ONLY},
-    {"Status", REDFISH_READ_ONLY},
-    {"Actions", REDFISH_READ_ONLY},
-    {"Oem", REDFISH_OBJECT},
-    {"Oem/OpenBMC", REDFISH_READ_ONLY},
-    {OEM, REDFISH_OBJECT},
-    {OEM "/State", REDFISH_READ_ONLY},
-    {OEM "/SizeBytes", REDFISH_READ_ONLY},
-    {OEM "/Statistics", REDFISH_READ_ONLY},
-    {BOOT_ONCE, REDFISH_FLAG},
-    {RESET, REDFISH_TEXT},
-    {PROFILE, REDFISH_TEXT},
-    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL},
-    {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},
-    {HPE, REDFISH_OBJECT},
-    {HPE_BOOT_ONCE, REDFISH_FLAG},
-    {"Id", REDFISH_READ_ONLY},
-    {"Name", REDFISH_READ_ONLY},
-    {"Description", REDFISH_READ_ONLY},
-    {NULL, REDFISH_IGNORED},
-};
-
 static bool says_stay(const json_t *body)
 {
     return json_object_get(body, "EjectPolicy") || json_object_get(body, "EjectTimeout");
@@ -446,7 +368,7 @@ static json_t *patch_problem(const struct redfish_call *call, const json_t *body
 static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t *body)
 {
     struct slot_status s;
-    if (!redfish_check(call, body, media_properties) || !read_steps(call, body))
+    if (!redfish_check(call, body, redfish_media_properties) || !read_steps(call, body))
         return;
     struct wish wish = read_wish(body);
     slot_get_status(slot, &s);

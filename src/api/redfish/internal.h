@@ -2,7 +2,7 @@
  * The Redfish service's inside (DMTF DSP0266), above what answer.h has for every resource: what the service
  * remembers (service.c, settings.c), and the resources, which know nothing of the table of routes: documents.c
  * (root, $metadata, ...), registries.c, event_service.c, sessions.c, accounts.c, managers.c, systems.c (the host),
- * virtual_media.c, insert.c, eject_policy.c and certificates.c (VirtualMedia). redfish.c has the table, and what is
+ * virtual_media.c, media_body.c, insert.c, eject_policy.c and certificates.c (VirtualMedia). redfish.c has the table, and what is
  * done before a handler. Private to api/.
  */
 #ifndef API_REDFISH_INTERNAL_H
@@ -65,9 +65,10 @@ void redfish_own_registry(struct redfish_call *call);
 redfish_get redfish_managers, redfish_manager;
 
 redfish_get redfish_systems, redfish_system;
+redfish_get redfish_reset_info;
 redfish_change redfish_system_patch, redfish_system_reset;
 
-redfish_get redfish_media_list, redfish_media;
+redfish_get redfish_media_list, redfish_media, redfish_insert_info;
 void redfish_media_volatiles(struct redfish_call *call, json_t *resource);
 redfish_change redfish_media_patch, redfish_media_insert, redfish_media_eject;
 
@@ -119,6 +120,15 @@ struct redfish_setting *redfish_setting(struct redfish *redfish, const char *slo
 void redfish_setting_over(struct redfish *redfish, const char *slot);       /* the medium is out */
 void redfish_settings_stop(struct redfish *redfish); /* no medium is ejected with its session any more */
 
+/* media_body.c: what the bodies of InsertMedia and of a PATCH may hold */
+#define REDFISH_BOOT_ONCE     REDFISH_OEM "/BootOnce"
+#define REDFISH_RESET         REDFISH_OEM "/Reset"
+#define REDFISH_PROFILE       REDFISH_OEM "/BootProfile"
+#define REDFISH_HPE_BOOT_ONCE "Oem/Hpe/BootOnNextServerReset"
+extern const struct redfish_property redfish_insert_parameters[], redfish_media_properties[];
+/* The members of Oem's objects under flat names, as in these tables; for json_decref(). */
+json_t *redfish_media_flatten(json_t *body);
+
 /* media_slot.c */
 #define REDFISH_SLOT_ID 16
 void redfish_media_id(unsigned index, char id[REDFISH_SLOT_ID]);      /* of that slot */
@@ -132,9 +142,10 @@ bool redfish_media_verify(const struct redfish_call *call, const struct slot_sta
  * it? Is the image's URL of that protocol? */
 bool redfish_media_speaks(const struct slot *slot, const char *protocol);
 bool redfish_media_is_of(const char *image, const char *protocol);
+/* Those that it can; a new list. */
+json_t *redfish_media_protocols(const struct slot *slot);
 
 /* boot_changes.c: what is changed in the boot configurations of an image that goes in, and its names in a flat body */
-#define REDFISH_OEM              "Oem/NbdProxy"
 #define REDFISH_KERNEL_ARGUMENTS REDFISH_OEM "/KernelArguments"
 #define REDFISH_MENU_TIMEOUT     REDFISH_OEM "/MenuTimeout"
 struct redfish_boot_changes {

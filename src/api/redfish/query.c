@@ -134,7 +134,8 @@ json_t *redfish_query_select(const char *select, json_t *resource)
     char paths[REDFISH_SELECT_MAX], *rest;
     json_t *selected = json_object(), *value;
     const char *key;
-    json_object_foreach(resource, key, value) if (*key == '@' || strcmp(key, "Members@odata.count") == 0)
+    json_object_foreach(resource, key, value) if ((*key == '@' && strncmp(key, "@Redfish.", 9) != 0) ||
+                                                  strcmp(key, "Members@odata.count") == 0)
         json_object_set(selected, key, value);
     snprintf(paths, sizeof paths, "%s", select);
     for (char *path = strtok_r(paths, ", ", &rest); path; path = strtok_r(NULL, ", ", &rest))

@@ -15,6 +15,33 @@ json_t *redfish_systems(struct redfish_call *call)
     return collection;
 }
 
+/* --- what may be changed --- */
+
+/* The first row is left out when the platform has no boot modes. */
+static const struct redfish_property system_properties[] = {
+    {MODE, REDFISH_TEXT},
+    {TARGET, REDFISH_TEXT},
+    {ENABLED, REDFISH_TEXT},
+    {"Boot", REDFISH_OBJECT},
+    {"PowerState", REDFISH_READ_ONLY},
+    {"Status", REDFISH_READ_ONLY},
+    {"SystemType", REDFISH_READ_ONLY},
+    {"UUID", REDFISH_READ_ONLY},
+    {"VirtualMedia", REDFISH_READ_ONLY},
+    {"Links", REDFISH_READ_ONLY},
+    {"Actions", REDFISH_READ_ONLY},
+    {"Id", REDFISH_READ_ONLY},
+    {"Name", REDFISH_READ_ONLY},
+    {NULL, REDFISH_IGNORED},
+};
+
+static const struct redfish_property *changeable(const struct host_state *state)
+{
+    return system_properties + (state->modes ? 0 : 1);
+}
+
+static const struct redfish_property reset_parameters[] = {{"ResetType", REDFISH_TEXT}, {NULL, REDFISH_IGNORED}};
+
 /* --- what the platform tells --- */
 
 static const struct host_state *state_of(const struct redfish_call *call)
@@ -59,6 +86,7 @@ static json_t *boot(const struct host_state *state)
     json_t *boot = json_object();
     if (!state->targets)
         return boot;
+    redfish_set_writeable(boot, "Boot/", changeable(state));
     json_object_set_new(boot, "BootSourceOverrideTarget", json_string(host_target_name(state->boot.target)));
     json_object_set_new(boot, "BootSourceOverrideTarget@Redfish.AllowableValues",
                         names(target_name, HOST_TARGETS, state->targets));
@@ -80,10 +108,21 @@ static json_t *redfish_systems_actions(const struct host_state *state)
     json_t *redfish_systems_actions = json_object();
     if (state->resets)
         json_object_set_new(redfish_systems_actions, "#ComputerSystem.Reset",
-                            json_pack("{s:s, s:o}", "target", REDFISH_SYSTEM "/Actions/ComputerSystem.Reset",
-                                      "ResetType@Redfish.AllowableValues",
+                            json_pack("{s:s, s:s, s:o}", "target", REDFISH_SYSTEM "/Actions/ComputerSystem.Reset",
+                                      "@Redfish.ActionInfo", REDFISH_SYSTEM "/ResetActionInfo", "ResetType@Redfish.AllowableValues",
                                       names(reset_name, HOST_RESETS, state->resets)));
     return redfish_systems_actions;
+}
+
+static json_t *reset_values(const struct redfish_call *call, const char *name)
+{
+    (void)name; /* there is one parameter */
+    return names(reset_name, HOST_RESETS, state_of(call)->resets);
+}
+
+json_t *redfish_reset_info(struct redfish_call *call)
+{
+    return redfish_action_info(call, "Reset", reset_parameters, "ResetType", reset_values);
 }
 
 static json_t *condition_at(time_t time, json_t *message)
@@ -165,8 +204,6 @@ static bool is_silent(struct redfish_call *call)
 
 /* --- Reset --- */
 
-static const struct redfish_property reset_parameters[] = {{"ResetType", REDFISH_TEXT}, {NULL, REDFISH_IGNORED}};
-
 void redfish_system_reset(struct redfish_call *call, json_t *body)
 {
     const struct host_state *state = state_of(call);
@@ -193,24 +230,6 @@ void redfish_system_reset(struct redfish_call *call, json_t *body)
 }
 
 /* --- Boot --- */
-
-/* The first row is left out when the platform has no boot modes. */
-static const struct redfish_property system_properties[] = {
-    {MODE, REDFISH_TEXT},
-    {TARGET, REDFISH_TEXT},
-    {ENABLED, REDFISH_TEXT},
-    {"Boot", REDFISH_OBJECT},
-    {"PowerState", REDFISH_READ_ONLY},
-    {"Status", REDFISH_READ_ONLY},
-    {"SystemType", REDFISH_READ_ONLY},
-    {"UUID", REDFISH_READ_ONLY},
-    {"VirtualMedia", REDFISH_READ_ONLY},
-    {"Links", REDFISH_READ_ONLY},
-    {"Actions", REDFISH_READ_ONLY},
-    {"Id", REDFISH_READ_ONLY},
-    {"Name", REDFISH_READ_ONLY},
-    {NULL, REDFISH_IGNORED},
-};
 
 /* The property whose value the platform does not have; NULL: all is good, and read. */
 static const char *read_boot(const json_t *body, const struct host_state *state, struct host_boot *boot)
@@ -244,7 +263,6 @@ static void patch_boot(struct redfish_call *call, const json_t *body)
 void redfish_system_patch(struct redfish_call *call, json_t *body)
 {
     const struct host_state *state = state_of(call);
-    const struct redfish_property *properties = system_properties + (state->modes ? 0 : 1);
     json_t *flat = redfish_flatten(body, "Boot");
     if (is_silent(call)) {
         json_decref(flat);
@@ -252,7 +270,7 @@ void redfish_system_patch(struct redfish_call *call, json_t *body)
     }
     if (json_object_get(body, "Boot") && !state->targets)
         redfish_fail(call, 400, redfish_message("HostBootNotSupported", "Boot", NULL));
-    else if (redfish_check(call, flat, properties))
+    else if (redfish_check(call, flat, changeable(state)))
         patch_boot(call, flat);
     json_decref(flat);
 }

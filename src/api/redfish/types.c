@@ -6,6 +6,7 @@ static const struct {
 } types[REDFISH_TYPES] = {
     [TYPE_NONE] = {"", ""},
     [TYPE_ACCOUNT_SERVICE] = {"AccountService", "AccountService.v1_15_0"},
+    [TYPE_ACTION_INFO] = {"ActionInfo", "ActionInfo.v1_4_0"},
     [TYPE_CERTIFICATE] = {"Certificate", "Certificate.v1_8_0"},
     [TYPE_CERTIFICATES] = {"CertificateCollection", "CertificateCollection"},
     [TYPE_COMPUTER_SYSTEM] = {"ComputerSystem", "ComputerSystem.v1_22_0"},

@@ -62,7 +62,7 @@ static bool takes_urls(const struct slot *slot)
     return takes;
 }
 
-static json_t *protocol_names(const struct slot *slot)
+json_t *redfish_media_protocols(const struct slot *slot)
 {
     json_t *names = json_array();
     for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
@@ -152,10 +152,13 @@ static json_t *redfish_virtual_media_actions(const struct redfish_call *call, co
     json_t *redfish_virtual_media_actions = json_pack("{s:o}", "#VirtualMedia.EjectMedia", action(call, "EjectMedia"));
     if (!takes_urls(slot))
         return redfish_virtual_media_actions; /* clients look for another slot then */
+    char info[2 * REDFISH_PATH_MAX];
     json_t *insert = action(call, "InsertMedia");
-    json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
+    json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", redfish_media_protocols(slot));
     json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
+    snprintf(info, sizeof info, "%s/InsertMediaActionInfo", call->path);
+    json_object_set_new(insert, "@Redfish.ActionInfo", json_string(info));
     json_object_set_new(redfish_virtual_media_actions, "#VirtualMedia.InsertMedia", insert);
     return redfish_virtual_media_actions;
 }
@@ -184,12 +187,13 @@ json_t *redfish_media(struct redfish_call *call)
                         json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
     json_object_set_new(media, "MediaTypes", media_types(s.media));
     virtual_media_add_image(call, media, slot, &s);
-    json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", protocol_names(slot));
+    json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", redfish_media_protocols(slot));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));
     json_object_set_new(media, "Status", redfish_virtual_media_status_of(call, &s));
     json_object_set_new(media, "Actions", redfish_virtual_media_actions(call, slot));
     json_object_set_new(media, "Oem", oem(call, &s));
+    redfish_set_writeable(media, "", redfish_media_properties);
     if (*s.warning)
         json_object_set_new(media, "@Message.ExtendedInfo",
                             json_pack("[o]", redfish_message("MediaDoubtful", NULL, s.name, s.warning, NULL)));
