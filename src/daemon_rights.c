@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/bmcweb/dbus.h"
+#include "api/web/web.h"
 #include "auth/pam.h"
 #include "auth/passwd.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@ static void fill_settings(const struct config *config, struct helper_settings *s
     snprintf(settings->hook, sizeof settings->hook, "%s", config->host.hook);
     dbus_proxy_folder(config, settings->bmcweb_folder, sizeof settings->bmcweb_folder);
     _Static_assert(HELPER_GADGETS_MAX >= CONFIG_SLOTS_MAX && KERNEL_NAME_MAX == CONFIG_GADGET_MAX, "each slot has a name");
+    web_groups(&config->web, &settings->groups);
     for (unsigned i = 0; i < config->slot_count; i++)
         snprintf(settings->gadgets[i], sizeof settings->gadgets[i], "%s", config->slots[i].usb.gadget);
 }
@@ -101,7 +103,7 @@ void daemon_rights_use_helper(uv_loop_t *loop)
 {
     helper_watch(loop, on_helper_lost, NULL);
     low_port_ask_by(helper_low_port);
-    pam_check_by(helper_check_password);
+    pam_check_by(helper_check_password, helper_look_at_accounts);
     dbus_connect_by(helper_connect_bmcweb);
 }
 

@@ -47,7 +47,7 @@ ONLY = {
     ("nbd", "net"): {"stream.h"},
     ("profile", "block"): {"profile.h", "source.h"},
     ("helper", "net"): {"low_port.h"},
-    ("helper", "auth"): {"pam.h", "password.h", "users_file.h"},
+    ("helper", "auth"): {"pam.h", "password.h", "system_accounts.h", "users_file.h"},
     ("config", "remote"): {"origin.h", "image_location.h"},
     ("api/web", "api/redfish"): {"redfish.h"},
     ("remote/http", "http"): {"content_range.h"},

@@ -25,8 +25,8 @@ struct auth_job {
     char name[USER_NAME_MAX + 1];    /* "": the name that was given can't be an account's */
     char peer[PEER_MAX], method[METHOD_MAX];
     char *password;
-    char hash[PASSWORD_HASH_MAX]; /* of the account; of another when it does not count */
-    bool counts;                  /* there is such an account, it is enabled, the password can be one */
+    char hash[PASSWORD_HASH_MAX]; /* of the account; of another when it does not count; of no use when PAM is asked */
+    bool counts;                  /* there is (or may be) such an account, it is enabled, the password can be one */
     bool matched;                 /* set on the work thread, or as PAM says */
 };
 

@@ -53,11 +53,13 @@ static void audit_failure(struct auth *auth, const struct auth_job *job, struct 
     }
 }
 
-/* The account that a right password belongs to; NULL: the password is wrong, or the account has changed meanwhile. */
+/* The account that a right password belongs to; NULL: the password is wrong, or the account has changed meanwhile (one
+ * of the system's: while PAM was asked, see auth/pam.h). */
 static const struct user *job_user(struct auth *auth, const struct auth_job *job)
 {
     const struct user *user = job->matched ? users_find(auth->users, job->name) : NULL;
-    return user && user->enabled && strcmp(user->hash, job->hash) == 0 ? user : NULL;
+    bool same = user && (job->lane == &auth->asking ? user_is_pam(user) : strcmp(user->hash, job->hash) == 0);
+    return same && user->enabled ? user : NULL;
 }
 
 static void job_right(struct auth *auth, struct auth_job *job, const struct user *user)
@@ -143,7 +145,7 @@ static void on_pam_hangs(uv_timer_t *timer)
     lane_drop(auth, &auth->asking, -EBUSY);
 }
 
-static void on_pam_answered(void *arg, bool matched)
+static void on_pam_answered(void *arg, const struct pam_answer *answer)
 {
     struct auth_job *job = arg;
     struct auth *auth = job->auth;
@@ -152,14 +154,17 @@ static void on_pam_answered(void *arg, bool matched)
         log_notice("auth", "PAM answers again");
     auth->pam_hangs = false;
     job->pam = NULL;
-    job->matched = matched && job->counts;
+    job->matched = answer->matched && job->counts;
+    if (users_groups(auth->users) && answer->looked == 0)
+        users_take_system(auth->users, &answer->accounts);
     auth_jobs_job_done(job);
 }
 
 static void pam_start(struct auth_job *job)
 {
     struct auth *auth = job->auth;
-    const struct pam_question question = {auth->options.pam_folder, job->name, job->password, job->peer};
+    const struct pam_question question = {auth->options.pam_folder, job->name, job->password, job->peer,
+                                          users_groups(auth->users)};
     job->pam = pam_ask(auth->loop, &question, on_pam_answered, job);
     if (job->pam) {
         uv_timer_start(&auth->pam_timer, on_pam_hangs, auth->options.pam_patience_ms, 0);
@@ -205,7 +210,7 @@ static void job_choose_hash(struct auth *auth, struct auth_job *job)
     const char *parts[] = {job->name};
     unsigned char id[SECRET_DIGEST];
     secret_mac(auth->key, parts, 1, id);
-    job->counts = job->counts && user && user->enabled;
+    job->counts = job->counts && (user ? user->enabled : users_unknown(auth->users, job->name));
     snprintf(job->hash, sizeof job->hash, "%s", user && job->counts ? user->hash : other_hash(auth, id));
 }
 
@@ -238,7 +243,8 @@ static struct auth_job *auth_jobs_job_new(struct auth *auth, const struct auth_c
 static struct lane *choose_lane(struct auth *auth, const char *name, bool possible)
 {
     const struct user *user = possible ? users_find(auth->users, name) : NULL;
-    return user && user->enabled && strcmp(user->hash, USERS_PAM) == 0 ? &auth->asking : &auth->hashing;
+    bool pam = user ? user->enabled && user_is_pam(user) : possible && users_unknown(auth->users, name);
+    return pam ? &auth->asking : &auth->hashing;
 }
 
 void auth_jobs_add(struct auth *auth, struct auth_check *check, const char *name, const char *password, bool possible,

@@ -18,12 +18,13 @@ struct pam_ask {
     pthread_mutex_t lock;
     unsigned holders; /* the thread, and the loop with its handle: the last one frees it */
     bool left;        /* the handle is being closed: nothing more is sent on it */
-    bool matched;
+    struct pam_answer answer; /* the thread's until it sends */
     uv_async_t ended;
     struct defer defer;
-    void (*done)(void *arg, bool matched);
+    void (*done)(void *arg, const struct pam_answer *answer);
     void *arg;
     char *folder, *name, *password, *peer;
+    struct system_groups *groups; /* NULL: the accounts are not looked at */
 };
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -100,16 +101,44 @@ bool pam_check(const struct pam_question *question)
 }
 
 static bool (*check_by)(const char *name, const char *password, const char *peer);
+static int (*look_by)(struct system_accounts *accounts);
 
-void pam_check_by(bool (*pam_do_check)(const char *name, const char *password, const char *peer))
+void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer),
+                  int (*look)(struct system_accounts *accounts))
 {
-    check_by = pam_do_check;
+    check_by = check;
+    look_by = look;
 }
 
 static bool pam_do_check(const struct pam_ask *ask)
 {
-    const struct pam_question question = {ask->folder, ask->name, ask->password, ask->peer};
+    const struct pam_question question = {ask->folder, ask->name, ask->password, ask->peer, NULL};
     return check_by && !ask->folder ? check_by(ask->name, ask->password, ask->peer) : pam_check(&question);
+}
+
+static int pam_do_look(const struct pam_ask *ask, struct system_accounts *accounts)
+{
+    return look_by && !ask->folder ? look_by(accounts) : system_accounts_look(ask->groups, accounts);
+}
+
+/* Neither there both times, or the same account. */
+static bool is_unchanged(const char *name, const struct system_accounts *before, const struct system_accounts *after)
+{
+    const struct system_account *a = system_accounts_find(before, name), *b = system_accounts_find(after, name);
+    return a && b ? memcmp(a, b, sizeof *a) == 0 : !a && !b;
+}
+
+static void pam_run_with_accounts(struct pam_ask *ask)
+{
+    struct system_accounts before;
+    int status = ask->name ? pam_do_look(ask, &before) : 0;
+    bool matched = ask->name && pam_do_check(ask);
+    ask->answer.looked = pam_do_look(ask, &ask->answer.accounts);
+    if (status != 0 || ask->answer.looked != 0) /* the accounts stay as they are known */
+        ask->answer.looked = status != 0 ? status : ask->answer.looked;
+    else if (matched)
+        matched = is_unchanged(ask->name, &before, &ask->answer.accounts);
+    ask->answer.matched = matched;
 }
 
 /* --- its thread --- */
@@ -121,6 +150,7 @@ static void ask_free(struct pam_ask *ask)
     mem_free(ask->name);
     mem_free_secret(ask->password);
     mem_free(ask->peer);
+    mem_free(ask->groups);
     mem_free(ask);
 }
 
@@ -136,9 +166,11 @@ static void ask_drop(struct pam_ask *ask)
 static void *on_pam_thread(void *arg)
 {
     struct pam_ask *ask = arg;
-    bool matched = pam_do_check(ask);
+    if (ask->groups)
+        pam_run_with_accounts(ask);
+    else
+        ask->answer.matched = pam_do_check(ask);
     pthread_mutex_lock(&ask->lock);
-    ask->matched = matched;
     if (!ask->left)
         uv_async_send(&ask->ended);
     pthread_mutex_unlock(&ask->lock);
@@ -165,11 +197,11 @@ void pam_leave(struct pam_ask *ask)
 static void on_pam_deferred(struct defer *defer)
 {
     struct pam_ask *ask = container_of(defer, struct pam_ask, defer);
-    void (*done)(void *arg, bool matched) = ask->done;
+    void (*done)(void *arg, const struct pam_answer *answer) = ask->done;
     void *arg = ask->arg;
-    bool matched = ask->matched; /* the thread wrote it before it sent, and no more since */
+    struct pam_answer answer = ask->answer; /* the thread wrote it before it sent, and no more since */
     pam_leave(ask);
-    done(arg, matched);
+    done(arg, &answer);
 }
 
 static void on_pam_ended(uv_async_t *handle)
@@ -178,7 +210,20 @@ static void on_pam_ended(uv_async_t *handle)
     defer_schedule(handle->loop, &ask->defer);
 }
 
-struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)
+static void ask_copy(struct pam_ask *ask, const struct pam_question *question)
+{
+    ask->folder = mem_strdup(question->folder);
+    ask->name = mem_strdup(question->name);
+    ask->password = mem_strdup(question->password);
+    ask->peer = mem_strdup(question->peer);
+    if (!question->groups)
+        return;
+    ask->groups = mem_alloc(sizeof *ask->groups);
+    *ask->groups = *question->groups;
+}
+
+struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question,
+                        void (*done)(void *arg, const struct pam_answer *answer), void *arg)
 {
     struct pam_ask *ask = mem_alloc(sizeof *ask);
     if (uv_async_init(loop, &ask->ended, on_pam_ended) != 0) {
@@ -190,10 +235,7 @@ struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, vo
     ask->ended.data = ask;
     ask->done = done;
     ask->arg = arg;
-    ask->folder = question->folder ? mem_strdup(question->folder) : NULL;
-    ask->name = mem_strdup(question->name);
-    ask->password = mem_strdup(question->password);
-    ask->peer = mem_strdup(question->peer);
+    ask_copy(ask, question);
     ask->holders = 2;
     if (thread_detached(on_pam_thread, ask, 0) == 0)
         return ask;
@@ -210,12 +252,15 @@ bool pam_check(const struct pam_question *question)
     return false;
 }
 
-void pam_check_by(bool (*pam_do_check)(const char *name, const char *password, const char *peer))
+void pam_check_by(bool (*check)(const char *name, const char *password, const char *peer),
+                  int (*look)(struct system_accounts *accounts))
 {
-    (void)pam_do_check;
+    (void)check;
+    (void)look;
 }
 
-struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question, void (*done)(void *arg, bool matched), void *arg)
+struct pam_ask *pam_ask(uv_loop_t *loop, const struct pam_question *question,
+                        void (*done)(void *arg, const struct pam_answer *answer), void *arg)
 {
     (void)loop;
     (void)question;

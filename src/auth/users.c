@@ -35,6 +35,7 @@ struct users {
     char folder[PATH_MAX];
     unsigned password_min, hash_cost;
     struct users_table *table;
+    struct system_users *system; /* NULL: none */
     struct link watches;
     struct link jobs; /* waiting */
     unsigned waiting;
@@ -55,7 +56,35 @@ struct users {
 
 const struct user *users_find(const struct users *users, const char *name)
 {
-    return users_table_find(users->table, name);
+    const struct user *user = users_table_find(users->table, name);
+    return user || !users->system ? user : system_users_find(users->system, name);
+}
+
+unsigned users_count(const struct users *users)
+{
+    return users->table->count + (users->system ? system_users_count(users->system) : 0);
+}
+
+const struct user *users_at(const struct users *users, unsigned index)
+{
+    unsigned own = users->table->count;
+    return index < own ? &users->table->users[index] : system_users_at(users->system, index - own);
+}
+
+bool users_unknown(const struct users *users, const char *name)
+{
+    return users->system && !users_find(users, name) && system_users_unknown(users->system);
+}
+
+const struct system_groups *users_groups(const struct users *users)
+{
+    return users->system ? system_users_groups(users->system) : NULL;
+}
+
+void users_take_system(struct users *users, const struct system_accounts *accounts)
+{
+    if (users->system)
+        system_users_take(users->system, accounts);
 }
 
 const struct users_table *users_get_table(const struct users *users)
@@ -73,16 +102,28 @@ void users_unwatch(struct users_watch *watch)
     list_remove(&watch->link);
 }
 
-static bool users_is_same(const struct user *a, const struct user *b)
-{
-    return a->enabled == b->enabled && a->role == b->role && strcmp(a->hash, b->hash) == 0;
-}
-
 static void tell_watches(struct users *users, const char *name)
 {
     list_for_each (l, &users->watches) {
         struct users_watch *watch = container_of(l, struct users_watch, link);
         watch->changed(watch, name);
+    }
+}
+
+static void on_system_changed(void *arg, const char *name)
+{
+    struct users *users = arg;
+    if (!users_table_find(users->table, name)) /* else nobody is in by the system's */
+        tell_watches(users, name);
+}
+
+/* Accounts of the system that one of the file takes the place of. */
+static void tell_hidden(struct users *users, const struct users_table *old)
+{
+    for (unsigned i = 0; users->system && i < users->table->count; i++) {
+        const char *name = users->table->users[i].name;
+        if (!users_table_find(old, name) && system_users_find(users->system, name))
+            tell_watches(users, name);
     }
 }
 
@@ -94,9 +135,10 @@ static void take_table(struct users *users, struct users_table *table)
     *users->table = *table;
     for (unsigned i = 0; i < old->count; i++) {
         const struct user *now = users_find(users, old->users[i].name);
-        if (!now || !users_is_same(now, &old->users[i]))
+        if (!now || !user_equal(now, &old->users[i]))
             tell_watches(users, old->users[i].name);
     }
+    tell_hidden(users, old);
     if (users->table->count > 0 && users_table_administrators(users->table) == 0)
         log_warning(WHO, "%s: no Administrator is enabled", users->path);
     users_table_free(old);
@@ -248,9 +290,16 @@ static const char *request_problem(const struct users *users, const struct users
     const struct user *user = users_find(users, request->name);
     if (!request->password)
         return NULL;
-    if (request->op != USERS_ADD && user && strcmp(user->hash, USERS_PAM) == 0)
+    if (request->op != USERS_ADD && user && user_is_pam(user))
         return "the password is the system's (PAM)";
     return password_allowed(request->password, users->password_min, why, size) ? NULL : why;
+}
+
+/* There is no file to put a change into, or it would hide an account of the system. */
+static bool is_of_system(const struct users *users, const char *name)
+{
+    const struct user *user = users_find(users, name);
+    return !users->path || (user && user_is_system(user));
 }
 
 void users_change(struct users *users, struct users_request *request)
@@ -260,6 +309,10 @@ void users_change(struct users *users, struct users_request *request)
     request->job = NULL;
     if (users->closing) {
         users_answer(users, request, -ECANCELED, "the daemon is stopping");
+        return;
+    }
+    if (is_of_system(users, request->name)) {
+        users_answer(users, request, -EROFS, "accounts of the system are changed there (passwd, usermod)");
         return;
     }
     const char *problem = request_problem(users, request, why, sizeof why);
@@ -317,7 +370,7 @@ static void on_event(uv_fs_event_t *event, const char *file, int events, int sta
 
 static void watch_folder(struct users *users)
 {
-    if (users->event_active)
+    if (users->event_active || !users->path)
         return;
     int status = uv_fs_event_start(&users->event, on_event, users->folder, 0);
     users->event_active = status == 0;
@@ -328,30 +381,61 @@ static void watch_folder(struct users *users)
 void users_reload(struct users *users)
 {
     watch_folder(users); /* it may have been made since */
-    users->reload_waits = true;
+    if (users->system)
+        system_users_look(users->system);
+    users->reload_waits = users->path;
     users_jobs_start(users);
 }
 
 /* --- life --- */
 
-struct users *users_new(uv_loop_t *loop, const struct users_options *options, char error[USERS_ERROR_MAX])
+static void name_file(struct users *users, const char *path)
 {
     char copy[PATH_MAX];
-    struct users_table *table = mem_alloc(sizeof *table);
-    int status = users_load(options->path, table, error);
-    if (status != 0 && status != -ENOENT) {
-        users_table_free(table);
-        mem_free(table);
+    if (!path)
+        return;
+    const char *slash = strrchr(path, '/');
+    users->path = mem_strdup(path);
+    users->file = mem_strdup(slash ? slash + 1 : path);
+    snprintf(copy, sizeof copy, "%s", path);
+    snprintf(users->folder, sizeof users->folder, "%s", dirname(copy));
+}
+
+static struct system_users *users_system_new(struct users *users, const struct users_options *options)
+{
+    struct system_users_options system = {.pam_folder = options->pam_folder,
+                                          .interval_ms = options->look_every_ms,
+                                          .changed = on_system_changed,
+                                          .arg = users};
+    if (!options->groups)
         return NULL;
-    }
+    system.groups = *options->groups;
+    return system_users_new(users->loop, &system);
+}
+
+/* NULL: there is a file that can't be used. */
+static struct users_table *first_table(const char *path, char error[USERS_ERROR_MAX])
+{
+    struct users_table *table = mem_alloc(sizeof *table);
+    int status = path ? users_load(path, table, error) : -ENOENT;
+    if (!path)
+        users_table_init(table);
+    if (status == 0 || status == -ENOENT)
+        return table;
+    users_table_free(table);
+    mem_free(table);
+    return NULL;
+}
+
+struct users *users_new(uv_loop_t *loop, const struct users_options *options, char error[USERS_ERROR_MAX])
+{
+    struct users_table *table = first_table(options->path, error);
+    if (!table)
+        return NULL;
     struct users *users = mem_alloc(sizeof *users);
     users->loop = loop;
     users->table = table;
-    users->path = mem_strdup(options->path);
-    const char *slash = strrchr(users->path, '/');
-    users->file = mem_strdup(slash ? slash + 1 : users->path);
-    snprintf(copy, sizeof copy, "%s", options->path);
-    snprintf(users->folder, sizeof users->folder, "%s", dirname(copy));
+    name_file(users, options->path);
     users->password_min = options->password_min ? options->password_min : PASSWORD_MIN;
     users->hash_cost = options->hash_cost;
     list_init(&users->watches);
@@ -362,6 +446,7 @@ struct users *users_new(uv_loop_t *loop, const struct users_options *options, ch
     uv_timer_init(loop, &users->settle);
     users->event.data = users->settle.data = users;
     watch_folder(users);
+    users->system = users_system_new(users, options);
     return users;
 }
 
@@ -372,6 +457,8 @@ static void on_users_handles_closed(struct closing *closing)
     void *arg = users->closed_arg;
     assert(list_empty(&users->answers)); /* nobody asks again after users_close() */
     assert(list_empty(&users->watches));
+    if (users->system)
+        system_users_free(users->system);
     users_table_free(users->table);
     mem_free(users->table);
     mem_free(users->path);
@@ -387,6 +474,8 @@ static void users_maybe_closed(struct users *users)
     closing_begin(&users->handles, users->loop, on_users_handles_closed);
     closing_add(&users->handles, (uv_handle_t *)&users->event);
     closing_add(&users->handles, (uv_handle_t *)&users->settle);
+    if (users->system)
+        system_users_close(users->system, &users->handles);
     closing_end(&users->handles);
 }
 

@@ -1,6 +1,7 @@
 /*
  * The accounts, as the loop sees them: the users file in memory, its changes, and
- * who is told of them. Everything that touches the file or hashes a password runs
+ * who is told of them; and the system's accounts beside it, or alone. An account of the
+ * file hides one of the system that has its name. Everything that touches the file or hashes a password runs
  * on a work thread, one job at a time, in the order it was asked for.
  *
  * The file may also be changed from outside (`nbd-proxy passwd`, an editor): its
@@ -13,6 +14,7 @@
 
 #include <uv.h>
 
+#include "auth/system_users.h"
 #include "auth/users_file.h"
 #include "base/list.h"
 
@@ -22,7 +24,10 @@
 struct users;
 
 struct users_options {
-    const char *path;      /* copied */
+    const char *path;      /* copied; NULL: there is no file */
+    const struct system_groups *groups; /* copied; NULL: the system's accounts are not meant */
+    const char *pam_folder;  /* see auth/pam.h */
+    uint64_t look_every_ms;  /* at the system's accounts; 0: the default */
     unsigned password_min; /* characters of a new password; 0: PASSWORD_MIN */
     unsigned hash_cost;    /* of new hashes, see password_hash() */
 };
@@ -57,12 +62,21 @@ struct users_request {
 struct users *users_new(uv_loop_t *loop, const struct users_options *options, char error[USERS_ERROR_MAX]);
 /* The account; NULL: none. Valid until the loop turns. */
 const struct user *users_find(const struct users *users, const char *name);
-const struct users_table *users_get_table(const struct users *users);
+/* All of them, the file's first; `index` below the count. */
+unsigned users_count(const struct users *users);
+const struct user *users_at(const struct users *users, unsigned index);
+/* The name is no account's that is known, but the system's have not been looked at yet. */
+bool users_unknown(const struct users *users, const char *name);
+const struct users_table *users_get_table(const struct users *users); /* the file's */
+/* The question's groups for auth/pam.h, NULL: none; and what a look at a login has shown. */
+const struct system_groups *users_groups(const struct users *users);
+void users_take_system(struct users *users, const struct system_accounts *accounts);
 void users_watch(struct users *users, struct users_watch *watch);
 void users_unwatch(struct users_watch *watch);
 void users_reload(struct users *users);
 /* `done` is called exactly once, never inside the call. An account whose password is
- * PAM's keeps that: setting one here is refused (-EINVAL). */
+ * PAM's keeps that: setting one here is refused (-EINVAL). One that is the system's is changed
+ * there, and without a file there is nothing to change (-EROFS). */
 void users_change(struct users *users, struct users_request *request);
 /* `done` comes (deferred) with -ECANCELED, or with the result when that is there
  * already. What has begun is done all the same. */

@@ -65,6 +65,10 @@ struct users_edit {
 };
 
 bool user_name_valid(const char *name);
+bool user_equal(const struct user *a, const struct user *b); /* of one name: role, state and password are the same */
+/* Whether PAM has the password; and whether the account is the system's as a whole (auth/system_users.h). */
+bool user_is_pam(const struct user *user);
+bool user_is_system(const struct user *user);
 void users_table_init(struct users_table *table); /* empty, with an empty text */
 void users_table_free(struct users_table *table);
 const struct user *users_table_find(const struct users_table *table, const char *name); /* NULL: none */

@@ -34,6 +34,21 @@ bool user_name_valid(const char *name)
     return length > 0 && length <= USER_NAME_MAX && strchr(first, name[0]) && strspn(name, rest) == length;
 }
 
+bool user_equal(const struct user *a, const struct user *b)
+{
+    return a->enabled == b->enabled && a->role == b->role && strcmp(a->hash, b->hash) == 0;
+}
+
+bool user_is_system(const struct user *user)
+{
+    return strncmp(user->hash, USERS_PAM ":", sizeof USERS_PAM) == 0;
+}
+
+bool user_is_pam(const struct user *user)
+{
+    return strcmp(user->hash, USERS_PAM) == 0 || user_is_system(user);
+}
+
 const struct user *users_table_find(const struct users_table *table, const char *name)
 {
     for (unsigned i = 0; i < table->count; i++)

@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <build-config.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -288,6 +289,12 @@ static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX
         return invalid(error, "certificate-key needs certificate", "web");
     if (web->client_certificates == CLIENT_CERTIFICATES_REQUIRED && !*web->client_ca)
         return invalid(error, "client-certificates = required needs client-ca", "web");
+    if (!web->accounts)
+        return invalid(error, "accounts: expected file, pam or both", "web");
+#ifndef HAVE_PAM
+    if (web->accounts & ACCOUNTS_PAM)
+        return invalid(error, "accounts = pam: this nbd-proxy was built without PAM", "web");
+#endif
     struct address_prefixes proxies;
     if (!address_prefixes_parse(&proxies, web->trusted_proxies))
         return invalid(error, "trusted-proxies: expected up to 32 addresses or prefixes, like 192.0.2.1 2001:db8::/32", "web");

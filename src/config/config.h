@@ -36,6 +36,7 @@ enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
 /* The numbers of the D-Bus objects for images by URL: behind those for browsers, or the same. */
+enum config_accounts { ACCOUNTS_FILE = 1, ACCOUNTS_PAM = 2 }; /* bits */
 enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
@@ -96,6 +97,8 @@ struct config_web {
     char *certificate, *certificate_key; /* certificate, certificate-key = "": made beside the users file */
     char *client_ca;               /* client-ca = "": client certificates are not asked for */
     enum config_client_certificates client_certificates; /* client-certificates = optional | required */
+    uint64_t accounts;             /* accounts = file, pam or both: enum config_accounts */
+    char *administrator_groups, *operator_groups, *read_only_groups; /* = priv-admin, priv-operator, priv-user */
     char *users_file;              /* users-file = "": the one of `nbd-proxy passwd` */
     uint64_t session_idle_ms;      /* session-idle = 30m */
     uint64_t session_age_ms;       /* session-age = 24h */

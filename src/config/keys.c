@@ -16,6 +16,7 @@ static const char *const client_certificates_names[] = {"optional", "required", 
 static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const ftp_tls_names[] = {"no", "try", "required", NULL};
+static const char *const accounts_names[] = {"file", "pam", NULL};
 static const char *const local_names[] = {"no", "link", "yes", NULL};
 static const char *const protocol_names[] = {"https", "http", "sftp", "ftps", "ftp", "nfs", "smb", NULL};
 static const char *const nfs_version_names[] = {"auto", "3", "4", NULL};
@@ -90,6 +91,14 @@ const struct key config_keys[] = {
         "account, which needs no password then. Empty: clients are not asked for one."),
     WEB("client-certificates", client_certificates, KEY_ENUM, CLIENT_CERTIFICATES_OPTIONAL, 0, client_certificates_names,
         "optional", "With client-ca: whether a client without a certificate may come with a password."),
+    WEB("accounts", accounts, KEY_SET, 0, 0, accounts_names, "file",
+        "Whose accounts log in: those of users-file, the system's (pam, in a build --with-pam: its service nbd-proxy checks "
+        "the password), or both, where the file's account goes before one of the system's of the same name."),
+    WEB("administrator-groups", administrator_groups, KEY_STRING, 0, 500, NULL, "priv-admin",
+        "With accounts = pam: the system's groups, separated by blanks, whose members are Administrators. Who is in groups "
+        "of several roles has the highest; who is in none can't log in."),
+    WEB("operator-groups", operator_groups, KEY_STRING, 0, 500, NULL, "priv-operator", "The same for Operators."),
+    WEB("read-only-groups", read_only_groups, KEY_STRING, 0, 500, NULL, "priv-user", "The same for the role ReadOnly."),
     WEB("users-file", users_file, KEY_STRING, 0, 4000, NULL, "",
         "The accounts, as nbd-proxy passwd keeps them. Empty: the file that it changes without an option."),
     WEB("session-idle", session_idle_ms, KEY_DURATION, 10000, MINUTES(1440), NULL, "30m",

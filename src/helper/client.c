@@ -169,22 +169,24 @@ static int taken_fd(struct msghdr *message)
     return fd;
 }
 
-/* Waits for the answer. False: the helper has ended, or refused the message as no request. */
-static bool end_call(int socket, struct helper_reply *reply, int *fd)
+/* Waits for the answer. False: the helper has ended, or refused the message as no request. `accounts` NULL: none come
+ * with it. */
+static bool end_call(int socket, struct helper_reply *reply, int *fd, struct system_accounts *accounts)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control = {0};
-    struct iovec part = {reply, sizeof *reply};
+    struct iovec parts[] = {{reply, sizeof *reply}, {accounts, sizeof *accounts}};
     struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+        .msg_iov = parts, .msg_iovlen = accounts ? 2 : 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t n;
     do
         n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     close(socket);
-    if (n != sizeof *reply)
+    bool whole = n >= (ssize_t)sizeof *reply && accounts && reply->status == 0;
+    if (n != (ssize_t)(sizeof *reply + (whole ? sizeof *accounts : 0)))
         return false;
     *fd = taken_fd(&message);
     reply->error[sizeof reply->error - 1] = '\0';
@@ -197,8 +199,8 @@ static int client_failed(char error[KERNEL_ERROR_MAX], int status)
     return status;
 }
 
-static int client_ask(struct helper_request *request, const int *fds, unsigned count, char error[KERNEL_ERROR_MAX],
-                      int *fd)
+static int client_ask_for(struct helper_request *request, const int *fds, unsigned count, char error[KERNEL_ERROR_MAX],
+                          int *fd, struct system_accounts *accounts)
 {
     struct helper_reply reply;
     int none = -1, socket = client_begin_call(request, fds, count, true);
@@ -206,12 +208,18 @@ static int client_ask(struct helper_request *request, const int *fds, unsigned c
     *fd = -1;
     if (socket < 0)
         return client_failed(error, socket);
-    if (!end_call(socket, &reply, fd))
+    if (!end_call(socket, &reply, fd, accounts))
         return client_failed(error, -EPIPE);
     if (none >= 0)
         close(none);
     memcpy(error, reply.error, KERNEL_ERROR_MAX);
     return reply.status <= 0 ? reply.status : -EPROTO;
+}
+
+static int client_ask(struct helper_request *request, const int *fds, unsigned count, char error[KERNEL_ERROR_MAX],
+                      int *fd)
+{
+    return client_ask_for(request, fds, count, error, fd, NULL);
 }
 
 /* --- the kernel's calls --- */
@@ -329,6 +337,13 @@ bool helper_check_password(const char *name, const char *password, const char *p
                  copy(p->peer, sizeof p->peer, peer) && client_ask(&request, NULL, 0, error, NULL) == 0;
     explicit_bzero(&request, sizeof request);
     return right;
+}
+
+int helper_look_at_accounts(struct system_accounts *accounts)
+{
+    struct helper_request request = {.op = HELPER_ACCOUNTS};
+    char error[KERNEL_ERROR_MAX];
+    return client_ask_for(&request, NULL, 0, error, NULL, accounts);
 }
 
 int helper_start_hook(const char *path, const struct host_request *asked, int out, int err)

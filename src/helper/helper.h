@@ -1,7 +1,7 @@
 /*
  * Two processes. The daemon has the sockets, and all that parses what comes through them: it gives up every right
  * before it serves (rights.h, filter.h). The helper keeps the rights that the daemon was started with, and does for
- * it what needs them: the calls of kernel_ops, the host's hook, a port below 1024, PAM, and a connection to a socket
+ * it what needs them: the calls of kernel_ops, the host's hook, a port below 1024, PAM, a look at the system's accounts, and a connection to a socket
  * of bmcweb's. It is forked before the loop, a thread or a socket is there, has no descriptor but the pair's end and
  * stderr, and takes requests of one fixed size (message.h); it parses nothing that comes from anywhere else than the
  * administrator's own configuration file.
@@ -30,6 +30,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "auth/system_accounts.h"
 #include "host/host.h"
 #include "kernel/kernel.h"
 
@@ -41,6 +42,7 @@
 struct helper_settings {
     char hook[4096];
     char bmcweb_folder[HELPER_FOLDER_MAX]; /* "": none */
+    struct system_groups groups; /* of the accounts; all empty: none */
     char gadgets[HELPER_GADGETS_MAX][KERNEL_NAME_MAX]; /* that may be made and removed beside our own; "": none */
 };
 
@@ -65,6 +67,7 @@ extern const struct kernel_ops helper_kernel;
 int helper_low_port(int fd);            /* for low_port_ask_by() */
 int helper_connect_bmcweb(unsigned slot); /* a connected socket, or a negative errno */
 bool helper_check_password(const char *name, const char *password, const char *peer);
+int helper_look_at_accounts(struct system_accounts *accounts); /* system_accounts_look() with the configuration's groups */
 /* On the loop. */
 int helper_start_hook(const char *path, const struct host_request *request, int out, int err); /* host_hook_start */
 void helper_reload(void);

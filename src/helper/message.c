@@ -110,6 +110,7 @@ bool helper_request_check(const void *data, size_t size, unsigned fds)
         return fds == 2 && check_hook(&request->hook);
     case HELPER_PASSWORD:
         return fds == 0 && check_password(&request->password);
+    case HELPER_ACCOUNTS:
     case HELPER_SETTINGS:
         return fds == 0;
     default:

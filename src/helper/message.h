@@ -36,6 +36,7 @@ enum helper_op {
     HELPER_BMCWEB,   /* a connection to Slot_N.sock in the folder of the configuration that the helper was made with */
     HELPER_HOOK,     /* 2 fds: the pipes for stdout and stderr; see struct hook_starter; hook_end comes back */
     HELPER_PASSWORD, /* the status is 0 when PAM accepts the password, else -EACCES */
+    HELPER_ACCOUNTS, /* no fd: a struct system_accounts comes behind the answer, when its status is 0 */
     HELPER_SETTINGS, /* without a call's own socket or an answer: the helper reads its settings anew */
     HELPER_OPS
 };

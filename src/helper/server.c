@@ -132,8 +132,17 @@ static int run_bmcweb(const struct call *call, int *connected)
 static int run_password(const struct call *call)
 {
     const struct helper_password *p = &call->request.password;
-    const struct pam_question question = {NULL, p->name, p->password, p->peer};
+    const struct pam_question question = {NULL, p->name, p->password, p->peer, NULL};
     return pam_check(&question) ? 0 : -EACCES;
+}
+
+static int run_accounts(struct system_accounts *accounts)
+{
+    struct system_groups groups;
+    pthread_mutex_lock(&lock);
+    groups = settings.groups;
+    pthread_mutex_unlock(&lock);
+    return system_accounts_look(&groups, accounts);
 }
 
 static int server_run(struct call *call, char error[KERNEL_ERROR_MAX], int *connected)
@@ -183,14 +192,15 @@ static void run_hook(struct call *call)
 
 /* --- a call --- */
 
-static void server_answer(int socket, const struct helper_reply *reply, int connected)
+/* `accounts` NULL: none are asked for. */
+static void server_answer(int socket, const struct helper_reply *reply, int connected, const struct system_accounts *accounts)
 {
     union {
         char bytes[CMSG_SPACE(sizeof connected)];
         struct cmsghdr align;
     } control = {0};
-    struct iovec part = {(void *)(uintptr_t)reply, sizeof *reply};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct iovec parts[] = {{(void *)(uintptr_t)reply, sizeof *reply}, {(void *)(uintptr_t)accounts, sizeof *accounts}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = accounts && reply->status == 0 ? 2 : 1};
     if (connected >= 0 && reply->status == 0) {
         message.msg_control = control.bytes;
         message.msg_controllen = sizeof control.bytes;
@@ -216,9 +226,11 @@ static void close_call(struct call *call)
 static void run_call(struct call *call)
 {
     struct helper_reply reply = {0};
+    struct system_accounts accounts;
+    bool asked = call->request.op == HELPER_ACCOUNTS;
     int connected = -1;
-    reply.status = server_run(call, reply.error, &connected);
-    server_answer(call->socket, &reply, connected);
+    reply.status = asked ? run_accounts(&accounts) : server_run(call, reply.error, &connected);
+    server_answer(call->socket, &reply, connected, asked ? &accounts : NULL);
     if (connected >= 0)
         close(connected);
 }
@@ -258,7 +270,7 @@ static void server_refuse(struct call *call, int status, const char *words)
     if (call->request.op == HELPER_HOOK)
         refuse_hook(call->socket, status, words);
     else
-        server_answer(call->socket, &reply, -1);
+        server_answer(call->socket, &reply, -1, NULL);
     close_call(call);
 }
 

@@ -46,6 +46,18 @@ static struct users_table table = {
 static struct users_request *change;
 static struct auth_check *check;
 
+unsigned users_count(const struct users *users)
+{
+    (void)users;
+    return table.count;
+}
+
+const struct user *users_at(const struct users *users, unsigned index)
+{
+    (void)users;
+    return &table.users[index];
+}
+
 const struct users_table *users_get_table(const struct users *users)
 {
     (void)users;

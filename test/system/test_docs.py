@@ -92,7 +92,7 @@ def test_the_unit_has_the_name_of_openbmcs_guide_too(folder):
 def test_every_right_of_the_unit_is_explained():
     unit, text = (TOP / "packaging" / "nbd-proxy-helper@.service").read_text(), (TOP / "packaging" / "README.md").read_text()
     rights = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.M)[1].split()
-    assert len(rights) == 3 and all(unit.count(right) == 2 for right in rights)
-    assert "`CAP_SYS_ADMIN`" in text and "`CAP_NET_BIND_SERVICE`" in text
+    assert len(rights) == 4 and all(unit.count(right) == 2 for right in rights)
+    assert all(f"`{right}`" in text for right in ("CAP_SYS_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"))
     daemon = (TOP / "packaging" / "nbd-proxy.service").read_text()
     assert re.search(r"^CapabilityBoundingSet=(.*)$", daemon, re.M)[1] == "" and "\nAmbientCapabilities" not in daemon

@@ -76,11 +76,14 @@ static json_t *redfish_accounts_show(const struct user *user)
 
 json_t *redfish_accounts(struct redfish_call *call)
 {
-    const struct users_table *table = users_get_table(call->site->users);
+    const struct users *users = call->site->users;
     json_t *collection = redfish_collection(call, "Accounts Collection");
-    for (unsigned i = 0; i < table->count; i++)
-        if (redfish_accounts_may_see(call, table->users[i].name))
-            redfish_add_member(collection, REDFISH_ACCOUNTS, table->users[i].name);
+    for (unsigned i = 0; i < users_count(users); i++) {
+        const struct user *user = users_at(users, i);
+        bool hidden = users_find(users, user->name) != user; /* the system's, behind one of the file */
+        if (!hidden && redfish_accounts_may_see(call, user->name))
+            redfish_add_member(collection, REDFISH_ACCOUNTS, user->name);
+    }
     return collection;
 }
 
@@ -117,6 +120,9 @@ static void redfish_accounts_refuse(struct redfish_call *call)
         break;
     case EINVAL:
         redfish_fail(call, 400, redfish_resolve(wrong_value(change), change->error));
+        break;
+    case EROFS:
+        redfish_fail(call, 400, redfish_resolve(redfish_message("PropertyNotWritable", "UserName", "UserName", NULL), change->error));
         break;
     case EPERM:
         redfish_fail(call, 400, redfish_resolve(redfish_message("ResourceInUse", NULL, NULL), change->error));

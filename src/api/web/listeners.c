@@ -108,13 +108,13 @@ static void on_web_listeners_accept(struct tcp_listener *listener, struct stream
 
 /* --- sockets --- */
 
+/* The system's accounts come and go, and are looked at by and by. */
 static bool has_account(const struct web *web)
 {
-    const struct users_table *table = users_get_table(web->site.users);
-    for (unsigned i = 0; i < table->count; i++)
-        if (table->users[i].enabled)
+    for (unsigned i = 0; i < users_count(web->site.users); i++)
+        if (users_at(web->site.users, i)->enabled)
             return true;
-    return false;
+    return users_groups(web->site.users);
 }
 
 static bool web_listeners_refuse(struct web_listener *one, char error[CONFIG_ERROR_MAX], const char *why)

@@ -63,10 +63,21 @@ static bool has_session(void *arg, const char *name, const char *peer)
     return sessions_any_from(web->site.sessions, name, peer);
 }
 
+void web_groups(const struct config_web *config, struct system_groups *groups)
+{
+    bool pam = config->accounts & ACCOUNTS_PAM;
+    snprintf(groups->of[AUTH_ADMINISTRATOR], SYSTEM_GROUPS_MAX, "%s", pam ? config->administrator_groups : "");
+    snprintf(groups->of[AUTH_OPERATOR], SYSTEM_GROUPS_MAX, "%s", pam ? config->operator_groups : "");
+    snprintf(groups->of[AUTH_READ_ONLY], SYSTEM_GROUPS_MAX, "%s", pam ? config->read_only_groups : "");
+}
+
 static bool open_accounts(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
 {
     char *path = web_users_path(config);
-    struct users_options users = {.path = path};
+    struct system_groups groups;
+    struct users_options users = {.path = config->accounts & ACCOUNTS_FILE ? path : NULL,
+                                  .groups = config->accounts & ACCOUNTS_PAM ? &groups : NULL};
+    web_groups(config, &groups);
     struct auth_options auth = AUTH_OPTIONS_DEFAULT;
     auth.has_session = has_session;
     auth.has_session_arg = web;
@@ -77,7 +88,7 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
         web->site.sessions = sessions_new(web->site.loop, web->site.users, &sessions);
         web->users_watch.changed = on_web_user_changed;
         users_watch(web->site.users, &web->users_watch);
-        if (users_get_table(web->site.users)->count == 0)
+        if (!users.groups && users_count(web->site.users) == 0)
             log_warning(WHO, "nobody can log in: %s has no account (add one: nbd-proxy passwd NAME)", path);
     }
     mem_free(path);
@@ -182,6 +193,9 @@ static const char *fixed_key(const struct config_web *a, const struct config_web
 {
     if (strcmp(a->users_file, b->users_file) != 0)
         return "users-file";
+    if (a->accounts != b->accounts || strcmp(a->administrator_groups, b->administrator_groups) != 0 ||
+        strcmp(a->operator_groups, b->operator_groups) != 0 || strcmp(a->read_only_groups, b->read_only_groups) != 0)
+        return "accounts and the groups of its roles";
     if (strcmp(a->upload_directory, b->upload_directory) != 0 || a->upload_size != b->upload_size ||
         a->upload_free != b->upload_free)
         return "upload-directory, -size and -free";
