@@ -16,6 +16,7 @@
 
 #include "api/bmcweb/dbus.h"
 #include "api/control/control.h"
+#include "api/power_watch.h"
 #include "api/web/web.h"
 #include "arguments.h"
 #include "auth/passwd.h"
@@ -43,6 +44,7 @@ struct daemon {
     struct rights_user user; /* the user as whom the daemon serves */
     struct host *host;
     struct slots *slots;
+    struct power_watch *power;
     struct control *control;
     struct web *web; /* NULL: there is none */
     struct dbus *dbus; /* NULL: there is none */
@@ -143,7 +145,8 @@ static void on_stop(struct defer *defer)
 {
     struct daemon *d = container_of(defer, struct daemon, stop);
     /* All at once: a command that waits for a slot is answered by the slot's end. */
-    d->closing = 3 + (d->web != NULL) + (d->dbus != NULL);
+    d->closing = 4 + (d->web != NULL) + (d->dbus != NULL);
+    power_watch_close(d->power, on_part_closed, d);
     host_close(d->host, on_part_closed, d);
     control_close(d->control, on_part_closed, d);
     if (d->dbus)
@@ -314,8 +317,10 @@ static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     bool ready = d->control && (d->dbus || !on_bus);
     bool wanted = ready && web_is_wanted(&d->config, fds);
     d->web = wanted ? web_new(&d->loop, &d->config, d->slots, d->host, fds, error) : NULL;
-    if (ready && (d->web || !wanted))
+    if (ready && (d->web || !wanted)) {
+        d->power = power_watch_new(&d->loop, d->slots, d->host);
         return true;
+    }
     if (d->dbus)
         dbus_close(d->dbus, main_ignore_closed, NULL);
     if (d->control)

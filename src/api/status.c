@@ -186,6 +186,7 @@ static json_t *api_status_json_slot(struct slot *slot)
     json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
     json_object_set_new(o, "warning", *s.warning ? json_string(s.warning) : json_null());
     json_object_set_new(o, "awaited", api_status_json_awaited(&s));
+    json_object_set_new(o, "until", json_string(slot_until_name(s.until)));
     json_object_set_new(o, "stats", api_status_json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));
     api_status_put(o, "cached", s.counters.cached);

@@ -277,6 +277,12 @@ static int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_E
     return ask_gadget(HELPER_GADGET_REMOVE, gadget, NULL, 0, error);
 }
 
+/* To look takes no rights. */
+static bool client_gadget_is_empty(const struct kernel_gadget *gadget)
+{
+    return kernel_real.gadget_is_empty(gadget);
+}
+
 /* What the machine has may change, and can be seen without rights: only the rights are the helper's to tell. */
 static int client_check_nbd(char error[KERNEL_ERROR_MAX])
 {
@@ -302,6 +308,7 @@ const struct kernel_ops helper_kernel = {
     .gadget_insert = gadget_insert,
     .gadget_eject = gadget_eject,
     .gadget_remove = gadget_remove,
+    .gadget_is_empty = client_gadget_is_empty,
     .check_nbd = client_check_nbd,
     .check_gadget = client_check_gadget,
 };

@@ -299,3 +299,8 @@ int gadget_eject(const struct kernel_gadget *gadget, unsigned patience_ms, char 
         return gadget_bind(gadget, error);
     return status == 0 ? 0 : files_failed(error, status, "gadget %s: UDC: %s", gadget->name, strerror(-status));
 }
+
+bool gadget_is_empty(const struct kernel_gadget *gadget)
+{
+    return gadget_has(gadget, LUN "/file", "");
+}

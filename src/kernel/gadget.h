@@ -11,5 +11,6 @@ int gadget_prepare(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_M
 int gadget_insert(const struct kernel_gadget *gadget, const struct kernel_medium *medium, char error[KERNEL_ERROR_MAX]);
 int gadget_eject(const struct kernel_gadget *gadget, unsigned patience_ms, char error[KERNEL_ERROR_MAX]);
 int gadget_remove(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX]);
+bool gadget_is_empty(const struct kernel_gadget *gadget);
 
 #endif

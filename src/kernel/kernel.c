@@ -12,6 +12,7 @@ const struct kernel_ops kernel_real = {
     .gadget_insert = gadget_insert,
     .gadget_eject = gadget_eject,
     .gadget_remove = gadget_remove,
+    .gadget_is_empty = gadget_is_empty,
     .check_nbd = kernel_check_nbd,
     .check_gadget = kernel_check_gadget,
 };

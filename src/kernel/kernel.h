@@ -74,6 +74,9 @@ struct kernel_ops {
      * it is taken by force. */
     int (*gadget_eject)(const struct kernel_gadget *gadget, unsigned patience_ms, char error[KERNEL_ERROR_MAX]);
     int (*gadget_remove)(const struct kernel_gadget *gadget, char error[KERNEL_ERROR_MAX]);
+    /* Has the host ejected the medium (START STOP UNIT)? The kernel tells nobody: it only empties lun.0/file. False
+     * also when that can't be read. */
+    bool (*gadget_is_empty)(const struct kernel_gadget *gadget);
 
     /* Can a medium be shown at all? 0, or why not. Quick, does not block: on any thread. The device kind needs the
      * nbd module, the gadget kind configfs and a UDC too. */

@@ -391,6 +391,9 @@ void slot_job_done(struct slot *slot, enum slot_job job, int status, const char 
     case JOB_REMOVE:
         unpaid(slot, status, error);
         break;
+    case JOB_LOOK:
+        slot_stay_looked(slot);
+        break;
     case JOB_PREPARE:
     case JOB_RECONNECT:
         if (status != 0)
@@ -432,7 +435,7 @@ static void slot_emptied(struct slot *slot)
     slot_requests_answer(slot, &slot->inserting, slot->failure ? slot->failure : -ECANCELED,
                          slot->failure ? slot->error : "the insert was given up: the slot was ejected");
     slot_requests_answer(slot, &slot->ejecting, 0, "");
-    uv_timer_stop(&slot->stay_timer);
+    slot_stay_end(slot);
     slot_forget_media(slot);
     slot_save(slot);
     if (!slot_retry_is_trying(slot) || slot->retry.tries == 0)

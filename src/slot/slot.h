@@ -51,6 +51,16 @@ const char *slot_state_name(enum slot_state state); /* "empty", "opening", ... *
 
 #define SLOT_STAYS UINT64_MAX
 
+/* What a medium stays for, beside its time. */
+enum slot_until {
+    SLOT_UNTIL_EJECTED,
+    SLOT_UNTIL_POWER_OFF, /* the host was on, and is off: see slot_tell_power() */
+    SLOT_UNTIL_USED,      /* the host has ejected it: for a USB drive only */
+    SLOT_UNTILS
+};
+const char *slot_until_name(enum slot_until until); /* of Redfish's EjectPolicy: "Persistent", ... */
+bool slot_until_parse(const char *name, enum slot_until *until);
+
 /* What an insert may say beside the URL; NULL, 0 or -1 means: as the config has it. */
 struct slot_insert_options {
     const char *user, *password, *bearer_token;
@@ -61,6 +71,7 @@ struct slot_insert_options {
     const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
     uint64_t stay_ms;     /* after that time the medium is ejected; SLOT_STAYS: never */
+    enum slot_until until;
     bool nfs_ids; /* the caller, an administrator, may say in the URL as which user an NFS server is asked */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
@@ -102,6 +113,8 @@ struct slot_status {
     bool failing;           /* the medium is in, and can't be read for now */
     unsigned renewals;      /* how often the medium went on from another URL or with other credentials */
     uint64_t stay_ms;       /* how long the medium stays in all; 0: until it is ejected */
+    enum slot_until until;
+    bool host_may_eject;    /* the slot is a drive that the host can eject from */
     char awaited[256];      /* the image that could not be put in yet and is tried again, in public form; "" for none */
     unsigned awaited_tries; /* tries that failed */
     uint64_t awaited_ms;    /* until the next try; 0: it is under way */
@@ -141,7 +154,9 @@ bool slot_awaits(const struct slot *slot);
 bool slot_speaks(const struct slot *slot, enum location_kind kind);
 /* The medium that is in, or going in, is ejected when it has been in for that long from now on; 0: it stays.
  * `tied` is why the medium must not outlive the process, as in the options of an insert. */
-void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied);
+void slot_set_stay(struct slot *slot, uint64_t stay_ms, enum slot_until until, const char *tied);
+/* The host is on, or off. To be told again and again while a medium is in that stays until the host is off. */
+void slot_tell_power(struct slot *slot, bool on);
 /* Could a browser with that claim (see source/browser.h) be connected now? 0, or a negative errno
  * and why not. */
 int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX]);

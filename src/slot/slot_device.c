@@ -193,6 +193,9 @@ static int run_job(struct slot_device *d)
         return d->kernel->nbd_disconnect(d->nbd.index, d->nbd.backend, d->error);
     case JOB_REMOVE:
         return run_remove(d);
+    case JOB_LOOK:
+        d->emptied = d->kernel->gadget_is_empty(&d->gadget);
+        return 0;
     }
     return -EINVAL;
 }

@@ -1,6 +1,6 @@
 /*
  * A slot's inside, shared by slot.c (the state machine), slot_insert.c (the commands), slot_look.c (is it a
- * medium?), slot_preview.c (what would an insert change?), slot_profile.c (what a boot reads), slot_report.c (how it went), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_browser.c (files in browsers),
+ * medium?), slot_preview.c (what would an insert change?), slot_profile.c (what a boot reads), slot_report.c (how it went), slot_replace.c (a source in place of the one that is read), slot_retry.c (what gets in by itself), slot_stay.c (what goes by itself), slot_browser.c (files in browsers),
  * slot_device.c (its calls to the kernel), slot_life.c (making, reloading and removing it), slot_status.c (what it
  * says). slots.c has them all, and makes them.
  */
@@ -22,6 +22,7 @@
 #include "slot/state.h"
 
 #define SLOT_REQUESTS_MAX 64   /* callers that wait for one thing at a time */
+#define SLOT_USED_MS 1000      /* how often it is looked whether the host has ejected the medium, if that matters */
 #define SLOT_TICK_MS 1000      /* how often a slot that waits is looked at */
 #define SLOT_STUCK_READS 1     /* ticks without an answer after which an eject gives up reads */
 #define SLOT_STUCK_WRITES 30   /* the same on a writable medium: a flush may take long */
@@ -109,7 +110,7 @@ struct slot_preview {
 
 /* One call to the kernel at a time; what a pool thread reads of this doesn't
  * change while it runs. */
-enum slot_job { JOB_PREPARE, JOB_ATTACH, JOB_RECONNECT, JOB_BIND, JOB_UNBIND, JOB_DETACH, JOB_REMOVE };
+enum slot_job { JOB_PREPARE, JOB_ATTACH, JOB_RECONNECT, JOB_BIND, JOB_UNBIND, JOB_DETACH, JOB_REMOVE, JOB_LOOK };
 
 struct slot_device {
     enum config_attach attach; /* ATTACH_AUTO is resolved */
@@ -121,6 +122,7 @@ struct slot_device {
     bool unsweepable; /* JOB_PREPARE failed: it is not tried again before the next medium */
     bool touched;   /* something of ours may be in the kernel */
     bool reconnect; /* the device from before a restart is taken up again */
+    bool emptied;   /* JOB_LOOK: the host has ejected the medium */
     unsigned lost;  /* connections that died, to be replaced */
 
     struct work work;
@@ -182,6 +184,7 @@ struct slot {
     uint64_t answered;       /* what the server had answered at the last tick */
     unsigned stuck;          /* ticks in which it answered nothing */
     uv_timer_t stay_timer;   /* at its end the medium is ejected */
+    uv_timer_t used_timer;   /* looks whether the host has ejected it */
     struct closing closing;
 
     char *socket; /* path */
@@ -254,8 +257,10 @@ const struct slot_media *slot_restoring(const struct slot *slot); /* the medium 
 bool slot_retry_is_trying(const struct slot *slot); /* a try is under way, and its end not told yet */
 void slot_retry_show(const struct slot *slot, struct slot_status *status);
 
-/* slot_life.c: how long a medium stays */
+/* slot_stay.c: how long a medium stays */
 void slot_stay_begin(struct slot *slot); /* the medium is in */
+void slot_stay_end(struct slot *slot);   /* and is out */
+void slot_stay_looked(struct slot *slot); /* JOB_LOOK is done */
 
 /* slot_device.c */
 void slot_device_setup(struct slot *slot);

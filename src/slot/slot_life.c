@@ -72,52 +72,12 @@ struct slot *slot_new(struct slot_shared *shared, unsigned index, const struct c
     nbd_server_set_number(slot->server, index);
     uv_timer_init(shared->loop, &slot->tick);
     uv_timer_init(shared->loop, &slot->stay_timer);
+    uv_timer_init(shared->loop, &slot->used_timer);
     uv_timer_init(shared->loop, &slot->retry.timer);
     uv_timer_init(shared->loop, &slot->look_timer);
-    slot->tick.data = slot->stay_timer.data = slot->retry.timer.data = slot->look_timer.data = slot;
+    slot->tick.data = slot->stay_timer.data = slot->used_timer.data = slot->retry.timer.data = slot->look_timer.data = slot;
     slot_device_setup(slot);
     return slot;
-}
-
-/* --- how long a medium stays --- */
-
-static void on_stay(uv_timer_t *timer)
-{
-    struct slot *slot = timer->data;
-    char time[TEXT_SIZE_MAX];
-    text_duration(slot->media.stay_ms, time);
-    log_notice(slot->config.name, "the medium was to stay for %s: it is ejected", time);
-    slot_eject(slot, slot_ignore_done, NULL);
-}
-
-static void stay_for(struct slot *slot, uint64_t left_ms)
-{
-    uv_timer_stop(&slot->stay_timer);
-    slot->media.eject_at = slot->media.stay_ms ? uv_now(slot->shared->loop) + left_ms : 0;
-    if (slot->media.stay_ms)
-        uv_timer_start(&slot->stay_timer, on_stay, left_ms, 0);
-}
-
-/* A medium that was in before a restart has only what is left of its time. */
-void slot_stay_begin(struct slot *slot)
-{
-    uint64_t now = uv_now(slot->shared->loop), stay = slot->media.stay_ms, left = stay;
-    const struct slot_media *before = slot_restoring(slot);
-    if (before)
-        left = before->eject_at <= now ? 0 : before->eject_at - now;
-    stay_for(slot, left < stay ? left : stay);
-}
-
-void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied)
-{
-    if (slot->state == SLOT_EMPTY || !slot->wanted)
-        return;
-    slot->media.stay_ms = stay_ms;
-    slot->tied = tied;
-    if (slot->state == SLOT_READY) {
-        stay_for(slot, stay_ms);
-        slot_save(slot);
-    }
 }
 
 /* --- changed --- */
@@ -177,6 +137,7 @@ static void on_server_closed(void *arg)
     closing_begin(&slot->closing, slot->shared->loop, on_slot_closed);
     closing_add(&slot->closing, (uv_handle_t *)&slot->tick);
     closing_add(&slot->closing, (uv_handle_t *)&slot->stay_timer);
+    closing_add(&slot->closing, (uv_handle_t *)&slot->used_timer);
     closing_add(&slot->closing, (uv_handle_t *)&slot->retry.timer);
     closing_add(&slot->closing, (uv_handle_t *)&slot->look_timer);
     closing_end(&slot->closing);

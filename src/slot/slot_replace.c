@@ -77,7 +77,10 @@ static void replacement_adopt(struct slot *slot)
     struct slot_replacement *replacement = &slot->replacement;
     struct slot_media *media = &replacement->media, before = slot->media;
     uint64_t stay_ms = media->stay_ms;
+    enum slot_until until = media->until;
     media->stay_ms = before.stay_ms;
+    media->until = before.until;
+    media->host_was_on = before.host_was_on;
     media->eject_at = before.eject_at;
     slot->media = *media;
     memset(media, 0, sizeof *media);
@@ -85,7 +88,7 @@ static void replacement_adopt(struct slot *slot)
     slot_show_media(slot);
     slot->renewals++;
     if (replacement->stays)
-        slot_set_stay(slot, stay_ms, replacement->tied);
+        slot_set_stay(slot, stay_ms, until, replacement->tied);
     else
         slot_save(slot);
 }

@@ -29,6 +29,8 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .menu_timeout = slot->media.menu_timeout ? slot->media.menu_timeout : "",
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
+        .until = slot->media.until,
+        .host_may_eject = slot->device.attach == ATTACH_USB,
         .renewals = slot->renewals,
         .warning = slot_warning(slot),
         .is_page = slot->doubt == MEDIUM_IS_PAGE,

@@ -75,6 +75,8 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     json_object_set_new(o, "verify", json_integer(media->verify));
     json_object_set_new(o, "writable", json_integer(media->writable));
     json_object_set_new(o, "size", json_integer((json_int_t)media->size));
+    put_text(o, "until", slot_until_name(media->until));
+    json_object_set_new(o, "host_was_on", json_boolean(media->host_was_on));
     json_object_set_new(o, "stay_ms", json_integer((json_int_t)media->stay_ms));
     json_object_set_new(o, "eject_at", json_integer((json_int_t)media->eject_at));
     return o;
@@ -85,6 +87,13 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
 static char *get_text(const json_t *object, const char *name)
 {
     return mem_strdup(json_string_value(json_object_get(object, name)));
+}
+
+static enum slot_until get_until(const json_t *object)
+{
+    const char *name = json_string_value(json_object_get(object, "until"));
+    enum slot_until until;
+    return name && slot_until_parse(name, &until) ? until : SLOT_UNTIL_EJECTED;
 }
 
 static bool media_from_json(const json_t *o, struct slot_media *media)
@@ -112,6 +121,8 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->verify = (int)json_integer_value(json_object_get(o, "verify"));
     media->writable = (int)json_integer_value(json_object_get(o, "writable"));
     media->size = (uint64_t)json_integer_value(json_object_get(o, "size"));
+    media->until = get_until(o);
+    media->host_was_on = json_is_true(json_object_get(o, "host_was_on"));
     media->stay_ms = (uint64_t)json_integer_value(json_object_get(o, "stay_ms"));
     media->eject_at = (uint64_t)json_integer_value(json_object_get(o, "eject_at"));
     media->device = (unsigned)json_integer_value(json_object_get(o, "device"));

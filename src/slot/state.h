@@ -15,6 +15,7 @@
 
 #include "base/save.h"
 #include "config/config.h"
+#include "slot/slot.h"
 
 /* What an insert was given; strings are owned, NULL when not given. */
 struct slot_media {
@@ -28,6 +29,8 @@ struct slot_media {
     unsigned device; /* N of /dev/nbdN */
     uint64_t stay_ms;  /* how long it may stay; 0: until it is ejected */
     uint64_t eject_at; /* loop time, which goes on in another process of the same boot */
+    enum slot_until until;
+    bool host_was_on; /* since it is in; for SLOT_UNTIL_POWER_OFF */
     const char *tied; /* why another process can't go on with it; NULL: it can; not owned */
 };
 

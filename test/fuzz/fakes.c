@@ -89,6 +89,26 @@ const char *slot_state_name(enum slot_state state)
     return state == SLOT_EMPTY ? "empty" : state == SLOT_READY ? "ready" : "opening";
 }
 
+const char *slot_until_name(enum slot_until until)
+{
+    static const char *const known[SLOT_UNTILS] = {"Persistent", "OnPowerOff", "AfterUse"};
+    return known[until];
+}
+
+bool slot_until_parse(const char *name, enum slot_until *until)
+{
+    for (*until = SLOT_UNTIL_EJECTED; *until < SLOT_UNTILS; (*until)++)
+        if (strcmp(slot_until_name(*until), name) == 0)
+            return true;
+    return false;
+}
+
+void slot_tell_power(struct slot *slot, bool on)
+{
+    (void)slot;
+    (void)on;
+}
+
 void slot_get_status(struct slot *slot, struct slot_status *status)
 {
     static const enum slot_state states[] = {SLOT_EMPTY, SLOT_READY, SLOT_READY, SLOT_OPENING};
@@ -173,10 +193,11 @@ bool slot_speaks(const struct slot *slot, enum location_kind kind)
     return slot->index == 0 || kind == LOCATION_HTTPS;
 }
 
-void slot_set_stay(struct slot *slot, uint64_t stay_ms, const char *tied)
+void slot_set_stay(struct slot *slot, uint64_t stay_ms, enum slot_until until, const char *tied)
 {
     (void)slot;
     (void)tied;
+    must(until <= SLOT_UNTIL_USED);
     must(slots.how.may_insert && stay_ms <= 30 * 86400000ull);
 }
 

@@ -18,7 +18,7 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[2]
 MODULES = ["virtio_pci", "virtio_net", "virtio_console", "configfs", "libcomposite", "usb_f_mass_storage", "dummy_hcd", "usb-storage",
            "sd_mod", "sr_mod", "nbd", "isofs", "ext4"]
-PROGRAMS = ["socat", "mke2fs", "e2fsck", "debugfs", "setpriv"]  # debugfs shows what a file system holds
+PROGRAMS = ["socat", "mke2fs", "e2fsck", "debugfs", "setpriv", "eject"]  # debugfs shows what a file system holds
 PROMPT = "guest is ready"
 
 

@@ -343,6 +343,23 @@ def test_a_locked_medium_is_taken_by_force_in_the_end(machine, proxy, nginx, ima
         machine.ok("umount /sys/kernel/config/usb_gadget/nbd-proxy-cd/functions/mass_storage.0/lun.0/forced_eject; umount /mnt")
 
 
+def test_a_medium_that_the_host_ejects(machine, proxy, nginx, image):
+    """Linux only empties lun.0/file; a medium that was to stay until then goes, any other stays where it is."""
+    proxy.start()
+    proxy.ok(f"insert cd {url(nginx)} eject-policy=AfterUse")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    machine.ok(f"eject /dev/{name}")
+    wait_for(lambda: proxy.slot()["state"] == "empty", "the eject", 15)
+    assert "the host has ejected the medium" in proxy.log() and proxy.slot()["error"] is None
+    proxy.ok(f"insert cd {url(nginx)}")
+    with_medium(machine, name)
+    machine.ok(f"eject /dev/{name}")
+    time.sleep(2)  # nothing happens
+    assert proxy.slot()["state"] == "ready"
+    proxy.ok("eject cd")
+
+
 def test_controllers_that_are_busy_are_passed_over(machine, proxy, nginx, image):
     proxy.start("".join(f"[slot {n}]\nusb-controller = {c}\n" for n, c in (
         ("a", "dummy_udc.1 dummy*"), ("b", "dummy_udc.[1-2]"), ("c", "dummy_udc.1"), ("d", "none*"))))

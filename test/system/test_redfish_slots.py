@@ -13,6 +13,7 @@ from browser import Browser, Image
 from conftest import Daemon, wait_for
 from redfish_client import (ACCOUNTS, EJECT, INSERT, MEDIA, PASSWORDS, SESSIONS, SLOT, Client, admin, own, port_of, service,
                             users)  # noqa: F401 (admin, own, service, users are fixtures)
+from test_host import CAN, Hook
 from website import Web, accounts, new_site  # noqa: F401 (the last two are fixtures)
 
 CERTIFICATES = f"{SLOT}/Certificates"
@@ -345,6 +346,39 @@ def test_policies_that_are_refused(admin, nginx, body, words, about):
         assert words in message["Message"] and message["RelatedProperties"] == [f"#/{about}"], message
     assert is_empty(admin)
     assert admin.slot()["EjectPolicy@Redfish.AllowableValues"] == ["Persistent", "Session", "Timed"]
+
+
+def test_a_medium_that_goes_when_the_host_is_off(users, folder, daemon, nginx, ca):
+    """By the hook's word, from either door, over a restart; one that is put in while the host is off is for its start."""
+    shutil.copy(users, folder / "users")
+    hook = Hook(folder)
+    hook.state("PowerState Off\n" + CAN)
+    keys = (f"web.users-file={folder / 'users'}", "web.listen=127.0.0.1:0", ca, hook.key)
+    d = daemon(*keys)
+    client = Client(d, "operator")
+    assert "OnPowerOff" in client.slot()["EjectPolicy@Redfish.AllowableValues"] and "AfterUse" in d.error(
+        f"insert 1 {nginx.url('image.iso')} eject-policy=afteruse")
+    assert "no USB drive" in d.error(f"insert 1 {nginx.url('image.iso')} eject-policy=AfterUse")
+    assert client.post(INSERT, {"Image": nginx.url("image.iso"), "EjectPolicy": "OnPowerOff"}).status == 204
+    d.ok(f"insert 1 {nginx.url('image.iso')} eject-policy=OnPowerOff")
+    assert client.patch(SLOT, {"EjectPolicy": "Persistent"}).status == 204 and client.slot()["EjectPolicy"] == "Persistent"
+    assert client.patch(SLOT, {"EjectPolicy": "OnPowerOff"}).status == 204
+    assert [client.slot(n)["EjectPolicy"] for n in (0, 1)] == ["OnPowerOff"] * 2
+    assert [s["until"] for s in d.status()["slots"]] == ["OnPowerOff"] * 2
+    hook.state("PowerState On\n" + CAN)
+    wait_for(lambda: d.state().count('"host_was_on": true') == 2, "the power in the state file", 15)
+    d.kill()
+    again = restarted(d, *keys)
+    try:
+        client = Client(again, "operator")
+        wait_for(lambda: client.slot()["Inserted"] and client.slot(1)["Inserted"], "the media")
+        assert client.slot()["EjectPolicy"] == "OnPowerOff"
+        hook.state("PowerState Off\n" + CAN)
+        wait_for(lambda: is_empty(client) and not client.slot(1)["Inserted"], "the ejects", 15)
+        assert client.slot()["EjectPolicy"] == "Persistent" and client.slot()["Status"]["Health"] == "OK"
+        assert again.log().count("the host is off") == 2
+    finally:
+        again.stop()
 
 
 # --- conditions ---

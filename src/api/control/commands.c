@@ -6,6 +6,7 @@
 
 #include "api/boot_steps.h"
 #include "api/control/words.h"
+#include "api/power_watch.h"
 #include "api/report.h"
 #include "api/status.h"
 #include "base/log.h"
@@ -189,6 +190,16 @@ static bool set_option(struct slot_insert_options *options, char *word)
     return false;
 }
 
+/* "eject-policy=P", by Redfish's words. */
+static bool set_policy(struct slot_insert_options *options, char *word)
+{
+    const char *value = option_value(word, "eject-policy");
+    if (!value || !slot_until_parse(value, &options->until))
+        return false;
+    options->stay_ms = SLOT_STAYS;
+    return true;
+}
+
 /* "boot-once", "reset" and "reset=TYPE". */
 static bool set_step(struct boot_steps *steps, char *word)
 {
@@ -223,11 +234,12 @@ static bool read_options(struct control_client *client, int count, char **words,
 {
     for (int i = 2; i < count; i++)
         if (!set_option(&insert->options, words[i]) && !set_step(&insert->steps, words[i]) &&
-            !set_way(insert, words[i])) {
+            !set_policy(&insert->options, words[i]) && !set_way(insert, words[i])) {
             /* Only the option's name: its value may be a secret. */
             control_error(client,
                           "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, dry-run, "
+                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, "
+                          "eject-policy=Persistent|OnPowerOff|AfterUse, dry-run, "
                           "replace, boot-once, reset, reset=TYPE)",
                           (int)strcspn(words[i], "="), words[i]);
             return false;
@@ -278,6 +290,11 @@ static void run_insert(struct control_client *client, int count, char **words)
         return;
     }
     slot_get_status(slot, &s);
+    const char *problem = power_watch_problem(control_client_host(client), &s, insert.options.until);
+    if (problem) {
+        control_error(client, "%s: nothing was inserted: %s", s.name, problem);
+        return;
+    }
     if (boot_steps_wanted(&insert.steps) &&
         boot_steps_problem(&insert.steps, control_client_host(client), &s, error)) {
         control_error(client, "%s: nothing was inserted: %s", s.name, error);
@@ -467,11 +484,12 @@ static const struct command commands[] = {
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
-     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
+     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] [eject-policy=P] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
-     "that the image boots can be given further arguments, and its menus a timeout; with dry-run it is only shown what that changes.",
-     2, 15, run_insert},
+     "that the image boots can be given further arguments, and its menus a timeout; with dry-run it is only shown what that changes. An eject-policy of OnPowerOff or AfterUse has the "
+     "medium go when the host is off, or has ejected it.",
+     2, 16, run_insert},
     {"serve", "serve SLOT",
      "For a program: takes two descriptors, behind which is an NBD server, and serves that as a file in a browser; "
      "answers when it is out.",

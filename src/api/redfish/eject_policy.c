@@ -1,11 +1,11 @@
 /*
- * VirtualMedia: EjectPolicy and EjectTimeout. The slot itself does Timed
- * (slot_insert_options.stay_ms); a medium with the policy Session is bound to its session here.
- * OnPowerOff and AfterUse are not offered: the daemon does not hear when the host has done with a
- * medium. See api/redfish/internal.h.
+ * VirtualMedia: EjectPolicy and EjectTimeout. The slot itself does Timed (slot_insert_options.stay_ms), and OnPowerOff
+ * and AfterUse (.until), which are offered where the host's power is known and where the host can eject; a medium with
+ * the policy Session is bound to its session here. See api/redfish/internal.h.
  */
 #include <string.h>
 
+#include "api/power_watch.h"
 #include "api/redfish/duration.h"
 #include "api/redfish/internal.h"
 #include "base/log.h"
@@ -14,16 +14,20 @@
 #define TIMEOUT_MAX (30 * 86400000ull)
 
 static const char *const names[] = {
-    [REDFISH_PERSISTENT] = "Persistent", [REDFISH_SESSION] = "Session", [REDFISH_TIMED] = "Timed"};
+    [REDFISH_PERSISTENT] = "Persistent", [REDFISH_SESSION] = "Session",    [REDFISH_TIMED] = "Timed",
+    [REDFISH_POWER_OFF] = "OnPowerOff",  [REDFISH_AFTER_USE] = "AfterUse",
+};
 #define NAMES (sizeof names / sizeof *names)
-
+static const enum slot_until untils[NAMES] = {[REDFISH_POWER_OFF] = SLOT_UNTIL_POWER_OFF,
+                                              [REDFISH_AFTER_USE] = SLOT_UNTIL_USED};
 static const char ends_with_session[] = "it ends with the session that inserted it";
 
-json_t *redfish_eject_policies(void)
+json_t *redfish_eject_policies(const struct redfish_call *call, const struct slot_status *s)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < NAMES; i++)
-        json_array_append_new(list, json_string(names[i]));
+        if (!power_watch_problem(call->site->host, s, untils[i]))
+            json_array_append_new(list, json_string(names[i]));
     return list;
 }
 
@@ -48,6 +52,9 @@ static struct redfish_stay current(const struct redfish_call *call, const struct
     struct redfish_stay stay = {.policy = s->stay_ms > 0 ? REDFISH_TIMED : REDFISH_PERSISTENT, .ms = s->stay_ms};
     if (stay.policy == REDFISH_TIMED)
         return stay;
+    for (size_t i = 0; i < NAMES; i++)
+        if (s->until != SLOT_UNTIL_EJECTED && untils[i] == s->until)
+            stay.policy = (enum redfish_eject)i;
     if (setting->session.session || s->via == SLOT_VIA_BROWSER) /* a browser's file goes with its login */
         stay.policy = REDFISH_SESSION;
     stay.ms = setting->stay.ms;
@@ -60,20 +67,25 @@ void redfish_stay_show(const struct redfish_call *call, const struct slot_status
     char text[REDFISH_DURATION_SIZE];
     redfish_duration_show(stay.ms, text);
     json_object_set_new(media, "EjectPolicy", json_string(names[stay.policy]));
-    json_object_set_new(media, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
+    json_object_set_new(media, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies(call, s));
     json_object_set_new(media, "EjectTimeout", stay.ms > 0 ? json_string(text) : json_null());
 }
 
 /* --- what is asked for --- */
 
-static json_t *read_policy(const struct redfish_call *call, const char *text, struct redfish_stay *stay)
+static json_t *read_policy(const struct redfish_call *call, const char *text, const struct slot_status *s,
+                           struct redfish_stay *stay)
 {
+    const char *problem = NULL;
     for (size_t i = 0; i < NAMES; i++)
         if (strcmp(names[i], text) == 0) {
             stay->policy = (enum redfish_eject)i;
-            return NULL;
+            problem = power_watch_problem(call->site->host, s, untils[i]);
+            if (!problem)
+                return NULL;
         }
-    return redfish_not_in_list(call, "EjectPolicy", text);
+    json_t *message = redfish_not_in_list(call, "EjectPolicy", text);
+    return problem ? redfish_resolve(message, problem) : message;
 }
 
 static json_t *read_timeout(const struct redfish_call *call, const char *text, struct redfish_stay *stay)
@@ -100,7 +112,7 @@ json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, c
     *stay = reset ? configured(call, s->name) : current(call, s);
     stay->configured = reset && !timeout;
     if (policy)
-        problem = read_policy(call, policy, stay);
+        problem = read_policy(call, policy, s, stay);
     if (!problem && timeout)
         problem = read_timeout(call, timeout, stay);
     if (!problem && stay->policy == REDFISH_TIMED && stay->ms == 0)
@@ -167,6 +179,7 @@ void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s,
         bind_session(call, redfish_setting(call->redfish, s->name), stay);
     options->tied = stay->policy == REDFISH_SESSION ? ends_with_session : NULL;
     options->stay_ms = stay->policy == REDFISH_TIMED ? stay->ms : SLOT_STAYS;
+    options->until = untils[stay->policy];
 }
 
 void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct slot_status *s,
@@ -179,5 +192,6 @@ void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct
         return;
     bool session = stay->policy == REDFISH_SESSION && s->via != SLOT_VIA_BROWSER;
     bind_session(call, setting, session ? stay : &(struct redfish_stay){.policy = REDFISH_PERSISTENT});
-    slot_set_stay(slot, stay->policy == REDFISH_TIMED ? stay->ms : 0, session ? ends_with_session : NULL);
+    slot_set_stay(slot, stay->policy == REDFISH_TIMED ? stay->ms : 0, untils[stay->policy],
+                  session ? ends_with_session : NULL);
 }

@@ -13,7 +13,7 @@
 #include "api/redfish/answer.h"
 
 /* EjectPolicy and EjectTimeout. */
-enum redfish_eject { REDFISH_PERSISTENT, REDFISH_SESSION, REDFISH_TIMED };
+enum redfish_eject { REDFISH_PERSISTENT, REDFISH_SESSION, REDFISH_TIMED, REDFISH_POWER_OFF, REDFISH_AFTER_USE };
 struct redfish_stay {
     enum redfish_eject policy;
     uint64_t ms;     /* 0: no time was given */
@@ -96,7 +96,8 @@ void redfish_events_user_changed(struct redfish_events *events, const char *user
 void redfish_events_close(struct redfish_events *events); /* frees itself */
 
 /* eject_policy.c */
-json_t *redfish_eject_policies(void);
+/* Those that the slot can have. */
+json_t *redfish_eject_policies(const struct redfish_call *call, const struct slot_status *status);
 void redfish_stay_show(const struct redfish_call *call, const struct slot_status *status, json_t *media);
 /* Reads the policy that the body asks for into `stay`; what the body leaves out is as it holds now. NULL, or what is
  * wrong with the body. */

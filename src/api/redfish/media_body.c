@@ -87,12 +87,14 @@ static json_t *resets(void)
 
 static json_t *insert_values(const struct redfish_call *call, const char *name)
 {
+    struct slot_status s;
     if (strcmp(name, "TransferProtocolType") == 0)
         return redfish_media_protocols(redfish_media_slot(call));
     if (strcmp(name, "TransferMethod") == 0)
         return json_pack("[s]", "Stream");
+    slot_get_status(redfish_media_slot(call), &s);
     if (strcmp(name, "EjectPolicy") == 0)
-        return redfish_eject_policies();
+        return redfish_eject_policies(call, &s);
     return strcmp(name, REDFISH_RESET) == 0 ? resets() : NULL;
 }
 

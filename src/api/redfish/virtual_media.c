@@ -147,7 +147,8 @@ static json_t *action(const struct redfish_call *call, const char *name)
     return json_pack("{s:s}", "target", target);
 }
 
-static json_t *redfish_virtual_media_actions(const struct redfish_call *call, const struct slot *slot)
+static json_t *redfish_virtual_media_actions(const struct redfish_call *call, const struct slot *slot,
+                                             const struct slot_status *s)
 {
     json_t *redfish_virtual_media_actions = json_pack("{s:o}", "#VirtualMedia.EjectMedia", action(call, "EjectMedia"));
     if (!takes_urls(slot))
@@ -156,7 +157,7 @@ static json_t *redfish_virtual_media_actions(const struct redfish_call *call, co
     json_t *insert = action(call, "InsertMedia");
     json_object_set_new(insert, "TransferProtocolType@Redfish.AllowableValues", redfish_media_protocols(slot));
     json_object_set_new(insert, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
-    json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies());
+    json_object_set_new(insert, "EjectPolicy@Redfish.AllowableValues", redfish_eject_policies(call, s));
     snprintf(info, sizeof info, "%s/InsertMediaActionInfo", call->path);
     json_object_set_new(insert, "@Redfish.ActionInfo", json_string(info));
     json_object_set_new(redfish_virtual_media_actions, "#VirtualMedia.InsertMedia", insert);
@@ -191,7 +192,7 @@ json_t *redfish_media(struct redfish_call *call)
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));
     json_object_set_new(media, "Status", redfish_virtual_media_status_of(call, &s));
-    json_object_set_new(media, "Actions", redfish_virtual_media_actions(call, slot));
+    json_object_set_new(media, "Actions", redfish_virtual_media_actions(call, slot, &s));
     json_object_set_new(media, "Oem", oem(call, &s));
     redfish_set_writeable(media, "", redfish_media_properties);
     if (*s.warning)

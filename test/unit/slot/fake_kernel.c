@@ -118,6 +118,13 @@ bool fake_kernel_medium(const char *name)
     return medium;
 }
 
+void fake_kernel_host_ejects(const char *name)
+{
+    pthread_mutex_lock(&k.lock);
+    find(name)->medium = false;
+    pthread_mutex_unlock(&k.lock);
+}
+
 const char *fake_kernel_left(void)
 {
     static char text[128];
@@ -266,6 +273,11 @@ static int fake_remove(const struct kernel_gadget *gadget, char error[KERNEL_ERR
     return leave(status);
 }
 
+static bool fake_is_empty(const struct kernel_gadget *gadget)
+{
+    return !fake_kernel_medium(gadget->name);
+}
+
 static int fake_check(char error[KERNEL_ERROR_MAX])
 {
     *error = '\0';
@@ -280,6 +292,7 @@ const struct kernel_ops fake_kernel = {
     .gadget_insert = fake_insert,
     .gadget_eject = fake_eject,
     .gadget_remove = fake_remove,
+    .gadget_is_empty = fake_is_empty,
     .check_nbd = fake_check,
     .check_gadget = fake_check,
 };

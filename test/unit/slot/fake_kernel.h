@@ -38,6 +38,7 @@ void fake_kernel_read_at_connect(bool on);
 const char *fake_kernel_left(void);
 bool fake_kernel_connected(unsigned index);
 bool fake_kernel_medium(const char *gadget); /* the gadget shows one */
+void fake_kernel_host_ejects(const char *gadget); /* the one that it shows */
 void fake_kernel_connect_as(unsigned index, const char *backend); /* as a process of before left it */
 unsigned fake_kernel_reads(void); /* reads that were answered with data */
 

@@ -341,6 +341,59 @@ static void a_medium_stays_in_when_a_reload_does_not_change_its_slot(void **unus
     slot_rig_stop(&rig);
 }
 
+static void insert_until(struct rig *rig, enum slot_until until_what)
+{
+    until(rig, slot_rig_settled(rig));
+    slot_rig_insert(rig, image);
+    until(rig, rig->inserted == 0);
+    slot_set_stay(slot_rig_slot(rig), 0, until_what, NULL);
+}
+
+static void a_medium_that_the_host_ejects_goes_if_it_was_to(void **unused)
+{
+    (void)unused;
+    for (int kept = 0; kept < 2; kept++) {
+        struct rig rig;
+        char gadget[CONFIG_GADGET_MAX];
+        fake_kernel_reset();
+        slot_rig_start(&rig, 1);
+        slot_rig_run(&rig);
+        insert_until(&rig, kept ? SLOT_UNTIL_EJECTED : SLOT_UNTIL_USED);
+        snprintf(gadget, sizeof gadget, "%s", slot_rig_slot(&rig)->device.gadget.name);
+        assert_int_equal(uv_is_active((uv_handle_t *)&slot_rig_slot(&rig)->used_timer), !kept);
+        fake_kernel_host_ejects(gadget);
+        if (kept)
+            for (int i = 0; i < 1200; i++) /* longer than SLOT_USED_MS */
+                slot_rig_turn(&rig);
+        else
+            until(&rig, slot_rig_settled(&rig));
+        assert_int_equal(slot_rig_state(&rig), kept ? SLOT_READY : SLOT_EMPTY);
+        slot_rig_stop(&rig);
+    }
+}
+
+static void a_medium_of_a_host_that_was_off_already_stays_until_it_is_off_again(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    fake_kernel_reset();
+    slot_rig_start(&rig, 1);
+    slot_rig_run(&rig);
+    insert_until(&rig, SLOT_UNTIL_POWER_OFF);
+    slot_tell_power(slot_rig_slot(&rig), false);
+    assert_true(slot_rig_slot(&rig)->wanted);
+    slot_tell_power(slot_rig_slot(&rig), true);
+    slot_tell_power(slot_rig_slot(&rig), true);
+    assert_true(slot_rig_slot(&rig)->wanted);
+    slot_tell_power(slot_rig_slot(&rig), false);
+    until(&rig, slot_rig_settled(&rig));
+    insert_until(&rig, SLOT_UNTIL_EJECTED); /* what was known of the last one is not held against another */
+    slot_tell_power(slot_rig_slot(&rig), true);
+    slot_tell_power(slot_rig_slot(&rig), false);
+    assert_true(slot_rig_slot(&rig)->wanted);
+    slot_rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +414,8 @@ int main(void)
         cmocka_unit_test(the_state_file_has_what_is_in_and_no_secrets),
         cmocka_unit_test(the_last_of_several_reloads_counts),
         cmocka_unit_test(a_medium_stays_in_when_a_reload_does_not_change_its_slot),
+        cmocka_unit_test(a_medium_that_the_host_ejects_goes_if_it_was_to),
+        cmocka_unit_test(a_medium_of_a_host_that_was_off_already_stays_until_it_is_off_again),
     };
     return cmocka_run_group_tests(tests, slot_rig_set_up, slot_rig_tear_down);
 }
