@@ -59,6 +59,7 @@ struct bytes *bytes_new(uint32_t length)
     bytes->refs = 1;
     bytes->length = length;
     bytes->budget = NULL;
+    bytes->secret = false;
     return bytes;
 }
 
@@ -74,6 +75,8 @@ void bytes_unref(struct bytes *bytes)
         return;
     struct budget *budget = bytes->budget;
     uint32_t length = bytes->length;
+    if (bytes->secret)
+        explicit_bzero(bytes->data, length);
     bytes_free(bytes);
     if (!budget)
         return;

@@ -11,6 +11,7 @@
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct bytes {
     unsigned refs;
     uint32_t length;
     struct budget *budget; /* NULL: not charged */
+    bool secret;           /* overwritten with the last reference; set by who made them */
     _Alignas(16) unsigned char data[];
 };
 

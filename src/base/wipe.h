@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#define WIPE_MAX (20u << 10) /* larger blocks carry images, and are only freed */
+#define WIPE_MAX (66u << 10) /* the largest body of a request; larger blocks carry images, and are only freed */
 
 void *wipe_malloc(size_t size);
 void *wipe_calloc(size_t count, size_t size);
