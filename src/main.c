@@ -303,6 +303,15 @@ static void main_ignore_closed(void *arg)
     (void)arg;
 }
 
+static void main_machine_tells(void *arg, struct seed_facts *facts)
+{
+    const struct host *host = arg;
+    const struct host_state *state = host_get_state(host);
+    const struct seed_wish told = {.serial = state->serial, .uuid = state->uuid, .mac = state->mac};
+    seed_wish_facts(&told, facts);
+    facts->pending = host_is_configured(host) && !state->known && state->status == 0;
+}
+
 /* The web server comes last, and only if all others are there: it takes over what was handed to the process. */
 static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
@@ -311,6 +320,8 @@ static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     int fds = activation_fds();
     d->host = host_new(&d->loop, &options);
     d->slots = slots_new(&d->loop, &d->config, &helper_kernel, error);
+    if (d->slots)
+        slots_set_machine(d->slots, main_machine_tells, d->host);
     d->control = d->slots ? control_new(&d->loop, &d->config, d->slots, d->host, &hooks, error) : NULL;
     bool on_bus = d->control && dbus_is_wanted(&d->config);
     d->dbus = on_bus ? dbus_new(&d->loop, &d->config, d->slots, error) : NULL;

@@ -18,6 +18,7 @@ MAY = {
     "block": {"base"},
     "profile": {"base", "block"},
     "image": {"base", "block"},
+    "seed": {"base", "block"},
     "nbd": {"base", "block", "link", "net"},
     "remote": {"base", "block", "link", "net"},
     "remote/http": PROTOCOL | {"http"},
@@ -31,7 +32,7 @@ MAY = {
     "config": {"base", "net", "remote"},
     "host": {"base", "dbus"},
     "helper": {"auth", "base", "host", "kernel", "net"},
-    "slot": {"base", "net", "link", "block", "image", "profile", "nbd", "kernel", "remote", "source", "config"} |
+    "slot": {"base", "net", "link", "block", "image", "seed", "profile", "nbd", "kernel", "remote", "source", "config"} |
             {"remote/" + protocol for protocol in ("ftp", "http", "nfs", "sftp", "smb")},
     "api": {"auth", "base", "dbus", "host", "net", "http", "config", "slot", "store"},
     "api/control": {"api", "auth", "base", "host", "net", "config", "slot"},

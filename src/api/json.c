@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wipe.h"
 
 #define JSON_DEPTH_MAX 32
 
@@ -23,6 +24,18 @@ json_t *api_text(const char *text)
     string = json_string(escaped);
     mem_free(escaped);
     return string;
+}
+
+const char *api_object_text(json_t *body, const char *name)
+{
+    const json_t *value = json_object_get(body, name);
+    if (json_is_object(value)) {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS);
+        json_object_set_new(body, name, json_string(text ? text : ""));
+        wipe_free(text);
+    }
+    const char *text = json_string_value(json_object_get(body, name));
+    return text && *text ? text : NULL;
 }
 
 void api_wipe(json_t *text)

@@ -21,6 +21,9 @@ struct api_caller {
 
 /* A JSON string, which is UTF-8; in a text that is not, bytes above 0x7f are shown as \xNN. */
 json_t *api_text(const char *text);
+/* The member that is a string, or an object, which becomes its JSON: always the same for the same object. NULL: it is not
+ * there, or is neither, or is "". The body's. */
+const char *api_object_text(json_t *body, const char *name);
 /* Overwrites a string that is a secret. */
 void api_wipe(json_t *text);
 /* Takes over the reference to `body`. */

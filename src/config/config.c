@@ -184,6 +184,14 @@ static int validate_sockets(const struct config *config, char error[CONFIG_ERROR
     return 0;
 }
 
+static int validate_images(const struct config *config, char error[CONFIG_ERROR_MAX])
+{
+    for (unsigned i = 0; i < config->slot_count; i++)
+        if (*config->slots[i].image && *config->slots[i].config)
+            return invalid(error, "image and config are both given (a slot has one medium)", config->slots[i].name);
+    return 0;
+}
+
 /* N of the slot's "/dev/nbdN", without a name the slot's index; -1: the name is not of that form. */
 static int config_device_number(const struct config *config, unsigned i)
 {
@@ -332,6 +340,8 @@ int config_validate(const struct config *config, char error[CONFIG_ERROR_MAX])
         if (validate_credentials(config, i, error) != 0)
             return -1;
     if (validate_web(config, error) != 0 || validate_dbus(config, error) != 0)
+        return -1;
+    if (validate_images(config, error) != 0)
         return -1;
     return validate_devices(config, error) != 0 ? -1 : validate_sockets(config, error);
 }

@@ -128,6 +128,7 @@ struct config_host {
     char *hook;          /* hook = "": an executable */
     char *dbus;          /* dbus = "": OpenBMC's bus: system, session or an address */
     uint64_t timeout_ms; /* host-timeout = 10s */
+    char *serial, *uuid, *mac; /* serial, uuid, mac = "": what placeholders stand for */
 };
 
 /* The USB device that the host sees. */
@@ -173,6 +174,9 @@ struct config_slot {
     char *image;                   /* image = "": inserted at start */
     char *kernel_args;             /* kernel-args = "": further arguments for that image's kernels */
     char *menu_timeout;            /* menu-timeout = "": seconds that its boot menus wait; as the image has it */
+    char *config;                  /* config = "": where a config medium's files are, inserted at start in place of an image */
+    char *config_kind, *config_label; /* config-kind, config-label = "" */
+    char *network_data, *network_kind; /* network-data, network-kind = "": of the image's kernels, or of the config medium */
     uint64_t eject_after_ms;       /* eject-after = 0s: a medium stays until it is ejected */
     struct config_http http;       /* resolved: [http] with this section's overrides */
     uint64_t overrides;            /* bit N: key N of [http] is set in this section */

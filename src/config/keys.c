@@ -143,6 +143,10 @@ const struct key config_keys[] = {
          "unix:path=/run/dbus/system_bus_socket."),
     HOST("host-timeout", timeout_ms, KEY_DURATION, 100, MINUTES(10), NULL, "10s",
          "How long the platform may take for one request; then a hook is ended."),
+    HOST("serial", serial, KEY_STRING, 0, 127, NULL, "",
+         "The host's serial number, for {serial} in kernel arguments and config media. Empty: as the hook says."),
+    HOST("uuid", uuid, KEY_STRING, 0, 127, NULL, "", "The same for {uuid}."),
+    HOST("mac", mac, KEY_STRING, 0, 127, NULL, "", "The same for {mac}: the address of the network card that the host boots by."),
 
     HTTP("http-connections", connections, KEY_UINT, 1, 64, NULL, "16", "Ranges that are fetched at a time, for one slot. By "
          "FTP and SFTP 4 connections at most are made."),
@@ -308,6 +312,16 @@ const struct key config_keys[] = {
          "inserted otherwise have their own."),
     SLOT("menu-timeout", menu_timeout, KEY_STRING, 0, 4, NULL, "",
          "The seconds that this image's boot menus wait before they boot their default. Empty: as the image has it."),
+    SLOT("config", config, KEY_STRING, 0, 8191, NULL, "",
+         "In place of image: the URL or path of a JSON or tar whose files become a config medium (nbd-proxy-control(7), CONFIG "
+         "MEDIA), which is inserted when the daemon starts."),
+    SLOT("config-kind", config_kind, KEY_STRING, 0, 15, NULL, "",
+         "Who is to read it: cidata, config-2, OEMDRV, ignition or autounattend."),
+    SLOT("config-label", config_label, KEY_STRING, 0, 32, NULL, "", "Its volume label. Empty: that of its kind, or CONFIG."),
+    SLOT("network-data", network_data, KEY_STRING, 0, 4000, NULL, "",
+         "The host's address as JSON (nbd-proxy-control(7), NETWORK DATA), for the kernels of image or the files of config."),
+    SLOT("network-kind", network_kind, KEY_STRING, 0, 16, NULL, "",
+         "How the kernels are told: ip, debian-installer or provisioner. Empty: ip."),
     SLOT("eject-after", eject_after_ms, KEY_DURATION, 0, MINUTES(43200), NULL, "0s",
          "A medium that has been in for that long is ejected, unless its insert said otherwise (Redfish: EjectPolicy). "
          "0s: it stays until somebody ejects it."),

@@ -53,6 +53,32 @@ static bool hook_answer_take_mode(struct host_state *state, const char *value, u
     return true;
 }
 
+/* One word of printable ASCII. */
+static bool take_fact(char to[HOST_FACT_MAX], const char *value, unsigned nth)
+{
+    bool good = nth == 0 && strlen(value) < HOST_FACT_MAX;
+    for (const char *c = value; *c && good; c++)
+        good = *c > ' ' && *c <= '~';
+    if (good)
+        strcpy(to, value);
+    return good;
+}
+
+static bool take_serial(struct host_state *state, const char *value, unsigned nth)
+{
+    return take_fact(state->serial, value, nth);
+}
+
+static bool take_uuid(struct host_state *state, const char *value, unsigned nth)
+{
+    return take_fact(state->uuid, value, nth);
+}
+
+static bool take_mac(struct host_state *state, const char *value, unsigned nth)
+{
+    return take_fact(state->mac, value, nth);
+}
+
 static const struct {
     const char *key;
     unsigned least; /* values */
@@ -60,7 +86,8 @@ static const struct {
 } keys[] = {
     {"PowerState", 1, take_power},           {"Boot", 2, take_boot},
     {"ResetTypes", 0, take_reset},           {"BootTargets", 0, take_target},
-    {"BootModes", 0, hook_answer_take_mode},
+    {"BootModes", 0, hook_answer_take_mode}, {"SerialNumber", 1, take_serial},
+    {"UUID", 1, take_uuid},                  {"MACAddress", 1, take_mac},
 };
 
 static bool hook_answer_wrong(char error[HOST_ERROR_MAX], const char *key, const char *value)

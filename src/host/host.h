@@ -29,6 +29,7 @@
 
 #define HOST_ERROR_MAX   512
 #define HOST_CHANGES_MAX 8  /* changes that wait for their turn; more get -EBUSY */
+#define HOST_FACT_MAX    128
 #define HOST_READERS_MAX 64 /* the same */
 #define HOST_FRESH_MS    1000
 #define HOST_TEXT_MAX    1024 /* what host_state_text() writes */
@@ -85,6 +86,7 @@ struct host_state {
     struct host_boot boot;
     bool boot_told;                  /* set by back-ends: the platform told `boot`; else what was set here is kept */
     unsigned resets, targets, modes; /* what it can do: bits 1 << enum */
+    char serial[HOST_FACT_MAX], uuid[HOST_FACT_MAX], mac[HOST_FACT_MAX]; /* the host's own; "": not told */
     int status;                      /* of the last time the platform was asked, with words */
     char error[HOST_ERROR_MAX];
     time_t failed_at; /* when this failure began */

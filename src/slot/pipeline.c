@@ -16,6 +16,7 @@
 #include "block/trace.h"
 #include "image/boot_edit.h"
 #include "image/boot_inject.h"
+#include "seed/medium.h"
 #include "slot/pipeline_remote.h"
 #include "source/browser.h"
 #include "source/file.h"
@@ -168,6 +169,8 @@ static bool injection_problem(const struct config_slot *config, const struct slo
     const struct boot_wish wish = wish_of(options);
     *refusal = (struct pipeline_refusal){.status = -EINVAL};
     const char *problem = boot_wish_problem(&wish);
+    if (!problem)
+        problem = seed_wish_problem(&options->seed);
     if (!problem && is_changing(options) && options->writable > 0 && config->overlay == OVERLAY_NONE)
         problem = "an image whose boot configurations are changed is not written to (leave writable out, or set overlay)";
     if (problem)
@@ -188,6 +191,72 @@ static struct slot_insert_options options_below(const struct slot_insert_options
     if (is_changing(options))
         below.writable = 0;
     return below;
+}
+
+/* --- config media, and what is known of the machine --- */
+
+static struct seed_facts pipeline_facts(const struct pipeline_context *context, const struct config_slot *config,
+                                        const struct slot_insert_options *options)
+{
+    struct seed_facts facts = {.pending = context->machine.pending && !context->machine_tells};
+    if (context->machine_tells)
+        context->machine_tells(context->machine_arg, &facts);
+    const struct seed_wish configured = {.serial = context->machine.serial, .uuid = context->machine.uuid, .mac = context->machine.mac};
+    seed_wish_facts(&configured, &facts);
+    seed_wish_facts(&options->seed, &facts);
+    snprintf(facts.slot, sizeof facts.slot, "%s", config->name);
+    return facts;
+}
+
+static bool is_config(const struct slot_insert_options *options)
+{
+    return options->config || seed_wish_is_medium(&options->seed);
+}
+
+/* True: there can be no such config medium, and `refusal` says why. */
+static bool config_problem(const char *url, const struct slot_insert_options *options, struct pipeline_refusal *refusal)
+{
+    const char *problem = seed_wish_problem(&options->seed);
+    if (!problem && (options->kernel_args || options->menu_timeout))
+        problem = "a config medium boots nothing (kernel-args and menu-timeout are for another slot's image)";
+    if (!problem && options->writable > 0)
+        problem = "a config medium is not written to (leave writable out)";
+    if (!problem && options->seed.files && strncmp(url, SLOT_CONFIG_SCHEME, strlen(SLOT_CONFIG_SCHEME)) != 0)
+        problem = "a config medium's files are given, and an image too (give one of them)";
+    *refusal = (struct pipeline_refusal){.status = -EINVAL};
+    if (problem)
+        snprintf(refusal->error, sizeof refusal->error, "%s", problem);
+    return problem;
+}
+
+static struct source *read_image(const struct pipeline_context *context, const struct config_slot *config, const char *url,
+                                 const struct slot_insert_options *options, struct pipeline_refusal *refusal);
+
+static struct source *config_reader(const struct pipeline_context *context, const struct config_slot *config, const char *url,
+                                    const struct slot_insert_options *options, struct pipeline_refusal *refusal)
+{
+    struct seed_facts facts = pipeline_facts(context, config, options);
+    struct slot_insert_options reading = *options;
+    reading.writable = 0;
+    if (config_problem(url, options, refusal))
+        return NULL;
+    struct source *files = options->seed.files ? NULL : read_image(context, config, url, &reading, refusal);
+    if (!files && !options->seed.files)
+        return NULL;
+    return seed_medium_new(context->loop, config->name, files, &options->seed, &facts);
+}
+
+/* The arguments with the network's, and what is known of the machine filled in, for mem_free(). False: `refusal` says why
+ * not. */
+static bool fill_arguments(const struct pipeline_context *context, const struct config_slot *config,
+                           const struct slot_insert_options *options, char **arguments, struct pipeline_refusal *refusal)
+{
+    struct seed_facts facts = pipeline_facts(context, config, options);
+    char error[SEED_ERROR_MAX];
+    *arguments = seed_wish_arguments(&options->seed, &facts, options->kernel_args, error);
+    refusal->status = facts.pending ? -EAGAIN : -EINVAL;
+    snprintf(refusal->error, sizeof refusal->error, "%s", error);
+    return *arguments || !*error;
 }
 
 /* --- all of it --- */
@@ -214,9 +283,8 @@ static bool is_remote(const char *url)
     return kind != LOCATION_PATH && kind != LOCATION_UPLOAD;
 }
 
-struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
-                                   const char *url, const struct slot_insert_options *options,
-                                   struct pipeline_refusal *refusal)
+static struct source *read_image(const struct pipeline_context *context, const struct config_slot *config, const char *url,
+                                 const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
     *refusal = (struct pipeline_refusal){.status = -EINVAL};
     if (is_remote(url))
@@ -226,15 +294,23 @@ struct source *pipeline_reader_new(const struct pipeline_context *context, const
     return file_reader(context, config, url, options, refusal);
 }
 
-struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
-                            const struct pipeline_drive *drive, const char *url,
-                            const struct slot_insert_options *options, struct pipeline_refusal *refusal)
+struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
+                                   const char *url, const struct slot_insert_options *options,
+                                   struct pipeline_refusal *refusal)
+{
+    return (is_config(options) ? config_reader : read_image)(context, config, url, options, refusal);
+}
+
+/* `options` have the arguments as they are to be. */
+static struct source *pipeline_with_arguments(const struct pipeline_context *context, const struct config_slot *config,
+                                              const struct pipeline_drive *drive, const char *url,
+                                              const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
     bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
     struct slot_insert_options below = options_below(options);
     if (injection_problem(config, options, refusal))
         return NULL;
-    struct source *source = pipeline_reader_new(context, config, url, &below, refusal);
+    struct source *source = read_image(context, config, url, &below, refusal);
     if (!source)
         return NULL;
     if (is_remote(url))
@@ -245,9 +321,27 @@ struct source *pipeline_new(const struct pipeline_context *context, const struct
     return fit_drive(source, drive);
 }
 
-struct source *pipeline_preview_new(const struct pipeline_context *context, const struct config_slot *config,
-                                    const char *url, const struct slot_insert_options *options,
-                                    struct pipeline_refusal *refusal)
+struct source *pipeline_new(const struct pipeline_context *context, const struct config_slot *config,
+                            const struct pipeline_drive *drive, const char *url,
+                            const struct slot_insert_options *options, struct pipeline_refusal *refusal)
+{
+    struct slot_insert_options filled = *options;
+    char *arguments;
+    if (is_config(options)) {
+        struct source *medium = config_reader(context, config, url, options, refusal);
+        return medium ? fit_drive(medium, drive) : NULL;
+    }
+    if (!fill_arguments(context, config, options, &arguments, refusal))
+        return NULL;
+    filled.kernel_args = arguments;
+    struct source *source = pipeline_with_arguments(context, config, drive, url, &filled, refusal);
+    mem_free(arguments);
+    return source;
+}
+
+static struct source *preview_with_arguments(const struct pipeline_context *context, const struct config_slot *config,
+                                             const char *url, const struct slot_insert_options *options,
+                                             struct pipeline_refusal *refusal)
 {
     struct slot_insert_options below = options_below(options);
     if (injection_problem(config, options, refusal))
@@ -257,8 +351,26 @@ struct source *pipeline_preview_new(const struct pipeline_context *context, cons
                  "a dry run shows what is changed in the image, and nothing is to be (give kernel-args or menu-timeout)");
         return NULL;
     }
-    struct source *source = pipeline_reader_new(context, config, url, &below, refusal);
+    struct source *source = read_image(context, config, url, &below, refusal);
     return source ? inject_on(source, options) : NULL;
+}
+
+struct source *pipeline_preview_new(const struct pipeline_context *context, const struct config_slot *config,
+                                    const char *url, const struct slot_insert_options *options,
+                                    struct pipeline_refusal *refusal)
+{
+    struct slot_insert_options filled = *options;
+    char *arguments;
+    if (is_config(options)) {
+        *refusal = (struct pipeline_refusal){-EINVAL, "a dry run shows what is changed in an image, and a config medium is made anew"};
+        return NULL;
+    }
+    if (!fill_arguments(context, config, options, &arguments, refusal))
+        return NULL;
+    filled.kernel_args = arguments;
+    struct source *source = preview_with_arguments(context, config, url, &filled, refusal);
+    mem_free(arguments);
+    return source;
 }
 
 /* An overlay on a browser's file is thrown away at the eject: nothing says for sure that

@@ -28,6 +28,10 @@ struct pipeline_context {
     const char *file_directory; /* "" or NULL: anywhere */
     const char *upload_directory; /* of "upload:NAME"; "" or NULL: there are no uploads */
     const struct slot_credentials *credentials;
+    struct seed_facts machine;  /* as configured; pending: somebody is to tell more */
+    /* Says what is known otherwise; NULL: nobody has come yet. */
+    void (*machine_tells)(void *arg, struct seed_facts *facts);
+    void *machine_arg;
     char boot_id[40];           /* the running kernel's: tells overlays whether the power was lost */
 };
 

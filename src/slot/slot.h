@@ -32,6 +32,7 @@
 #include "kernel/kernel.h"
 #include "nbd/server.h"
 #include "remote/image_location.h"
+#include "seed/wish.h"
 #include "source/browser.h"
 
 #define SLOT_ERROR_MAX SOURCE_ERROR_MAX
@@ -67,6 +68,8 @@ struct slot_insert_options {
     const char *ca_file;
     const char *kernel_args; /* further arguments for the kernels that the image boots (image/boot_edit.h) */
     const char *menu_timeout; /* seconds after which the image's boot menus boot their default */
+    struct seed_wish seed; /* of a config medium, and of the machine's network */
+    bool config;          /* the URL leads to a config medium's files; so it does when the wish is of a medium */
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
     const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
@@ -84,6 +87,11 @@ struct slot_counters {
     uint64_t overlay_used, overlay_bound; /* bytes; 0 without an overlay */
 };
 
+/* The URL of a config medium whose files come with the insert: "config:LABEL". */
+#define SLOT_CONFIG_SCHEME  "config:"
+#define SLOT_CONFIG_URL_MAX 64
+void slot_config_url(const struct seed_wish *wish, char url[SLOT_CONFIG_URL_MAX]);
+
 enum slot_via { SLOT_VIA_NOTHING, SLOT_VIA_URL, SLOT_VIA_BROWSER };
 
 struct slot_status {
@@ -99,6 +107,8 @@ struct slot_status {
     const char *url;        /* as the insert gave it, with any secrets; "" when there is none; valid as `image` is */
     const char *user;       /* for the image's server, as the insert gave it; "" for none */
     const char *kernel_args, *menu_timeout; /* as the insert gave them; "" for none; valid as `image` is; not to be shown */
+    const struct seed_wish *seed; /* the same; never NULL */
+    bool config;            /* the medium is a config medium */
     bool verify;            /* the certificate of the image's server is, or would be, checked */
     char image_name[256];
     uint64_t size;

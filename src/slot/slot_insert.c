@@ -50,6 +50,8 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
         .profile = mem_strdup(options->profile),
         .kernel_args = mem_strdup_nonempty(options->kernel_args),
         .menu_timeout = mem_strdup_nonempty(options->menu_timeout),
+        .seed = seed_wish_copy(&options->seed),
+        .config = options->config,
         .stay_ms = options->stay_ms == SLOT_STAYS ? 0 : options->stay_ms ? options->stay_ms : slot->config.eject_after_ms,
         .until = options->until,
         .nfs_ids = options->nfs_ids,
@@ -69,6 +71,8 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
         .profile = media->profile,
         .kernel_args = media->kernel_args,
         .menu_timeout = media->menu_timeout,
+        .seed = media->seed,
+        .config = media->config,
         .stay_ms = media->stay_ms ? media->stay_ms : SLOT_STAYS,
         .until = media->until,
         .nfs_ids = media->nfs_ids,
@@ -85,7 +89,13 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
            slot_same_text(media->profile, options->profile) &&
            slot_same_text(media->kernel_args, options->kernel_args) &&
            slot_same_text(media->menu_timeout, options->menu_timeout) &&
+           seed_wish_equal(&media->seed, &options->seed) && media->config == options->config &&
            media->verify == options->verify && media->writable == options->writable;
+}
+
+void slot_config_url(const struct seed_wish *wish, char url[SLOT_CONFIG_URL_MAX])
+{
+    snprintf(url, SLOT_CONFIG_URL_MAX, SLOT_CONFIG_SCHEME "%s", seed_wish_label(wish));
 }
 
 /* Sets what the slot says of its medium from now on. */

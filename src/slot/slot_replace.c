@@ -60,7 +60,7 @@ static bool has_same_changes(const struct slot *slot)
 {
     const struct slot_media *now = &slot->media, *then = &slot->replacement.media;
     return slot_same_text(now->kernel_args, then->kernel_args) &&
-           slot_same_text(now->menu_timeout, then->menu_timeout);
+           slot_same_text(now->menu_timeout, then->menu_timeout) && seed_wish_equal(&now->seed, &then->seed);
 }
 
 static bool replacement_takes_place(struct slot *slot)

@@ -136,12 +136,23 @@ static void on_tried(void *arg, int status, const char *error)
     }
 }
 
+/* "": nothing is to get in. */
+static const char *configured_url(const struct slot *slot)
+{
+    return *slot->config.config ? slot->config.config : slot->config.image;
+}
+
 static struct slot_insert_options configured_options(const struct slot *slot)
 {
     const struct config_slot *config = &slot->config;
     return (struct slot_insert_options){
         .kernel_args = *config->kernel_args ? config->kernel_args : NULL,
         .menu_timeout = *config->menu_timeout ? config->menu_timeout : NULL,
+        .seed = {.kind = config->config_kind,
+                 .label = config->config_label,
+                 .network_data = config->network_data,
+                 .network_kind = config->network_kind},
+        .config = *config->config,
         .nfs_ids = true,
         .verify = -1,
         .writable = -1,
@@ -158,14 +169,14 @@ static void retry_try(struct slot *slot)
     if (retry->device_waits)
         slot->device.reconnect = slot_device_uses_kernel(slot);
     retry->trying = true;
-    slot_insert_now(slot, media ? media->url : slot->config.image, &options, slot_request_new(on_tried, slot));
+    slot_insert_now(slot, media ? media->url : configured_url(slot), &options, slot_request_new(on_tried, slot));
 }
 
 /* --- its beginning --- */
 
 void slot_retry_configured(struct slot *slot)
 {
-    if (!*slot->config.image)
+    if (!*configured_url(slot))
         return;
     slot->retry.kind = RETRY_CONFIGURED;
     retry_try(slot);
@@ -200,7 +211,7 @@ void slot_retry_show(const struct slot *slot, struct slot_status *status)
     if (retry->kind == RETRY_NOTHING || slot->state == SLOT_READY || retry->tries == 0)
         return;
     uint64_t now = uv_now(slot->shared->loop);
-    text_url_public(media ? media->url : slot->config.image, status->awaited, sizeof status->awaited);
+    text_url_public(media ? media->url : configured_url(slot), status->awaited, sizeof status->awaited);
     status->awaited_tries = retry->tries;
     status->awaited_ms = !retry->trying && retry->at > now ? retry->at - now : 0;
     if (!*status->error) {

@@ -27,6 +27,8 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .user = slot->media.user ? slot->media.user : "",
         .kernel_args = slot->media.kernel_args ? slot->media.kernel_args : "",
         .menu_timeout = slot->media.menu_timeout ? slot->media.menu_timeout : "",
+        .seed = &slot->media.seed,
+        .config = slot->media.config || seed_wish_is_medium(&slot->media.seed),
         .verify = slot->source && slot->media.verify >= 0 ? slot->media.verify > 0 : slot->config.http.verify,
         .stay_ms = slot->media.stay_ms,
         .until = slot->media.until,

@@ -147,12 +147,22 @@ static void read_boot_id(char *id, size_t size)
     id[strcspn(id, "\n")] = '\0';
 }
 
+static struct seed_facts machine_of(const struct config_host *host)
+{
+    const struct seed_wish configured = {.serial = host->serial, .uuid = host->uuid, .mac = host->mac};
+    struct seed_facts facts = {.pending = false};
+    facts.pending = *host->hook != '\0';
+    seed_wish_facts(&configured, &facts);
+    return facts;
+}
+
 /* The folders and credentials that each insert from now on goes by. */
 static void use_context(struct slots *set, const struct config *config)
 {
     slot_credentials_check(config);
     slot_credentials_read(&set->credentials, config);
     set->shared.context.credentials = &set->credentials;
+    set->shared.context.machine = machine_of(&config->host);
     mem_free(set->file_directory);
     mem_free(set->upload_directory);
     profiles_use(set->shared.profiles, config->profile_directory);
@@ -238,7 +248,13 @@ struct cache *slots_cache(struct slots *set)
     return set->shared.context.cache;
 }
 
-/* --- who looks --- */
+/* --- who looks, and who knows --- */
+
+void slots_set_machine(struct slots *set, void (*tells)(void *arg, struct seed_facts *facts), void *arg)
+{
+    set->shared.context.machine_tells = tells;
+    set->shared.context.machine_arg = arg;
+}
 
 void slots_set_watch(struct slots *set, struct slots_watch *watch)
 {

@@ -22,6 +22,8 @@ struct slots_watch {
     void (*changed)(struct slots_watch *watch, struct slot *slot, enum slot_change change);
 };
 void slots_set_watch(struct slots *slots, struct slots_watch *watch); /* There is one at a time; NULL: none any more. */
+/* Who adds to what is known of the machine, whenever something is inserted. */
+void slots_set_machine(struct slots *slots, void (*tells)(void *arg, struct seed_facts *facts), void *arg);
 /* All or nothing: a slot whose section did not change is untouched. */
 int slots_reload(struct slots *slots, const struct config *config, char error[CONFIG_ERROR_MAX]);
 /* Is the upload of that name inserted somewhere? */

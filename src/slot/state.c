@@ -23,6 +23,7 @@ void slot_media_clear(struct slot_media *media)
     mem_free(media->menu_timeout);
     mem_free(media->validator);
     mem_free_secret(media->profile);
+    seed_wish_clear(&media->seed);
     memset(media, 0, sizeof *media);
 }
 
@@ -40,7 +41,7 @@ static bool url_is_public(const char *url)
 
 static bool has_secrets(const struct slot_media *media)
 {
-    return !url_is_public(media->url) || media->password || media->bearer_token;
+    return !url_is_public(media->url) || media->password || media->bearer_token || media->seed.files;
 }
 
 static void put_text(json_t *object, const char *name, const char *text)
@@ -55,7 +56,7 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "slot", media->slot);
     json_object_set_new(o, "device", json_integer(media->device));
     const char *lost = media->tied                           ? media->tied
-                       : has_secrets(media) && !secrets ? "its URL or credentials are secret (see state-secrets)"
+                       : has_secrets(media) && !secrets ? "its URL, credentials or files are secret (see state-secrets)"
                                                          : NULL;
     if (lost) {
         put_text(o, "lost", lost);
@@ -70,6 +71,8 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "kernel_args", media->kernel_args);
     put_text(o, "menu_timeout", media->menu_timeout);
     put_text(o, "validator", media->validator);
+    seed_wish_put(&media->seed, o);
+    json_object_set_new(o, "config", json_boolean(media->config));
     if (media->profile && (secrets || url_is_public(media->profile)))
         put_text(o, "profile", media->profile); /* without it the medium goes on all the same */
     json_object_set_new(o, "verify", json_integer(media->verify));
@@ -118,6 +121,8 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->menu_timeout = get_text(o, "menu_timeout");
     media->validator = get_text(o, "validator");
     media->profile = get_text(o, "profile");
+    media->seed = seed_wish_get(o);
+    media->config = json_is_true(json_object_get(o, "config"));
     media->verify = (int)json_integer_value(json_object_get(o, "verify"));
     media->writable = (int)json_integer_value(json_object_get(o, "writable"));
     media->size = (uint64_t)json_integer_value(json_object_get(o, "size"));

@@ -15,12 +15,15 @@
 
 #include "base/save.h"
 #include "config/config.h"
+#include "seed/wish.h"
 #include "slot/slot.h"
 
 /* What an insert was given; strings are owned, NULL when not given. */
 struct slot_media {
     char slot[CONFIG_SLOT_NAME_MAX];
     char *url, *user, *password, *bearer_token, *ca_file, *ca_pem, *kernel_args, *menu_timeout, *profile;
+    struct seed_wish seed; /* its texts are owned, too */
+    bool config;
     bool nfs_ids;         /* not in the file: a medium that was in had been allowed */
     int verify, writable; /* -1: as the config has it */
     /* Of the opened image, to see later whether it is the same one. */

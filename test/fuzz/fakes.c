@@ -112,6 +112,7 @@ void slot_tell_power(struct slot *slot, bool on)
 void slot_get_status(struct slot *slot, struct slot_status *status)
 {
     static const enum slot_state states[] = {SLOT_EMPTY, SLOT_READY, SLOT_READY, SLOT_OPENING};
+    static const struct seed_wish seed = {.kind = "cidata", .files = "{}"};
     static const enum slot_via vias[] = {SLOT_VIA_NOTHING, SLOT_VIA_URL, SLOT_VIA_BROWSER, SLOT_VIA_URL};
     *status = (struct slot_status){
         .name = names[slot->index],
@@ -127,6 +128,8 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .user = slot->user,
         .kernel_args = slot->writable ? "a=b" : "",
         .menu_timeout = slot->writable ? "5" : "",
+        .seed = &seed,
+        .config = slot->writable,
         .verify = true,
         .size = 1 << 20,
         .writable = slot->writable,
@@ -219,6 +222,12 @@ void slot_connect_browser(struct slot *slot, const char *name, const struct brow
 {
     (void)slot, (void)name, (void)connection, (void)done, (void)arg;
     abort(); /* no target has a browser */
+}
+
+void slot_config_url(const struct seed_wish *wish, char url[SLOT_CONFIG_URL_MAX])
+{
+    must(wish->files);
+    snprintf(url, SLOT_CONFIG_URL_MAX, "config:x");
 }
 
 bool slot_profile_may_be(const char *profile)

@@ -418,8 +418,12 @@ def test_one_request_gives_a_machine_its_arguments_and_boots_it(started, hook, n
     (www / "provision.iso").write_bytes(Disc(tmp_path).image.read_bytes())
     client = Client(started, "operator")
     arguments = ("rs.uuid=7a1c provisioner.ip=192.0.2.7/24 provisioner.gw=192.0.2.1 provisioner.interface=eno1 "
-                 "provisioner.dns=192.0.2.53,192.0.2.54 ip=192.0.2.7::192.0.2.1:255.255.255.0::eno1:off")
-    wish = {"KernelArguments": arguments, "MenuTimeout": "PT0S", "BootOnce": True, "Reset": "ForceRestart"}
+                 "provisioner.dns=192.0.2.53,192.0.2.54 "
+                 "ip=192.0.2.7::192.0.2.1:255.255.255.0::eno1:off:192.0.2.53:192.0.2.54")
+    network = {"address": "192.0.2.7", "netmask": "255.255.255.0", "gateway": "192.0.2.1", "interface": "eno1",
+               "dns": "192.0.2.53,192.0.2.54"}
+    wish = {"KernelArguments": "rs.uuid={uuid}", "UUID": "7a1c", "NetworkData": {"prov": network}, "NetworkKind": "provisioner",
+            "MenuTimeout": "PT0S", "BootOnce": True, "Reset": "ForceRestart"}
     assert client.post(INSERT, {"Image": nginx.url("provision.iso"), "Oem": {"NbdProxy": wish}}).status == 204
     assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
     subprocess.run(["nbdcopy", started.uri(), tmp_path / "read"], check=True)

@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/boot_steps.h"
 #include "api/control/words.h"
-#include "api/power_watch.h"
 #include "api/report.h"
 #include "api/status.h"
 #include "base/log.h"
@@ -40,7 +38,7 @@ static void run_help(struct control_client *client, int count, char **words)
     (void)count;
     (void)words;
     for (const struct command *c = commands; c->name; c++) {
-        char line[1024];
+        char line[2048];
         snprintf(line, sizeof line, "%s\n    %s\n", c->usage, c->help);
         control_send(client, line);
     }
@@ -70,263 +68,6 @@ static void run_slots(struct control_client *client, int count, char **words)
         control_send(client, line);
     }
     control_ok(client, "%s", "");
-}
-
-/* --- insert and eject --- */
-
-/* An insert or eject under way. The client outlives its command. */
-struct media_request {
-    struct control_client *client;
-    char slot[CONFIG_SLOT_NAME_MAX];
-    unsigned renewals; /* the medium's when the command came */
-    struct boot_steps steps; /* that follow an insert */
-};
-
-static struct media_request *media_request(struct control_client *client, struct slot *slot)
-{
-    struct slot_status s;
-    struct media_request *request = mem_alloc(sizeof *request);
-    slot_get_status(slot, &s);
-    request->client = client;
-    snprintf(request->slot, sizeof request->slot, "%s", s.name);
-    return request;
-}
-
-static void answer_warning(struct media_request *request, const struct slot_status *s)
-{
-    char line[512];
-    if (!*s->warning)
-        return;
-    snprintf(line, sizeof line, "warning: %s: %s\n", request->slot, s->warning);
-    control_send(request->client, line);
-}
-
-static void answer_inserted(struct media_request *request, const struct slot_status *s)
-{
-    const struct boot_steps *steps = &request->steps;
-    char name[256];
-    text_escape(s->image_name, name, sizeof name);
-    answer_warning(request, s);
-    bool stayed = s->renewals > request->renewals;
-    control_ok(request->client, "%s: %s %s, %llu bytes, %s%s%s%s", request->slot,
-               stayed ? "goes on with the same image," : "inserted", name, (unsigned long long)s->size, s->writable ? "writable" : "read-only",
-               steps->boot_once ? "; the host's next boot is from it" : "", steps->reset ? "; the host was reset: " : "",
-               steps->reset ? host_reset_name(steps->type) : "");
-}
-
-/* False: a reload has taken the slot away meanwhile, and nothing is known of the medium. */
-static bool get_status(const struct media_request *request, struct slot_status *s)
-{
-    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
-    *s = (struct slot_status){.name = request->slot, .image_name = "", .warning = ""};
-    if (slot)
-        slot_get_status(slot, s);
-    return slot;
-}
-
-static void on_control_commands_steps_done(struct boot_steps *steps)
-{
-    struct media_request *request = container_of(steps, struct media_request, steps);
-    struct slot_status s;
-    get_status(request, &s);
-    if (steps->status != 0)
-        control_error(request->client, "%s: %s", request->slot, steps->error);
-    else
-        answer_inserted(request, &s);
-    mem_free(request);
-}
-
-static void on_control_commands_inserted(void *arg, int status, const char *error)
-{
-    struct media_request *request = arg;
-    struct slot_status s;
-    bool there = get_status(request, &s);
-    if (status == 0 && there && boot_steps_wanted(&request->steps)) {
-        const struct control_peer *peer = control_client_peer(request->client);
-        boot_steps_audit(&request->steps, s.name, peer->user, peer->from);
-        request->steps.done = on_control_commands_steps_done;
-        boot_steps_run(&request->steps, control_client_host(request->client), &s);
-        return;
-    }
-    if (status != 0)
-        control_error(request->client, "%s: %s", request->slot, error);
-    else
-        answer_inserted(request, &s);
-    mem_free(request);
-}
-
-/* "NAME=VALUE" as that option's value, or NULL. */
-static char *option_value(char *word, const char *name)
-{
-    size_t length = strlen(name);
-    return strncmp(word, name, length) == 0 && word[length] == '=' ? word + length + 1 : NULL;
-}
-
-static bool set_option(struct slot_insert_options *options, char *word)
-{
-    const struct {
-        const char *name;
-        const char **text;
-        int *yes;
-    } known[] = {
-        {"kernel-args", &options->kernel_args, NULL}, {"menu-timeout", &options->menu_timeout, NULL},
-        {"user", &options->user, NULL},       {"password", &options->password, NULL}, {"bearer-token", &options->bearer_token, NULL},
-        {"ca-file", &options->ca_file, NULL}, {"verify", NULL, &options->verify},     {"writable", NULL, &options->writable},
-        {"profile", &options->profile, NULL},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        char *value = option_value(word, known[i].name);
-        bool yes;
-        if (!value)
-            continue;
-        if (known[i].text)
-            *known[i].text = value;
-        else if (text_parse_bool(value, &yes))
-            *known[i].yes = yes;
-        else
-            return false;
-        return true;
-    }
-    return false;
-}
-
-/* "eject-policy=P", by Redfish's words. */
-static bool set_policy(struct slot_insert_options *options, char *word)
-{
-    const char *value = option_value(word, "eject-policy");
-    if (!value || !slot_until_parse(value, &options->until))
-        return false;
-    options->stay_ms = SLOT_STAYS;
-    return true;
-}
-
-/* "boot-once", "reset" and "reset=TYPE". */
-static bool set_step(struct boot_steps *steps, char *word)
-{
-    const char *type = option_value(word, "reset");
-    if (strcmp(word, "boot-once") == 0) {
-        steps->boot_once = true;
-        return true;
-    }
-    steps->type = HOST_RESET_FORCE_RESTART;
-    steps->reset = type ? host_reset_parse(type, &steps->type) : strcmp(word, "reset") == 0;
-    return steps->reset;
-}
-
-/* What an insert says behind the image. */
-struct insert_words {
-    struct slot_insert_options options;
-    struct boot_steps steps;
-    bool replaces;
-    bool dry_run;
-};
-
-static bool set_way(struct insert_words *insert, const char *word)
-{
-    bool replace = strcmp(word, "replace") == 0, dry_run = strcmp(word, "dry-run") == 0;
-    insert->replaces |= replace;
-    insert->dry_run |= dry_run;
-    return replace || dry_run;
-}
-
-/* False: a bad option was found, and the client is answered. */
-static bool read_options(struct control_client *client, int count, char **words, struct insert_words *insert)
-{
-    for (int i = 2; i < count; i++)
-        if (!set_option(&insert->options, words[i]) && !set_step(&insert->steps, words[i]) &&
-            !set_policy(&insert->options, words[i]) && !set_way(insert, words[i])) {
-            /* Only the option's name: its value may be a secret. */
-            control_error(client,
-                          "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, "
-                          "eject-policy=Persistent|OnPowerOff|AfterUse, dry-run, "
-                          "replace, boot-once, reset, reset=TYPE)",
-                          (int)strcspn(words[i], "="), words[i]);
-            return false;
-        }
-    return true;
-}
-
-static void audit_insert(struct control_client *client, const char *slot, const char *url, bool unverified)
-{
-    char shown[256];
-    text_url_public(url, shown, sizeof shown);
-    control_audit(client, AUDIT_INSERT, slot, shown);
-    if (unverified)
-        control_audit(client, AUDIT_UNVERIFIED, slot, shown);
-}
-
-static void on_previewed(void *arg, int status, const char *error, const char *text)
-{
-    struct media_request *request = arg;
-    if (status != 0) {
-        control_error(request->client, "%s: %s", request->slot, error);
-    } else {
-        control_send(request->client, text);
-        control_ok(request->client, "%s: nothing was inserted: a dry run", request->slot);
-    }
-    mem_free(request);
-}
-
-static void preview_insert(struct control_client *client, struct slot *slot, const char *url,
-                           const struct insert_words *insert)
-{
-    struct media_request *request = media_request(client, slot);
-    audit_insert(client, request->slot, url, insert->options.verify == 0);
-    slot_preview(slot, url, &insert->options, on_previewed, request);
-}
-
-static void run_insert(struct control_client *client, int count, char **words)
-{
-    struct insert_words insert = {
-        .options = {.nfs_ids = control_peer_is_owner(control_client_peer(client)), .verify = -1, .writable = -1}};
-    struct slot *slot = control_find_slot(client, words[0]);
-    struct slot_status s;
-    char error[HOST_ERROR_MAX];
-    if (!slot || !read_options(client, count, words, &insert))
-        return;
-    if (insert.dry_run) {
-        preview_insert(client, slot, words[1], &insert);
-        return;
-    }
-    slot_get_status(slot, &s);
-    const char *problem = power_watch_problem(control_client_host(client), &s, insert.options.until);
-    if (problem) {
-        control_error(client, "%s: nothing was inserted: %s", s.name, problem);
-        return;
-    }
-    if (boot_steps_wanted(&insert.steps) &&
-        boot_steps_problem(&insert.steps, control_client_host(client), &s, error)) {
-        control_error(client, "%s: nothing was inserted: %s", s.name, error);
-        return;
-    }
-    struct media_request *request = media_request(client, slot);
-    request->steps = insert.steps;
-    request->renewals = s.renewals;
-    audit_insert(client, s.name, words[1], insert.options.verify == 0);
-    (insert.replaces ? slot_replace : slot_insert)(slot, words[1], &insert.options, on_control_commands_inserted,
-                                                   request);
-}
-
-static void on_ejected(void *arg, int status, const char *error)
-{
-    struct media_request *request = arg;
-    if (status != 0)
-        control_error(request->client, "%s: %s", request->slot, error);
-    else
-        control_ok(request->client, "%s: empty", request->slot);
-    mem_free(request);
-}
-
-static void run_eject(struct control_client *client, int count, char **words)
-{
-    (void)count;
-    struct slot *slot = control_find_slot(client, words[0]);
-    if (!slot)
-        return;
-    struct media_request *request = media_request(client, slot);
-    control_audit(client, AUDIT_EJECT, request->slot, NULL);
-    slot_eject(slot, on_ejected, request);
 }
 
 /* --- the rest --- */
@@ -483,18 +224,21 @@ static const struct command commands[] = {
     {"help", "help", "Lists the commands.", 0, 0, run_help},
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
-    {"insert", "insert SLOT URL [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
-     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] [eject-policy=P] [dry-run] [replace] [boot-once] [reset[=TYPE]]",
+    {"insert", "insert SLOT URL|config=FILE [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
+     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] "
+     "[config-kind=K] [config-label=L] [network-data=JSON] [network-kind=K] [serial=S] [uuid=U] [mac=M] [eject-policy=P] [dry-run] [replace] "
+     "[boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
-     "that the image boots can be given further arguments, and its menus a timeout; with dry-run it is only shown what that changes. An eject-policy of OnPowerOff or AfterUse has the "
+     "that the image boots can be given further arguments, and its menus a timeout; with dry-run it is only shown what that changes. "
+     "config=FILE makes a medium with a machine's settings. An eject-policy of OnPowerOff or AfterUse has the "
      "medium go when the host is off, or has ejected it.",
-     2, 16, run_insert},
+     2, 23, insert_command},
     {"serve", "serve SLOT",
      "For a program: takes two descriptors, behind which is an NBD server, and serves that as a file in a browser; "
      "answers when it is out.",
      1, 1, serve_command},
-    {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, run_eject},
+    {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, eject_command},
     {"host", "host status | host reset TYPE | host boot TARGET [Once|Continuous|Disabled] [UEFI|Legacy]",
      "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},
     {"cache", "cache", "Shows the cache's memory and counters.", 0, 0, run_cache},

@@ -13,6 +13,9 @@ struct slot *control_find_slot(struct control_client *client, const char *name);
 
 /* host_command.c: the command "host". */
 void host_command(struct control_client *client, int count, char **words);
+/* insert_command.c: the commands "insert" and "eject". */
+void insert_command(struct control_client *client, int count, char **words);
+void eject_command(struct control_client *client, int count, char **words);
 /* serve_command.c: the command "serve". */
 void serve_command(struct control_client *client, int count, char **words);
 

@@ -15,6 +15,7 @@ static const char *data_type(enum redfish_kind kind)
     case REDFISH_FLAG_OR_NULL:
         return "Boolean";
     case REDFISH_OBJECT:
+    case REDFISH_WHOLE_OR_NULL:
         return "Object";
     case REDFISH_READ_ONLY:
     case REDFISH_IGNORED:

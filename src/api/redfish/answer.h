@@ -51,6 +51,7 @@ enum redfish_kind {
     REDFISH_TEXT_OR_NULL,
     REDFISH_FLAG_OR_NULL,
     REDFISH_OBJECT, /* see redfish_flatten() */
+    REDFISH_WHOLE_OR_NULL, /* an object whose members are anybody's */
     REDFISH_READ_ONLY,
     REDFISH_IGNORED
 };

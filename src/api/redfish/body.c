@@ -28,6 +28,8 @@ static bool is_of_kind(const json_t *value, enum redfish_kind kind)
         return json_is_boolean(value) || json_is_null(value);
     case REDFISH_OBJECT: /* redfish_flatten() has put its members in its place if it is an object */
         return false;
+    case REDFISH_WHOLE_OR_NULL:
+        return json_is_object(value) || json_is_null(value);
     case REDFISH_READ_ONLY:
     case REDFISH_IGNORED:
         break;

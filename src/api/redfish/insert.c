@@ -274,6 +274,15 @@ static bool read_steps(struct redfish_call *call, const json_t *body)
     return false;
 }
 
+/* A config medium whose files are given needs no Image. */
+static json_t *read_changes(const struct redfish_call *call, json_t *body, struct wish *wish)
+{
+    json_t *problem = redfish_boot_changes_read(call, body, &wish->changes);
+    if (!wish->image && *wish->changes.config_url)
+        wish->image = wish->changes.config_url;
+    return problem;
+}
+
 static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t *body)
 {
     if (!redfish_check(call, body, redfish_insert_parameters) || !read_steps(call, body))
@@ -281,8 +290,9 @@ static void insert_as_asked(struct redfish_call *call, struct slot *slot, json_t
     struct wish wish = read_wish(body);
     struct slot_status s;
     slot_get_status(slot, &s);
-    json_t *problem = wish.image ? redfish_stay_read(call, body, &s, &wish.stay) : redfish_missing(call, "Image");
-    problem = problem ? problem : redfish_boot_changes_read(call, body, &wish.changes);
+    json_t *problem = read_changes(call, body, &wish);
+    if (!problem)
+        problem = wish.image ? redfish_stay_read(call, body, &s, &wish.stay) : redfish_missing(call, "Image");
     if (problem)
         redfish_fail(call, 400, problem);
     else
@@ -372,7 +382,7 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
         return;
     struct wish wish = read_wish(body);
     slot_get_status(slot, &s);
-    json_t *problem = redfish_boot_changes_read(call, body, &wish.changes);
+    json_t *problem = read_changes(call, body, &wish);
     problem = problem ? problem : patch_problem(call, body, &s, &wish);
     if (problem) {
         redfish_fail(call, 400, problem);

@@ -146,15 +146,18 @@ bool redfish_media_is_of(const char *image, const char *protocol);
 /* Those that it can; a new list. */
 json_t *redfish_media_protocols(const struct slot *slot);
 
-/* boot_changes.c: what is changed in the boot configurations of an image that goes in, and its names in a flat body */
+/* boot_changes.c: what is changed in the boot configurations of an image that goes in, or is on a config medium that does,
+ * and its names in a flat body */
 #define REDFISH_KERNEL_ARGUMENTS REDFISH_OEM "/KernelArguments"
 #define REDFISH_MENU_TIMEOUT     REDFISH_OEM "/MenuTimeout"
 struct redfish_boot_changes {
     const char *arguments; /* NULL: not given */
     char menu_timeout[16]; /* seconds; "": not given */
+    struct seed_wish seed;
+    char config_url[SLOT_CONFIG_URL_MAX]; /* the Image, when the config medium's files are given; "" */
 };
-/* What is wrong with them; NULL: nothing. The texts are the body's. */
-json_t *redfish_boot_changes_read(const struct redfish_call *call, const json_t *body, struct redfish_boot_changes *changes);
+/* What is wrong with them; NULL: nothing. The texts are the body's, where objects become texts. */
+json_t *redfish_boot_changes_read(const struct redfish_call *call, json_t *body, struct redfish_boot_changes *changes);
 bool redfish_boot_changes_any(const struct redfish_boot_changes *changes);
 /* Whether the medium that is in has them; what is not given may be anything. */
 bool redfish_boot_changes_hold(const struct redfish_boot_changes *changes, const struct slot_status *s);

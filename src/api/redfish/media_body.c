@@ -1,11 +1,20 @@
 /* VirtualMedia: what the bodies of InsertMedia and of a PATCH may hold, and what clients are told of it. See
  * api/redfish/internal.h. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/redfish/internal.h"
 
 /* iLO has BootOnce under a name of its own, which RackN's driver sends to all vendors but Dell. */
 #define HPE "Oem/Hpe"
+
+/* What is changed in the boot configurations of an image, and seed_wish_texts. */
+#define CHANGES                                                                                                        \
+    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL}, {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},                    \
+        {REDFISH_OEM "/ConfigFiles", REDFISH_WHOLE_OR_NULL}, {REDFISH_OEM "/ConfigKind", REDFISH_TEXT_OR_NULL},        \
+        {REDFISH_OEM "/ConfigLabel", REDFISH_TEXT_OR_NULL}, {REDFISH_OEM "/NetworkData", REDFISH_WHOLE_OR_NULL},       \
+        {REDFISH_OEM "/NetworkKind", REDFISH_TEXT_OR_NULL}, {REDFISH_OEM "/SerialNumber", REDFISH_TEXT_OR_NULL},       \
+        {REDFISH_OEM "/UUID", REDFISH_TEXT_OR_NULL}, {REDFISH_OEM "/MACAddress", REDFISH_TEXT_OR_NULL}
 
 /* gofish sends MediaType, which no schema has; it says nothing that the slot does not. */
 const struct redfish_property redfish_insert_parameters[] = {
@@ -24,8 +33,7 @@ const struct redfish_property redfish_insert_parameters[] = {
     {REDFISH_BOOT_ONCE, REDFISH_FLAG},
     {REDFISH_RESET, REDFISH_TEXT},
     {REDFISH_PROFILE, REDFISH_TEXT},
-    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL},
-    {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},
+    CHANGES,
     {HPE, REDFISH_OBJECT},
     {REDFISH_HPE_BOOT_ONCE, REDFISH_FLAG},
     {NULL, REDFISH_IGNORED},
@@ -57,8 +65,7 @@ const struct redfish_property redfish_media_properties[] = {
     {REDFISH_BOOT_ONCE, REDFISH_FLAG},
     {REDFISH_RESET, REDFISH_TEXT},
     {REDFISH_PROFILE, REDFISH_TEXT},
-    {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL},
-    {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},
+    CHANGES,
     {HPE, REDFISH_OBJECT},
     {REDFISH_HPE_BOOT_ONCE, REDFISH_FLAG},
     {"Id", REDFISH_READ_ONLY},
@@ -85,6 +92,21 @@ static json_t *resets(void)
     return list;
 }
 
+/* Of a text of seed_wish_texts; NULL: any. */
+static json_t *seed_values(const char *name)
+{
+    json_t *list = NULL;
+    char own[64];
+    for (unsigned i = 0; i < SEED_WISH_TEXTS && !list; i++) {
+        const char *const *values = seed_wish_texts[i].values;
+        snprintf(own, sizeof own, REDFISH_OEM "/%s", seed_wish_texts[i].member);
+        list = values && strcmp(name, own) == 0 ? json_array() : NULL;
+        for (; list && *values; values++)
+            json_array_append_new(list, json_string(*values));
+    }
+    return list;
+}
+
 static json_t *insert_values(const struct redfish_call *call, const char *name)
 {
     struct slot_status s;
@@ -95,7 +117,7 @@ static json_t *insert_values(const struct redfish_call *call, const char *name)
     slot_get_status(redfish_media_slot(call), &s);
     if (strcmp(name, "EjectPolicy") == 0)
         return redfish_eject_policies(call, &s);
-    return strcmp(name, REDFISH_RESET) == 0 ? resets() : NULL;
+    return strcmp(name, REDFISH_RESET) == 0 ? resets() : seed_values(name);
 }
 
 json_t *redfish_insert_info(struct redfish_call *call)

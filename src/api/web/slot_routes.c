@@ -270,6 +270,14 @@ static const char *timeout_of(const json_t *body, char text[24])
     return json_is_integer(value) ? text : NULL;
 }
 
+static struct seed_wish seed_of(json_t *body)
+{
+    struct seed_wish wish = {0};
+    for (unsigned i = 0; i < SEED_WISH_TEXTS; i++)
+        *seed_wish_text(&wish, i) = api_object_text(body, seed_wish_texts[i].page);
+    return wish;
+}
+
 static const char *web_insert_problem(const struct change *change, const char *url, int verify)
 {
     bool local = url && location_kind(url) == LOCATION_PATH;
@@ -282,40 +290,76 @@ static const char *web_insert_problem(const struct change *change, const char *u
     return NULL;
 }
 
-static void web_slot_routes_insert(struct change *change, json_t *body)
+/* What a body asks for; the texts are the body's. */
+struct page_insert {
+    const char *url;
+    struct slot_insert_options options;
+    char timeout[24], config_url[SLOT_CONFIG_URL_MAX];
+};
+
+/* A config medium whose files are given needs no URL. */
+static void read_insert(const struct change *change, json_t *body, struct page_insert *insert)
 {
-    const char *url = text_of(body, "url"), *profile = text_of(body, "profile");
-    char timeout[24];
-    struct slot_insert_options options = {
+    insert->url = text_of(body, "url");
+    insert->options = (struct slot_insert_options){
         .user = text_of(body, "user"),
         .password = text_of(body, "password"),
-        .profile = profile,
+        .profile = text_of(body, "profile"),
         .kernel_args = text_of(body, "kernelArgs"),
-        .menu_timeout = timeout_of(body, timeout),
+        .menu_timeout = timeout_of(body, insert->timeout),
+        .seed = seed_of(body),
         .nfs_ids = auth_allows(change->role, AUTH_CONFIGURE_MANAGER),
         .verify = flag(body, "verify"),
         .writable = flag(body, "writable"),
     };
-    const char *problem = web_insert_problem(change, url, options.verify);
+    if (insert->url || !insert->options.seed.files)
+        return;
+    slot_config_url(&insert->options.seed, insert->config_url);
+    insert->url = insert->config_url;
+}
+
+static void on_web_slot_routes_previewed(void *arg, int status, const char *error, const char *text)
+{
+    struct change *change = arg;
+    if (change->request && status == 0)
+        api_reply_json(change->request, 200, json_pack("{s:o}", "changes", api_text(text)));
+    else if (change->request)
+        api_reply_error(change->request, http_status(status), "%s", error);
+    change_free(change);
+}
+
+static void web_slot_routes_begin_insert(struct change *change, struct slot *slot, const json_t *body, const struct page_insert *insert)
+{
+    char shown[256];
+    text_url_public(insert->url, shown, sizeof shown);
+    auth_audit(AUDIT_INSERT, change->user, change->peer, change->slot, shown);
+    if (insert->options.verify == 0)
+        auth_audit(AUDIT_UNVERIFIED, change->user, change->peer, change->slot, shown);
+    change->running = true;
+    if (flag(body, "dryRun") > 0)
+        slot_preview(slot, insert->url, &insert->options, on_web_slot_routes_previewed, change);
+    else
+        (flag(body, "replace") > 0 ? slot_replace : slot_insert)(slot, insert->url, &insert->options,
+                                                                 on_web_slot_routes_changed, change);
+}
+
+static void web_slot_routes_insert(struct change *change, json_t *body)
+{
+    struct page_insert insert;
+    read_insert(change, body, &insert);
+    const char *problem = web_insert_problem(change, insert.url, insert.options.verify), *profile = insert.options.profile;
     if (!problem && profile && !slot_profile_may_be(profile))
         problem = "\"profile\" is no, own, auto, or the URL of a boot profile on another machine.";
     struct slot *slot = slots_find(change->site->slots, change->slot);
     char *trusted = certificate_store_text(change->site->certificates, change->slot);
-    if (problem || !slot) {
+    insert.options.ca_pem = trusted;
+    if (problem || !slot)
         change_refuse(change, problem ? 400 : 404, problem ? problem : "There is no such slot.");
-    } else {
-        char shown[256];
-        text_url_public(url, shown, sizeof shown);
-        auth_audit(AUDIT_INSERT, change->user, change->peer, change->slot, shown);
-        if (options.verify == 0)
-            auth_audit(AUDIT_UNVERIFIED, change->user, change->peer, change->slot, shown);
-        change->running = true;
-        options.ca_pem = trusted;
-        (flag(body, "replace") > 0 ? slot_replace : slot_insert)(slot, url, &options, on_web_slot_routes_changed,
-                                                                 change);
-    }
+    else
+        web_slot_routes_begin_insert(change, slot, body, &insert);
     mem_free(trusted);
     api_wipe(json_object_get(body, "password"));
+    api_wipe(json_object_get(body, "configFiles"));
 }
 
 void slot_routes_insert(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
