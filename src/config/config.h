@@ -102,6 +102,7 @@ struct config_web {
     char *users_file;              /* users-file = "": the one of `nbd-proxy passwd` */
     uint64_t session_idle_ms;      /* session-idle = 30m */
     uint64_t session_age_ms;       /* session-age = 24h */
+    uint64_t async_after_ms;       /* redfish-async-after = 0s: never */
     char *trusted_proxies;         /* trusted-proxies = "": who may say by Forwarded for whom it asks */
     char *origins;                 /* origins = "": further ones whose pages may open WebSockets */
     char *root_slot;               /* root-slot = "": the slot behind a WebSocket at / */

@@ -105,6 +105,9 @@ const struct key config_keys[] = {
         "A login that is not used for that long ends. An open page and a browser's medium are use."),
     WEB("session-age", session_age_ms, KEY_DURATION, MINUTES(1), MINUTES(43200), NULL, "24h",
         "A login ends after that long, used or not, with the medium that its browser serves."),
+    WEB("redfish-async-after", async_after_ms, KEY_DURATION, 0, MINUTES(10), NULL, "0s",
+        "Redfish: an insert that takes longer is answered 202, and goes on as a task. 0s: the answer always comes when the "
+        "image is readable, or why it is not. A client can ask for a task (Prefer: respond-async) in any case."),
     WEB("origins", origins, KEY_STRING, 0, 1000, NULL, "",
         "Other sites, like https://console.example.org, whose pages may open WebSockets here, separated by blanks."),
     WEB("root-slot", root_slot, KEY_STRING, 0, 31, NULL, "",

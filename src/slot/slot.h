@@ -157,6 +157,8 @@ void slot_preview(struct slot *slot, const char *url, const struct slot_insert_o
                   void *arg);
 /* Ejecting an empty slot succeeds. An insert under way is given up: it gets -ECANCELED. */
 void slot_eject(struct slot *slot, slot_done *done, void *arg);
+/* An insert under way is given up: it gets -ECANCELED. A medium that is in stays. */
+void slot_give_up(struct slot *slot);
 void slot_get_status(struct slot *slot, struct slot_status *status);
 /* Whether a medium is to get in by itself: an insert that failed just now is tried again then. */
 bool slot_awaits(const struct slot *slot);

@@ -261,3 +261,11 @@ void slot_eject(struct slot *slot, slot_done *done, void *arg)
     slot->wanted = false;
     slot_step(slot);
 }
+
+void slot_give_up(struct slot *slot)
+{
+    if (slot->state == SLOT_READY && slot->wanted)
+        slot_replace_give_up(slot, "the insert was given up");
+    else if (slot->state != SLOT_EMPTY)
+        slot_eject(slot, slot_ignore_done, NULL);
+}

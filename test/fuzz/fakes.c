@@ -191,6 +191,12 @@ void slot_eject(struct slot *slot, slot_done *done, void *arg)
     ask(slot, done, arg);
 }
 
+void slot_give_up(struct slot *slot)
+{
+    (void)slot;
+    must(slots.how.may_insert);
+}
+
 bool slot_speaks(const struct slot *slot, enum location_kind kind)
 {
     return slot->index == 0 || kind == LOCATION_HTTPS;

@@ -328,6 +328,12 @@ const char *http_field_nth(const struct http_request *request, const char *name,
     return http_head_field(&exchange->head, name, nth);
 }
 
+bool http_field_has(const struct http_request *request, const char *name, const char *token)
+{
+    const char *value = http_field(request, name);
+    return value && strcmp(value, token) == 0;
+}
+
 void http_set_known(struct http_request *request, bool known)
 {
     (void)known;
@@ -524,9 +530,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     site.certificates = certificate_store_new(NULL, mem_strdup("/nowhere/certificates"));
     redfish.events = redfish_events_new(&site);
+    redfish.tasks = redfish_tasks_new(&redfish);
     secret_find(data, size);
     serve(&redfish);
     redfish_events_close(redfish.events);
+    redfish_tasks_free(redfish.tasks);
+    must(redfish.calls == 0);
     certificate_store_close(site.certificates, on_closed, NULL);
     mem_free(stand.secret);
     return 0;

@@ -28,7 +28,7 @@ PARAMETER = {"!Name": "text", "!Required": "flag", "!DataType": ("Boolean", "Num
 
 TYPES = {
     "ServiceRoot": {**RESOURCE, "RedfishVersion": "text", "Product": "?text", "Vendor": "?text", "UUID": "?uuid", "Systems": LINK,
-                    "Managers": LINK, "SessionService": LINK, "AccountService": LINK, "EventService": LINK, "Registries": LINK,
+                    "Managers": LINK, "SessionService": LINK, "AccountService": LINK, "EventService": LINK, "Registries": LINK, "Tasks": LINK,
                     "JsonSchemas": LINK, "!Links": {"!Sessions": LINK},
                     "ProtocolFeaturesSupported": {
                         **{f"{q}Query": "flag" for q in ("Excerpt", "Filter", "OnlyMember", "Select", "TopSkip")},
@@ -82,6 +82,11 @@ TYPES = {
                          "EventFormatType": ("Event", "MetricReport")},
     "MessageRegistryFile": {**RESOURCE, "!Languages": ["text"], "!Registry": "text",
                             "!Location": [{"Language": "text", "Uri": "path", "PublicationUri": "url"}]},
+    "TaskService": {**RESOURCE, "ServiceEnabled": "?flag", "Status": STATUS, "Tasks": LINK, "LifeCycleEventOnTaskStateChange": "flag",
+                    "CompletedTaskOverWritePolicy": ("Manual", "Oldest"), "TaskAutoDeleteTimeoutMinutes": "number"},
+    "Task": {**RESOURCE, "TaskState": ("Running", "Completed", "Exception", "Cancelling", "Cancelled"), "TaskStatus": HEALTH,
+             "TaskMonitor": "path", "StartTime": "time", "EndTime": "time", "PercentComplete": "?number", "HidePayload": "flag",
+             "Messages": [MESSAGE]},
     "JsonSchemaFile": {**RESOURCE, "!Languages": ["text"], "!Schema": "type",
                        "!Location": [{"Language": "text", "PublicationUri": "url"}]},
 }
@@ -105,6 +110,10 @@ ROUTES = {
     "/redfish/v1/Registries": {"GET": LOGIN},
     "/redfish/v1/Registries/*": {"GET": LOGIN},
     "/redfish/v1/Registries/NbdProxy/NbdProxy": {"GET": LOGIN},
+    "/redfish/v1/TaskService": {"GET": LOGIN},
+    "/redfish/v1/TaskService/Tasks": {"GET": LOGIN},
+    "/redfish/v1/TaskService/Tasks/*": {"GET": LOGIN, "DELETE": MEDIA},
+    "/redfish/v1/TaskService/TaskMonitors/*": {"GET": LOGIN, "DELETE": MEDIA},
     "/redfish/v1/SessionService": {"GET": LOGIN},
     SESSIONS: {"GET": LOGIN, "POST": ALL},
     SESSIONS + "/Members": {"POST": ALL},

@@ -257,7 +257,7 @@ def test_the_service(admin):
 def test_registries(admin):
     members = [m["@odata.id"] for m in admin.get(REGISTRIES).json["Members"]]
     files = {m.rpartition("/")[2]: admin.get(m).json for m in members}
-    assert set(files) == {"Base", "NbdProxy", "ResourceEvent"}
+    assert set(files) == {"Base", "NbdProxy", "ResourceEvent", "TaskEvent"}
     for name, file in files.items():
         assert re.fullmatch(rf"{name}\.\d+\.\d+", file["Registry"]) and file["Languages"] == ["en"]
         place = file["Location"][0]

@@ -3,6 +3,7 @@
 import pytest
 
 from browser import Browser, Image
+from conftest import wait_for
 from redfish_client import (EJECT, INSERT, MEDIA, PASSWORDS, SESSIONS, SLOT, Client, admin, own, service,
                             users)  # noqa: F401 (admin, own, service, users are fixtures)
 from redfish_schema import resource_faults
@@ -117,7 +118,9 @@ def test_every_resource_has_the_properties_of_its_type(service, admin, nginx, ce
     body = {"CertificateString": (certificates / "good.pem").read_text(), "CertificateType": "PEM"}
     place = admin.post(SLOT + "/Certificates", body).headers["Location"]
     assert admin.post(SESSIONS, {"UserName": "admin", "Password": PASSWORDS["admin"]}).status == 201
-    assert admin.post(INSERT, {"Image": nginx.url("image.iso"), "EjectPolicy": "Timed", "EjectTimeout": "PT1H"}).status == 204
+    assert admin.post(INSERT, {"Image": nginx.url("image.iso"), "EjectPolicy": "Timed", "EjectTimeout": "PT1H"},
+                      Prefer="respond-async").status == 202
+    wait_for(lambda: admin.slot()["Inserted"], "the medium")
     assert admin.post(INSERT.replace("Slot_0", "Slot_1"), {"Image": nginx.url("nothing.iso")}).status == 400
     with Stream(admin):
         assert check_all(admin) >= set(TYPES) - {"MessageRegistry"} # which is no resource

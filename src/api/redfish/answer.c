@@ -10,28 +10,57 @@
 
 /* --- sending --- */
 
+static void answer_add_fields(struct http_request *request)
+{
+    http_add_field(request, "OData-Version", "4.0");
+    http_add_field(request, "Cache-Control", "no-cache");
+}
+
 struct http_request *redfish_release(struct redfish_call *call)
 {
     struct http_request *request = call->request;
-    if (request) {
-        http_add_field(request, "OData-Version", "4.0");
-        http_add_field(request, "Cache-Control", "no-cache");
-    }
+    if (request)
+        answer_add_fields(request);
     redfish_call_free(call);
     return request;
 }
 
-static void send_json(struct redfish_call *call, unsigned status, json_t *body)
+static void answer_send_text(struct http_request *request, unsigned status, json_t *body)
 {
-    struct http_request *request = redfish_release(call);
-    char *text = request ? json_dumps(body, JSON_COMPACT) : NULL;
+    char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
-    if (!request)
-        return;
     if (!text)
         mem_exhausted();
     http_reply(request, status, JSON_TYPE, text, strlen(text));
     free(text);
+}
+
+void redfish_send_json(struct http_request *request, unsigned status, json_t *body)
+{
+    answer_add_fields(request);
+    answer_send_text(request, status, body);
+}
+
+/* Nobody waits for the answer to a task's call: the task keeps it. */
+static bool is_kept(struct redfish_call *call, unsigned status, json_t *body)
+{
+    struct redfish_task *task = call->task;
+    if (!task)
+        return false;
+    redfish_task_end(task, status, body);
+    redfish_call_free(call);
+    return true;
+}
+
+static void send_json(struct redfish_call *call, unsigned status, json_t *body)
+{
+    if (is_kept(call, status, body))
+        return;
+    struct http_request *request = redfish_release(call);
+    if (request)
+        answer_send_text(request, status, body);
+    else
+        json_decref(body);
 }
 
 void redfish_reply_json(struct redfish_call *call, unsigned status, json_t *body)
@@ -48,6 +77,8 @@ void redfish_reply_text(struct redfish_call *call, const char *type, const char 
 
 void redfish_reply_nothing(struct redfish_call *call)
 {
+    if (is_kept(call, 204, NULL))
+        return;
     struct http_request *request = redfish_release(call);
     if (request)
         http_reply(request, 204, NULL, NULL, 0);
@@ -112,9 +143,10 @@ static void add_notes(const struct redfish_call *call, json_t *resource)
 void redfish_reply_changed(struct redfish_call *call, json_t *resource)
 {
     char etag[REDFISH_ETAG_SIZE];
-    if (call->request && resource) {
+    if (resource) {
         redfish_tag(call, resource, etag);
-        http_add_field(call->request, "ETag", etag);
+        if (call->request)
+            http_add_field(call->request, "ETag", etag);
         add_notes(call, resource);
     }
     if (resource)

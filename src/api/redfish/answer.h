@@ -102,11 +102,26 @@ json_t *redfish_uuid(const char *uuid); /* null for "" */
 /* Puts resources in the place of the links to them, as the call's $expand wants it. */
 void redfish_expand(const struct redfish_call *call, json_t *resource);
 
+/* --- tasks.c --- */
+
+/* To be called when what the call waits for may take long: its client may be answered that it is a task now, and the
+ * request is gone then. */
+void redfish_may_take_long(struct redfish_call *call);
+/* The task's call is answered so. Takes over the body; NULL: none. */
+void redfish_task_end(struct redfish_task *task, unsigned status, json_t *body);
+
 /* --- answer.c --- */
 
 /* The call is freed; the caller answers the request, or takes it over, before it returns (http/server.h).
  * NULL: the client is gone. */
 struct http_request *redfish_release(struct redfish_call *call);
+/* Answers a request that belongs to no call any more. Takes over the body. */
+void redfish_send_json(struct http_request *request, unsigned status, json_t *body);
+/* Somebody waits for the call's answer, or a task keeps it. */
+static inline bool redfish_is_heard(const struct redfish_call *call)
+{
+    return call->request || call->task;
+}
 /* Each ends the call. Those with JSON take over the reference. */
 void redfish_reply_resource(struct redfish_call *call, json_t *resource); /* 200, or as conditions demand */
 void redfish_reply_json(struct redfish_call *call, unsigned status, json_t *body);

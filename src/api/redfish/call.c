@@ -4,8 +4,11 @@
 
 void redfish_call_free(struct redfish_call *call)
 {
+    struct redfish *redfish = call->redfish;
+    list_remove(&call->async);
     json_decref(call->notes);
     mem_free(call);
+    redfish_call_over(redfish);
 }
 
 static void on_redfish_call_gone(struct http_request *request)
@@ -28,7 +31,9 @@ struct redfish_call *redfish_call_new(struct redfish *redfish, struct site *site
                                       const struct redfish_routes *routes)
 {
     struct redfish_call *call = mem_alloc(sizeof *call);
+    redfish_call_began(redfish);
     call->redfish = redfish;
+    list_init(&call->async);
     call->site = site;
     call->request = request;
     call->query = (struct redfish_query){.top = -1, .skip = -1};

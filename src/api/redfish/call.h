@@ -1,7 +1,7 @@
 /*
  * A call to the Redfish service: one request. It belongs to its handler until one of the answers of
  * answer.h, which frees it. A handler that waits for something else in between
- * (not the body) sets `waiting`; when the client goes away meanwhile, `request`
+ * (not the body) sets `waiting`; when the client goes away meanwhile, or was told to come back (tasks.c), `request`
  * is NULL from then on, and answering still frees the call.
  *
  * With the call goes the table of routes, by which $expand finds other resources: nothing here, or in answer.h,
@@ -14,6 +14,7 @@
 #include "api/redfish/query.h"
 #include "api/redfish/redfish.h"
 #include "api/site/access.h"
+#include "base/list.h"
 
 #define REDFISH_ROOT          "/redfish/v1"
 #define REDFISH_SESSIONS      REDFISH_ROOT "/SessionService/Sessions"
@@ -25,6 +26,9 @@
 #define REDFISH_SCHEMAS       REDFISH_ROOT "/JsonSchemas"
 #define REDFISH_EVENTS        REDFISH_ROOT "/EventService"
 #define REDFISH_STREAMS       REDFISH_EVENTS "/Subscriptions"
+#define REDFISH_TASK_SERVICE  REDFISH_ROOT "/TaskService"
+#define REDFISH_TASKS         REDFISH_TASK_SERVICE "/Tasks"
+#define REDFISH_MONITORS      REDFISH_TASK_SERVICE "/TaskMonitors"
 #define REDFISH_REGISTRY      REDFISH_ROOT "/Registries"
 #define REDFISH_OWN_REGISTRY  REDFISH_REGISTRY "/NbdProxy/NbdProxy"
 #define REDFISH_EVENT_TYPE    "Event.v1_7_0"
@@ -58,12 +62,16 @@ enum redfish_type {
     TYPE_SESSION,
     TYPE_SESSIONS,
     TYPE_SESSION_SERVICE,
+    TYPE_TASK,
+    TYPE_TASKS,
+    TYPE_TASK_SERVICE,
     TYPE_VIRTUAL_MEDIA,
     TYPE_VIRTUAL_MEDIAS,
     REDFISH_TYPES
 };
 
 struct redfish_call;
+struct redfish_task;
 typedef json_t *redfish_get(struct redfish_call *call); /* NULL: there is no such thing */
 typedef void redfish_change(struct redfish_call *call, json_t *body);
 
@@ -109,6 +117,9 @@ struct redfish_call {
     struct host_request host;
     void (*host_asked)(struct redfish_call *call);
     struct boot_steps steps; /* behind an insert */
+    struct redfish_task *task; /* who keeps the answer; NULL: the client waits for it, or nobody */
+    struct link async;         /* while the client waits and may be told to come back */
+    uint64_t async_at;         /* when that is; loop time */
 };
 
 /* --- call.c --- */
@@ -118,6 +129,9 @@ struct redfish_call *redfish_call_new(struct redfish *redfish, struct site *site
                                       const struct redfish_routes *routes);
 /* Frees a call that waits for nothing and was not answered. */
 void redfish_call_free(struct redfish_call *call);
+/* service.c counts them. */
+void redfish_call_began(struct redfish *redfish);
+void redfish_call_over(struct redfish *redfish);
 /* The call waits for something else than its body. `cancel` is called when the client is gone; it may be NULL. */
 void redfish_wait(struct redfish_call *call, void (*cancel)(struct redfish_call *call));
 

@@ -8,8 +8,18 @@
 #define METADATA_MAX 16384
 #define SCHEMAS_URL  "http://redfish.dmtf.org/schemas/v1/"
 
-static const char *const children[] = {"Systems",      "Managers",   "SessionService", "AccountService",
-                                       "EventService", "Registries", "JsonSchemas"};
+static const struct {
+    const char *name, *folder;
+} children[] = {
+    {"Systems", "Systems"},
+    {"Managers", "Managers"},
+    {"SessionService", "SessionService"},
+    {"AccountService", "AccountService"},
+    {"EventService", "EventService"},
+    {"Registries", "Registries"},
+    {"JsonSchemas", "JsonSchemas"},
+    {"Tasks", "TaskService"},
+};
 #define CHILDREN (sizeof children / sizeof *children)
 
 void redfish_versions(struct redfish_call *call)
@@ -36,8 +46,8 @@ json_t *redfish_root(struct redfish_call *call)
         json_object_set_new(root, "UUID", json_string(call->redfish->uuid));
     json_object_set_new(root, "ProtocolFeaturesSupported", features());
     for (size_t i = 0; i < CHILDREN; i++) {
-        snprintf(path, sizeof path, REDFISH_ROOT "/%s", children[i]);
-        json_object_set_new(root, children[i], redfish_link(path));
+        snprintf(path, sizeof path, REDFISH_ROOT "/%s", children[i].folder);
+        json_object_set_new(root, children[i].name, redfish_link(path));
     }
     json_object_set_new(root, "Links", json_pack("{s:o}", "Sessions", redfish_link(REDFISH_SESSIONS)));
     return root;
@@ -48,9 +58,9 @@ void redfish_odata(struct redfish_call *call)
     char path[REDFISH_PATH_MAX];
     json_t *list = json_pack("[{s:s, s:s, s:s}]", "name", "Service", "kind", "Singleton", "url", REDFISH_ROOT "/");
     for (size_t i = 0; i < CHILDREN; i++) {
-        snprintf(path, sizeof path, REDFISH_ROOT "/%s", children[i]);
+        snprintf(path, sizeof path, REDFISH_ROOT "/%s", children[i].folder);
         json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s}", "name", children[i], "kind", "Singleton", "url", path));
+                              json_pack("{s:s, s:s, s:s}", "name", children[i].name, "kind", "Singleton", "url", path));
     }
     json_array_append_new(
         list, json_pack("{s:s, s:s, s:s}", "name", "Sessions", "kind", "Singleton", "url", REDFISH_SESSIONS));

@@ -65,17 +65,27 @@ static char *event_text(uint64_t id, json_t *records)
 }
 
 /* Takes over the message. */
-static void redfish_event_service_add(struct redfish_events *events, const struct slot_status *s, json_t *message)
+static void event_add(struct redfish_events *events, const char *origin, json_t *message)
 {
-    char origin[REDFISH_PATH_MAX];
     uint64_t id = ++events->last;
     char **place = &events->texts[id % EVENTS_KEPT];
-    redfish_media_path(s->index, origin);
     mem_free(*place);
     *place = event_text(
         id, json_pack("[o, o]", event_service_record(id, 0, "Alert", message, origin),
                       event_service_record(id, 1, "ResourceUpdated", redfish_message("ResourceChanged", NULL, NULL), origin)));
     event_streams_wake(events->streams);
+}
+
+static void redfish_event_service_add(struct redfish_events *events, const struct slot_status *s, json_t *message)
+{
+    char origin[REDFISH_PATH_MAX];
+    redfish_media_path(s->index, origin);
+    event_add(events, origin, message);
+}
+
+void redfish_events_tell_task(struct redfish_events *events, json_t *message, const char *path)
+{
+    event_add(events, path, message);
 }
 
 void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum slot_change change)
@@ -170,8 +180,8 @@ json_t *redfish_event_service(struct redfish_call *call)
     json_object_set_new(service, "Status", json_pack("{s:s, s:s}", "State", "Enabled", "Health", "OK"));
     json_object_set_new(service, "ServerSentEventUri", json_string(REDFISH_EVENTS "/SSE"));
     json_object_set_new(service, "EventFormatTypes", json_pack("[s]", "Event"));
-    json_object_set_new(service, "RegistryPrefixes", json_pack("[s, s, s]", "Base", "NbdProxy", "ResourceEvent"));
-    json_object_set_new(service, "ResourceTypes", json_pack("[s]", "VirtualMedia"));
+    json_object_set_new(service, "RegistryPrefixes", json_pack("[s, s, s, s]", "Base", "NbdProxy", "ResourceEvent", "TaskEvent"));
+    json_object_set_new(service, "ResourceTypes", json_pack("[s, s]", "Task", "VirtualMedia"));
     json_object_set_new(service, "IncludeOriginOfConditionSupported", json_false());
     json_object_set_new(service, "SubordinateResourcesSupported", json_false());
     json_object_set_new(service, "SSEFilterPropertiesSupported",

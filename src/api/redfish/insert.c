@@ -108,7 +108,7 @@ static void reply_done(struct redfish_call *call)
 static void on_redfish_insert_steps_done(struct boot_steps *steps)
 {
     struct redfish_call *call = container_of(steps, struct redfish_call, steps);
-    if (!call->request)
+    if (!redfish_is_heard(call))
         redfish_call_free(call);
     else if (steps->status == 0)
         reply_done(call);
@@ -133,7 +133,7 @@ static void on_redfish_insert_changed(void *arg, int status, const char *error)
     struct slot *slot = redfish_media_slot(call);
     if (status == 0 && slot && boot_steps_wanted(&call->steps))
         run_steps(call, slot);
-    else if (!call->request)
+    else if (!redfish_is_heard(call))
         redfish_call_free(call);
     else if (status == 0)
         reply_done(call);
@@ -212,6 +212,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
     } else if (steps && boot_steps_problem(&call->steps, call->site->host, &s, error)) {
         redfish_host_failed(call, -ENOTSUP, NULL, error);
     } else if (there && steps && !renewed) {
+        redfish_may_take_long(call);
         run_steps(call, slot);
     } else if (there && !renewed) {
         reply_done(call);
@@ -219,6 +220,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
         text_url_public(wish->image, shown, sizeof shown);
         auth_audit(AUDIT_INSERT, call->user, call->peer, s.name, shown);
         redfish_wait(call, NULL);
+        redfish_may_take_long(call);
         redfish_stay_insert(call, &s, &wish->stay, &options);
         (instead ? slot_replace : slot_insert)(slot, wish->image, &options, on_redfish_insert_changed, call);
     }

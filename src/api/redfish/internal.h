@@ -1,7 +1,7 @@
 /*
  * The Redfish service's inside (DMTF DSP0266), above what answer.h has for every resource: what the service
  * remembers (service.c, settings.c), and the resources, which know nothing of the table of routes: documents.c
- * (root, $metadata, ...), registries.c, event_service.c, sessions.c, accounts.c, managers.c, systems.c (the host),
+ * (root, $metadata, ...), registries.c, event_service.c, tasks.c, sessions.c, accounts.c, managers.c, systems.c (the host),
  * virtual_media.c, media_body.c, insert.c, eject_policy.c and certificates.c (VirtualMedia). redfish.c has the table, and what is
  * done before a handler. Private to api/.
  */
@@ -11,6 +11,7 @@
 #include <openssl/types.h>
 
 #include "api/redfish/answer.h"
+#include "base/defer.h"
 
 /* EjectPolicy and EjectTimeout. */
 enum redfish_eject { REDFISH_PERSISTENT, REDFISH_SESSION, REDFISH_TIMED, REDFISH_POWER_OFF, REDFISH_AFTER_USE };
@@ -31,6 +32,7 @@ struct redfish_setting {
 };
 
 struct redfish_events;
+struct redfish_tasks;
 
 struct redfish {
     struct site *site;
@@ -39,6 +41,11 @@ struct redfish {
     time_t started;
     struct redfish_setting settings[CONFIG_SLOTS_MAX];
     struct redfish_events *events;
+    struct redfish_tasks *tasks;
+    unsigned calls; /* that have not ended */
+    struct defer settled;
+    void (*on_settled)(void *arg); /* NULL: nobody waits for their end */
+    void *settled_arg;
     struct slots_watch watch;
 };
 
@@ -92,8 +99,19 @@ void redfish_event_stream_delete(struct redfish_call *call);
 struct redfish_events *redfish_events_new(struct site *site);
 /* Must be called at each change of a slot. */
 void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum slot_change change);
+/* Takes over the message, which is about the task of that path. */
+void redfish_events_tell_task(struct redfish_events *events, json_t *message, const char *path);
 void redfish_events_user_changed(struct redfish_events *events, const char *user);
 void redfish_events_close(struct redfish_events *events); /* frees itself */
+
+/* tasks.c */
+redfish_get redfish_task_service, redfish_tasks, redfish_task;
+void redfish_task_monitor(struct redfish_call *call);
+void redfish_task_delete(struct redfish_call *call);
+void redfish_task_monitor_delete(struct redfish_call *call);
+struct redfish_tasks *redfish_tasks_new(struct redfish *redfish);
+void redfish_tasks_stop(struct redfish_tasks *tasks); /* no call becomes a task any more */
+void redfish_tasks_free(struct redfish_tasks *tasks);
 
 /* eject_policy.c */
 /* Those that the slot can have. */

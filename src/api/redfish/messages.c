@@ -13,6 +13,7 @@
 /* A registry, and the text that says when a message is used: NULL for DMTF's, whose registries say it. */
 #define BASE             "Base.1.18.", NULL
 #define RESOURCE         "ResourceEvent.1.3.", NULL
+#define TASK             "TaskEvent.1.0.", NULL
 #define OWN(description) REDFISH_OWN_MESSAGES, description
 #define ARGUMENTS_MAX    3
 #define MESSAGE_MAX      2048
@@ -119,6 +120,12 @@ static const struct redfish_entry entries[] = {
      "End other sessions first."},
 
     {RESOURCE, "ResourceChanged", "OK", "One or more resource properties have changed.", "None."},
+
+    {TASK, "TaskAborted", "Critical", "The task with Id '%1' has completed with errors.", "None."},
+    {TASK, "TaskCancelled", "Warning",
+     "Work on the task with Id '%1' has been halted prior to completion due to an explicit request.", "None."},
+    {TASK, "TaskCompletedOK", "OK", "The task with Id '%1' has completed.", "None."},
+    {TASK, "TaskStarted", "OK", "The task with Id '%1' has started.", "None."},
 
     {OWN("A certificate that was sent is none, or not one that can be kept."), "CertificateNotUsable", "Warning",
      "The certificate can't be used: %1.", "Send one certificate in PEM, without its key."},

@@ -33,6 +33,21 @@ static const struct redfish_route routes[] = {
     {.path = REDFISH_REGISTRY "/*", .type = TYPE_REGISTRY_FILE, .reading = AUTH_LOGIN, .get = redfish_registry_file},
     {.path = REDFISH_OWN_REGISTRY, .reading = AUTH_LOGIN, .document = redfish_own_registry},
 
+    {.path = REDFISH_TASK_SERVICE, .type = TYPE_TASK_SERVICE, .reading = AUTH_LOGIN, .get = redfish_task_service},
+    {.path = REDFISH_TASKS, .type = TYPE_TASKS, .reading = AUTH_LOGIN, .get = redfish_tasks},
+    {.path = REDFISH_TASKS "/*", /* the handlers tell one's own from others' */
+     .type = TYPE_TASK,
+     .reading = AUTH_LOGIN,
+     .get = redfish_task,
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .remove = redfish_task_delete},
+    {.path = REDFISH_MONITORS "/*",
+     .type = TYPE_TASK,
+     .reading = AUTH_LOGIN,
+     .document = redfish_task_monitor,
+     .changing = AUTH_CONFIGURE_COMPONENTS,
+     .remove = redfish_task_monitor_delete},
+
     {.path = REDFISH_ROOT "/SessionService",
      .type = TYPE_SESSION_SERVICE,
      .reading = AUTH_LOGIN,

@@ -14,8 +14,11 @@ void redfish_handle(struct redfish *redfish, struct http_request *request);
 http_refusal redfish_refusal;
 /* Ends those of the user's event streams that belong to no session. */
 void redfish_user_changed(struct redfish *redfish, const char *user);
-/* Ends the calls under way, and refuses new ones; the slots may go then. */
+/* Refuses new calls; the slots may go then. */
 void redfish_stop(struct redfish *redfish);
-void redfish_free(struct redfish *redfish); /* no call may be left */
+/* `settled` comes when no call is left: those of clients that have gone end with what they wait for, the slots and the
+ * host, which must be closed by others. After redfish_stop(). */
+void redfish_settle(struct redfish *redfish, void (*settled)(void *arg), void *arg);
+void redfish_free(struct redfish *redfish);
 
 #endif

@@ -13,6 +13,7 @@ static const struct {
     {"Base", "Base.1.18", "1.18.0"},
     {"NbdProxy", "NbdProxy.1.0", NULL},
     {"ResourceEvent", "ResourceEvent.1.3", "1.3.0"},
+    {"TaskEvent", "TaskEvent.1.0", "1.0.3"},
 };
 #define REGISTRIES (sizeof registries / sizeof *registries)
 

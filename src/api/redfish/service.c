@@ -48,6 +48,25 @@ static void on_redfish_slot_changed(struct slots_watch *watch, struct slot *slot
 
 /* --- life --- */
 
+void redfish_call_began(struct redfish *redfish)
+{
+    redfish->calls++;
+}
+
+void redfish_call_over(struct redfish *redfish)
+{
+    redfish->calls--;
+    if (redfish->calls == 0 && redfish->on_settled)
+        defer_schedule(redfish->site->loop, &redfish->settled);
+}
+
+static void on_redfish_settled(struct defer *defer)
+{
+    struct redfish *redfish = container_of(defer, struct redfish, settled);
+    if (redfish->calls == 0)
+        redfish->on_settled(redfish->settled_arg);
+}
+
 struct redfish *redfish_new(struct site *site)
 {
     struct redfish *redfish = mem_alloc(sizeof *redfish);
@@ -59,6 +78,8 @@ struct redfish *redfish_new(struct site *site)
         make_uuid(id, "redfish system", redfish->system_uuid);
     }
     redfish->events = redfish_events_new(site);
+    redfish->tasks = redfish_tasks_new(redfish);
+    defer_setup(&redfish->settled, on_redfish_settled);
     redfish->watch.changed = on_redfish_slot_changed;
     slots_set_watch(site->slots, &redfish->watch);
     return redfish;
@@ -73,11 +94,21 @@ void redfish_stop(struct redfish *redfish)
 {
     redfish->stopped = true;
     slots_set_watch(redfish->site->slots, NULL);
+    redfish_tasks_stop(redfish->tasks);
     redfish_events_close(redfish->events);
     redfish_settings_stop(redfish);
 }
 
+void redfish_settle(struct redfish *redfish, void (*settled)(void *arg), void *arg)
+{
+    redfish->on_settled = settled;
+    redfish->settled_arg = arg;
+    if (redfish->calls == 0)
+        defer_schedule(redfish->site->loop, &redfish->settled);
+}
+
 void redfish_free(struct redfish *redfish)
 {
+    redfish_tasks_free(redfish->tasks);
     mem_free(redfish);
 }

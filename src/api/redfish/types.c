@@ -28,6 +28,9 @@ static const struct {
     [TYPE_SESSION] = {"Session", "Session.v1_7_0"},
     [TYPE_SESSIONS] = {"SessionCollection", "SessionCollection"},
     [TYPE_SESSION_SERVICE] = {"SessionService", "SessionService.v1_1_8"},
+    [TYPE_TASK] = {"Task", "Task.v1_7_2"},
+    [TYPE_TASKS] = {"TaskCollection", "TaskCollection"},
+    [TYPE_TASK_SERVICE] = {"TaskService", "TaskService.v1_2_1"},
     [TYPE_VIRTUAL_MEDIA] = {"VirtualMedia", "VirtualMedia.v1_6_0"},
     [TYPE_VIRTUAL_MEDIAS] = {"VirtualMediaCollection", "VirtualMediaCollection"},
 };

@@ -275,10 +275,16 @@ static void on_certificates_written(void *arg)
     closed(closed_arg);
 }
 
-static void on_users_closed(void *arg)
+static void on_calls_over(void *arg)
 {
     struct web *web = arg;
     certificate_store_close(web->site.certificates, on_certificates_written, web);
+}
+
+static void on_users_closed(void *arg)
+{
+    struct web *web = arg;
+    redfish_settle(web->parts.redfish, on_calls_over, web);
 }
 
 static void on_auth_closed(void *arg)
