@@ -39,14 +39,15 @@ void slot_replace_give_up(struct slot *slot, const char *why)
 
 /* --- the same image --- */
 
-/* Where no validator tells versions of the image apart, the URL must be the same too (but for a signature). */
+/* A validator tells versions of one URL apart, not files: nginx makes it of time and size, and two images that were
+ * unpacked in one second and padded to one size have the same. So the URL must be the same too (but for a signature). */
 static bool slot_replace_is_same_image(const struct slot *slot, const struct source *source)
 {
     const struct source *now = pipeline_reader(slot->source);
     char place[SLOT_URL_MAX];
     text_url_public(slot->replacement.media.url, place, sizeof place);
     return now->size == source->size && strcmp(now->validator, source->validator) == 0 &&
-           (*now->validator || strcmp(place, slot->url_public) == 0);
+           strcmp(place, slot->url_public) == 0;
 }
 
 static bool is_as_writable(const struct slot *slot)

@@ -151,3 +151,19 @@ def test_what_nothing_shows_to_be_the_same_is_another_image(daemon):
     assert "same image" in d.ok(f"insert 0 {server.url('a.iso?two')} replace")[-1]
     assert "inserted b.iso" in d.ok(f"insert 0 {server.url('b.iso')} replace")[-1]
     server.stop()
+
+
+def test_one_etag_for_two_images(daemon):
+    """As nginx has it for two files of one second and one size: the validator is a version's of one URL."""
+    server = Liar(IMAGE)
+    other = IMAGE[::-1]
+    server.behaviour = lambda request: request.partial(other if "other" in request.path else IMAGE, etag='"one"')
+    d = daemon()
+    d.ok(f"insert 0 {server.url('a.iso?token=1')}")
+    assert "same image" in d.ok(f"insert 0 {server.url('a.iso?token=2')} replace")[-1]
+    assert "inserted other.iso" in d.ok(f"insert 0 {server.url('other.iso')} replace")[-1]
+    h = nbd.NBD()
+    h.connect_uri(d.uri())
+    assert bytes(h.pread(65536, 0)) == other[:65536]
+    h.shutdown()
+    server.stop()
