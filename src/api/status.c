@@ -107,7 +107,8 @@ char *status_stats(struct slot *slot)
         s.counters.source.hits, s.counters.source.misses, reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0, s.counters.source.prefetched,
         s.counters.source.wasted, s.counters.cached);
     if (s.counters.overlay_bound > 0)
-        add(&text, "overlay: %" PRIu64 " of %" PRIu64 "\n", s.counters.overlay_used, s.counters.overlay_bound);
+        add(&text, "overlay: %" PRIu64 " of %" PRIu64 " in %s\n", s.counters.overlay_used, s.counters.overlay_bound,
+            strcmp(s.counters.overlay_in, "memory") == 0 ? "memory, thrown away at the eject" : "a file");
     return text.start;
 }
 
@@ -192,6 +193,7 @@ static json_t *api_status_json_slot(struct slot *slot)
     api_status_put(o, "cached", s.counters.cached);
     api_status_put(o, "overlay_used", s.counters.overlay_used);
     api_status_put(o, "overlay_bound", s.counters.overlay_bound);
+    json_object_set_new(o, "overlay_in", s.counters.overlay_bound > 0 ? json_string(s.counters.overlay_in) : json_null());
     return o;
 }
 

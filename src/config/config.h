@@ -31,7 +31,8 @@ enum config_media { MEDIA_CD, MEDIA_DISK };
 /* Each shows the medium on the NBD socket too. */
 enum config_attach { ATTACH_AUTO, ATTACH_SOCKET, ATTACH_NBD, ATTACH_USB };
 enum config_present { PRESENT_ALWAYS, PRESENT_INSERTED };
-enum config_overlay { OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_FILE };
+/* Auto: in memory, where an insert wants to write to an image that can't be written to and is a disk. */
+enum config_overlay { OVERLAY_AUTO, OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_FILE };
 enum config_cdrom { CDROM_AUTO, CDROM_YES, CDROM_NO };
 enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 };
 enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
@@ -100,6 +101,7 @@ struct config_web {
     uint64_t accounts;             /* accounts = file, pam or both: enum config_accounts */
     char *administrator_groups, *operator_groups, *read_only_groups; /* = priv-admin, priv-operator, priv-user */
     char *users_file;              /* users-file = "": the one of `nbd-proxy passwd` */
+    uint64_t password_min_length;  /* password-min-length = 8: of a new one */
     uint64_t session_idle_ms;      /* session-idle = 30m */
     uint64_t session_age_ms;       /* session-age = 24h */
     uint64_t async_after_ms;       /* redfish-async-after = 0s: never */
@@ -162,7 +164,7 @@ struct config_slot {
     uint64_t socket_mode;          /* socket-mode = 0600 (octal) */
     char *socket_group;            /* socket-group = "" */
     bool writable;                 /* writable = no: writes reach the source if it can */
-    enum config_overlay overlay;   /* overlay = none | memory | file: where writes go instead */
+    enum config_overlay overlay;   /* overlay = auto | none | memory | file: where writes go instead */
     uint64_t overlay_size;         /* overlay-size = 64M */
     bool overlay_keep;             /* overlay-keep = no: a file is kept at the eject */
     char *overlay_directory;       /* overlay-directory = /var/lib/nbd-proxy */

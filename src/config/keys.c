@@ -10,7 +10,7 @@ static const char *const target_names[] = {"stderr", "syslog", NULL};
 static const char *const media_names[] = {"cd", "disk", NULL};
 static const char *const attach_names[] = {"auto", "socket", "nbd", "usb", NULL};
 static const char *const present_names[] = {"always", "inserted", NULL};
-static const char *const overlay_names[] = {"none", "memory", "file", NULL};
+static const char *const overlay_names[] = {"auto", "none", "memory", "file", NULL};
 static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const client_certificates_names[] = {"optional", "required", NULL};
 static const char *const legacy_numbers_names[] = {"after", "same", NULL};
@@ -101,6 +101,8 @@ const struct key config_keys[] = {
     WEB("read-only-groups", read_only_groups, KEY_STRING, 0, 500, NULL, "priv-user", "The same for the role ReadOnly."),
     WEB("users-file", users_file, KEY_STRING, 0, 4000, NULL, "",
         "The accounts, as nbd-proxy passwd keeps them. Empty: the file that it changes without an option."),
+    WEB("password-min-length", password_min_length, KEY_UINT, 1, 64, NULL, "8",
+        "How many characters a password needs that is set over Redfish; nbd-proxy passwd has an option for it."),
     WEB("session-idle", session_idle_ms, KEY_DURATION, 10000, MINUTES(1440), NULL, "30m",
         "A login that is not used for that long ends. An open page and a browser's medium are use."),
     WEB("session-age", session_age_ms, KEY_DURATION, MINUTES(1), MINUTES(43200), NULL, "24h",
@@ -283,9 +285,10 @@ const struct key config_keys[] = {
     SLOT("eject-patience", usb.eject_patience_ms, KEY_DURATION, 0, MINUTES(5), NULL, "5s",
          "How long a host that locks the medium is waited for at an eject; then it is taken out by force."),
     SLOT("writable", writable, KEY_BOOL, 0, 0, NULL, "no", "Let writes reach an image that can be written to (a local file)."),
-    SLOT("overlay", overlay, KEY_ENUM, OVERLAY_NONE, 0, overlay_names, "none",
+    SLOT("overlay", overlay, KEY_ENUM, OVERLAY_AUTO, 0, overlay_names, "auto",
          "Let the host write to any image without changing it: what it writes is kept in memory, or in a file of "
-         "overlay-directory. In memory it is lost with the daemon, and such a medium does not go on after a restart."),
+         "overlay-directory. In memory it is lost with the daemon, and such a medium does not go on after a restart. auto: in "
+         "memory, where media = disk and an insert wants an image on another machine writable; else none."),
     SLOT("overlay-size", overlay_size, KEY_SIZE, 1ull << 20, 1ull << 40, NULL, "64M",
          "How much may be written to the overlay; then writes fail, as on a full disk. Memory is taken as it is needed, "
          "beside cache-size."),

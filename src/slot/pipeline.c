@@ -108,6 +108,15 @@ static struct source *upload_reader(const struct pipeline_context *context, cons
 
 /* --- the overlay --- */
 
+/* The slot's configuration with "auto" decided for this medium. */
+static struct config_slot decided(const struct config_slot *config, bool may_write)
+{
+    struct config_slot its = *config;
+    if (config->overlay == OVERLAY_AUTO)
+        its.overlay = may_write && config->media == MEDIA_DISK ? OVERLAY_MEMORY : OVERLAY_NONE;
+    return its;
+}
+
 /* One file for each slot and image, so that a kept one is found again. */
 static char *overlay_path(const struct config_slot *config, const char *url)
 {
@@ -286,12 +295,13 @@ static bool is_remote(const char *url)
 static struct source *read_image(const struct pipeline_context *context, const struct config_slot *config, const char *url,
                                  const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
+    const struct config_slot its = decided(config, is_remote(url) && options->writable > 0);
     *refusal = (struct pipeline_refusal){.status = -EINVAL};
     if (is_remote(url))
-        return pipeline_remote_new(context, config, url, options, refusal);
+        return pipeline_remote_new(context, &its, url, options, refusal);
     if (location_kind(url) == LOCATION_UPLOAD)
-        return upload_reader(context, config, url, options, refusal);
-    return file_reader(context, config, url, options, refusal);
+        return upload_reader(context, &its, url, options, refusal);
+    return file_reader(context, &its, url, options, refusal);
 }
 
 struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
@@ -306,18 +316,19 @@ static struct source *pipeline_with_arguments(const struct pipeline_context *con
                                               const struct pipeline_drive *drive, const char *url,
                                               const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
-    bool overlaid = config->overlay != OVERLAY_NONE && options->writable != 0;
+    const struct config_slot its = decided(config, is_remote(url) && options->writable > 0);
+    bool overlaid = its.overlay != OVERLAY_NONE && options->writable != 0;
     struct slot_insert_options below = options_below(options);
-    if (injection_problem(config, options, refusal))
+    if (injection_problem(&its, options, refusal))
         return NULL;
-    struct source *source = read_image(context, config, url, &below, refusal);
+    struct source *source = read_image(context, &its, url, &below, refusal);
     if (!source)
         return NULL;
     if (is_remote(url))
         source = cached(exchange_source_new(source), context, config);
     source = inject_on(source, options);
     if (overlaid)
-        source = overlay_on(source, context, config, drive, url);
+        source = overlay_on(source, context, &its, drive, url);
     return fit_drive(source, drive);
 }
 
@@ -343,8 +354,9 @@ static struct source *preview_with_arguments(const struct pipeline_context *cont
                                              const char *url, const struct slot_insert_options *options,
                                              struct pipeline_refusal *refusal)
 {
+    const struct config_slot its = decided(config, is_remote(url) && options->writable > 0);
     struct slot_insert_options below = options_below(options);
-    if (injection_problem(config, options, refusal))
+    if (injection_problem(&its, options, refusal))
         return NULL;
     if (!is_changing(options)) {
         snprintf(refusal->error, sizeof refusal->error,
@@ -388,19 +400,20 @@ struct source *pipeline_browser_new(const struct pipeline_context *context, cons
                                     const struct pipeline_drive *drive, const char *shown,
                                     const struct browser_connection *connection)
 {
+    const struct config_slot its = decided(config, false);
     struct browser_options browser = {
         .grace_ms = config->reconnect_grace_ms,
         .io_timeout_ms = config->http.io_timeout_ms,
         .stay = config->reconnect_stay,
-        .writable = config->media == MEDIA_DISK && config->overlay == OVERLAY_NONE,
+        .writable = its.media == MEDIA_DISK && its.overlay == OVERLAY_NONE,
         .request_max = (uint32_t)config->browser_request,
         .requests_max = BROWSER_REQUESTS_MAX,
         .bytes_max = config->browser_window,
     };
     struct source *source = browser_source_new(context->loop, config->name, &browser, connection);
     source = cached(source, context, config);
-    if (config->overlay != OVERLAY_NONE)
-        source = scratch_overlay_on(source, context, config, drive, shown);
+    if (its.overlay != OVERLAY_NONE)
+        source = scratch_overlay_on(source, context, &its, drive, shown);
     return fit_drive(source, drive);
 }
 
@@ -494,8 +507,10 @@ const struct heat *pipeline_heat(struct source *source)
 
 void pipeline_count(struct source *source, struct slot_counters *counters)
 {
-    const struct source *image = pipeline_image_of(source), *overlay = pipeline_overlay_of(source);
+    const struct source *image = pipeline_image_of(source);
+    struct source *overlay = pipeline_overlay_of(source);
     struct overlay_usage usage = {0};
+    const char *in = overlay && is_stage(overlay_source_store(overlay), "memory") ? "memory" : "file";
     if (overlay)
         overlay_source_used(overlay, &usage);
     *counters = (struct slot_counters){
@@ -503,6 +518,7 @@ void pipeline_count(struct source *source, struct slot_counters *counters)
         .cached = is_stage(image, "cache") ? cache_source_cached(image) : 0,
         .overlay_used = usage.used,
         .overlay_bound = usage.bound,
+        .overlay_in = overlay ? in : "",
     };
 }
 

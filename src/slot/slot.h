@@ -85,6 +85,7 @@ struct slot_counters {
     struct source_stats source;           /* of the source that talks to the image's server, the cache included */
     uint64_t cached;                      /* bytes of the image in the cache */
     uint64_t overlay_used, overlay_bound; /* bytes; 0 without an overlay */
+    const char *overlay_in;               /* "memory", "file"; "" without one */
 };
 
 /* The URL of a config medium whose files come with the insert: "config:LABEL". */

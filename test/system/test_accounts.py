@@ -1,68 +1,42 @@
 """The system's accounts (accounts = pam) by the PAM that this machine has, in an /etc of the daemon's own: pam_unix, real
 passwords, shadow and groups, and the system's own tools to change them."""
 import concurrent.futures
-import os
-import shlex
-import subprocess
-import sys
 
 import pytest
 
+import machine
 from browser import Browser, Image, WebSocket
-from conftest import SANITIZED, TOP, Daemon, binary, wait_for
+from conftest import SANITIZED, Daemon, wait_for
 from redfish_client import ACCOUNTS, EJECT, MEDIA, SESSIONS, SLOT, Client, arguments, make_users, port_of
 from test_pam import has_pam
 from test_rights import place  # noqa: F401 (a fixture)
 from website import Web
 
-pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="only root can have an /etc of its own"),
+pytestmark = [pytest.mark.skipif(machine.missing() is not None, reason=str(machine.missing())),
               pytest.mark.skipif(not has_pam, reason="built without PAM")]
 SECOND = 5 if SANITIZED else 1
 # As phosphor-user-manager makes them: supplementary groups; and one whose first group it is.
 PEOPLE = {"sysadmin": ("-N", "-G", "priv-admin,priv-user"), "sysop": ("-N", "-G", "priv-operator"),
           "sysread": ("-g", "priv-user"), "sysother": ("-N", "-G", "priv-user"), "nobodys": ("-N",), "admin": ("-N", "-G", "priv-user")}
 ROLE = {"sysadmin": "Administrator", "sysop": "Operator", "sysread": "ReadOnly", "sysother": "ReadOnly"}
-# Nothing of this machine's is left to write to but the test's folder.
-INSIDE = """mount --make-rprivate / && mount --bind {etc} /etc && for d in /var/mail /var/log /var/lib /run/lock; do
-! test -d $d || mount -t tmpfs none $d; done && exec {binary} "$@" """
 
 
 def password_of(name):
     return f"pw of {name}"
 
 
-class System:
-    """A machine as the daemon sees it: a copy of /etc, with accounts."""
+class System(machine.System):
+    """With the people, and a PAM that may hang."""
 
     def __init__(self, folder):
-        self.folder, self.etc = folder, folder / "etc"
-        subprocess.run(["cp", "-a", "/etc", self.etc], check=True)
-        (self.etc / "pam.d/nbd-proxy").write_text((TOP / "packaging/pam.d/nbd-proxy").read_text())
-        self.wrapper = folder / "nbd-proxy-in-system"
-        inside = INSIDE.format(etc=self.etc, binary=shlex.quote(binary()))
-        self.wrapper.write_text(f"#!/bin/sh\nexec unshare --mount sh -c {shlex.quote(inside)} - \"$@\"\n")
-        self.wrapper.chmod(0o700)
-        self.daemon = None
-        for group in ("priv-admin", "priv-operator", "priv-user"):
-            self.run("groupadd", group)
+        super().__init__(folder)
         for name, how in PEOPLE.items():
             self.run("useradd", "-M", *how, name)
             self.password(name, password_of(name))
 
-    def run(self, *command, given=None):
-        """Of the machine, whether the daemon runs or not: always on the copy."""
-        inside = INSIDE.format(etc=self.etc, binary='"$0"')
-        subprocess.run(["unshare", "--mount", "sh", "-c", inside, *command], check=True, input=given, text=True,
-                       capture_output=True)
-
-    def password(self, name, password):
-        self.run("chpasswd", given=f"{name}:{password}\n")
-
     def hang(self, folder):
         """PAM asks a script first, which waits while there is `folder`/hangs."""
-        script = folder / "script"
-        script.write_text(f"#!/bin/sh\ntouch {folder}/begun\nwhile [ -e {folder}/hangs ]; do sleep 0.05; done\n")
-        script.chmod(0o755)
+        script = self.script("script", f"touch {folder}/begun\nwhile [ -e {folder}/hangs ]; do sleep 0.05; done")
         service = self.etc / "pam.d/nbd-proxy"
         service.write_text(f"auth optional pam_exec.so quiet {script}\n" + service.read_text())
         (folder / "hangs").touch()
@@ -73,8 +47,8 @@ class System:
 def system(place, monkeypatch):  # noqa: F811
     users = place / "users"
     make_users(users)
-    machine = System(place)
-    monkeypatch.setenv("NBD_PROXY", str(machine.wrapper))
+    it = System(place)
+    monkeypatch.setenv("NBD_PROXY", str(it.wrapper()))
     started = []
 
     def start(accounts="file pam", *more):
@@ -83,8 +57,8 @@ def system(place, monkeypatch):  # noqa: F811
         started.append(Daemon(run, *arguments(users, f"web.accounts={accounts}", "daemon.user=nobody", *more)))
         return started[-1]
 
-    machine.start = start
-    yield machine
+    it.start = start
+    yield it
     for d in started:
         d.stop()
 

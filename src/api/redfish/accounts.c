@@ -9,7 +9,7 @@ json_t *redfish_account_service(struct redfish_call *call)
 {
     json_t *service = redfish_resource(TYPE_ACCOUNT_SERVICE, call->path, "AccountService", "Account Service");
     json_object_set_new(service, "ServiceEnabled", json_true());
-    json_object_set_new(service, "MinPasswordLength", json_integer(PASSWORD_MIN));
+    json_object_set_new(service, "MinPasswordLength", json_integer((json_int_t)call->site->config.web.password_min_length));
     json_object_set_new(service, "MaxPasswordLength", json_integer(PASSWORD_MAX));
     json_object_set_new(service, "Accounts", redfish_link(REDFISH_ACCOUNTS));
     json_object_set_new(service, "Roles", redfish_link(REDFISH_ROLES));

@@ -183,9 +183,9 @@ json_t *redfish_media(struct redfish_call *call)
         return NULL;
     slot_get_status(slot, &s);
     snprintf(certificates, sizeof certificates, REDFISH_MEDIA "/%s/Certificates", call->id);
-    json_t *media = redfish_resource(TYPE_VIRTUAL_MEDIA, call->path, call->id, s.name);
+    json_t *media = redfish_resource(TYPE_VIRTUAL_MEDIA, call->path, call->id, "VirtualMedia"); /* as OpenBMC's guide has it */
     json_object_set_new(media, "Description",
-                        json_string(s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick"));
+                        json_sprintf("%s %s", s.media == MEDIA_CD ? "Virtual CD/DVD drive" : "Virtual USB stick", s.name));
     json_object_set_new(media, "MediaTypes", media_types(s.media));
     virtual_media_add_image(call, media, slot, &s);
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", redfish_media_protocols(slot));

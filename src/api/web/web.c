@@ -76,7 +76,8 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
     char *path = web_users_path(config);
     struct system_groups groups;
     struct users_options users = {.path = config->accounts & ACCOUNTS_FILE ? path : NULL,
-                                  .groups = config->accounts & ACCOUNTS_PAM ? &groups : NULL};
+                                  .groups = config->accounts & ACCOUNTS_PAM ? &groups : NULL,
+                                  .password_min = (unsigned)config->password_min_length};
     web_groups(config, &groups);
     struct auth_options auth = AUTH_OPTIONS_DEFAULT;
     auth.has_session = has_session;
@@ -199,6 +200,8 @@ static const char *fixed_key(const struct config_web *a, const struct config_web
     if (strcmp(a->upload_directory, b->upload_directory) != 0 || a->upload_size != b->upload_size ||
         a->upload_free != b->upload_free)
         return "upload-directory, -size and -free";
+    if (a->password_min_length != b->password_min_length)
+        return "password-min-length";
     if (a->session_idle_ms != b->session_idle_ms || a->session_age_ms != b->session_age_ms)
         return "session-idle and -age";
     if (a->connections != b->connections)

@@ -190,6 +190,7 @@ static void what_does_not_fit_together_is_refused(void **state)
         "[web]\nroot-slot = b\n[slot a]\n",
         "[web]\ncertificate-key = /k\n[slot a]\n",
         "[web]\nclient-certificates = required\n[slot a]\n",
+        "[web]\naccounts = none\n[slot a]\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct config config;
