@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/redfish/internal.h"
+#include "api/redfish/subscriptions.h"
 #include "api/site/certificate_store.h"
 #include "api/site/event_streams.h"
 #include "auth/audit.h"
@@ -231,6 +232,66 @@ void save_flush(struct save *save, void (*idle)(void *arg), void *arg)
 void save_free(struct save *save)
 {
     mem_free(save->path);
+}
+
+bool config_allows_protocol(const struct config_http *http, const char *protocol)
+{
+    (void)http;
+    return strcmp(protocol, "http") != 0 || stand.behind.host;
+}
+
+/* Nobody is sent anything. */
+struct push *push_new(uv_loop_t *loop, const struct config_http *http, void (*tick)(void *arg), void *arg)
+{
+    (void)loop, (void)http, (void)tick, (void)arg;
+    return NULL;
+}
+
+struct push_target *push_target_new(struct push *push, const struct push_options *options)
+{
+    (void)push;
+    must(stand.behind.may_manage);
+    must(strncmp(options->url, "https://", 8) == 0 || strncmp(options->url, "http://", 7) == 0);
+    for (const char *const *field = options->fields; *field; field++)
+        must(!strpbrk(*field, "\r\n"));
+    return NULL;
+}
+
+void push_target_set_verify(struct push_target *target, bool verify)
+{
+    (void)target, (void)verify;
+}
+
+void push_target_set_retry(struct push_target *target, bool forever, bool backoff, unsigned attempts, uint64_t interval_ms)
+{
+    (void)target, (void)forever, (void)backoff;
+    must(stand.behind.may_manage && attempts > 0 && interval_ms > 0);
+}
+
+void push_target_sleep(struct push_target *target)
+{
+    (void)target;
+}
+
+void push_target_resume(struct push_target *target, uint64_t seen)
+{
+    (void)target, (void)seen;
+}
+
+void push_target_free(struct push_target *target)
+{
+    (void)target;
+}
+
+void push_wake(struct push *push)
+{
+    (void)push;
+}
+
+void push_close(struct push *push, void (*closed)(void *arg), void *arg)
+{
+    (void)push;
+    closed(arg);
 }
 
 struct event_streams *event_streams_new(uv_loop_t *loop, const struct event_streams_options *options)
@@ -530,9 +591,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     site.certificates = certificate_store_new(NULL, mem_strdup("/nowhere/certificates"));
     redfish.events = redfish_events_new(&site);
+    redfish.subscriptions = redfish_subscriptions_new(&site, redfish.events, mem_strdup("/nowhere/subscriptions"));
     redfish.tasks = redfish_tasks_new(&redfish);
     secret_find(data, size);
     serve(&redfish);
+    redfish_subscriptions_stop(redfish.subscriptions);
+    redfish_subscriptions_close(redfish.subscriptions, on_closed, NULL);
     redfish_events_close(redfish.events);
     redfish_tasks_free(redfish.tasks);
     must(redfish.calls == 0);

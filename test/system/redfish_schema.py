@@ -18,6 +18,7 @@ KINDS = {
     "number": lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
     "path": lambda v: isinstance(v, str) and re.fullmatch(r"/redfish/v1/(?:[^/ ]+(?:/[^/ ]+)*)?", v),
     "url": lambda v: isinstance(v, str) and re.fullmatch(r"https?://redfish\.dmtf\.org/[\w./]+\.json", v),
+    "any-url": lambda v: isinstance(v, str) and re.match(r"https?://.", v),
     "type": lambda v: isinstance(v, str) and re.fullmatch(r"#\w+(\.v\d+_\d+_\d+)?\.\w+", v),
     "etag": lambda v: isinstance(v, str) and re.fullmatch(r'"\w+"', v),
     "uuid": lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", v),

@@ -2,7 +2,7 @@
 null is allowed (a leading "?"), and what is required ("!"). And the routes of the service: which methods they have, and who may."""
 
 HEALTH = ("OK", "Warning", "Critical")
-STATE = ("Enabled", "StandbyOffline")
+STATE = ("Enabled", "StandbyOffline", "Disabled")
 LINK = {"!@odata.id": "path"}
 MESSAGE = {"!@odata.type": "type", "!MessageId": "text", "!Message": "text", "!MessageArgs": ["text"], "!Resolution": "text",
            "!MessageSeverity": HEALTH, "RelatedProperties": ["text"]}
@@ -73,13 +73,19 @@ TYPES = {
     "Role": {**RESOURCE, "!RoleId": "text", "IsPredefined": "flag", "OemPrivileges": ["text"],
              "AssignedPrivileges": [("Login", "ConfigureManager", "ConfigureUsers", "ConfigureSelf", "ConfigureComponents")]},
     "EventService": {**RESOURCE, "ServiceEnabled": "?flag", "Status": STATUS, "ServerSentEventUri": "path",
+                     "Subscriptions": LINK, "DeliveryRetryAttempts": "number", "DeliveryRetryIntervalSeconds": "number",
+                     "Actions": {"#EventService.SubmitTestEvent": {"!target": "path"}},
                      "EventFormatTypes": [("Event", "MetricReport")], "RegistryPrefixes": ["?text"], "ResourceTypes": ["?text"],
                      "IncludeOriginOfConditionSupported": "?flag", "SubordinateResourcesSupported": "?flag",
                      "SSEFilterPropertiesSupported": {p: "flag" for p in (
                          "EventFormatType", "MessageId", "MetricReportDefinition", "OriginResource", "RegistryPrefix", "ResourceType",
                          "SubordinateResources")}},
     "EventDestination": {**RESOURCE, "!Context": "?text", "!SubscriptionType": ("RedfishEvent", "SSE"), "Protocol": ("Redfish",),
-                         "EventFormatType": ("Event", "MetricReport")},
+                         "EventFormatType": ("Event", "MetricReport"), "Destination": "any-url", "HttpHeaders": ["any"],
+                         "RegistryPrefixes": ["?text"], "ResourceTypes": ["?text"], "EventTypes": ["text"],
+                         "DeliveryRetryPolicy": ("TerminateAfterRetries", "SuspendRetries", "RetryForever", "RetryForeverWithBackoff"),
+                         "VerifyCertificate": "?flag", "Status": STATUS,
+                         "Actions": {f"#EventDestination.{name}Subscription": {"!target": "path"} for name in ("Resume", "Suspend")}},
     "MessageRegistryFile": {**RESOURCE, "!Languages": ["text"], "!Registry": "text",
                             "!Location": [{"Language": "text", "Uri": "path", "PublicationUri": "url"}]},
     "TaskService": {**RESOURCE, "ServiceEnabled": "?flag", "Status": STATUS, "Tasks": LINK, "LifeCycleEventOnTaskStateChange": "flag",
@@ -103,10 +109,14 @@ ROUTES = {
     "/redfish/v1/$metadata": {"GET": ALL},
     "/redfish/v1/JsonSchemas": {"GET": LOGIN},
     "/redfish/v1/JsonSchemas/*": {"GET": LOGIN},
-    "/redfish/v1/EventService": {"GET": LOGIN},
+    "/redfish/v1/EventService": {"GET": LOGIN, "PATCH": ADMIN},
+    "/redfish/v1/EventService/Actions/EventService.SubmitTestEvent": {"POST": ADMIN},
     "/redfish/v1/EventService/SSE": {"GET": LOGIN},
-    "/redfish/v1/EventService/Subscriptions": {"GET": LOGIN},
-    "/redfish/v1/EventService/Subscriptions/*": {"GET": LOGIN, "DELETE": LOGIN},
+    "/redfish/v1/EventService/Subscriptions": {"GET": LOGIN, "POST": ADMIN},
+    "/redfish/v1/EventService/Subscriptions/Members": {"POST": ADMIN},
+    "/redfish/v1/EventService/Subscriptions/*": {"GET": LOGIN, "PATCH": LOGIN, "DELETE": LOGIN},
+    "/redfish/v1/EventService/Subscriptions/*/Actions/EventDestination.ResumeSubscription": {"POST": ADMIN},
+    "/redfish/v1/EventService/Subscriptions/*/Actions/EventDestination.SuspendSubscription": {"POST": ADMIN},
     "/redfish/v1/Registries": {"GET": LOGIN},
     "/redfish/v1/Registries/*": {"GET": LOGIN},
     "/redfish/v1/Registries/NbdProxy/NbdProxy": {"GET": LOGIN},

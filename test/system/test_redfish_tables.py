@@ -122,6 +122,8 @@ def test_every_resource_has_the_properties_of_its_type(service, admin, nginx, ce
                       Prefer="respond-async").status == 202
     wait_for(lambda: admin.slot()["Inserted"], "the medium")
     assert admin.post(INSERT.replace("Slot_0", "Slot_1"), {"Image": nginx.url("nothing.iso")}).status == 400
+    destination = {"Destination": "https://127.0.0.1:1/", "Protocol": "Redfish", "Context": "x", "ResourceTypes": ["Task"]}
+    subscription = admin.post(SUBSCRIPTIONS, destination).headers["Location"]
     with Stream(admin):
         assert check_all(admin) >= set(TYPES) - {"MessageRegistry"} # which is no resource
     for user in ("operator", "reader"):
@@ -129,7 +131,7 @@ def test_every_resource_has_the_properties_of_its_type(service, admin, nginx, ce
     for form in (".", "*"):
         expanded = admin.get(f"{MEDIA}?$expand={form}").json
         assert not [f for member in expanded["Members"] for f in resource_faults(member, member["@odata.id"])]
-    assert admin.delete(place).status == 204
+    assert admin.delete(place).status == admin.delete(subscription).status == 204
 
 
 def test_the_properties_of_a_browser_s_medium(new_site):

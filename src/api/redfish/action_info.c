@@ -14,6 +14,10 @@ static const char *data_type(enum redfish_kind kind)
     case REDFISH_FLAG:
     case REDFISH_FLAG_OR_NULL:
         return "Boolean";
+    case REDFISH_NUMBER:
+        return "Number";
+    case REDFISH_LIST:
+        return "ObjectArray";
     case REDFISH_OBJECT:
     case REDFISH_WHOLE_OR_NULL:
         return "Object";

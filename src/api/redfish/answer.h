@@ -50,6 +50,8 @@ enum redfish_kind {
     REDFISH_FLAG,
     REDFISH_TEXT_OR_NULL,
     REDFISH_FLAG_OR_NULL,
+    REDFISH_NUMBER, /* a whole one */
+    REDFISH_LIST,   /* or null */
     REDFISH_OBJECT, /* see redfish_flatten() */
     REDFISH_WHOLE_OR_NULL, /* an object whose members are anybody's */
     REDFISH_READ_ONLY,

@@ -26,6 +26,10 @@ static bool is_of_kind(const json_t *value, enum redfish_kind kind)
         return json_is_string(value) || json_is_null(value);
     case REDFISH_FLAG_OR_NULL:
         return json_is_boolean(value) || json_is_null(value);
+    case REDFISH_NUMBER:
+        return json_is_integer(value);
+    case REDFISH_LIST:
+        return json_is_array(value) || json_is_null(value);
     case REDFISH_OBJECT: /* redfish_flatten() has put its members in its place if it is an object */
         return false;
     case REDFISH_WHOLE_OR_NULL:

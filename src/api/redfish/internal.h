@@ -1,7 +1,7 @@
 /*
  * The Redfish service's inside (DMTF DSP0266), above what answer.h has for every resource: what the service
  * remembers (service.c, settings.c), and the resources, which know nothing of the table of routes: documents.c
- * (root, $metadata, ...), registries.c, event_service.c, tasks.c, sessions.c, accounts.c, managers.c, systems.c (the host),
+ * (root, $metadata, ...), registries.c, event_service.c, event_destinations.c, tasks.c, sessions.c, accounts.c, managers.c, systems.c (the host),
  * virtual_media.c, media_body.c, insert.c, eject_policy.c and certificates.c (VirtualMedia). redfish.c has the table, and what is
  * done before a handler. Private to api/.
  */
@@ -32,7 +32,10 @@ struct redfish_setting {
 };
 
 struct redfish_events;
+struct redfish_subscription;
+struct redfish_subscriptions;
 struct redfish_tasks;
+struct push;
 
 struct redfish {
     struct site *site;
@@ -41,6 +44,7 @@ struct redfish {
     time_t started;
     struct redfish_setting settings[CONFIG_SLOTS_MAX];
     struct redfish_events *events;
+    struct redfish_subscriptions *subscriptions;
     struct redfish_tasks *tasks;
     unsigned calls; /* that have not ended */
     struct defer settled;
@@ -93,7 +97,16 @@ void redfish_certificate_delete(struct redfish_call *call);
 void redfish_certificate_facts(json_t *json, X509 *x509);
 
 /* event_service.c */
-redfish_get redfish_event_service, redfish_event_streams, redfish_event_stream;
+redfish_get redfish_event_service, redfish_event_stream;
+redfish_change redfish_event_service_patch, redfish_event_test;
+void redfish_event_streams_add(const struct redfish_call *call, json_t *collection); /* the open ones, as members */
+/* The next event for a subscription that has seen up to `seen`, which becomes what it has seen then; for mem_free(). NULL:
+ * there is none that it wants. */
+char *redfish_events_next_for(struct redfish_events *events, const struct redfish_subscription *subscription,
+                              uint64_t *seen);
+uint64_t redfish_events_last(const struct redfish_events *events);
+void redfish_events_set_push(struct redfish_events *events, struct push *push); /* NULL: nobody is sent events */
+void redfish_events_look(struct redfish_events *events); /* for what no slot tells by itself */
 void redfish_event_stream_open(struct redfish_call *call);
 void redfish_event_stream_delete(struct redfish_call *call);
 struct redfish_events *redfish_events_new(struct site *site);
@@ -103,6 +116,11 @@ void redfish_events_tell(struct redfish_events *events, struct slot *slot, enum 
 void redfish_events_tell_task(struct redfish_events *events, json_t *message, const char *path);
 void redfish_events_user_changed(struct redfish_events *events, const char *user);
 void redfish_events_close(struct redfish_events *events); /* frees itself */
+
+/* event_destinations.c */
+redfish_get redfish_destinations, redfish_destination;
+redfish_change redfish_destinations_post, redfish_destination_patch, redfish_destination_resume, redfish_destination_suspend;
+void redfish_destination_delete(struct redfish_call *call);
 
 /* tasks.c */
 redfish_get redfish_task_service, redfish_tasks, redfish_task;

@@ -120,6 +120,7 @@ static const struct redfish_entry entries[] = {
      "End other sessions first."},
 
     {RESOURCE, "ResourceChanged", "OK", "One or more resource properties have changed.", "None."},
+    {RESOURCE, "TestMessage", "OK", "Test message.", "None."},
 
     {TASK, "TaskAborted", "Critical", "The task with Id '%1' has completed with errors.", "None."},
     {TASK, "TaskCancelled", "Warning",
@@ -129,6 +130,8 @@ static const struct redfish_entry entries[] = {
 
     {OWN("A certificate that was sent is none, or not one that can be kept."), "CertificateNotUsable", "Warning",
      "The certificate can't be used: %1.", "Send one certificate in PEM, without its key."},
+    {OWN("What was subscribed could not be sent."), "EventsNotDelivered", "Warning", "Events can't be delivered: %1.",
+     "Look after the destination and the network; a subscription that was suspended goes on after ResumeSubscription."},
     {OWN("The HTTP server refused a request before the service saw it."), "HttpRefused", "Critical",
      "The request was refused: %1.", "Send a request that is right by RFC 9112, and not too long."},
     {OWN("The platform has no way to set the boot source."), "HostBootNotSupported", "Warning", "The host's boot source can't be set here.",
@@ -279,7 +282,7 @@ json_t *redfish_resolve(json_t *message, const char *resolution)
 
 void redfish_show(const char *property, const json_t *value, char text[64])
 {
-    if (strcasecmp(property, "Password") == 0) {
+    if (strcasecmp(property, "Password") == 0 || strcmp(property, "HttpHeaders") == 0) {
         snprintf(text, 64, "(hidden)");
         return;
     }

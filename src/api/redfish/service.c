@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "api/redfish/internal.h"
+#include "api/redfish/subscriptions.h"
 #include "base/text.h"
 
 #define MACHINE_ID "/etc/machine-id"
@@ -64,10 +65,10 @@ static void on_redfish_settled(struct defer *defer)
 {
     struct redfish *redfish = container_of(defer, struct redfish, settled);
     if (redfish->calls == 0)
-        redfish->on_settled(redfish->settled_arg);
+        redfish_subscriptions_close(redfish->subscriptions, redfish->on_settled, redfish->settled_arg);
 }
 
-struct redfish *redfish_new(struct site *site)
+struct redfish *redfish_new(struct site *site, char *subscriptions)
 {
     struct redfish *redfish = mem_alloc(sizeof *redfish);
     char id[33];
@@ -78,6 +79,7 @@ struct redfish *redfish_new(struct site *site)
         make_uuid(id, "redfish system", redfish->system_uuid);
     }
     redfish->events = redfish_events_new(site);
+    redfish->subscriptions = redfish_subscriptions_new(site, redfish->events, subscriptions);
     redfish->tasks = redfish_tasks_new(redfish);
     defer_setup(&redfish->settled, on_redfish_settled);
     redfish->watch.changed = on_redfish_slot_changed;
@@ -95,6 +97,7 @@ void redfish_stop(struct redfish *redfish)
     redfish->stopped = true;
     slots_set_watch(redfish->site->slots, NULL);
     redfish_tasks_stop(redfish->tasks);
+    redfish_subscriptions_stop(redfish->subscriptions);
     redfish_events_close(redfish->events);
     redfish_settings_stop(redfish);
 }

@@ -10,6 +10,7 @@
 
 #define WHO          "web"
 #define CERTIFICATES "slot-certificates.json" /* beside the accounts */
+#define SUBSCRIPTIONS "event-subscriptions.json" /* likewise */
 
 bool web_is_wanted(const struct config *config, int activation_fds)
 {
@@ -152,7 +153,7 @@ static void web_make_parts(struct web *web)
     web->parts.site = &web->site;
     web->parts.media = media_new(&web->site, on_media_gone, web);
     web->parts.events = events_new(&web->site);
-    web->parts.redfish = redfish_new(&web->site);
+    web->parts.redfish = redfish_new(&web->site, web_beside_users(config, SUBSCRIPTIONS));
     load_pages(web, config);
 }
 
