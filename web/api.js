@@ -13,8 +13,10 @@
  *   GET  /api/slots -> {"slots": [SLOT...]}
  *   GET  /api/slots/NAME/heat -> {"size", "buckets": [0..255, ...]}: equal parts of the image, how much
  *        of each the host has read
- *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs","menuTimeout"}: 200 when the
- *        image is readable. menuTimeout: seconds that the image's boot menus wait. A stored image has the url "upload:NAME" (percent-encoded).
+ *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs","menuTimeout",
+ *        "networkData","networkKind","configFiles","configKind","configLabel","serial","uuid","mac","replace"}: 200 when the
+ *        image is readable. configFiles, an object of names and contents, is in place of url; see nbd-proxy-control(7).
+ *        With "dryRun": true nothing is inserted, and the answer is {"changes": a diff}. menuTimeout: seconds that the image's boot menus wait. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
  *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}
  *        url is the WebSocket's, protocol the subprotocol to offer; good for one connection and a short
@@ -121,15 +123,16 @@ export class Api {
 
     /**
      * @param {{url: string, user?: string, password?: string, verify?: boolean, writable?: boolean, profile?: string, kernelArgs?: string,
-     *     menuTimeout?: number}} what
+     *     menuTimeout?: number, dryRun?: boolean, configFiles?: object, configKind?: string, serial?: string, mac?: string}} what
      *     `profile`: the URL of a boot profile
+     * @returns {Promise<{changes?: string, warning?: string}>}
      */
-    async insert(name, what) {
-        await this.#send('POST', `${slotPath(name)}/insert`, { json: what });
+    insert(name, what) {
+        return this.#json('POST', `${slotPath(name)}/insert`, { json: what });
     }
 
-    async insertUpload(name, upload, more) {
-        await this.insert(name, { url: `upload:${encodeURIComponent(upload)}`, ...more });
+    insertUpload(name, upload, more) {
+        return this.insert(name, { url: `upload:${encodeURIComponent(upload)}`, ...more });
     }
 
     async eject(name) {

@@ -14,6 +14,7 @@ const STATE_WORDS = {
 const MEDIA_WORDS = { cd: 'CD/DVD', disk: 'USB disk' };
 const STALE_MS = 2500; // without news the host is taken to read nothing
 const READING_MS = 5000; // the host reads if it did so lately
+const CONFIG_FILES_MAX = 40_000; // bytes: in base64 and with their names they must fit in one request
 const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
 
 /** What a form says of the image's boot configurations. */
@@ -21,13 +22,29 @@ function bootChanges({ elements: { kernelArgs, menuTimeout } }) {
     return { kernelArgs: kernelArgs.value.trim(), ...(menuTimeout.value && { menuTimeout: Number(menuTimeout.value) }) };
 }
 
+/** Files as the daemon takes them: what is no text in base64. */
+async function configFiles(files) {
+    const read = {};
+    if (files.reduce((sum, { size }) => sum + size, 0) > CONFIG_FILES_MAX)
+        throw new Error('The files are larger than 40 kB together. Upload them to the BMC as a tar, or as JSON.');
+    for (const file of files) {
+        const bytes = new Uint8Array(await file.arrayBuffer());
+        try {
+            read[file.name] = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+        } catch {
+            read[file.name] = { base64: btoa(String.fromCharCode(...bytes)) };
+        }
+    }
+    return read;
+}
+
 /**
  * @typedef {object} Actions each gives a promise; a rejection is shown in the card
  * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} insertPicked
  * @property {(slot: string) => Promise<void>} insertWritableFile asks for the file itself
  * @property {(slot: string, transfer: DataTransfer) => Promise<void>} insertDrop
- * @property {(slot: string, what: object) => Promise<void>} insertUrl
- * @property {(slot: string, upload: string, more: object) => Promise<void>} insertUpload
+ * @property {(slot: string, what: object) => Promise<object>} insertUrl gives what api.insert() gives
+ * @property {(slot: string, upload: string, more: object) => Promise<object>} insertUpload
  * @property {(slot: string) => Promise<void>} eject
  * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} resume if it is the same as before
  * @property {(slot: string) => Promise<void>} insertHeld what was served last
@@ -121,13 +138,13 @@ export class SlotCard {
     }
 
     #setUpForms() {
-        const { urlForm, urlProtectedLabel, storedForm, storedProtectedLabel } = this.#parts;
+        const { urlForm, urlProtectedLabel, storedForm, storedProtectedLabel, configForm } = this.#parts;
         urlProtectedLabel.hidden = storedProtectedLabel.hidden = this.slot.media !== 'disk';
         urlForm.addEventListener('submit', (event) => {
             event.preventDefault();
             const { url, user, password, verify, profile, protected: isProtected } = urlForm.elements;
             this.#try('Opening …', async () => {
-                await this.#actions.insertUrl(this.slot.name, {
+                await this.#insertOrShow(event, this.#actions.insertUrl, {
                     url: url.value.trim(), user: user.value, password: password.value, verify: verify.checked,
                     writable: !isProtected.checked, ...bootChanges(urlForm),
                     ...(profile.value.trim() && { profile: profile.value.trim() }),
@@ -138,9 +155,27 @@ export class SlotCard {
         storedForm.addEventListener('submit', (event) => {
             event.preventDefault();
             const { upload, protected: isProtected } = storedForm.elements;
-            this.#try('Opening …', () => this.#actions.insertUpload(this.slot.name, upload.value,
+            this.#try('Opening …', () => this.#insertOrShow(event, (name, what) => this.#actions.insertUpload(name, upload.value, what),
                 { writable: !isProtected.checked, ...bootChanges(storedForm) }));
         });
+        configForm.addEventListener('submit', (event) => {
+            event.preventDefault();
+            const { configKind, files, serial, mac } = configForm.elements;
+            this.#try('Reading the files …', async () => this.#actions.insertUrl(this.slot.name, {
+                configFiles: await configFiles([...files.files]), configKind: configKind.value,
+                ...(serial.value.trim() && { serial: serial.value.trim() }), ...(mac.value.trim() && { mac: mac.value.trim() }),
+            }));
+        });
+    }
+
+    /** As the form's button says: with dryRun nothing is inserted, and the image's changes are shown. */
+    async #insertOrShow({ submitter }, insert, what) {
+        const { changes } = this.#parts;
+        const dryRun = submitter?.name === 'dryRun';
+        showMessage(changes, '');
+        const told = await insert(this.slot.name, { ...what, ...(dryRun && { dryRun }) });
+        if (dryRun)
+            showMessage(changes, told.changes);
     }
 
     async #eject() {
@@ -335,7 +370,7 @@ export class SlotCard {
         p.eject.setAttribute('aria-label', `${p.eject.textContent} ${slot.name}`);
         setText(p.image, imageWords(slot));
         p.image.title = slot.image;
-        const via = this.medium?.active ? 'from this browser' : isStored(slot) ? 'stored on the BMC'
+        const via = this.medium?.active ? 'from this browser' : isStored(slot) ? 'stored on the BMC' : isConfig(slot) ? 'made of files'
             : { uri: 'from a URL', applet: 'from a browser' }[slot.connectedVia];
         setText(p.meta, [slot.size ? humanSize(slot.size) : '', slot.writable ? 'writable' : 'read-only', via]
             .filter(Boolean).join(' · '));
@@ -381,6 +416,10 @@ function stateWords(state) {
 
 function isStored(slot) {
     return slot.image.startsWith('upload:');
+}
+
+function isConfig(slot) {
+    return slot.image.startsWith('config:');
 }
 
 function imageWords(slot) {

@@ -264,6 +264,8 @@ export class MockDaemon {
             this.#empty(slot, '');
             slot.socket?.close(1000, 'by the page');
         } else if (action === 'insert') {
+            if (body.dryRun)
+                return answer(response, 200, { changes: `+ linux /vmlinuz ${body.kernelArgs}\n` });
             await this.#insert(slot, body);
         } else if (action === 'ticket') {
             if (this.refuseTickets)
@@ -278,8 +280,10 @@ export class MockDaemon {
         answer(response, 200, {});
     }
 
-    async #insert(slot, { url, password, writable, profile, kernelArgs, menuTimeout }) {
+    async #insert(slot, { url: given, password, writable, profile, kernelArgs, menuTimeout, ...config }) {
+        const url = given ?? `config:${config.configKind}`;
         slot.inserted = { url, password, writable, profile, kernelArgs, menuTimeout };
+        slot.config = config;
         this.set(slot.public.name, { state: 'opening', error: '', image: url, imageName: url.split('/').pop(), connectedVia: 'uri' });
         await new Promise((resolve) => setTimeout(resolve, 100));
         if (url.includes('missing')) {

@@ -319,7 +319,7 @@ daemonTest('an upload that is cut by a reload goes on, is checked, and inserted'
     await page.getByLabel('Image to upload').setInputFiles(path);
     await row.getByText(`SHA-256 ${hash}`).waitFor();
     await card(page).getByText('Stored on the BMC').click();
-    await card(page).locator('select').selectOption('stored image.iso');
+    await card(page).locator('select[name=upload]').selectOption('stored image.iso');
     await card(page).getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready');
     await card(page).getByText('stored image.iso', { exact: true }).first().waitFor();

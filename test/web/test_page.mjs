@@ -248,6 +248,34 @@ pageTest('a URL that fails says why, one that works is inserted', async (page, d
     assert.equal(await card(page, 'slot1').locator('script').count(), 0);
 });
 
+pageTest('what would be changed in an image is shown', async (page, daemon) => {
+    await logIn(page);
+    await card(page, 'slot1').getByText('From a URL').click();
+    await card(page, 'slot1').getByLabel('URL of the image').fill('https://images.example.com/a.iso');
+    await card(page, 'slot1').getByLabel('Kernel arguments').first().fill('a=1');
+    await card(page, 'slot1').getByRole('button', { name: 'Show changes' }).first().click();
+    await card(page, 'slot1').getByText('+ linux /vmlinuz a=1').waitFor();
+    assert.equal(daemon.slot('slot1').inserted, undefined);
+});
+
+pageTest('files become a medium with settings', async (page, daemon) => {
+    await logIn(page);
+    await card(page).getByText('Settings for the host').click();
+    const files = [{ name: 'user-data', mimeType: '', buffer: Buffer.from('\ufeff#cloud-config {serial}\n') },
+        { name: 'key.bin', mimeType: '', buffer: Buffer.from([0, 1, 255]) }];
+    const large = { name: 'large', mimeType: '', buffer: Buffer.alloc(40_001) };
+    await card(page).getByLabel('Files, 40 kB together').setInputFiles([large]);
+    await card(page).getByRole('button', { name: 'Insert' }).last().click();
+    await error(page, 'The files are larger than 40 kB together. Upload them to the BMC as a tar, or as JSON.');
+    await card(page).getByLabel('Files, 40 kB together').setInputFiles(files);
+    await card(page).getByLabel('Serial number').fill(' SN42 ');
+    await card(page).getByRole('button', { name: 'Insert' }).last().click();
+    await state(page, 'Ready');
+    assert.deepEqual(daemon.slot('slot0').config, { serial: 'SN42', configKind: 'cidata',
+        configFiles: { 'user-data': '\ufeff#cloud-config {serial}\n', 'key.bin': { base64: 'AAH/' } } });
+    await card(page).getByText('made of files').waitFor();
+});
+
 pageTest('a boot profile is given, shown where something was read, and how the boot went is told', async (page, daemon) => {
     const report = { image: 'rescue.iso', ended: true, profile: 'followed', fetched: { bytes: 92 << 20, inVain: 1 << 20 },
         host: { reads: 1730, bytes: 82 << 20, failures: 0, ms: 12_340, stalls: 9, stalledMs: 810, longest: [{ waitedMs: 263 }] } };
@@ -465,7 +493,7 @@ pageTest('an image is uploaded in pieces through a failing connection, inserted 
     await row.getByRole('progressbar').waitFor();
     await row.getByText(`SHA-256 ${createHash('sha256').update(pattern(3, 5_000_000)).digest('hex')}`).waitFor({ timeout: 20_000 });
     await card(page, 'slot1').getByText('Stored on the BMC').click();
-    await card(page, 'slot1').locator('select').selectOption('upload.img');
+    await card(page, 'slot1').locator('select[name=upload]').selectOption('upload.img');
     await card(page, 'slot1').getByLabel('Kernel arguments').last().fill(' console=ttyS0 ');
     await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready', 'slot1');
