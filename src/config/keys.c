@@ -64,7 +64,8 @@ const struct key config_keys[] = {
            "what the host still reads fails."),
     DAEMON("state-secrets", state_secrets, KEY_BOOL, 0, 0, NULL, "no",
            "Let runtime-dir/state.json (mode 0600) hold passwords, tokens and URLs with a query, so that a medium inserted "
-           "with them goes on after the daemon was killed and started again."),
+           "with them goes on after the daemon was killed and started again. The same holds for what Redfish keeps of slots' "
+           "client certificates and of event subscriptions, beside the users file."),
     DAEMON("profile-directory", profile_directory, KEY_STRING, 0, 4000, NULL, "/var/lib/nbd-proxy/profiles",
            "The folder in which boot profiles are kept: 64 of at most 16 KiB, those that were used last. Made when it is "
            "needed. Empty: none are kept."),

@@ -59,6 +59,7 @@ static struct source *http_reader(const struct pipeline_context *context, const 
         .verify = pipeline_option(options->verify, http->verify),
         .ca_file = ca_file_of(http, options),
         .ca_pem = options->ca_pem,
+        .client_pem = options->client_pem,
         .client_cert = who.client_cert,
         .client_key = who.client_key,
         .user = who.user,

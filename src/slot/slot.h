@@ -71,6 +71,7 @@ struct slot_insert_options {
     struct seed_wish seed; /* of a config medium, and of the machine's network */
     bool config;          /* the URL leads to a config medium's files; so it does when the wish is of a medium */
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
+    const char *client_pem; /* our certificate and its key in PEM, for the server of an https:// image */
     const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
     uint64_t stay_ms;     /* after that time the medium is ejected; SLOT_STAYS: never */

@@ -47,6 +47,7 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
         .bearer_token = mem_strdup(options->bearer_token),
         .ca_file = mem_strdup(options->ca_file),
         .ca_pem = mem_strdup(options->ca_pem),
+        .client_pem = mem_strdup(options->client_pem),
         .profile = mem_strdup(options->profile),
         .kernel_args = mem_strdup_nonempty(options->kernel_args),
         .menu_timeout = mem_strdup_nonempty(options->menu_timeout),
@@ -68,6 +69,7 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
         .bearer_token = media->bearer_token,
         .ca_file = media->ca_file,
         .ca_pem = media->ca_pem,
+        .client_pem = media->client_pem,
         .profile = media->profile,
         .kernel_args = media->kernel_args,
         .menu_timeout = media->menu_timeout,
@@ -86,6 +88,7 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
     return slot_same_text(media->url, url) && slot_same_text(media->user, options->user) &&
            slot_same_text(media->password, options->password) && slot_same_text(media->bearer_token, options->bearer_token) &&
            slot_same_text(media->ca_file, options->ca_file) && slot_same_text(media->ca_pem, options->ca_pem) &&
+           slot_same_text(media->client_pem, options->client_pem) &&
            slot_same_text(media->profile, options->profile) &&
            slot_same_text(media->kernel_args, options->kernel_args) &&
            slot_same_text(media->menu_timeout, options->menu_timeout) &&

@@ -19,6 +19,7 @@ void slot_media_clear(struct slot_media *media)
     mem_free_secret(media->bearer_token);
     mem_free(media->ca_file);
     mem_free(media->ca_pem);
+    mem_free_secret(media->client_pem);
     mem_free(media->kernel_args);
     mem_free(media->menu_timeout);
     mem_free(media->validator);
@@ -41,7 +42,7 @@ static bool url_is_public(const char *url)
 
 static bool has_secrets(const struct slot_media *media)
 {
-    return !url_is_public(media->url) || media->password || media->bearer_token || media->seed.files;
+    return !url_is_public(media->url) || media->password || media->bearer_token || media->client_pem || media->seed.files;
 }
 
 static void put_text(json_t *object, const char *name, const char *text)
@@ -68,6 +69,7 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     put_text(o, "bearer_token", media->bearer_token);
     put_text(o, "ca_file", media->ca_file);
     put_text(o, "ca_pem", media->ca_pem);
+    put_text(o, "client_pem", media->client_pem);
     put_text(o, "kernel_args", media->kernel_args);
     put_text(o, "menu_timeout", media->menu_timeout);
     put_text(o, "validator", media->validator);
@@ -117,6 +119,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->bearer_token = get_text(o, "bearer_token");
     media->ca_file = get_text(o, "ca_file");
     media->ca_pem = get_text(o, "ca_pem");
+    media->client_pem = get_text(o, "client_pem");
     media->kernel_args = get_text(o, "kernel_args");
     media->menu_timeout = get_text(o, "menu_timeout");
     media->validator = get_text(o, "validator");

@@ -21,7 +21,7 @@
 /* What an insert was given; strings are owned, NULL when not given. */
 struct slot_media {
     char slot[CONFIG_SLOT_NAME_MAX];
-    char *url, *user, *password, *bearer_token, *ca_file, *ca_pem, *kernel_args, *menu_timeout, *profile;
+    char *url, *user, *password, *bearer_token, *ca_file, *ca_pem, *client_pem, *kernel_args, *menu_timeout, *profile;
     struct seed_wish seed; /* its texts are owned, too */
     bool config;
     bool nfs_ids;         /* not in the file: a medium that was in had been allowed */

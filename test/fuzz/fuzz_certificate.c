@@ -1,6 +1,7 @@
 /* A certificate that a client adds to a slot: refused in words, or one that is shown, and reads back as it is written. */
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,25 @@ static char *pem_of(const uint8_t *data, size_t size)
     return text;
 }
 
+/* A certificate with its key reads back as it is written. */
+static void try_pair(const char *text)
+{
+    char error[CERTIFICATE_ERROR] = "", *pem, *key, *again[2];
+    if (!certificate_pair(text, &pem, &key, error)) {
+        must(*error && ERR_peek_error() == 0);
+        return;
+    }
+    size_t size = strlen(pem) + strlen(key) + 1;
+    char *both = mem_alloc(size);
+    snprintf(both, size, "%s%s", pem, key);
+    must(certificate_pair(both, &again[0], &again[1], error) && strcmp(again[0], pem) == 0 && strcmp(again[1], key) == 0);
+    mem_free(both);
+    mem_free(pem);
+    mem_free(key);
+    mem_free(again[0]);
+    mem_free(again[1]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char error[CERTIFICATE_ERROR] = "", *text;
@@ -54,8 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (x509)
         show(x509);
     X509_free(x509);
-    mem_free(text);
     must(ERR_peek_error() == 0 || x509); /* nothing is left for whoever asks OpenSSL next */
     ERR_clear_error();
+    try_pair(text);
+    mem_free(text);
     return 0;
 }

@@ -589,7 +589,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stand_of(data);
     if (!exchange_begin(data + 2, size - 2))
         return 0;
-    site.certificates = certificate_store_new(NULL, mem_strdup("/nowhere/certificates"));
+    site.certificates = certificate_store_new(NULL, mem_strdup("/nowhere/certificates"), NULL);
+    site.own_certificates = certificate_store_new(NULL, mem_strdup("/nowhere/own"), &site.config.state_secrets);
     redfish.events = redfish_events_new(&site);
     redfish.subscriptions = redfish_subscriptions_new(&site, redfish.events, mem_strdup("/nowhere/subscriptions"));
     redfish.tasks = redfish_tasks_new(&redfish);
@@ -601,6 +602,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     redfish_tasks_free(redfish.tasks);
     must(redfish.calls == 0);
     certificate_store_close(site.certificates, on_closed, NULL);
+    certificate_store_close(site.own_certificates, on_closed, NULL);
     mem_free(stand.secret);
     return 0;
 }

@@ -47,7 +47,7 @@ TYPES = {
                 "Links": {"ManagerForServers": [LINK], "ManagerForServers@odata.count": "number"}},
     "MessageRegistry": {"!@odata.type": "type", "!Id": "text", "!Name": "text", "!Language": "text", "Description": "?text",
                         "!RegistryPrefix": "text", "!RegistryVersion": "text", "!OwningEntity": "text", "!Messages": "any"},
-    "VirtualMedia": {**RESOURCE, "Certificates": LINK, "ConnectedVia": ("NotConnected", "URI", "Applet", "Oem"),
+    "VirtualMedia": {**RESOURCE, "Certificates": LINK, "ClientCertificates": LINK, "ConnectedVia": ("NotConnected", "URI", "Applet", "Oem"),
                      "EjectPolicy": POLICIES, "EjectTimeout": "?duration", "Image": "?text", "ImageName": "?text",
                      "Inserted": "?flag", "MediaTypes": [("CD", "Floppy", "USBStick", "DVD")], "Password": "null", "Status": STATUS,
                      "TransferMethod": (*METHODS, None), "TransferProtocolType": (*PROTOCOLS, None), "UserName": "?text",
@@ -100,6 +100,7 @@ TYPES = {
 # Who may: everybody, who logs in, who may insert (Operator), who may configure the daemon or its users (Administrator).
 ALL, LOGIN, MEDIA, ADMIN = range(4)
 SLOT = "/redfish/v1/Managers/bmc/VirtualMedia/*"
+OWN = "/redfish/v1/Systems/system/VirtualMedia/*" # where the schema has a slot's client certificates
 ACCOUNTS, SESSIONS = "/redfish/v1/AccountService/Accounts", "/redfish/v1/SessionService/Sessions"
 # Of one's own Operators and others have more than of others': those rows are tested where they belong.
 ROUTES = {
@@ -145,6 +146,9 @@ ROUTES = {
     SLOT + "/Certificates": {"GET": LOGIN, "POST": ADMIN},
     SLOT + "/Certificates/Members": {"POST": ADMIN},
     SLOT + "/Certificates/*": {"GET": LOGIN, "DELETE": ADMIN},
+    OWN + "/ClientCertificates": {"GET": LOGIN, "POST": ADMIN},
+    OWN + "/ClientCertificates/Members": {"POST": ADMIN},
+    OWN + "/ClientCertificates/*": {"GET": LOGIN, "DELETE": ADMIN},
     SLOT + "/InsertMediaActionInfo": {"GET": LOGIN},
     SLOT + "/Actions/VirtualMedia.InsertMedia": {"POST": MEDIA},
     SLOT + "/Actions/VirtualMedia.EjectMedia": {"POST": MEDIA},

@@ -117,6 +117,8 @@ def test_the_checker_finds_faults():
 def test_every_resource_has_the_properties_of_its_type(service, admin, nginx, certificates):
     body = {"CertificateString": (certificates / "good.pem").read_text(), "CertificateType": "PEM"}
     place = admin.post(SLOT + "/Certificates", body).headers["Location"]
+    body["CertificateString"] += (certificates / "good.key").read_text()
+    client = admin.post(admin.slot()["ClientCertificates"]["@odata.id"], body).headers["Location"]
     assert admin.post(SESSIONS, {"UserName": "admin", "Password": PASSWORDS["admin"]}).status == 201
     assert admin.post(INSERT, {"Image": nginx.url("image.iso"), "EjectPolicy": "Timed", "EjectTimeout": "PT1H"},
                       Prefer="respond-async").status == 202
@@ -131,7 +133,7 @@ def test_every_resource_has_the_properties_of_its_type(service, admin, nginx, ce
     for form in (".", "*"):
         expanded = admin.get(f"{MEDIA}?$expand={form}").json
         assert not [f for member in expanded["Members"] for f in resource_faults(member, member["@odata.id"])]
-    assert admin.delete(place).status == admin.delete(subscription).status == 204
+    assert {admin.delete(made).status for made in (place, client, subscription)} == {204}
 
 
 def test_the_properties_of_a_browser_s_medium(new_site):

@@ -23,6 +23,7 @@
 #define REDFISH_SYSTEM        REDFISH_ROOT "/Systems/system"
 #define REDFISH_MANAGER       REDFISH_ROOT "/Managers/bmc"
 #define REDFISH_MEDIA         REDFISH_MANAGER "/VirtualMedia"
+#define REDFISH_OWN_MEDIA     REDFISH_SYSTEM "/VirtualMedia"
 #define REDFISH_SCHEMAS       REDFISH_ROOT "/JsonSchemas"
 #define REDFISH_EVENTS        REDFISH_ROOT "/EventService"
 #define REDFISH_STREAMS       REDFISH_EVENTS "/Subscriptions"

@@ -1,4 +1,5 @@
-/* VirtualMedia: the certificates that a slot trusts for its images' servers. See api/redfish/internal.h. */
+/* VirtualMedia: the certificates that a slot trusts for its images' servers, and the one that it shows to them
+ * (ClientCertificates). See api/redfish/internal.h. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -22,6 +23,23 @@ static bool redfish_certificates_slot_name(const struct redfish_call *call, char
     slot_get_status(slot, &s);
     snprintf(name, CONFIG_SLOT_NAME_MAX, "%s", s.name);
     return true;
+}
+
+/* Which of a slot's two collections the call is about. */
+static bool is_own(const struct redfish_call *call)
+{
+    return strstr(call->route->path, "/ClientCertificates");
+}
+
+static struct certificate_store *store_of(const struct redfish_call *call)
+{
+    return is_own(call) ? call->site->own_certificates : call->site->certificates;
+}
+
+static void folder_of(const struct redfish_call *call, char path[REDFISH_PATH_MAX])
+{
+    snprintf(path, REDFISH_PATH_MAX, "%s/%s/%s", is_own(call) ? REDFISH_OWN_MEDIA : REDFISH_MEDIA, call->id,
+             is_own(call) ? "ClientCertificates" : "Certificates");
 }
 
 /* --- reading --- */
@@ -88,7 +106,9 @@ void redfish_certificate_facts(json_t *json, X509 *x509)
 
 static void member_path(const struct redfish_call *call, unsigned id, char path[REDFISH_PATH_MAX])
 {
-    snprintf(path, REDFISH_PATH_MAX, REDFISH_MEDIA "/%s/Certificates/%u", call->id, id);
+    char folder[REDFISH_PATH_MAX];
+    folder_of(call, folder);
+    snprintf(path, REDFISH_PATH_MAX, "%.200s/%u", folder, id);
 }
 
 static json_t *redfish_certificates_show(const struct redfish_call *call, const struct certificate *certificate)
@@ -98,7 +118,9 @@ static json_t *redfish_certificates_show(const struct redfish_call *call, const 
     member_path(call, certificate->id, path);
     snprintf(id, sizeof id, "%u", certificate->id);
     json_t *json =
-        redfish_resource(TYPE_CERTIFICATE, path, id, "Certificate of an image's server, or of who signed it");
+        redfish_resource(TYPE_CERTIFICATE, path, id,
+                         is_own(call) ? "Certificate for the images' servers"
+                                      : "Certificate of an image's server, or of who signed it");
     json_object_set_new(json, "CertificateString", json_string(certificate->pem));
     json_object_set_new(json, "CertificateType", json_string("PEM"));
     if (x509)
@@ -114,8 +136,8 @@ json_t *redfish_certificates(struct redfish_call *call)
     if (!redfish_certificates_slot_name(call, slot))
         return NULL;
     json_t *collection = redfish_collection(call, "Certificate Collection");
-    snprintf(folder, sizeof folder, REDFISH_MEDIA "/%s/Certificates", call->id);
-    while ((certificate = certificate_store_next(call->site->certificates, slot, certificate)) != NULL) {
+    folder_of(call, folder);
+    while ((certificate = certificate_store_next(store_of(call), slot, certificate)) != NULL) {
         snprintf(id, sizeof id, "%u", certificate->id);
         redfish_add_member(collection, folder, id);
     }
@@ -126,7 +148,7 @@ static const struct certificate *certificates_find(const struct redfish_call *ca
 {
     char slot[CONFIG_SLOT_NAME_MAX];
     return redfish_certificates_slot_name(call, slot)
-               ? certificate_store_find(call->site->certificates, slot, call->part)
+               ? certificate_store_find(store_of(call), slot, call->part)
                : NULL;
 }
 
@@ -167,12 +189,15 @@ static void redfish_certificates_refuse(struct redfish_call *call, int status, c
     else if (status == -ENOSPC)
         redfish_fail(call, 400, redfish_message("CreateLimitReachedForResource", NULL, NULL));
     else
-        redfish_fail(call, 400, redfish_message("CertificateNotUsable", "CertificateString", words, NULL));
+        redfish_fail(call, 400,
+                     redfish_resolve(redfish_message("CertificateNotUsable", "CertificateString", words, NULL),
+                                     is_own(call) ? "Send one certificate in PEM, and its key in PEM without a pass phrase."
+                                                  : "Send one certificate in PEM, without its key."));
 }
 
 static void redfish_certificates_add(struct redfish_call *call, const char *slot, const char *pem)
 {
-    struct certificate_store *store = call->site->certificates;
+    struct certificate_store *store = store_of(call);
     char path[REDFISH_PATH_MAX], error[CERTIFICATE_ERROR];
     unsigned id;
     int status = certificate_store_add(store, slot, pem, &id, error);
@@ -182,7 +207,10 @@ static void redfish_certificates_add(struct redfish_call *call, const char *slot
     }
     member_path(call, id, path);
     snprintf(call->part, sizeof call->part, "%u", id);
-    log_notice(slot, "redfish: certificate %u is trusted from the next insert on (added by %s)", id, call->user);
+    log_notice(slot, "redfish: certificate %u is %s from the next insert on (added by %s)", id,
+               is_own(call) ? "shown to images' servers" : "trusted", call->user);
+    if (is_own(call) && !call->site->config.state_secrets)
+        log_notice(slot, "redfish: its key is a secret: it is forgotten at a restart (see state-secrets)");
     redfish_reply_created(call, path, redfish_certificates_show(call, certificate_store_find(store, slot, call->part)));
 }
 
@@ -198,6 +226,7 @@ void redfish_certificates_post(struct redfish_call *call, json_t *body)
         redfish_fail(call, 400, problem);
     else
         redfish_certificates_add(call, slot, redfish_text(body, "CertificateString"));
+    api_wipe(json_object_get(body, "CertificateString")); /* it may have had a key */
 }
 
 void redfish_certificate_delete(struct redfish_call *call)
@@ -207,8 +236,8 @@ void redfish_certificate_delete(struct redfish_call *call)
         redfish_not_found(call);
         return;
     }
-    log_notice(certificate->slot, "redfish: certificate %u is not trusted any more (removed by %s)", certificate->id,
-               call->user);
-    certificate_store_remove(call->site->certificates, certificate);
+    log_notice(certificate->slot, "redfish: certificate %u is not %s any more (removed by %s)", certificate->id,
+               is_own(call) ? "shown" : "trusted", call->user);
+    certificate_store_remove(store_of(call), certificate);
     redfish_reply_nothing(call);
 }

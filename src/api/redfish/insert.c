@@ -189,7 +189,7 @@ static bool is_there_already(const struct redfish_call *call, const struct wish 
 static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, const struct wish *wish)
 {
     struct slot_status s;
-    char shown[256], *trusted;
+    char shown[256], *trusted, *own;
     slot_get_status(slot, &s);
     bool there = is_there_already(call, wish, &s), instead = replaces(call, &s);
     bool renewed = there && instead && wish->password; /* the password may be another one */
@@ -200,6 +200,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
         .user = wish->user,
         .password = wish->password,
         .ca_pem = trusted = certificate_store_text(call->site->certificates, s.name),
+        .client_pem = own = certificate_store_text(call->site->own_certificates, s.name),
         .nfs_ids = auth_allows(call->role, AUTH_CONFIGURE_MANAGER),
         .verify = redfish_media_verify(call, &s),
         .profile = wish->profile,
@@ -225,6 +226,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
         (instead ? slot_replace : slot_insert)(slot, wish->image, &options, on_redfish_insert_changed, call);
     }
     mem_free(trusted);
+    mem_free_secret(own);
 }
 
 static void redfish_insert_eject(struct redfish_call *call, struct slot *slot)

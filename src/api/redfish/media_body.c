@@ -54,6 +54,7 @@ const struct redfish_property redfish_media_properties[] = {
     {"EjectPolicy", REDFISH_TEXT_OR_NULL},
     {"EjectTimeout", REDFISH_TEXT_OR_NULL},
     {"Certificates", REDFISH_READ_ONLY},
+    {"ClientCertificates", REDFISH_READ_ONLY},
     {"Status", REDFISH_READ_ONLY},
     {"Actions", REDFISH_READ_ONLY},
     {"Oem", REDFISH_OBJECT},

@@ -282,7 +282,8 @@ json_t *redfish_resolve(json_t *message, const char *resolution)
 
 void redfish_show(const char *property, const json_t *value, char text[64])
 {
-    if (strcasecmp(property, "Password") == 0 || strcmp(property, "HttpHeaders") == 0) {
+    if (strcasecmp(property, "Password") == 0 || strcmp(property, "HttpHeaders") == 0 ||
+        strcmp(property, "CertificateString") == 0) {
         snprintf(text, 64, "(hidden)");
         return;
     }

@@ -10,6 +10,8 @@
 
 #define ACTION(name)         REDFISH_MEDIA "/*/Actions/VirtualMedia." name
 #define REDFISH_CERTIFICATES REDFISH_MEDIA "/*/Certificates"
+/* The schema has this place of ClientCertificates only, and none below Managers. */
+#define REDFISH_OWN_CERTIFICATES REDFISH_OWN_MEDIA "/*/ClientCertificates"
 #define RESET                REDFISH_SYSTEM "/Actions/ComputerSystem.Reset"
 
 static const struct redfish_route routes[] = {
@@ -150,6 +152,21 @@ static const struct redfish_route routes[] = {
      .post = redfish_certificates_post},
     {.path = REDFISH_CERTIFICATES "/Members", .changing = AUTH_CONFIGURE_MANAGER, .post = redfish_certificates_post},
     {.path = REDFISH_CERTIFICATES "/*",
+     .type = TYPE_CERTIFICATE,
+     .reading = AUTH_LOGIN,
+     .get = redfish_certificate,
+     .changing = AUTH_CONFIGURE_MANAGER,
+     .remove = redfish_certificate_delete},
+    {.path = REDFISH_OWN_CERTIFICATES,
+     .type = TYPE_CERTIFICATES,
+     .reading = AUTH_LOGIN,
+     .get = redfish_certificates,
+     .changing = AUTH_CONFIGURE_MANAGER,
+     .post = redfish_certificates_post},
+    {.path = REDFISH_OWN_CERTIFICATES "/Members",
+     .changing = AUTH_CONFIGURE_MANAGER,
+     .post = redfish_certificates_post},
+    {.path = REDFISH_OWN_CERTIFICATES "/*",
      .type = TYPE_CERTIFICATE,
      .reading = AUTH_LOGIN,
      .get = redfish_certificate,

@@ -191,6 +191,8 @@ json_t *redfish_media(struct redfish_call *call)
     json_object_set_new(media, "TransferProtocolType@Redfish.AllowableValues", redfish_media_protocols(slot));
     json_object_set_new(media, "TransferMethod@Redfish.AllowableValues", json_pack("[s]", "Stream"));
     json_object_set_new(media, "Certificates", redfish_link(certificates));
+    snprintf(certificates, sizeof certificates, REDFISH_OWN_MEDIA "/%s/ClientCertificates", call->id);
+    json_object_set_new(media, "ClientCertificates", redfish_link(certificates));
     json_object_set_new(media, "Status", redfish_virtual_media_status_of(call, &s));
     json_object_set_new(media, "Actions", redfish_virtual_media_actions(call, slot, &s));
     json_object_set_new(media, "Oem", oem(call, &s));

@@ -18,6 +18,7 @@
 
 struct certificate_store {
     struct save save;
+    const bool *keep_keys; /* NULL: there are no keys */
     struct certificate all[CERTIFICATES_MAX];
     unsigned count;
     void (*closed)(void *arg);
@@ -95,24 +96,120 @@ static char *write_pem(X509 *x509)
     return pem;
 }
 
+/* --- one with its key --- */
+
+/* There is no pass phrase, and nobody to be asked. */
+static int on_certificate_phrase(char *phrase, int size, int writing, void *arg)
+{
+    (void)phrase, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+
+struct pem_blocks {
+    unsigned certificates, keys, others;
+};
+
+static void pem_count(BIO *bio, struct pem_blocks *blocks)
+{
+    static const char key_end[] = "PRIVATE KEY";
+    char *name, *header;
+    unsigned char *data;
+    long length;
+    while (PEM_read_bio(bio, &name, &header, &data, &length)) {
+        size_t size = strlen(name), end = sizeof key_end - 1;
+        if (strcmp(name, PEM_STRING_X509) == 0)
+            blocks->certificates++;
+        else if (size >= end && strcmp(name + size - end, key_end) == 0)
+            blocks->keys++;
+        else if (strcmp(name, PEM_STRING_ECPARAMETERS) != 0) /* which openssl writes before a key */
+            blocks->others++;
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_clear_free(data, (size_t)length);
+    }
+    ERR_clear_error();
+}
+
+static const char *pair_problem(BIO *bio, X509 **x509, EVP_PKEY **key)
+{
+    struct pem_blocks blocks = {0};
+    pem_count(bio, &blocks);
+    if (blocks.certificates != 1 || blocks.keys != 1 || blocks.others > 0)
+        return "there are not one certificate and one key in PEM";
+    (void)BIO_reset(bio);
+    *x509 = PEM_read_bio_X509(bio, NULL, on_certificate_phrase, NULL);
+    (void)BIO_reset(bio);
+    *key = PEM_read_bio_PrivateKey(bio, NULL, on_certificate_phrase, NULL);
+    if (!*x509 || !*key)
+        return *x509 ? "its key is damaged, or has a pass phrase" : "it is damaged";
+    return X509_check_private_key(*x509, *key) == 1 ? NULL : "the key is of another certificate";
+}
+
+static char *write_key(EVP_PKEY *pkey)
+{
+    char *text;
+    BIO *bio = BIO_new(BIO_s_mem());
+    if (!bio || PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) != 1)
+        mem_exhausted();
+    size_t length = (size_t)BIO_get_mem_data(bio, &text);
+    char *key = mem_alloc(length + 1);
+    memcpy(key, text, length);
+    OPENSSL_cleanse(text, length);
+    BIO_free(bio);
+    return key;
+}
+
+bool certificate_pair(const char *text, char **pem, char **key, char error[CERTIFICATE_ERROR])
+{
+    size_t size = strlen(text);
+    X509 *x509 = NULL;
+    EVP_PKEY *pkey = NULL;
+    BIO *bio = BIO_new_mem_buf(text, (int)(size < 2 * CERTIFICATE_MAX ? size : 2 * CERTIFICATE_MAX));
+    if (!bio)
+        mem_exhausted();
+    const char *problem = size > 2 * CERTIFICATE_MAX ? "it is longer than 32 KiB" : pair_problem(bio, &x509, &pkey);
+    if (problem) {
+        site_certificate_store_fail(error, problem);
+    } else {
+        *pem = write_pem(x509);
+        *key = write_key(pkey);
+    }
+    BIO_free(bio);
+    X509_free(x509);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+    return !problem;
+}
+
+/* What the store takes, as OpenSSL writes it; `key` is NULL in a store without keys. */
+static bool certificate_read(const struct certificate_store *store, const char *text, char **pem, char **key,
+                             char error[CERTIFICATE_ERROR])
+{
+    if (store->keep_keys)
+        return certificate_pair(text, pem, key, error);
+    X509 *x509 = certificate_parse(text, error);
+    *pem = x509 ? write_pem(x509) : NULL;
+    *key = NULL;
+    X509_free(x509);
+    return *pem;
+}
+
 /* --- the file --- */
 
 static void site_certificate_store_load_entry(struct certificate_store *store, const json_t *entry)
 {
     const char *slot = json_string_value(json_object_get(entry, "slot"));
-    const char *pem = json_string_value(json_object_get(entry, "certificate"));
+    const char *text = json_string_value(json_object_get(entry, "certificate"));
     json_int_t id = json_integer_value(json_object_get(entry, "id"));
-    char error[CERTIFICATE_ERROR] = "it is incomplete";
-    bool complete = slot && pem && id > 0 && id <= INT32_MAX && strlen(slot) < CONFIG_SLOT_NAME_MAX;
-    X509 *x509 = complete && store->count < CERTIFICATES_MAX ? certificate_parse(pem, error) : NULL;
-    if (!x509) {
+    char error[CERTIFICATE_ERROR] = "it is incomplete", *pem, *key;
+    bool complete = slot && text && id > 0 && id <= INT32_MAX && strlen(slot) < CONFIG_SLOT_NAME_MAX;
+    if (!complete || store->count >= CERTIFICATES_MAX || !certificate_read(store, text, &pem, &key, error)) {
         log_warning(WHO, "%s: a certificate is left out: %s", store->save.path, error);
         return;
     }
     struct certificate *new = &store->all[store->count++];
-    *new = (struct certificate){.id = (unsigned)id, .pem = write_pem(x509)};
+    *new = (struct certificate){.id = (unsigned)id, .pem = pem, .key = key};
     snprintf(new->slot, sizeof new->slot, "%s", slot);
-    X509_free(x509);
 }
 
 static void site_certificate_store_load(struct certificate_store *store)
@@ -129,18 +226,29 @@ static void site_certificate_store_load(struct certificate_store *store)
     json_decref(root);
 }
 
+static json_t *certificate_entry(const struct certificate *certificate)
+{
+    size_t size = strlen(certificate->pem) + (certificate->key ? strlen(certificate->key) : 0) + 1;
+    char *text = mem_alloc(size);
+    snprintf(text, size, "%s%s", certificate->pem, certificate->key ? certificate->key : "");
+    json_t *entry = json_pack("{s:s, s:i, s:s}", "slot", certificate->slot, "id", (int)certificate->id, "certificate", text);
+    mem_free_secret(text);
+    return entry;
+}
+
 static void save(struct certificate_store *store)
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < store->count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "slot", store->all[i].slot, "id",
-                                              (int)store->all[i].id, "certificate", store->all[i].pem));
+        if (!store->keep_keys || *store->keep_keys)
+            json_array_append_new(list, certificate_entry(&store->all[i]));
     json_t *root = json_pack("{s:i, s:o}", "version", VERSION, "certificates", list);
     char *text = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     if (!text)
         mem_exhausted();
     save_text(&store->save, mem_strdup(text));
+    OPENSSL_cleanse(text, strlen(text));
     free(text);
 }
 
@@ -173,9 +281,10 @@ char *certificate_store_text(const struct certificate_store *store, const char *
     char *text = NULL;
     size_t used = 0;
     for (const struct certificate *c = NULL; (c = certificate_store_next(store, slot, c)) != NULL;) {
-        size_t length = strlen(c->pem);
+        const char *key = c->key ? c->key : "";
+        size_t length = strlen(c->pem) + strlen(key);
         text = mem_realloc(text, used + length + 1);
-        memcpy(text + used, c->pem, length + 1);
+        snprintf(text + used, length + 1, "%s%s", c->pem, key);
         used += length;
     }
     return text;
@@ -194,24 +303,24 @@ static int site_certificate_store_check_room(const struct certificate_store *sto
             return -EEXIST;
         *id = c->id >= *id ? c->id + 1 : *id;
     }
-    return count >= CERTIFICATES_EACH || store->count >= CERTIFICATES_MAX ? -ENOSPC : 0;
+    unsigned most = store->keep_keys ? CERTIFICATES_OWN : CERTIFICATES_EACH;
+    return count >= most || store->count >= CERTIFICATES_MAX ? -ENOSPC : 0;
 }
 
-int certificate_store_add(struct certificate_store *store, const char *slot, const char *pem, unsigned *id,
+int certificate_store_add(struct certificate_store *store, const char *slot, const char *text, unsigned *id,
                           char error[CERTIFICATE_ERROR])
 {
-    X509 *x509 = certificate_parse(pem, error);
-    if (!x509)
+    char *pem, *key;
+    if (!certificate_read(store, text, &pem, &key, error))
         return -EINVAL;
-    char *own = write_pem(x509);
-    X509_free(x509);
-    int status = site_certificate_store_check_room(store, slot, own, id);
+    int status = site_certificate_store_check_room(store, slot, pem, id);
     if (status != 0) {
-        mem_free(own);
+        mem_free(pem);
+        mem_free_secret(key);
         return status;
     }
     struct certificate *new = &store->all[store->count++];
-    *new = (struct certificate){.id = *id, .pem = own};
+    *new = (struct certificate){.id = *id, .pem = pem, .key = key};
     snprintf(new->slot, sizeof new->slot, "%s", slot);
     save(store);
     return 0;
@@ -221,15 +330,17 @@ void certificate_store_remove(struct certificate_store *store, const struct cert
 {
     size_t at = (size_t)(certificate - store->all);
     mem_free(store->all[at].pem);
+    mem_free_secret(store->all[at].key);
     memmove(&store->all[at], &store->all[at + 1], (--store->count - at) * sizeof *store->all);
     save(store);
 }
 
 /* --- life --- */
 
-struct certificate_store *certificate_store_new(uv_loop_t *loop, char *path)
+struct certificate_store *certificate_store_new(uv_loop_t *loop, char *path, const bool *keep_keys)
 {
     struct certificate_store *store = mem_alloc(sizeof *store);
+    store->keep_keys = keep_keys;
     save_init(&store->save, loop, path, "the slots' certificates would be lost at a restart");
     site_certificate_store_load(store);
     return store;
@@ -240,8 +351,10 @@ static void on_saved(void *arg)
     struct certificate_store *store = arg;
     void (*closed)(void *arg) = store->closed;
     void *closed_arg = store->closed_arg;
-    for (unsigned i = 0; i < store->count; i++)
+    for (unsigned i = 0; i < store->count; i++) {
         mem_free(store->all[i].pem);
+        mem_free_secret(store->all[i].key);
+    }
     save_free(&store->save);
     mem_free(store);
     closed(closed_arg);

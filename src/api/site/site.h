@@ -29,7 +29,8 @@ struct site {
     struct users *users;
     struct auth *auth;
     struct sessions *sessions;
-    struct certificate_store *certificates;
+    struct certificate_store *certificates;     /* that slots trust */
+    struct certificate_store *own_certificates; /* that they show */
     const char *origins[SITE_ORIGINS_MAX + 1]; /* pages of these may send changes, too; NULL at the end */
     struct address_prefixes proxies;           /* whose word on who asks is taken */
 };

@@ -352,12 +352,15 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
         problem = "\"profile\" is no, own, auto, or the URL of a boot profile on another machine.";
     struct slot *slot = slots_find(change->site->slots, change->slot);
     char *trusted = certificate_store_text(change->site->certificates, change->slot);
+    char *own = certificate_store_text(change->site->own_certificates, change->slot);
     insert.options.ca_pem = trusted;
+    insert.options.client_pem = own;
     if (problem || !slot)
         change_refuse(change, problem ? 400 : 404, problem ? problem : "There is no such slot.");
     else
         web_slot_routes_begin_insert(change, slot, body, &insert);
     mem_free(trusted);
+    mem_free_secret(own);
     api_wipe(json_object_get(body, "password"));
     api_wipe(json_object_get(body, "configFiles"));
 }

@@ -10,6 +10,7 @@
 
 #define WHO          "web"
 #define CERTIFICATES "slot-certificates.json" /* beside the accounts */
+#define OWN_CERTIFICATES "slot-client-certificates.json"
 #define SUBSCRIPTIONS "event-subscriptions.json" /* likewise */
 
 bool web_is_wanted(const struct config *config, int activation_fds)
@@ -149,7 +150,9 @@ static void on_media_gone(void *arg);
 static void web_make_parts(struct web *web)
 {
     const struct config_web *config = &web->site.config.web;
-    web->site.certificates = certificate_store_new(web->site.loop, web_beside_users(config, CERTIFICATES));
+    web->site.certificates = certificate_store_new(web->site.loop, web_beside_users(config, CERTIFICATES), NULL);
+    web->site.own_certificates = certificate_store_new(web->site.loop, web_beside_users(config, OWN_CERTIFICATES),
+                                                       &web->site.config.state_secrets);
     web->parts.site = &web->site;
     web->parts.media = media_new(&web->site, on_media_gone, web);
     web->parts.events = events_new(&web->site);
@@ -279,10 +282,16 @@ static void on_certificates_written(void *arg)
     closed(closed_arg);
 }
 
-static void on_calls_over(void *arg)
+static void on_own_certificates_written(void *arg)
 {
     struct web *web = arg;
     certificate_store_close(web->site.certificates, on_certificates_written, web);
+}
+
+static void on_calls_over(void *arg)
+{
+    struct web *web = arg;
+    certificate_store_close(web->site.own_certificates, on_own_certificates_written, web);
 }
 
 static void on_users_closed(void *arg)

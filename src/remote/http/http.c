@@ -170,6 +170,7 @@ static void http_free(struct remote_client *client)
     origin_clear(&image->login_origin);
     mem_free(image->client_cert);
     mem_free(image->client_key);
+    mem_free_secret(image->client_pem);
     mem_free_secret(image->user);
     mem_free_secret(image->password);
     mem_free_secret(image->bearer_token);
@@ -201,13 +202,14 @@ static void set_origin(struct origin *origin, const char *text, const char *url)
 /* Which secrets are sent, and to whom. */
 static void set_logins(struct http_image *image, const struct http_options *options)
 {
-    image->client_cert = mem_strdup_nonempty(options->client_cert);
-    image->client_key = mem_strdup_nonempty(options->client_key);
+    image->client_pem = mem_strdup_nonempty(options->client_pem);
+    image->client_cert = image->client_pem ? NULL : mem_strdup_nonempty(options->client_cert);
+    image->client_key = image->client_pem ? NULL : mem_strdup_nonempty(options->client_key);
     image->user = mem_strdup_nonempty(options->user);
     image->password = mem_strdup_nonempty(options->password);
     image->bearer_token = mem_strdup_nonempty(options->bearer_token);
     image->scheme = options->scheme;
-    set_origin(&image->key_origin, options->key_origin, options->url);
+    set_origin(&image->key_origin, image->client_pem ? NULL : options->key_origin, options->url);
     set_origin(&image->login_origin, options->login_origin, options->url);
 }
 

@@ -26,7 +26,8 @@ struct http_options {
     unsigned redirects; /* at most that many, probes only */
     bool verify;        /* the server's certificate and name */
     const char *ca_file, *ca_pem; /* see net/tls_trust.h */
-    const char *client_cert, *client_key;
+    const char *client_cert, *client_key; /* files */
+    const char *client_pem; /* a certificate and its key, for the server of `url`, in place of those files; NULL: none */
     const char *user, *password, *bearer_token;
     /* The origins (remote/origin.h) that the client certificate and the login are for; NULL or
      * "": the server of the URL. Both are sent nowhere else, wherever redirects lead. */

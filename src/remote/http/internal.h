@@ -52,7 +52,7 @@ struct http_image {
     bool allow_plain, verify, by_time;
     unsigned redirects, connections;
     struct trust trust;
-    char *client_cert, *client_key, *user, *password, *bearer_token, *proxy;
+    char *client_cert, *client_key, *client_pem, *user, *password, *bearer_token, *proxy;
     struct origin key_origin, login_origin; /* what the certificate and the login are for */
     enum http_scheme scheme;
     enum address_local local;

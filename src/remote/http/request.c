@@ -74,6 +74,14 @@ static enum http_login login_of(const struct http_image *image, bool send)
     return image->bearer_token ? HTTP_LOGIN_TOKEN : HTTP_LOGIN_PASSWORD;
 }
 
+/* The text, which has a certificate and its key, outlives the handle's transfers. NULL: there is none. */
+static void set_client_text(CURL *easy, const char *text)
+{
+    struct curl_blob blob = {(void *)(uintptr_t)text, text ? strlen(text) : 0, CURL_BLOB_NOCOPY};
+    curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, text ? &blob : NULL);
+    curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, text ? &blob : NULL);
+}
+
 /* `wanted`: the schemes that the server asked for, 0 before that is known. With
  * several allowed libcurl would ask first, each time: a round trip a range. */
 static void set_credentials(struct http_fetch *http, const char *url, unsigned long wanted)
@@ -95,6 +103,7 @@ static void set_credentials(struct http_fetch *http, const char *url, unsigned l
     curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, send ? image->bearer_token : NULL);
     curl_easy_setopt(easy, CURLOPT_SSLCERT, show ? image->client_cert : NULL);
     curl_easy_setopt(easy, CURLOPT_SSLKEY, show ? image->client_key : NULL);
+    set_client_text(easy, show ? image->client_pem : NULL);
 }
 
 static void set_url(struct http_fetch *http, const char *url)
