@@ -1,0 +1,183 @@
+"""packaging/nginx/front.conf: our page, webui-vue and Redfish behind a real nginx that keeps nothing back, with the daemon on a
+UNIX socket."""
+import gzip
+import hashlib
+import json
+import random
+import subprocess
+
+import pytest
+
+from browser import Browser, Image
+from conftest import TOP, free_port, wait_for
+from redfish_client import EJECT, MEDIA, SESSIONS, SLOT, Client
+from test_nbd import handle
+from test_redfish_events import Stream
+from website import PASSWORDS, AnswerReader, Web, accounts, new_site  # noqa: F401 (fixtures)
+
+MIB = 1 << 20
+PAGE = b"<!DOCTYPE html><title>webui-vue</title>"
+SCRIPT = b"console.log('built')"
+
+
+class Front:
+    """The file as it is shipped, with this machine's places and ports; both names have an address here."""
+
+    def __init__(self, folder, certificates, upstream):
+        self.folder, self.ports = folder, {"media.": free_port(), "": free_port()}
+        www = folder / "www"
+        (www / "js").mkdir(parents=True)
+        (www / "index.html.gz").write_bytes(gzip.compress(PAGE))
+        (www / "favicon.ico").write_bytes(b"icon")
+        (www / "js/app.js.gz").write_bytes(gzip.compress(SCRIPT))
+        text = (TOP / "packaging/nginx/front.conf").read_text()
+        for name, port in self.ports.items():
+            before = f"listen 443 ssl so_keepalive=60s:10s:6;\n    server_name {name}bmc.example.com;"
+            assert text.count(before) == 1
+            text = text.replace(before, before.replace("443", f"127.0.0.1:{port}"))
+        for before, after in (("/run/nbd-proxy/web.sock;", f"{upstream};"), ("/etc/nginx/bmc.pem", certificates / "good.pem"),
+                              ("/etc/nginx/bmc.key", certificates / "good.key"), ("/usr/share/www", www)):
+            assert before in text
+            text = text.replace(before, str(after))
+        self.temp = folder / "temp"
+        temp = "\n".join(f"{kind}_temp_path {self.temp}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        self.temp.mkdir()
+        (folder / "conf").write_text(f"user root; daemon off; pid {folder}/pid; events {{}} http {{ access_log off; {temp} {text} }}")
+        self.process = subprocess.Popen(["nginx", "-p", folder, "-c", folder / "conf", "-e", folder / "error.log"])
+        wait_for(lambda: (folder / "pid").exists(), "nginx")
+
+    def media(self, source=None):
+        return Web(("127.0.0.1", self.ports["media."]), source=source)
+
+    def webui(self):
+        return Web(("127.0.0.1", self.ports[""]))
+
+    def redfish(self, name, user=None):
+        client = Client.__new__(Client)
+        client.port = self.ports[name]
+        client.always = Client.authorization(user, PASSWORDS[user]) if user else {}
+        return client
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        kept = [path for path in self.temp.rglob("*") if path.is_file()]
+        assert not kept  # nothing went by a file
+        assert "[alert]" not in (self.folder / "error.log").read_text()
+
+
+@pytest.fixture
+def site(new_site, folder):
+    return new_site(keys={"listen": "", "listen-plain": f"unix:{folder}/web.sock", "upload-directory": folder / "uploads",
+                          "web-directory": TOP / "web"})
+
+
+@pytest.fixture
+def front(site, folder, certificates, tmp_path):
+    it = Front(tmp_path, certificates, folder / "web.sock")
+    yield it
+    it.stop()
+
+
+def first_event(web, path, act):
+    """What comes on an open stream of events, by the wire, within its time; `act` is done when the stream is there."""
+    with web.connect(20) as wire:
+        wire.sendall(web.text("GET", path, {"Accept": "text/event-stream", "Connection": "keep-alive"}))
+        reader = AnswerReader(wire)
+        answer = reader.head()
+        assert answer.status == 200 and answer.get("Content-Type") == "text/event-stream", answer
+        seen = b""
+        while b"data: " not in seen:
+            seen = reader.buffer if b"data: " in reader.buffer else seen + reader.take(1)
+        act()
+        reader.buffer = b""
+        while b"rescue.iso" not in reader.buffer:
+            assert reader.more(), "the stream ended"
+
+
+def serves(site, browser, image, slot="slot0"):
+    site.wait_state(slot, "ready")
+    h = handle(site.uri(slot))
+    found = hashlib.sha256(b"".join(h.pread(min(MIB, image.size - at), at) for at in range(0, image.size, MIB)))
+    h.shutdown()
+    assert found.hexdigest() == hashlib.sha256(image.data).hexdigest() and not browser.faults
+
+
+def test_our_page(site, front, folder):
+    """Page, login, events at once, an upload that streams, a browser's whole file; the audit log has the client."""
+    web = front.media(source="127.0.0.7")
+    assert b"app.js" in web.ok("GET", "/").body and web.ok("GET", "/app.js").status == 200
+    web.login("admin")
+    assert 'peer="127.0.0.7"' in site.daemon.log()
+    image = Image(random.Random(5).randbytes(6 * MIB + 999))
+    browsers = []
+    first_event(web, "/api/events", lambda: browsers.append(Browser(web, image, name="rescue.iso")))
+    serves(site, browsers[0], image)
+    browsers[0].stop()
+    site.wait_state("slot0", "empty")
+
+    data = random.Random(6).randbytes(3 * MIB)
+    request = web.text("PUT", "/api/uploads/new.iso", {"Origin": web.origin, "Content-Length": str(len(data))}, cookies=True)
+    with web.connect() as wire:
+        wire.sendall(request + data[:2 * MIB])
+        wait_for(lambda: any(p.stat().st_size >= MIB for p in (folder / "uploads").rglob("*") if p.is_file()), "the first part")
+        wire.sendall(data[2 * MIB:])
+        assert AnswerReader(wire).next().status in (200, 201, 204)
+    assert (folder / "uploads/new.iso").read_bytes() == data
+
+
+def test_who_asks_is_nginxs_word(site, front):
+    """What a client says of itself counts for nothing, nor does a page of another site."""
+    web = front.media(source="127.0.0.9")
+    lies = {"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.2"}
+    answer = web.ask("POST", "/api/session", {"user": "admin", "password": "wrong"}, {**lies, "Origin": web.origin})
+    assert answer.status == 401 and "192.0.2." not in site.daemon.log() and 'peer="127.0.0.9"' in site.daemon.log()
+    foreign = {"user": "admin", "password": PASSWORDS["admin"]}
+    assert web.ask("POST", "/api/session", foreign, {"Origin": "https://elsewhere.example"}).status == 403
+    assert web.ask("POST", "/api/session", foreign, {"Origin": web.origin}).status == 200
+
+
+def test_webui_vue(site, front):
+    """Its files, that are packed or not; its login with cookies; its NBD server at both places that it knows."""
+    web = front.webui()
+    assert web.ok("GET", "/").body == PAGE and web.ok("GET", "/favicon.ico").body == b"icon"
+    packed = web.ok("GET", "/js/app.js", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(packed.body) == SCRIPT and packed.get("Content-Encoding") == "gzip"
+    assert web.get("/api/slots").status == 404  # our API is not at this name
+    asks = {"Origin": web.origin, "X-Requested-With": "XMLHttpRequest", "Accept": "application/json"}
+    login = web.ask("POST", SESSIONS, {"UserName": "admin", "Password": PASSWORDS["admin"]}, asks)
+    assert login.status == 201
+    web.cookies = dict(line.split(";")[0].split("=", 1) for line in login.all("Set-Cookie"))
+    web.user = "admin"
+    assert set(web.cookies) == {"SESSION", "XSRF-TOKEN"}
+    asks["X-XSRF-TOKEN"] = web.cookies["XSRF-TOKEN"]
+    assert json.loads(web.ask("GET", MEDIA, headers=asks).body)["Members@odata.count"] == 2
+    image = Image(random.Random(7).randbytes(4 * MIB + 77))
+    for path, slot in (("/vm/0/0", "slot0"), ("/nbd/1", "slot1")):
+        browser = Browser(web, image, slot, flavour="webui-vue", path=path)
+        serves(site, browser, image, slot)
+        assert web.ask("POST", EJECT.replace("Slot_0", f"Slot_{slot[-1]}"), headers={**asks, "Content-Length": "0"}).status == 204
+        assert browser.wait_end() == 1000
+    assert web.ask("DELETE", login.get("Location"), headers=asks).status == 204
+    assert web.ask("GET", MEDIA, headers=asks).status == 401
+
+
+@pytest.mark.parametrize("name", ["media.", ""])
+def test_redfish(site, front, nginx, name, certificates):
+    client = front.redfish(name, "admin")
+    assert client.get("/redfish/v1").status == 200 and front.redfish(name).get(MEDIA).status == 401
+    answer = front.redfish(name).get(MEDIA)
+    assert answer.headers["WWW-Authenticate"].startswith("Basic")
+    with Stream(client) as stream:
+        browser = Browser(front.media().login("admin"), Image(bytes(5000)))
+        site.wait_state("slot0", "ready")
+        assert stream.next()[1]["Events"]  # at once, the stream being open
+        assert client.get(SLOT).json["ConnectedVia"] == "Applet"
+        assert client.post(EJECT).status == 204 and browser.wait_end() == 1000
+        assert stream.next()[1]["Events"]
+
+
+def test_the_daemon_is_away(site, front):
+    site.daemon.stop()
+    answer = front.media().get("/api/slots")
+    assert answer.status == 502
