@@ -11,13 +11,16 @@ MOUNTS = """mount --make-rprivate / && mount --bind {etc} /etc && for d in /var/
 ! test -d $d || mount -t tmpfs none $d; done && mkdir -p /run/lock"""
 
 
+UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+
+
 def missing():
     if os.getuid() != 0:
         return "only root can have an /etc of its own"
     for tool in ("unshare", "nsenter", "useradd", "chpasswd"):
         if not shutil.which(tool):
             return f"needs {tool}"
-    if subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True).returncode:
+    if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         return "needs namespaces of its own"  # which not every container gives
     return None
 
@@ -53,11 +56,11 @@ class System:
 
 
 class Host:
-    """A place in a network of its own that such a machine, or a part of it, runs in."""
+    """A place in a network of its own that such a machine, or a part of it, runs in. What `more` starts ends with it."""
 
     def __init__(self, system, more="true"):
         self.process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "sh", "-c", f"{system.mounts} && ip link set lo up && {more} && echo up && exec sleep infinity"],
+            [*UNSHARE, "sh", "-c", f"{system.mounts} && ip link set lo up && {more} && echo up && exec sleep infinity"],
             stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == "up\n"
 

@@ -153,9 +153,6 @@ class Servers:
         for process in self.processes:
             os.killpg(process.pid, 9)
             process.wait()
-        for line in subprocess.run(["pgrep", "--ns", str(self.host.process.pid), "--nslist", "net"], capture_output=True, text=True).stdout.split():
-            if int(line) != self.host.process.pid:
-                os.kill(int(line), 9)  # rpcbind, which is nobody's child
         self.host.close()
 
 
