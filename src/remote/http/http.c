@@ -63,12 +63,17 @@ static void on_compared(struct http_farm *farm)
     remote_request_end(&http->request);
 }
 
+static bool is_first_probe(const struct http_fetch *http)
+{
+    return http->probe && !http->beside && http->image->resource.version == 0;
+}
+
 /* The first probe of a source is over only when it is known that the ranges can be read as well. */
 static bool http_compare(struct http_fetch *http)
 {
     struct http_image *image = http->image;
     http->farm.done = on_compared;
-    return http->probe && http->request.verdict == REMOTE_OK && image->resource.version == 0 &&
+    return is_first_probe(http) && http->request.verdict == REMOTE_OK &&
            http_farm_start(&http->farm, image, &http->found, image->connections);
 }
 
@@ -76,8 +81,10 @@ void http_fetch_over(struct http_fetch *http)
 {
     if (http->probe && http->request.verdict == REMOTE_OK)
         http_identify(&http->request.found, &http->found);
-    if (!http_compare(http))
-        remote_request_end(&http->request);
+    if (http_compare(http))
+        return;
+    http_farm_cancel(&http->farm);
+    remote_request_end(&http->request);
 }
 
 /* --- requests --- */
@@ -92,7 +99,8 @@ struct http_fetch *http_fetch_new(struct http_image *image)
     return http;
 }
 
-static void http_fetch_start(struct http_fetch *http, const struct http_resource *expect, uint64_t offset, uint32_t length)
+static void http_fetch_describe(struct http_fetch *http, const struct http_resource *expect, uint64_t offset,
+                                uint32_t length)
 {
     remote_request_begin(&http->request, length);
     http->probe = !expect;
@@ -100,12 +108,32 @@ static void http_fetch_start(struct http_fetch *http, const struct http_resource
     http->offset = offset;
     http->length = length;
     http->filled = 0;
+    http->beside = false;
+}
+
+static void http_fetch_start(struct http_fetch *http, const struct http_resource *expect, uint64_t offset, uint32_t length)
+{
+    http_fetch_describe(http, expect, offset, length);
+    http_way_start(http);
+}
+
+static void on_fetch_later(uv_timer_t *timer)
+{
+    struct http_fetch *http = container_of(timer, struct http_fetch, watch);
+    http->later = false;
     http_way_start(http);
 }
 
 void http_fetch_range(struct http_fetch *http, const struct http_resource *resource, uint64_t offset, uint32_t length)
 {
     http_fetch_start(http, resource, offset, length);
+}
+
+void http_fetch_beside(struct http_fetch *http, uint64_t offset, uint32_t length, uint64_t delay_ms)
+{
+    http_fetch_describe(http, NULL, offset, length);
+    http->beside = http->later = true;
+    uv_timer_start(&http->watch, on_fetch_later, delay_ms, 0);
 }
 
 static struct remote_request *http_request_new(struct remote_client *client)
@@ -118,6 +146,8 @@ static void http_probe(struct remote_request *request)
     struct http_fetch *http = http_fetch_of(request);
     memset(&http->found, 0, sizeof http->found);
     http_fetch_start(http, NULL, 0, HTTP_PROBE_BYTES);
+    if (is_first_probe(http) && http->image->version != HTTP_USE_2) /* by HTTP/2 it would wait for the same connection */
+        http_farm_prepare(&http->farm, http->image, http->image->connections);
 }
 
 static void http_range(struct remote_request *request, uint64_t offset, uint32_t length)

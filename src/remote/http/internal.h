@@ -69,6 +69,8 @@ struct http_fetch {
     struct remote_request request;
     struct http_image *image;
     bool probe;
+    bool beside; /* a probe beside the first one: see http_fetch_beside() */
+    bool later;  /* and it waits for its time */
     const struct http_resource *expect; /* NULL: a probe */
     uint64_t offset;
     uint32_t length, filled;
@@ -105,6 +107,8 @@ struct http_fetch {
 struct http_fetch *http_fetch_new(struct http_image *image);
 void http_fetch_free(struct http_fetch *http);
 void http_fetch_range(struct http_fetch *http, const struct http_resource *resource, uint64_t offset, uint32_t length);
+/* Probes other bytes than the first, in `delay_ms`, beside the image's first probe; a redirect is not followed. */
+void http_fetch_beside(struct http_fetch *http, uint64_t offset, uint32_t length, uint64_t delay_ms);
 /* The fetch is over: tells what a probe found, and calls `done`; for the first probe the farm is asked before that. */
 void http_fetch_over(struct http_fetch *http);
 

@@ -87,7 +87,7 @@ static void http_judge(struct http_fetch *http, CURLcode code)
 /* Follows the redirect of a probe: the next origin is sent only what was given for it. */
 static bool http_follow(struct http_fetch *http)
 {
-    if (!http->probe || !http->checked || !http_is_redirect(http_status(http)) || !http_redirect(http, http->url))
+    if (!http->probe || http->beside || !http->checked || !http_is_redirect(http_status(http)) || !http_redirect(http, http->url))
         return false;
     http->hops++;
     http_ask(http);
@@ -233,7 +233,8 @@ void http_way_start(struct http_fetch *http)
     http->hops = http->pieces = http->tries = 0;
     if (http->probe) {
         snprintf(http->url, sizeof http->url, "%s", http->image->client.url);
-        http_route_forget(http->image); /* a probe asks whether the server is there, so no old connection will do */
+        if (!http->beside)
+            http_route_forget(http->image); /* a probe asks whether the server is there, so no old connection will do */
     }
     http_ask(http);
 }
