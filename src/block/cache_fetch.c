@@ -170,6 +170,8 @@ void cache_fetch_join(struct cache_fetch *fetch, struct link *waiting, uint32_t 
     fetch->wanted += length;
     if (fetch->io.part_at == 0 || end < fetch->io.part_at)
         fetch->io.part_at = end;
+    if (since == 0)
+        return;
     cache_fetch_count_ahead(fetch, -1);
     source_promote(fetch->front->lower, &fetch->io, since);
 }

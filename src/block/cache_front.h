@@ -64,7 +64,8 @@ void cache_front_learn(struct cache_front *front, int status);
 
 /* --- cache_read.c --- */
 
-/* Answers an IO_READ: from the image, or when the fetches that it waits for are done. */
+/* Answers an IO_READ: from the image, or when the fetches that it waits for are done. One that is IO_PREFETCH is no
+ * host's: it counts nowhere, and fails when a fetch does. */
 void cache_read_submit(struct cache_front *front, struct io *io);
 /* Closing: all reads that wait end with -ECANCELED. The fetches end with the lower source. */
 void cache_read_cancel_all(struct cache_front *front);
@@ -82,7 +83,8 @@ void cache_read_answer(struct cache_fetch *fetch);
  * struct io). */
 struct cache_fetch *cache_fetch_demand(struct cache_front *front, uint64_t at, uint64_t end, uint64_t since);
 /* A part of `length` bytes, of a read that the host asked for at `since`, waits for the fetch's first `end` bytes. The
- * fetch is demand from now on. `waiting`: the part's link. */
+ * fetch is demand from now on; with `since` 0 (nobody waits for the read) it stays what it is. `waiting`: the part's
+ * link. */
 void cache_fetch_join(struct cache_fetch *fetch, struct link *waiting, uint32_t length, uint32_t end, uint64_t since);
 /* Fetches ahead what is missing of the range; `fetched`: how many bytes. False: there is no memory for all of it. */
 bool cache_fetch_missing(struct cache_front *front, uint64_t offset, uint64_t end, uint64_t *fetched);

@@ -36,16 +36,23 @@ static void cache_read_free(struct cache_read *read)
     mem_free(read);
 }
 
+/* Nobody waits for what is read: it counts as read ahead. */
+static bool cache_read_is_ahead(const struct io *io)
+{
+    return io->flags & IO_PREFETCH;
+}
+
 /* Ends the read and answers its io, at once or (`later`) deferred. */
 static void cache_read_end(struct cache_read *read, int status, bool later)
 {
     struct io *io = read->io;
     uv_loop_t *loop = read->front->source.loop;
-    cache_boot_answer(read->front, io, status, uv_now(loop) - io->since);
+    if (!cache_read_is_ahead(io))
+        cache_boot_answer(read->front, io, status, uv_now(loop) - io->since);
     if (status == 0)
         list_for_each (l, &read->parts)
             slices_take(&io->data, &container_of(l, struct cache_part, link)->data);
-    else
+    else if (!cache_read_is_ahead(io))
         read->front->source.stats.errors += status != -ECANCELED;
     cache_read_free(read);
     if (later)
@@ -124,7 +131,7 @@ static uint64_t cache_read_next_part(struct cache_read *read, uint64_t at, uint6
         cache_read_extent(front, (struct cache_extent *)entry, &part->data, at, until);
     } else {
         struct cache_fetch *fetch = (struct cache_fetch *)entry;
-        if (fetch->prefetch)
+        if (fetch->prefetch && !cache_read_is_ahead(read->io))
             readahead_was_here(&front->readahead, part->length);
         cache_part_wait(part, fetch);
         read->pending++;
@@ -144,21 +151,28 @@ static void cache_read_start(struct cache_front *front, struct io *io)
     assert(read->pending > 0);
 }
 
-void cache_read_submit(struct cache_front *front, struct io *io)
+static void cache_read_count(struct cache_front *front, const struct io *io, bool hit)
 {
-    if (!cache_boot_read(front, io))
-        readahead_access(&front->readahead, io->offset, io->length);
-    if (cache_read_hit(front, io)) {
+    if (hit) {
         cache_boot_answer(front, io, 0, 0);
         readahead_was_here(&front->readahead, io->length);
-        front->cache->hits++;
-        front->source.stats.hits++;
-        io_finish_later(front->source.loop, io, 0);
-    } else {
-        front->cache->misses++;
-        front->source.stats.misses++;
-        cache_read_start(front, io);
     }
+    *(hit ? &front->cache->hits : &front->cache->misses) += 1;
+    *(hit ? &front->source.stats.hits : &front->source.stats.misses) += 1;
+}
+
+void cache_read_submit(struct cache_front *front, struct io *io)
+{
+    bool ahead = cache_read_is_ahead(io);
+    if (!ahead && !cache_boot_read(front, io))
+        readahead_access(&front->readahead, io->offset, io->length);
+    bool hit = cache_read_hit(front, io);
+    if (!ahead)
+        cache_read_count(front, io, hit);
+    if (hit)
+        io_finish_later(front->source.loop, io, 0);
+    else
+        cache_read_start(front, io);
     cache_fetch_ahead(front);
 }
 
@@ -238,7 +252,8 @@ void cache_read_answer(struct cache_fetch *fetch)
     for (struct link *l = list_pop(&fetch->waiting); l; l = list_pop(&fetch->waiting)) {
         struct cache_part *part = container_of(l, struct cache_part, waiting);
         struct cache_read *read = part->read;
-        bool again = (fetch->prefetch || read->front != fetch->front) && read->front->source.state == SOURCE_OPEN;
+        bool again = !cache_read_is_ahead(read->io) && (fetch->prefetch || read->front != fetch->front) &&
+                     read->front->source.state == SOURCE_OPEN;
         if (status != 0 && !again) {
             cache_read_end(read, status, true);
             continue;

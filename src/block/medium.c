@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #define SECTOR       512u
-#define VOLUMES      32768u /* where the descriptors of a volume begin */
 #define VOLUME_STEP  2048u
 #define PAGE_BLANKS  512u   /* blanks that may stand before a page's first tag */
 
@@ -19,7 +18,7 @@ static bool has(const unsigned char *head, size_t length, size_t at, const char 
 static bool is_volume(const unsigned char *head, size_t length)
 {
     static const char *const names[] = {"CD001", "BEA01", "NSR02", "NSR03"};
-    for (size_t at = VOLUMES; at + VOLUME_STEP <= length; at += VOLUME_STEP)
+    for (size_t at = MEDIUM_VOLUMES; at + VOLUME_STEP <= length; at += VOLUME_STEP)
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             if (has(head, length, at + 1, names[i]))
                 return true;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MEDIUM_VOLUMES (32u << 10) /* where the descriptors of a volume begin */
 #define MEDIUM_HEAD (40u << 10) /* bytes from the image's start that are looked at, or all of a smaller image */
 
 enum medium_doubt {

@@ -12,6 +12,7 @@ void readahead_init(struct readahead *ra, uint64_t size)
     memset(ra, 0, sizeof *ra);
     ra->size = size;
     ra->first.end = min_u64(READAHEAD_FIRST, size);
+    ra->volume = (struct readahead_part){min_u64(READAHEAD_VOLUME, size), min_u64(READAHEAD_VOLUME + READAHEAD_VOLUME_SIZE, size)};
     ra->last = (struct readahead_part){size - min_u64(READAHEAD_LAST, size), size};
 }
 
@@ -277,12 +278,22 @@ static bool next_of_cluster(struct readahead *ra, const struct readahead_limits 
            (part_next(&ra->forth, limits->piece, offset, length) || part_next(&ra->back, limits->piece, offset, length));
 }
 
+/* The beginning, but that the volume's descriptors come second. */
+static bool next_of_first(struct readahead *ra, uint32_t piece, uint64_t *offset, uint32_t *length)
+{
+    uint64_t begin = ra->first.begin;
+    if (begin > 0 && begin <= READAHEAD_VOLUME && part_next(&ra->volume, piece, offset, length))
+        return true;
+    if (begin == READAHEAD_VOLUME)
+        ra->first.begin = ra->volume.end;
+    return part_next(&ra->first, piece, offset, length);
+}
+
 static bool next_edge(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)
 {
     if (!limits->cluster || (ra->reads == 0 && !limits->early))
         return false;
-    return part_next(&ra->first, limits->edge, offset, length) ||
-           part_next(&ra->last, limits->edge, offset, length);
+    return next_of_first(ra, limits->edge, offset, length) || part_next(&ra->last, limits->edge, offset, length);
 }
 
 bool readahead_next(struct readahead *ra, const struct readahead_limits *limits, uint64_t *offset, uint32_t *length)

@@ -29,6 +29,8 @@
 #define READAHEAD_CLUSTERS 64    /* the last ones: behind one of these, two are fetched */
 #define READAHEAD_FIRST (48u << 10) /* bytes of an edge: volume descriptors, boot records, partition tables */
 #define READAHEAD_LAST (40u << 10)
+#define READAHEAD_VOLUME (32u << 10) /* where an ISO 9660 or UDF volume's descriptors are: told second of the edge */
+#define READAHEAD_VOLUME_SIZE (8u << 10)
 #define READAHEAD_STRIDES_MAX 32 /* records ahead of a strided stream */
 #define READAHEAD_STRIDE_MAX (64ll << 20) /* bytes */
 #define READAHEAD_ACTIVE 64      /* a stream has ended after so many reads elsewhere, */
@@ -73,7 +75,7 @@ struct readahead {
     bool lonely_due;    /* the last lonely read was not looked at yet */
     uint64_t lonely;    /* offset of the last lonely read */
     struct readahead_part forth, back; /* what is left of that read's cluster, from the read on and before it */
-    struct readahead_part first, last; /* what is left of the edges */
+    struct readahead_part first, volume, last; /* what is left of the edges */
     uint64_t clusters[READAHEAD_CLUSTERS]; /* the last that were fetched, a ring: the cluster's offset + 1; 0: none */
     unsigned clusters_next;
     uint64_t cluster; /* the size of clusters */

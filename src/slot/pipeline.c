@@ -441,7 +441,7 @@ static struct source *changed_of(struct source *source)
 }
 
 /* The part that has the counters: the cache, or a source that needs no cache. */
-static struct source *pipeline_image_of(struct source *source)
+struct source *pipeline_image_of(struct source *source)
 {
     struct source *changed = changed_of(source);
     return is_stage(changed, "inject") ? inject_source_lower(changed) : changed;

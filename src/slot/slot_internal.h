@@ -31,6 +31,7 @@
 #define SLOT_RETRY_FIRST_MS 1000 /* between tries of a medium that gets in by itself: the first pause, the longest */
 #define SLOT_RETRY_MAX_MS 60000
 #define SLOT_PROFILE_SEARCHES_MAX 4 /* boot profiles that are looked for, those given up too */
+#define SLOT_LOOK_PARTS 2
 #define SLOT_LOOK_MS 5000      /* an insert waits so long to see whether the image is a medium */
 
 /* What a slot is given when it is made: what all slots share, since a slot knows nothing of the others,
@@ -170,7 +171,13 @@ struct slot {
     bool writable;
     unsigned renewals; /* see struct slot_status */
 
-    struct io look;          /* reads the beginning of the image, see slot_look.c */
+    struct slot_look_read {
+        struct slot *slot;
+        struct io io;
+    } look[SLOT_LOOK_PARTS]; /* of the beginning of the image, see slot_look.c */
+    unsigned look_pending;
+    bool look_failed;
+    unsigned char *look_head; /* what they have read; NULL: nothing is read */
     uv_timer_t look_timer;
     bool looking;            /* the insert waits for the look */
     enum medium_doubt doubt;

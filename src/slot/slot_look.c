@@ -1,7 +1,7 @@
 /*
- * A look at an image that goes in: is it a medium at all? Its beginning is read from the image's server itself, not
- * through the cache, as something that may fail, and an insert waits for it for SLOT_LOOK_MS at most: the rest is for
- * the host to see.
+ * A look at an image that goes in: is it a medium at all? Of its beginning what tells that is read, in parts that a
+ * server can send at once (TCP's first window, RFC 6928), and as something that may fail, so that it counts for no
+ * host's; an insert waits for it for SLOT_LOOK_MS at most: the rest is for the host to see.
  */
 #include <string.h>
 
@@ -9,12 +9,15 @@
 #include "base/text.h"
 #include "slot/slot_internal.h"
 
-static void slot_look_look_at(struct slot *slot, const struct slices *data)
+/* Boot records and a page's first tag; a volume's descriptors. */
+static const struct look_part {
+    uint32_t begin, end;
+} look_parts[SLOT_LOOK_PARTS] = {{0, 4096}, {MEDIUM_VOLUMES, MEDIUM_HEAD}};
+
+static void look_judge(struct slot *slot)
 {
-    unsigned char *head = mem_alloc(MEDIUM_HEAD);
-    slices_copy_out(data, 0, head, data->length);
-    slot->doubt = medium_look(head, data->length, pipeline_reader(slot->source)->size);
-    mem_free(head);
+    uint64_t size = pipeline_image_of(slot->source)->size;
+    slot->doubt = medium_look(slot->look_head, size < MEDIUM_HEAD ? (size_t)size : MEDIUM_HEAD, size);
     if (slot->doubt != MEDIUM_GOOD)
         log_warning(slot->config.name, "%s: %s", slot->url_public, medium_doubt_words(slot->doubt));
 }
@@ -28,12 +31,20 @@ static void look_over(struct slot *slot)
     slot_step(slot);
 }
 
-static void on_slot_look_look(struct io *io)
+static void on_look_part(struct io *io)
 {
-    struct slot *slot = container_of(io, struct slot, look);
-    if (io->status == 0 && slot->wanted)
-        slot_look_look_at(slot, &io->data);
+    struct slot *slot = container_of(io, struct slot_look_read, io)->slot;
+    if (io->status == 0)
+        slices_copy_out(&io->data, 0, slot->look_head + io->offset, io->length);
+    else
+        slot->look_failed = true;
     slices_clear(&io->data);
+    if (--slot->look_pending > 0)
+        return;
+    if (!slot->look_failed && slot->wanted)
+        look_judge(slot);
+    mem_free(slot->look_head);
+    slot->look_head = NULL;
     look_over(slot);
 }
 
@@ -42,13 +53,25 @@ static void on_look_timer(uv_timer_t *timer)
     look_over(timer->data);
 }
 
+static void look_read(struct slot *slot, struct slot_look_read *read, const struct look_part *part)
+{
+    struct source *image = pipeline_image_of(slot->source);
+    uint32_t end = image->size < part->end ? (uint32_t)image->size : part->end;
+    if (part->begin >= end)
+        return;
+    read->slot = slot;
+    io_init(&read->io, IO_READ, part->begin, end - part->begin, on_look_part);
+    read->io.flags = IO_PREFETCH;
+    slot->look_pending++;
+    source_submit(image, &read->io);
+}
+
 void slot_look(struct slot *slot)
 {
-    struct source *reader = pipeline_reader(slot->source);
     slot->looking = true;
-    io_init(&slot->look, IO_READ, 0, reader->size < MEDIUM_HEAD ? (uint32_t)reader->size : MEDIUM_HEAD,
-            on_slot_look_look);
-    slot->look.flags = IO_PREFETCH;
+    slot->look_failed = false;
+    slot->look_head = mem_alloc(MEDIUM_HEAD);
     uv_timer_start(&slot->look_timer, on_look_timer, SLOT_LOOK_MS, 0);
-    source_submit(reader, &slot->look);
+    for (unsigned i = 0; i < SLOT_LOOK_PARTS; i++)
+        look_read(slot, &slot->look[i], &look_parts[i]);
 }

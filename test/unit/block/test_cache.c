@@ -380,6 +380,34 @@ static void a_failed_prefetch_is_asked_again(void **state)
     rig_end(&rig);
 }
 
+/* A read that nobody waits for: its bytes stay, it counts for no reader, and its failure is not tried again. */
+static void a_look_is_no_readers(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct model_io looks[2] = {0}, io = {0};
+    rig_open(&rig, 4 << 20, 1, true, OPTIONS(.delay_max = 2));
+    for (unsigned i = 0; i < 2; i++) {
+        looks[i].may_fail = i > 0;
+        fake_source_fail(rig.fakes[0], looks[i].may_fail ? 100 : 0);
+        io_init(&looks[i].io, IO_READ, i << 20, 8192, on_model_done);
+        looks[i].io.flags = IO_PREFETCH;
+        source_submit(rig.fronts[0], &looks[i].io);
+        run_until(&rig, &looks[i], 1);
+    }
+    assert_int_equal(looks[0].io.status, 0);
+    assert_int_equal(looks[1].io.status, -EIO);
+    assert_int_equal(fake_stats.reads, 2);
+    assert_int_equal(fake_stats.prefetch_reads, 2);
+    const struct source_stats *stats = &rig.fronts[0]->stats;
+    assert_true(stats->hits == 0 && stats->misses == 0 && stats->errors == 0);
+    assert_int_equal(cache_source_report(rig.fronts[0])->reads, 0);
+    model_read(&rig, &io, 0, 0, 8192);
+    run_until(&rig, &io, 1);
+    assert_int_equal(stats->hits, 1);
+    rig_end(&rig);
+}
+
 static void prefetch_stops_at_the_end(void **state)
 {
     (void)state;
@@ -529,6 +557,7 @@ int main(void)
         cmocka_unit_test(a_read_survives_the_slot_whose_fetch_it_joined),
         cmocka_unit_test(errors_are_not_cached),
         cmocka_unit_test(a_failed_prefetch_is_asked_again),
+        cmocka_unit_test(a_look_is_no_readers),
         cmocka_unit_test(prefetch_stops_at_the_end),
         cmocka_unit_test(random_reads_are_not_amplified),
         cmocka_unit_test(memory_stays_in_the_budget),

@@ -193,6 +193,14 @@ static void the_edges_are_fetched_at_once(void **state)
     uint64_t end = 0;
     readahead_init(&ra, 100 * MIB);
     assert_int_equal(drain(&ra, &wide, &end), 0); /* not where it is near */
+    const uint64_t order[] = {0, READAHEAD_VOLUME, far.edge}; /* what an insert looks at comes first */
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t offset;
+        uint32_t length;
+        assert_true(readahead_next(&ra, &far, &offset, &length));
+        assert_int_equal(offset, order[i]);
+    }
+    readahead_init(&ra, 100 * MIB);
     assert_int_equal(drain(&ra, &far, &end), READAHEAD_FIRST + READAHEAD_LAST);
     assert_int_equal(end, 100 * MIB);
     readahead_init(&ra, 1000);
