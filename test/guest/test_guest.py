@@ -152,6 +152,27 @@ def test_the_host_reads_the_image_from_a_cd_drive(machine, proxy, nginx, image):
     assert machine.ok("cat /sys/block/nbd0/backend") == "nbd-proxy:cd"
 
 
+def test_the_host_mounts_a_config_medium(machine, proxy):
+    """By Rock Ridge, where only root reads it, and by Joliet; it is found by its label."""
+    files = {"user_data": "#cloud-config {serial}\n", "openstack/content/0000": "deep"}
+    machine.ok(f"cat >/tmp/site.json <<'END'\n{json.dumps(files)}\nEND")
+    proxy.start(CD)
+    proxy.ok("insert 0 config=/tmp/site.json config-kind=config-2 serial=SN42")
+    name = drive(machine, "sr")
+    with_medium(machine, name)
+    assert machine.ok(f"dd if=/dev/{name} bs=1 skip=32808 count=8 2>/dev/null") == "config-2"
+    for option in ("ro", "ro,norock"):
+        machine.ok(f"mount -t iso9660 -o {option} /dev/{name} /mnt")
+        try:
+            assert machine.ok("cat /mnt/openstack/latest/user_data") == "#cloud-config SN42" # ok() strips it
+            assert machine.ok("cat /mnt/openstack/content/0000") == "deep"
+            assert json.loads(machine.ok("cat /mnt/openstack/latest/meta_data.json")) == {"uuid": "SN42"}
+            mode = machine.ok("ls -l /mnt/openstack/latest/user_data").split()[0]
+            assert mode == "-r--------" or option != "ro"
+        finally:
+            machine.ok("umount /mnt")
+
+
 def test_a_medium_changes_without_plugging_the_drive_anew(machine, proxy, nginx, image, www):
     proxy.start()
     name = drive(machine, "sr")

@@ -2,6 +2,7 @@
 the insert gave."""
 import os
 import pathlib
+import re
 import subprocess
 
 import host
@@ -15,6 +16,7 @@ ARGUMENTS = f"console=ttyS0,115200 panic=-1 {MARK}"
 ISOLINUX = pathlib.Path("/usr/lib/ISOLINUX")
 LDLINUX = pathlib.Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
 SYSTEMD_BOOT = pathlib.Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+INSTALLER = pathlib.Path("/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64")
 NEEDED = [t for t in host.missing() if t not in ("busybox", "cpio", "cc", "readelf")] # these make another medium
 
 pytestmark = pytest.mark.skipif(bool(NEEDED), reason="not installed: " + " ".join(NEEDED))
@@ -94,6 +96,50 @@ def entry_disc(place, vmlinuz):
                       "loader/entries/x.conf": entry}, 24)
     mkisofs(place, disc, "-append_partition", "2", "0xef", image, "-e", "--interval:appended_partition_2:all::",
             "-no-emul-boot")
+
+
+GRUB_OF_INSTALLER = ("search --file --set=root /.disk/mini-info\nset prefix=($root)/boot/grub\n"
+                     "configfile ($root)/boot/grub/grub.cfg\n")
+
+
+def installer_disc(place):
+    """Debian's installer as its mini.iso has it: isolinux, and a GRUB in an EFI image that looks for the medium; kernel and
+    initrd are those of its netboot image."""
+    if not INSTALLER.exists() or not ISOLINUX.exists() or not LDLINUX.exists():
+        pytest.skip("needs debian-installer-12-netboot-amd64, isolinux and syslinux-common")
+    disc = place / "disc"
+    (disc / "boot/grub").mkdir(parents=True)
+    (disc / ".disk").mkdir()
+    (disc / ".disk/mini-info").write_text("mini\n")
+    for file in (INSTALLER / "linux", INSTALLER / "initrd.gz", ISOLINUX / "isolinux.bin", LDLINUX):
+        (disc / file.name).write_bytes(file.read_bytes())
+    (disc / "isolinux.cfg").write_text("path\ninclude txt.cfg\nprompt 0\ntimeout 0\ndefault install\n")
+    (disc / "txt.cfg").write_text("label install\n\tkernel linux\n\tappend vga=788 initrd=initrd.gz --- quiet \n")
+    (disc / "boot/grub/grub.cfg").write_text("set timeout=-1\nmenuentry 'Install' {\n    linux    /linux vga=788 --- quiet\n"
+                                             "    initrd   /initrd.gz\n}\n")
+    early, loader = place / "early.cfg", place / "bootx64.efi"
+    early.write_text(GRUB_OF_INSTALLER)
+    run("grub-mkimage", "-O", "x86_64-efi", "-o", loader, "-c", early, "-p", "/boot/grub", "iso9660", "fat", "part_gpt", "search",
+        "search_fs_file", "normal", "linux", "configfile", "all_video", "test", "echo")
+    efi_image(disc / "boot/grub/efi.img", {"EFI/BOOT/BOOTX64.EFI": loader}, 4)
+    mkisofs(place, disc, "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin", "-c", "boot.cat", "-b", "isolinux.bin", "-no-emul-boot",
+            "-boot-load-size", "4", "-boot-info-table", "-eltorito-alt-boot", "-e", "boot/grub/efi.img", "-no-emul-boot")
+
+
+@pytest.mark.parametrize("firmware", ("bios", "uefi"))
+def test_debians_installer_has_its_network(daemon, tmp_path, firmware):
+    installer_disc(tmp_path)
+    d = daemon()
+    network = r'{\"address\": \"192.0.2.7/24\", \"gateway\": \"192.0.2.1\", \"interface\": \"eno1\", \"dns\": \"192.0.2.53,192.0.2.54\"}'
+    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS} ignore_loglevel" menu-timeout=1 "network-data={network}" network-kind=debian-installer')
+    h = host.Host(tmp_path, firmware, "cdrom", d.uri())
+    try:
+        h.wait_for(MARK, BOOT_SECONDS)
+        h.wait_for("netcfg/confirm_static=true", BOOT_SECONDS)
+        # One argument, which GRUB quotes as a whole.
+        assert re.search(rb'netcfg/get_nameservers="192.0.2.53 192.0.2.54"|"netcfg/get_nameservers=192.0.2.53 192.0.2.54"', h.serial)
+    finally:
+        h.stop()
 
 
 WAYS = [(grub_disc, "bios", "cdrom"), (grub_disc, "bios", "usb"), (grub_disc, "uefi", "cdrom"), (grub_disc, "uefi", "usb"),

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from bootable import GRUB, Disc, grown
 from conftest import TOP, at_once, free_port, wait_for
 from test_nbd import handle
 
@@ -13,7 +14,7 @@ SIZE = 48 * MIB + 12_345
 BMCS = 8
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def image(www):
     data = random.Random(31).randbytes(SIZE)
     (www / "rack.iso").write_bytes(data)
@@ -67,6 +68,33 @@ def test_the_images_server_sends_each_slice_once(daemon, ca, own_nginx, rack, im
     assert len(slices) <= 1.05 * len(set(slices)) + 1  # once each (and one for what the cache has to know first)
     assert set(slices) >= touched
     assert sum(s["bytes"] for s in stats) > 2 * len(slices) * MIB  # what the BMCs have been sent
+
+
+def test_machines_with_arguments_of_their_own_share_one_image(daemon, ca, own_nginx, rack, www, tmp_path):
+    """Each has another boot configuration, laid behind the image's end; what the server sends is the image, and once."""
+    disc = Disc(tmp_path, grub=grown(GRUB)).image.read_bytes()
+    image = disc + random.Random(7).randbytes(8 * MIB - len(disc) % MIB)
+    (www / "rack.iso").write_bytes(image)
+    bmcs = [daemon(ca, "daemon.cache-size=16M") for _ in range(BMCS)]
+
+    def boot(numbered):
+        number, d = numbered
+        d.ok(f"insert 0 {rack} kernel-args=machine={number}.")
+        h = handle(d.uri())
+        size = h.get_size()
+        read = b"".join(h.pread(min(MIB, size - at), at) for at in range(0, size, MIB))
+        h.shutdown()
+        return read
+
+    reads = at_once(boot, list(enumerate(bmcs)))
+    slices = asked_of_origin(own_nginx)
+    assert set(slices) == set(range((len(image) + MIB - 1) // MIB))
+    assert len(slices) <= 1.05 * len(set(slices)) + 1
+    for number, read in enumerate(reads):
+        assert read.count(f" machine={number}.\n".encode()) >= 3 and read.count(b" machine=") == read.count(f" machine={number}.".encode())
+        assert len(read) > len(image)
+        same = sum(read[at:at + 65536] == image[at:at + 65536] for at in range(0, len(image), 65536))
+        assert same >= len(image) // 65536 - 8
 
 
 def test_no_request_crosses_a_slice(daemon, ca, own_nginx, www, image):
