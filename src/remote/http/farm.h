@@ -20,7 +20,7 @@ enum http_farm_part { HTTP_FARM_END, HTTP_FARM_NEAR, HTTP_FARM_PARTS };
 
 #define HTTP_FARM_NEAR_AT (1u << 20) /* in another piece than the beginning, of a cache that keeps so much in each */
 #define HTTP_FARM_LEAST   (2u << 20) /* an image smaller than that is read in one piece or two */
-#define HTTP_FARM_FAR_MS  30
+#define HTTP_FARM_FAR_MS  60
 
 struct http_farm {
     bool differs; /* valid in `done`: a part is of another version. A part that could not be read proves nothing. */
