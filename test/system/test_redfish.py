@@ -354,6 +354,9 @@ def test_who_expands_sees_no_more_than_by_single_gets(service, admin):
         assert (place in {s["@odata.id"] for s in sessions}) == (user == "admin")
     root = Client(service).get("/redfish/v1/?$expand=*").json # nobody
     assert root["Systems"] == {"@odata.id": "/redfish/v1/Systems"} and "Members" not in str(root)
+    root = Client(service, "reader").get("/redfish/v1/?$expand=*").json
+    assert root["Systems"]["Members@odata.count"] == 1 and len(root["Links"]["Sessions"]["Members"]) == 0
+    assert Client(service, "reader", "wrong").get("/redfish/v1/?$expand=.").status == 401
     assert admin.delete(place).status == 204
 
 

@@ -111,6 +111,8 @@ def test_events_are_sent(service, admin, nginx, listener, certificates):
     assert admin.delete(place).status == admin.delete(tasks).status == 204
     assert admin.post(EJECT).status == 204
     with Stream(admin) as stream: # an event of later has gone round
+        assert stream.comment() == b":\n"
+        assert admin.patch(admin.get(SUBSCRIPTIONS).json["Members"][0]["@odata.id"], {"Context": "x"}).status == 405
         assert admin.post(TEST, {}).status == 204 and stream.next()
     assert one.came.empty() and other.came.empty() and "CANARY" not in service.log()
 

@@ -92,7 +92,8 @@ static json_t *destination_show(const struct redfish_subscription *s)
     json_object_set_new(json, "EventFormatType", json_string("Event"));
     json_object_set(json, "RegistryPrefixes", s->prefixes);
     json_object_set(json, "ResourceTypes", s->types);
-    json_object_set(json, "EventTypes", s->kinds);
+    if (json_array_size(s->kinds) > 0) /* which the schema has given up */
+        json_object_set(json, "EventTypes", s->kinds);
     json_object_set_new(json, "HttpHeaders", json_array()); /* they may be secrets */
     json_object_set_new(json, "DeliveryRetryPolicy", json_string(redfish_retry_name(s->retry)));
     json_object_set_new(json, "VerifyCertificate", json_boolean(s->verify));
@@ -335,7 +336,8 @@ void redfish_destination_patch(struct redfish_call *call, json_t *body)
 {
     struct redfish_subscription *s = destination_find(call);
     if (!s) { /* a stream, which has nothing to be changed */
-        redfish_fail(call, 403, redfish_message("InsufficientPrivilege", NULL, NULL));
+        http_add_field(call->request, "Allow", "GET, HEAD, DELETE");
+        redfish_fail(call, 405, redfish_message("OperationNotAllowed", NULL, NULL));
         return;
     }
     if (!redfish_check(call, body, destination_properties))
@@ -357,11 +359,14 @@ void redfish_destination_patch(struct redfish_call *call, json_t *body)
 
 void redfish_destination_delete(struct redfish_call *call)
 {
+    char shown[256];
     struct redfish_subscription *s = destination_find(call);
     if (!s) {
         redfish_event_stream_delete(call);
         return;
     }
+    text_url_public(s->destination, shown, sizeof shown);
+    log_notice("redfish", "events are not sent to %s any more (removed by %s)", shown, call->user);
     redfish_subscription_remove(s);
     redfish_reply_nothing(call);
 }

@@ -376,12 +376,19 @@ static bool is_public(const struct redfish_route *route, const struct http_reque
     return (redfish_is_reading(request) ? route->reading : route->changing) == REDFISH_PUBLIC;
 }
 
+/* What anybody may read may have links to what not everybody may: who expands them, and can log in, does. */
+static bool expands_as_somebody(const struct http_request *request)
+{
+    return redfish_is_reading(request) && strstr(request->query, "expand") &&
+           (http_field(request, "Authorization") || http_field(request, "X-Auth-Token"));
+}
+
 void redfish_handle(struct redfish *redfish, struct http_request *request)
 {
     struct redfish_call place;
     if (redfish->stopped)
         redfish_login_failed(redfish_begin(redfish, request), -EBUSY, 0, NULL);
-    else if (is_public(redfish_route_find(&table, request->path, &place), request))
+    else if (is_public(redfish_route_find(&table, request->path, &place), request) && !expands_as_somebody(request))
         proceed(redfish_begin(redfish, request));
     else
         access_check(redfish->site, request, &door, redfish);

@@ -150,14 +150,14 @@ static void answer_accepted(struct http_request *request, const struct redfish_t
     redfish_send_json(request, 202, task_show(task));
 }
 
-/* False: there is no room, and the client waits on. */
-static bool become_task(struct redfish_call *call)
+/* If there is no room the client waits on. `asked`: it has asked for a task. */
+static void become_task(struct redfish_call *call, bool asked)
 {
     struct redfish_tasks *tasks = call->redfish->tasks;
     struct http_request *request = call->request;
     struct redfish_task *task = request ? task_new(tasks) : NULL;
     if (!task)
-        return false;
+        return;
     snprintf(task->user, sizeof task->user, "%s", call->user);
     snprintf(task->name, sizeof task->name, "Insert into %.40s", call->id);
     task->call = call;
@@ -165,9 +165,10 @@ static bool become_task(struct redfish_call *call)
     call->request = NULL;
     list_remove(&call->async);
     request->on_gone = NULL;
+    if (asked)
+        http_add_field(request, "Preference-Applied", "respond-async");
     answer_accepted(request, task);
     task_tell(task, call->redfish, "TaskStarted");
-    return true;
 }
 
 static void tasks_wait(struct redfish_tasks *tasks);
@@ -180,7 +181,7 @@ static void on_tasks_timer(uv_timer_t *timer)
         if (call->async_at > uv_now(timer->loop))
             break;
         list_remove(&call->async);
-        become_task(call);
+        become_task(call, false);
     }
     tasks_wait(tasks);
 }
@@ -203,11 +204,10 @@ void redfish_may_take_long(struct redfish_call *call)
 {
     struct redfish_tasks *tasks = call->redfish->tasks;
     uint64_t after = call->site->config.web.async_after_ms;
-    if (!call->request)
+    if (!call->request || call->redfish->stopped)
         return;
     if (http_field_has(call->request, "Prefer", "respond-async")) {
-        http_add_field(call->request, "Preference-Applied", "respond-async");
-        become_task(call);
+        become_task(call, true);
     } else if (after > 0) {
         call->async_at = uv_now(call->site->loop) + after;
         list_append(&tasks->waiting, &call->async);
@@ -305,7 +305,7 @@ static void task_cancel(struct redfish_call *call, struct redfish_task *task)
 {
     struct slot *slot = task->call ? redfish_media_slot(task->call) : NULL;
     struct slot_status s;
-    if (!slot || task->cancelling)
+    if (!slot || task->cancelling || task->call->steps.done)
         return;
     slot_get_status(slot, &s);
     auth_audit(AUDIT_EJECT, call->user, call->peer, s.name, "the insert of a task is given up");
