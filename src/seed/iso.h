@@ -4,7 +4,7 @@
  *
  * By hand, because libarchive's writer makes the label "config-2" into CONFIG_2, by which no reader finds it, keeps what it
  * has in a file in /tmp until it is asked for the image, which may be on a flash, and overwrites nothing when it is done:
- * 220 lines of ECMA-119 against secrets where they should not be.
+ * 450 lines of ECMA-119 against secrets where they should not be.
  */
 #ifndef SEED_ISO_H
 #define SEED_ISO_H
