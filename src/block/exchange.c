@@ -71,6 +71,14 @@ static void on_exchanged_done(struct io *io)
     exchange_ask(exchanged);
 }
 
+/* How much the upper io wants may change at any time, so it is looked at whenever there is more. */
+static void on_exchanged_part(struct io *io, const struct slices *data, uint32_t ready)
+{
+    struct io *upper = container_of(io, struct exchanged_io, io)->upper;
+    if (upper->part_at > 0 && ready >= upper->part_at)
+        upper->part(upper, data, ready);
+}
+
 static void exchange_ask(struct exchanged_io *exchanged)
 {
     const struct io *upper = exchanged->upper;
@@ -78,6 +86,8 @@ static void exchange_ask(struct exchanged_io *exchanged)
     io_init(io, upper->op, upper->offset, upper->length, on_exchanged_done);
     io->flags = upper->flags;
     io->since = upper->since;
+    io->part_at = upper->part ? 1 : 0;
+    io->part = on_exchanged_part;
     io->extents = upper->extents;
     io->extent_capacity = upper->extent_capacity;
     if (upper->op == IO_WRITE)

@@ -77,9 +77,11 @@ void source_submit(struct source *source, struct io *io)
 
 void source_promote(struct source *source, struct io *io, uint64_t since)
 {
-    if (!(io->flags & IO_PREFETCH) && io->since <= since)
+    bool sooner = io->flags & IO_PREFETCH || io->since > since;
+    if (sooner)
+        io->since = since;
+    if (!sooner && io->part_at == 0)
         return;
-    io->since = since;
     if (source->ops->promote)
         source->ops->promote(source, io);
     else

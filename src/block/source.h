@@ -104,7 +104,8 @@ void source_open(struct source *source);
  * not open), then hands it to the source. */
 void source_submit(struct source *source, struct io *io);
 /* Somebody who asked at `since` waits now for this READ, which was submitted and is not done: a speculative READ
- * becomes demand, with its deadline counted from `since`; so is a demand READ's, if that is earlier. */
+ * becomes demand, with its deadline counted from `since`; so is a demand READ's, if that is earlier. What is there
+ * already of io->part_at bytes is told. */
 void source_promote(struct source *source, struct io *io, uint64_t since);
 void source_close(struct source *source);
 void source_free(struct source *source); /* NULL is allowed */

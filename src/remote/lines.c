@@ -70,6 +70,8 @@ void line_take(struct line *line, const void *data, size_t length)
     struct line_job *job = line->current;
     slices_copy_in(&job->request.data, job->filled, data, length);
     job->filled += (uint32_t)length;
+    if (job->request.filled) /* what the file is was asked for before the range */
+        job->request.filled(&job->request, job->filled);
     job->request.received += length;
 }
 

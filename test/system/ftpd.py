@@ -94,7 +94,7 @@ class Vsftpd(Server):
 
 class FtpLiar:
     """Honest unless told otherwise. `say` has replies in place of the right ones, by command ("" is the greeting);
-    `body(offset)` is what a transfer sends; `after` the reply to it; `port_said` the port that passive replies name. Of more than `limit` connections at a time it says `busy`."""
+    `body(offset)` is what a transfer sends, or parts of it; `after` the reply to it; `port_said` the port that passive replies name. Of more than `limit` connections at a time it says `busy`."""
 
     def __init__(self, image):
         self.image, self.commands, self.connections, self.data_connections = image, [], 0, 0
@@ -206,7 +206,9 @@ class Session:
         self.reply("150 here")
         offset, self.offset = self.offset, 0
         try:
-            data.sendall(self.liar.body(offset) or b"")
+            body = self.liar.body(offset) or b""
+            for part in [body] if isinstance(body, bytes) else body:
+                data.sendall(part)
             after = self.liar.after
         except OSError:
             after = "426 cut"

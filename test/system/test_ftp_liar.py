@@ -223,6 +223,25 @@ def test_a_connection_that_dies_in_a_transfer(daemon, liar):
         relay.stop()
 
 
+def test_what_is_there_of_a_range_is_read(daemon, liar):
+    """A transfer stops for good amid a range that is read ahead: all before that place is read, block by block."""
+    stop = 1_000_000
+
+    def parts(offset):
+        yield IMAGE[offset:stop]
+        if offset < stop:
+            liar.ended.wait()
+        yield IMAGE[max(offset, stop) :]
+
+    liar.body = parts
+    d = daemon()
+    d.ok(f"insert 0 {liar.url()}")
+    h = handle(d.uri())
+    for at in range(0, stop - 4096, 4096):
+        assert h.pread(4096, at) == IMAGE[at : at + 4096]
+    assert len(set(liar.seen("REST"))) == len(liar.seen("REST"))  # no range was asked for twice
+
+
 @pytest.mark.parametrize("field", ["user", "password"])
 def test_a_login_can_not_say_more_than_it_is(own, liar, field):
     d = own()

@@ -23,6 +23,7 @@ struct nfs_piece {
     struct nfs_request *request;
     struct nfs_call *call;           /* NULL: the piece is idle */
     uint32_t offset, length, filled; /* in the range */
+    uint32_t checked;                /* bytes of `filled` that are known to be of the image */
 };
 
 struct nfs_request {
@@ -151,7 +152,7 @@ static void piece_begin(struct nfs_piece *piece)
         return;
     piece->offset = nfs->next;
     piece->length = rest < most ? rest : most;
-    piece->filled = 0;
+    piece->filled = piece->checked = 0;
     nfs->next += piece->length;
     nfs_piece_ask(piece);
 }
@@ -164,15 +165,31 @@ static bool all_idle(const struct nfs_request *nfs)
     return true;
 }
 
+/* How far the range is there, without a gap. */
+static void tell_filled(struct nfs_request *nfs)
+{
+    uint32_t ready = nfs->next;
+    for (unsigned i = 0; i < NFS_PIECES; i++) {
+        const struct nfs_piece *piece = &nfs->pieces[i];
+        if (piece->call && piece->offset + piece->checked < ready)
+            ready = piece->offset + piece->checked;
+    }
+    if (nfs->request.filled)
+        nfs->request.filled(&nfs->request, ready);
+}
+
 static void piece_go_on(struct nfs_piece *piece)
 {
     struct nfs_request *nfs = piece->request;
+    piece->checked = piece->filled;
     if (piece->filled < piece->length)
         nfs_piece_ask(piece); /* a short read, as a server may answer */
     else
         piece_begin(piece);
-    if (!all_idle(nfs))
+    if (!all_idle(nfs)) {
+        tell_filled(nfs);
         return;
+    }
     nfs_request_judge(nfs, REMOTE_OK, 0, "");
     nfs_range_end(nfs);
 }

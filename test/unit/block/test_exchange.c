@@ -163,6 +163,44 @@ static void reads_in_flight_go_on_with_the_new_one(void **unused)
     rig_end(&rig);
 }
 
+static unsigned told;
+
+static void on_told(struct io *io, const struct slices *data, uint32_t ready)
+{
+    assert_true(ready >= io->part_at && data->length >= ready);
+    io->part_at = ++told == 1 ? 4000 : 0;
+}
+
+static void the_beginning_is_told_when_it_is_there(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    struct fake_stats first = {0}, second = {0};
+    told = 0;
+    rig_begin(&rig, &first, &second);
+    struct source *lower = exchange_source_lower(rig.source);
+    fake_source_hold(lower, true);
+    struct read *read = &rig.reads[0];
+    read->status = 1;
+    io_init(&read->io, IO_READ, 0, 5000, on_read);
+    read->io.part_at = 1000;
+    read->io.part = on_told;
+    source_submit(rig.source, &read->io);
+    static const unsigned expect[][2] = {{500, 0}, {1000, 1}, {3999, 1}, {4000, 2}, {4500, 2}};
+    for (unsigned i = 0; i < sizeof expect / sizeof *expect; i++) {
+        fake_source_give(lower, expect[i][0]);
+        for (int turn = 0; turn < 50; turn++)
+            uv_run(&rig.loop, UV_RUN_NOWAIT);
+        assert_int_equal(told, expect[i][1]);
+    }
+    fake_source_hold(lower, false);
+    for (int i = 0; i < 10000 && read->status == 1; i++)
+        uv_run(&rig.loop, UV_RUN_NOWAIT);
+    assert_int_equal(read->status, 0);
+    assert_true(exchange_source_set(rig.source, rig.second));
+    rig_end(&rig);
+}
+
 /* What the one before could not read is no failure of the one that has taken its place. */
 static void what_the_one_before_fails_is_asked_again(void **unused)
 {
@@ -217,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exchange_keeps_the_contract),
         cmocka_unit_test(reads_in_flight_go_on_with_the_new_one),
+        cmocka_unit_test(the_beginning_is_told_when_it_is_there),
         cmocka_unit_test(what_the_one_before_fails_is_asked_again),
         cmocka_unit_test(it_may_close_while_both_are_busy),
         cmocka_unit_test(one_that_is_closing_takes_nothing),
