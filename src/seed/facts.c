@@ -54,10 +54,11 @@ static long fill(const struct seed_facts *facts, const char *text, size_t length
 char *seed_facts_fill(const struct seed_facts *facts, const char *text, size_t length, size_t *filled,
                       char error[SEED_ERROR_MAX])
 {
+    const long most = SEED_SIZE_MAX;
     long size = fill(facts, text, length, NULL, error);
-    if (size > SEED_SIZE_MAX)
-        seed_say(error, "with its placeholders filled in a text has more than %u bytes", SEED_SIZE_MAX);
-    if (size < 0 || size > SEED_SIZE_MAX)
+    if (size > most)
+        seed_say(error, "with its placeholders filled in a text has more than %ld bytes", most);
+    if (size < 0 || size > most)
         return NULL;
     char *to = wipe_malloc((size_t)size + 1);
     fill(facts, text, length, to, error);
