@@ -242,7 +242,7 @@ static void test_wishes(void **state)
     copy = seed_wish_get(object);
     assert_int_equal(json_object_size(object), 3);
     assert_true(seed_wish_equal(&wish, &copy));
-    copy.kind = NULL;
+    wish.kind = NULL;
     assert_false(seed_wish_equal(&wish, &copy));
     seed_wish_clear(&copy);
     json_decref(object);
