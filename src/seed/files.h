@@ -2,8 +2,8 @@
  * The files of a config medium: names and contents that somebody gave as JSON or as a tar, and that a machine reads at
  * its first boot. They may be secrets: what is let go of is overwritten.
  *
- * JSON is one object, {"user-data": "text", "keys/host.bin": {"base64": "AAEC"}}. A tar is read by libarchive, where the
- * build has it, without compression.
+ * JSON is one object, {"user-data": "text", "keys/host.bin": {"base64": "AAEC"}}. A tar has no
+ * compression.
  */
 #ifndef SEED_FILES_H
 #define SEED_FILES_H

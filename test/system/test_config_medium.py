@@ -1,6 +1,5 @@
 """Config media: files that were given become an ISO that others read, with what is known of the machine; and they stay secret."""
 import base64
-import io
 import json
 import os
 import re
@@ -113,18 +112,23 @@ def test_the_same_files_are_the_same_bytes(slots, tmp_path):
     assert medium(d, tmp_path).read_bytes() == first
 
 
-def test_a_tar(slots, tmp_path):
-    with tarfile.open(tmp_path / "site.tar", "w") as tar:
-        for name, content in (("./user-data", b"#!/bin/sh\necho {slot} ${slot}\n"), ("./scripts/x", bytes(1000))):
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
+@pytest.mark.parametrize("form", ["v7", "ustar", "gnu", "posix", "python"])
+def test_a_tar(slots, tmp_path, form):
+    long = "" if form == "v7" else f"{'a' * 60}/{'b' * 60}"
+    contents = {"user-data": b"#!/bin/sh\necho {slot} ${slot}\n", "scripts/x": bytes(1000), **({long: b"long"} if long else {})}
+    for name, content in contents.items():
+        (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / name).write_bytes(content)
+    if form == "python":
+        with tarfile.open(tmp_path / "site.tar", "w") as tar:
+            tar.add(tmp_path / "site", ".")
+    else:
+        run("tar", f"--format={form}", "-C", tmp_path / "site", "-cf", tmp_path / "site.tar", ".")
     d = slots()
-    answer = d.ask(f"insert cfg config={tmp_path}/site.tar config-kind=cidata")[-1]
-    if "no libarchive" in answer:
-        pytest.skip("built without libarchive")
+    d.ok(f"insert cfg config={tmp_path}/site.tar config-kind=cidata")
     read = files(medium(d, tmp_path))
-    assert read["/user-data"] == b"#!/bin/sh\necho cfg ${slot}\n" and read["/scripts/x"] == bytes(1000)
+    assert read.pop("/user-data") == b"#!/bin/sh\necho cfg ${slot}\n" and read.pop("/scripts/x") == bytes(1000)
+    assert [content for path, content in read.items() if path != "/meta-data"] == [b"long"] * bool(long)
 
 
 def test_from_a_server(slots, nginx, www, tmp_path):

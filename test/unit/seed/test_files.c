@@ -104,7 +104,6 @@ static void test_bounds(void **state)
     free(large);
 }
 
-#ifdef HAVE_LIBARCHIVE
 /* A header of POSIX's ustar with its checksum. */
 static size_t put_tar(char *to, const char *name, char type, const char *content)
 {
@@ -145,7 +144,42 @@ static void test_tar(void **state)
     assert_false(seed_files_parse(&files, tar, 4096, error));
     assert_non_null(strstr(error, "relative"));
 }
-#endif
+
+static void test_tars_names(void **state)
+{
+    static char tar[8192];
+    char path[181], pax[220];
+    size_t used = 0;
+    (void)state;
+    for (unsigned i = 0; i < 180; i++)
+        path[i] = i % 60 == 59 ? '/' : 'a';
+    path[179] = 'a';
+    path[180] = '\0';
+    snprintf(pax, sizeof pax, "20 mtime=1700000000\n190 path=%s\n", path);
+    used += put_tar(tar, "pax", 'x', pax);
+    used += put_tar(tar + used, "short", '0', "pax");
+    path[0] = 'b';
+    used += put_tar(tar + used, "././@LongLink", 'L', path);
+    used += put_tar(tar + used, "short", '0', "gnu");
+    used += put_tar(tar + used, "short", '0', "text");
+    assert_true(seed_files_parse(&files, tar, used + 1024, error));
+    has(path, "gnu");
+    path[0] = 'a';
+    has(path, "pax");
+    has("short", "text");
+    static const char *const wrong[] = {"190 path=x\n", "9 path=x", "8 pathxx\n", "x", "25 GNU.sparse.major=1.00\n", " 9 path=x\n"};
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        seed_files_clear(&files);
+        used = put_tar(tar, "pax", 'x', wrong[i]);
+        used += put_tar(tar + used, "short", '0', "pax");
+        assert_false(seed_files_parse(&files, tar, used + 1024, error));
+    }
+    seed_files_clear(&files);
+    used = put_tar(tar, "whole", '0', "text");
+    assert_false(seed_files_parse(&files, tar, used, error)); /* without the end */
+    tar[0] = 'W';
+    assert_false(seed_files_parse(&files, tar, used + 1024, error)); /* another checksum */
+}
 
 /* --- placeholders --- */
 
@@ -273,9 +307,8 @@ int main(void)
         cmocka_unit_test_teardown(test_json_that_is_wrong, clear),
         cmocka_unit_test_teardown(test_names, clear),
         cmocka_unit_test_teardown(test_bounds, clear),
-#ifdef HAVE_LIBARCHIVE
         cmocka_unit_test_teardown(test_tar, clear),
-#endif
+        cmocka_unit_test_teardown(test_tars_names, clear),
         cmocka_unit_test_teardown(test_placeholders, clear),
         cmocka_unit_test_teardown(test_a_placeholder_that_is_not_known, clear),
         cmocka_unit_test_teardown(test_placeholders_have_a_bound, clear),
