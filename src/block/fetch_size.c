@@ -114,6 +114,11 @@ static bool keeps_to_slices(bool align, unsigned parallel)
     return align && parallel > FEW_REQUESTS;
 }
 
+bool fetch_begins_early(const struct source_stats *link)
+{
+    return link->rtt_us >= EARLY_RTT_US;
+}
+
 struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory, bool align)
 {
     uint64_t room = memory / 4 * 3;
@@ -126,7 +131,7 @@ struct readahead_limits fetch_limits(const struct source_stats *link, unsigned p
                                      .cluster = cluster,
                                      .piece = piece_size(parallel, cluster),
                                      .edge = parallel <= FEW_REQUESTS ? READAHEAD_FIRST : EDGE_PIECE,
-                                     .early = link->rtt_us >= EARLY_RTT_US,
+                                     .early = fetch_begins_early(link),
                                      .budget = clamp(link->bandwidth, BUDGET_MIN, BUDGET_MAX)};
 }
 

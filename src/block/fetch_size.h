@@ -15,6 +15,8 @@
 /* Limits of reading ahead from a source that bears `parallel` requests at a time into a cache of `memory` bytes;
  * `align` as below. */
 struct readahead_limits fetch_limits(const struct source_stats *link, unsigned parallel, uint64_t memory, bool align);
+/* Is the source so far away that what every host reads first is fetched before it is asked for? */
+bool fetch_begins_early(const struct source_stats *link);
 /* How many of those requests may be for what nobody waits for yet; those that share a wide link have
  * FETCH_AHEAD_SHARED together, or a few each. */
 unsigned fetch_ahead_requests(const struct source_stats *link, unsigned parallel);

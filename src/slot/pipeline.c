@@ -22,15 +22,32 @@
 
 #define BROWSER_REQUESTS_MAX 64 /* in flight from a browser, where each costs a promise */
 
+static bool is_remote(const char *url)
+{
+    enum location_kind kind = location_kind(url);
+    return kind != LOCATION_PATH && kind != LOCATION_UPLOAD;
+}
+
 /* --- the overlay --- */
 
-/* The slot's configuration with "auto" decided for this medium. */
-static struct config_slot decided(const struct config_slot *config, bool may_write)
+enum config_overlay pipeline_overlay(const struct config_slot *config, bool may_write)
 {
-    struct config_slot its = *config;
-    if (config->overlay == OVERLAY_AUTO)
-        its.overlay = may_write && config->media == MEDIA_DISK ? OVERLAY_MEMORY : OVERLAY_NONE;
-    return its;
+    if (config->overlay != OVERLAY_AUTO)
+        return config->overlay;
+    return may_write && config->media == MEDIA_DISK ? OVERLAY_MEMORY : OVERLAY_NONE;
+}
+
+/* What takes the writes to a medium. */
+struct overlay_choice {
+    enum config_overlay kind; /* not OVERLAY_AUTO */
+    bool keep;                /* at the eject */
+};
+
+static struct overlay_choice overlay_choose(const struct config_slot *config, const char *url,
+                                            const struct slot_insert_options *options)
+{
+    bool may_write = is_remote(url) && options->writable > 0;
+    return (struct overlay_choice){pipeline_overlay(config, may_write), config->overlay_keep};
 }
 
 /* One file for each slot and image, so that a kept one is found again. */
@@ -46,31 +63,32 @@ static char *overlay_path(const struct config_slot *config, const char *url)
 }
 
 static struct source *overlay_store(const struct pipeline_context *context, const struct config_slot *config,
-                                    const struct pipeline_drive *drive, const char *path)
+                                    const struct overlay_choice *choice, const struct pipeline_drive *drive, const char *path)
 {
     uint64_t size = overlay_store_size(config->overlay_size);
-    if (config->overlay == OVERLAY_MEMORY)
+    if (choice->kind == OVERLAY_MEMORY)
         return memory_source_new(context->loop, config->name, size);
     struct file_source_options file = {
         .path = path,
         .writable = true,
         .create_size = size,
-        .remove_at_close = !config->overlay_keep,
-        .fresh = !config->overlay_keep && !drive->resume,
+        .remove_at_close = !choice->keep,
+        .fresh = !choice->keep && !drive->resume,
     };
     return file_source_new(context->loop, config->name, &file);
 }
 
 static struct source *overlay_on(struct source *lower, const struct pipeline_context *context,
-                                 const struct config_slot *config, const struct pipeline_drive *drive, const char *url)
+                                 const struct config_slot *config, const struct overlay_choice *choice,
+                                 const struct pipeline_drive *drive, const char *url)
 {
     char *path = overlay_path(config, url);
     struct overlay_options options = {
-        .store_name = config->overlay == OVERLAY_MEMORY ? "memory" : path,
+        .store_name = choice->kind == OVERLAY_MEMORY ? "memory" : path,
         .boot_id = context->boot_id,
-        .sync_at_close = config->overlay == OVERLAY_FILE && config->overlay_keep,
+        .sync_at_close = choice->kind == OVERLAY_FILE && choice->keep,
     };
-    struct source *source = overlay_source_new(lower, overlay_store(context, config, drive, path), &options);
+    struct source *source = overlay_source_new(lower, overlay_store(context, config, choice, drive, path), &options);
     mem_free(path);
     return source;
 }
@@ -88,7 +106,7 @@ static bool is_changing(const struct slot_insert_options *options)
 }
 
 /* True: nothing can be changed as it is asked for, and `refusal` says why. */
-static bool injection_problem(const struct config_slot *config, const struct slot_insert_options *options,
+static bool injection_problem(enum config_overlay overlay, const struct slot_insert_options *options,
                               struct pipeline_refusal *refusal)
 {
     const struct boot_wish wish = wish_of(options);
@@ -96,7 +114,7 @@ static bool injection_problem(const struct config_slot *config, const struct slo
     const char *problem = boot_wish_problem(&wish);
     if (!problem)
         problem = seed_wish_problem(&options->seed);
-    if (!problem && is_changing(options) && options->writable > 0 && config->overlay == OVERLAY_NONE)
+    if (!problem && is_changing(options) && options->writable > 0 && overlay == OVERLAY_NONE)
         problem = "an image whose boot configurations are changed is not written to (leave writable out, or set overlay)";
     if (problem)
         snprintf(refusal->error, sizeof refusal->error, "%s", problem);
@@ -202,22 +220,15 @@ static struct source *fit_drive(struct source *source, const struct pipeline_dri
     return trace_source_new(pad_source_new(source, drive->multiple, drive->minimum));
 }
 
-static bool is_remote(const char *url)
-{
-    enum location_kind kind = location_kind(url);
-    return kind != LOCATION_PATH && kind != LOCATION_UPLOAD;
-}
-
 static struct source *read_image(const struct pipeline_context *context, const struct config_slot *config, const char *url,
                                  const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
-    const struct config_slot its = decided(config, is_remote(url) && options->writable > 0);
     *refusal = (struct pipeline_refusal){.status = -EINVAL};
     if (is_remote(url))
-        return pipeline_remote_new(context, &its, url, options, refusal);
+        return pipeline_remote_new(context, config, url, options, refusal);
     if (location_kind(url) == LOCATION_UPLOAD)
-        return pipeline_upload_new(context, &its, url, options, refusal);
-    return pipeline_file_new(context, &its, url, options, refusal);
+        return pipeline_upload_new(context, config, url, options, refusal);
+    return pipeline_file_new(context, config, url, options, refusal);
 }
 
 struct source *pipeline_reader_new(const struct pipeline_context *context, const struct config_slot *config,
@@ -232,19 +243,19 @@ static struct source *pipeline_with_arguments(const struct pipeline_context *con
                                               const struct pipeline_drive *drive, const char *url,
                                               const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
-    const struct config_slot its = decided(config, is_remote(url) && options->writable > 0);
-    bool overlaid = its.overlay != OVERLAY_NONE && options->writable != 0;
+    const struct overlay_choice choice = overlay_choose(config, url, options);
+    bool overlaid = choice.kind != OVERLAY_NONE && options->writable != 0;
     struct slot_insert_options below = options_below(options);
-    if (injection_problem(&its, options, refusal))
+    if (injection_problem(choice.kind, options, refusal))
         return NULL;
-    struct source *source = read_image(context, &its, url, &below, refusal);
+    struct source *source = read_image(context, config, url, &below, refusal);
     if (!source)
         return NULL;
     if (is_remote(url))
         source = cached(exchange_source_new(source), context, config);
     source = inject_on(source, options);
     if (overlaid)
-        source = overlay_on(source, context, &its, drive, url);
+        source = overlay_on(source, context, config, &choice, drive, url);
     return fit_drive(source, drive);
 }
 
@@ -270,9 +281,9 @@ static struct source *preview_with_arguments(const struct pipeline_context *cont
                                              const char *url, const struct slot_insert_options *options,
                                              struct pipeline_refusal *refusal)
 {
-    const struct config_slot its = decided(config, is_remote(url) && options->writable > 0);
+    const struct overlay_choice choice = overlay_choose(config, url, options);
     struct slot_insert_options below = options_below(options);
-    if (injection_problem(&its, options, refusal))
+    if (injection_problem(choice.kind, options, refusal))
         return NULL;
     if (!is_changing(options)) {
         snprintf(refusal->error, sizeof refusal->error,
@@ -301,34 +312,24 @@ struct source *pipeline_preview_new(const struct pipeline_context *context, cons
     return source;
 }
 
-/* An overlay on a browser's file is thrown away at the eject: nothing says for sure that
- * the next file of that name is the same one. */
-static struct source *scratch_overlay_on(struct source *lower, const struct pipeline_context *context,
-                                         const struct config_slot *config, const struct pipeline_drive *drive,
-                                         const char *shown)
-{
-    struct config_slot scratch = *config;
-    scratch.overlay_keep = false;
-    return overlay_on(lower, context, &scratch, drive, shown);
-}
-
 struct source *pipeline_browser_new(const struct pipeline_context *context, const struct config_slot *config,
                                     const struct pipeline_drive *drive, const char *shown,
                                     const struct browser_connection *connection)
 {
-    const struct config_slot its = decided(config, false);
+    /* Thrown away at the eject: nothing says for sure that the next file of that name is the same one. */
+    const struct overlay_choice choice = {pipeline_overlay(config, false), false};
     struct browser_options browser = {
         .grace_ms = config->reconnect_grace_ms,
         .io_timeout_ms = config->http.io_timeout_ms,
         .stay = config->reconnect_stay,
-        .writable = its.media == MEDIA_DISK && its.overlay == OVERLAY_NONE,
+        .writable = config->media == MEDIA_DISK && choice.kind == OVERLAY_NONE,
         .request_max = (uint32_t)config->browser_request,
         .requests_max = BROWSER_REQUESTS_MAX,
         .bytes_max = config->browser_window,
     };
     struct source *source = browser_source_new(context->loop, config->name, &browser, connection);
     source = cached(source, context, config);
-    if (its.overlay != OVERLAY_NONE)
-        source = scratch_overlay_on(source, context, &its, drive, shown);
+    if (choice.kind != OVERLAY_NONE)
+        source = overlay_on(source, context, config, &choice, drive, shown);
     return fit_drive(source, drive);
 }

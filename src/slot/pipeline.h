@@ -20,6 +20,7 @@
 #include "slot/slot_credentials.h"
 #include "source/browser.h"
 
+/* The slot's configuration that each function gets outlives the sources that are made by it. */
 struct pipeline_context {
     uv_loop_t *loop;
     struct curl_loop *curl;
@@ -54,6 +55,9 @@ static inline bool pipeline_option(int given, bool configured)
     return given >= 0 ? given > 0 : configured;
 }
 
+/* What takes the writes to a medium of the slot, with "auto" decided: `may_write`: it is an image on another machine that
+ * somebody wants to write to. */
+enum config_overlay pipeline_overlay(const struct config_slot *config, bool may_write);
 bool pipeline_has(enum location_kind kind); /* this build can read images by that protocol */
 /* Whether images may come by this protocol: it is built in, and allowed. */
 bool pipeline_speaks(const struct config_slot *config, enum location_kind kind);

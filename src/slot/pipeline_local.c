@@ -41,7 +41,7 @@ struct source *pipeline_file_new(const struct pipeline_context *context, const s
     struct file_source_options file = {
         .path = path,
         .directory = context->file_directory,
-        .writable = config->overlay == OVERLAY_NONE && pipeline_option(options->writable, config->writable),
+        .writable = pipeline_overlay(config, false) == OVERLAY_NONE && pipeline_option(options->writable, config->writable),
     };
     struct source *source = file_source_new(context->loop, config->name, &file);
     mem_free(path);
@@ -84,7 +84,7 @@ struct source *pipeline_upload_new(const struct pipeline_context *context, const
     struct file_source_options file = {
         .path = path,
         .directory = directory,
-        .writable = config->overlay == OVERLAY_NONE && pipeline_option(options->writable, config->writable),
+        .writable = pipeline_overlay(config, false) == OVERLAY_NONE && pipeline_option(options->writable, config->writable),
     };
     struct source *source = file_source_new(context->loop, config->name, &file);
     mem_free(path);

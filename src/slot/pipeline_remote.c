@@ -242,7 +242,7 @@ static bool may_be_read(const struct config_slot *config, enum location_kind kin
     else if (!may_say_who_reads(config, kind, url, options))
         snprintf(problem, LOCATION_ERROR_MAX,
                  "only an administrator may say by uid= and gid= who reads (or set nfs-ids = yes in the configuration)");
-    else if (options->writable > 0 && config->overlay == OVERLAY_NONE)
+    else if (options->writable > 0 && pipeline_overlay(config, true) == OVERLAY_NONE)
         snprintf(
             problem, LOCATION_ERROR_MAX,
             "an image on another machine can't be written to (leave out writable=yes, or give the slot an overlay)");

@@ -1,18 +1,19 @@
 /*
- * A look at an image that goes in: is it a medium at all? Of its beginning what tells that is read, in parts that a
- * server can send at once (TCP's first window, RFC 6928), and as something that may fail, so that it counts for no
- * host's; an insert waits for it for SLOT_LOOK_MS at most: the rest is for the host to see.
+ * A look at an image that goes in: is it a medium at all? Its beginning is read from the image's server itself, not
+ * through the cache, as something that may fail, and an insert waits for it for SLOT_LOOK_MS at most: the rest is for
+ * the host to see. Where a round trip is long the look is two parts that a server can send at once (TCP's first window,
+ * RFC 6928), through the cache, which begins with them too.
  */
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "block/fetch_size.h"
 #include "slot/slot_internal.h"
 
-/* Boot records and a page's first tag; a volume's descriptors. */
-static const struct look_part {
+struct look_part {
     uint32_t begin, end;
-} look_parts[SLOT_LOOK_PARTS] = {{0, 4096}, {MEDIUM_VOLUMES, MEDIUM_HEAD}};
+};
 
 static void look_judge(struct slot *slot)
 {
@@ -53,25 +54,29 @@ static void on_look_timer(uv_timer_t *timer)
     look_over(timer->data);
 }
 
-static void look_read(struct slot *slot, struct slot_look_read *read, const struct look_part *part)
+static void look_read(struct slot *slot, struct slot_look_read *read, struct source *from, const struct look_part *part)
 {
-    struct source *image = pipeline_image_of(slot->source);
-    uint32_t end = image->size < part->end ? (uint32_t)image->size : part->end;
+    uint32_t end = from->size < part->end ? (uint32_t)from->size : part->end;
     if (part->begin >= end)
         return;
     read->slot = slot;
     io_init(&read->io, IO_READ, part->begin, end - part->begin, on_look_part);
     read->io.flags = IO_PREFETCH;
     slot->look_pending++;
-    source_submit(image, &read->io);
+    source_submit(from, &read->io);
 }
 
 void slot_look(struct slot *slot)
 {
+    /* Boot records and a page's first tag; a volume's descriptors. */
+    static const struct look_part far[SLOT_LOOK_PARTS] = {{0, 4096}, {MEDIUM_VOLUMES, MEDIUM_HEAD}};
+    static const struct look_part near[SLOT_LOOK_PARTS] = {{0, MEDIUM_HEAD}};
+    struct source *image = pipeline_image_of(slot->source), *reader = pipeline_reader(slot->source);
+    bool is_far = fetch_begins_early(&reader->stats);
     slot->looking = true;
     slot->look_failed = false;
     slot->look_head = mem_alloc(MEDIUM_HEAD);
     uv_timer_start(&slot->look_timer, on_look_timer, SLOT_LOOK_MS, 0);
     for (unsigned i = 0; i < SLOT_LOOK_PARTS; i++)
-        look_read(slot, &slot->look[i], &look_parts[i]);
+        look_read(slot, &slot->look[i], is_far ? image : reader, &(is_far ? far : near)[i]);
 }
