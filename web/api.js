@@ -23,7 +23,7 @@
  *        time. lastModified is in ms since 1970. samples are SHA-256 in hex of pieces of the image (see
  *        medium.js): equal name, size, lastModified and samples are the same image coming back.
  *   GET  /api/events -> text/event-stream; event "slots" has the body of GET /api/slots as its data, at
- *        once and after a change, at most one a second
+ *        once and after a change, at most one a second; event "alive" after 15 s without one
  *
  *   GET    /api/uploads -> {"uploads": [{"name","size","offset","complete","sha256","modified"}], "free"}
  *   PUT    /api/uploads/NAME with "Content-Range: bytes FIRST-LAST/SIZE", pieces in order; 200 or 201.
@@ -36,6 +36,7 @@
  * 4000 and above, and a reason in words.
  */
 
+import { SlotEvents } from './slot-events.js';
 import { sentence } from './text.js';
 
 /**
@@ -103,8 +104,8 @@ export class Api {
     // --- slots ---
 
     /** @returns {Promise<Slot[]>} */
-    async slots() {
-        return slotsOf(await this.#json('GET', '/api/slots'));
+    async slots(signal) {
+        return slotsOf(await this.#json('GET', '/api/slots', { signal }));
     }
 
     heat(name) {
@@ -145,22 +146,15 @@ export class Api {
     }
 
     /**
+     * What changes, by the one stream that all tabs share.
+     *
      * @param {(slots: Slot[]) => void} onSlots
      * @param {(connected: boolean) => void} onConnected
      * @returns {() => void} ends it
      */
     events(onSlots, onConnected) {
-        const source = new EventSource('/api/events');
-        source.addEventListener('slots', ({ data }) => {
-            onConnected(true);
-            onSlots(slotsOf(JSON.parse(data)));
-        });
-        source.onerror = () => {
-            onConnected(false);
-            if (source.readyState === EventSource.CLOSED) // refused: EventSource does not say why
-                this.slots().catch(() => {});
-        };
-        return () => source.close();
+        const events = new SlotEvents((signal) => this.slots(signal), (text) => slotsOf(JSON.parse(text)), onSlots, onConnected);
+        return () => events.close();
     }
 
     // --- uploads ---

@@ -14,7 +14,7 @@ import { UploadsPanel } from './uploads-panel.js';
 
 const HEAT_MS = 3000;
 const TICK_MS = 1000;
-const RESTART_EVENTS_MS = 3000;
+const ASK_AGAIN_MS = 3000;
 
 const element = (id) => document.getElementById(id);
 
@@ -26,7 +26,6 @@ class App {
     #stored = [];
     #session = null;
     #endEvents = null;
-    #lastTry = 0; // when the events were last asked for
 
     async start() {
         this.#api.onSessionEnded = () => {
@@ -68,7 +67,7 @@ class App {
                 this.#showLogin('');
         } catch {
             element('offline').hidden = false;
-            setTimeout(() => this.#findSession(), RESTART_EVENTS_MS);
+            setTimeout(() => this.#findSession(), ASK_AGAIN_MS);
         }
     }
 
@@ -146,7 +145,6 @@ class App {
         this.#endEvents = this.#api.events((slots) => this.#showSlots(slots), (connected) => {
             element('offline').hidden = connected;
         });
-        this.#api.slots().then((slots) => this.#showSlots(slots), () => {}); // a proxy may hold the first event back
     }
 
     #showSlots(slots) {
@@ -195,16 +193,6 @@ class App {
     #tick() {
         for (const card of this.#cards.values())
             card.tick();
-        if (this.#session && this.#endEvents && document.visibilityState === 'visible' && !element('offline').hidden)
-            this.#tryEventsAgain();
-    }
-
-    // EventSource comes back by itself unless it was refused.
-    #tryEventsAgain() {
-        if (performance.now() - this.#lastTry < RESTART_EVENTS_MS)
-            return;
-        this.#lastTry = performance.now();
-        this.#listen();
     }
 
     async #askReport(card) {

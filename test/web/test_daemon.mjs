@@ -185,6 +185,61 @@ daemonTest('who leaves the page and does not come back in time finds the slot em
     assert.equal(await card(page).getByRole('alert').isVisible(), false);
 }, { settings: ['slot.slot0.reconnect-grace=2s'] });
 
+/** Another tab of the page's browser; `streams` of a tab counts its event streams. */
+async function tab(page, { url, prepare = () => {} }) {
+    const one = await page.context().newPage();
+    one.streams = 0;
+    one.on('request', (request) => { one.streams += request.url().endsWith('/api/events'); });
+    await prepare(one);
+    await one.goto(url);
+    return one;
+}
+
+daemonTest('eight tabs share one event stream, and go on when the tab that has it closes', async (page, daemon) => {
+    const tabs = [];
+    await state(page, 'Empty');
+    for (let i = 0; i < 8; i++) {
+        tabs.push(await tab(page, daemon));
+        await state(tabs[i], 'Empty');
+    }
+    const { path } = makeImage('tabs.iso', MIB);
+    await daemon.command(`insert 0 ${path}`);
+    await Promise.all(tabs.map((one) => state(one, 'Ready')));
+    assert.deepEqual(tabs.map((one) => one.streams), tabs.map(() => 0)); // the first page has it
+    await page.close();
+    await until(() => tabs.some((one) => one.streams), 'the next stream');
+    await daemon.command('eject 0');
+    await Promise.all(tabs.map((one) => state(one, 'Empty')));
+    assert.equal(tabs.reduce((sum, one) => sum + one.streams, 0), 1);
+});
+
+daemonTest('a browser without locks has a stream for each tab', async (page, daemon) => {
+    const prepare = (one) => one.addInitScript(() => Object.defineProperty(navigator, 'locks', { value: undefined }));
+    for (let i = 0; i < 2; i++) {
+        const one = await tab(page, { url: daemon.url, prepare });
+        await state(one, 'Empty');
+        await until(() => one.streams === 1, 'its stream');
+    }
+});
+
+daemonTest('a stream that a proxy holds back: the page asks for the slots, and another tab has a stream in its place', async (page, daemon) => {
+    const { path } = makeImage('silent.iso', MIB);
+    await page.route('**/api/events', () => {}); // never answered
+    await page.reload();
+    await state(page, 'Empty');
+    await daemon.command(`insert 0 ${path}`);
+    await state(page, 'Ready');
+    assert.equal(await page.locator('#offline').isVisible(), false);
+    const other = await tab(page, { url: daemon.url, prepare: (one) => one.clock.install() });
+    await state(other, 'Ready');
+    assert.equal(other.streams, 0);
+    await other.clock.runFor(40_000); // in which it hears nothing
+    await until(() => other.streams === 1, 'a stream of its own');
+    await page.bringToFront();
+    await daemon.command('eject 0');
+    await state(page, 'Empty');
+});
+
 daemonTest('two slots at once from one page', async (page, daemon) => {
     const one = makeImage('one.iso', 16 * MIB), two = makeImage('two.img', 16 * MIB);
     await serve(page, one.path, 'slot0');

@@ -10,19 +10,28 @@
 
 /* --- sending --- */
 
+#define VERSION_FIELD "OData-Version", "4.0"
+
 static void answer_add_fields(struct http_request *request)
 {
-    http_add_field(request, "OData-Version", "4.0");
+    http_add_field(request, VERSION_FIELD);
     http_add_field(request, "Cache-Control", "no-cache");
+}
+
+struct http_request *redfish_release_stream(struct redfish_call *call)
+{
+    struct http_request *request = call->request;
+    if (request)
+        http_add_field(request, VERSION_FIELD);
+    redfish_call_free(call);
+    return request;
 }
 
 struct http_request *redfish_release(struct redfish_call *call)
 {
-    struct http_request *request = call->request;
-    if (request)
-        answer_add_fields(request);
-    redfish_call_free(call);
-    return request;
+    if (call->request)
+        http_add_field(call->request, "Cache-Control", "no-cache");
+    return redfish_release_stream(call);
 }
 
 static void answer_send_text(struct http_request *request, unsigned status, json_t *body)

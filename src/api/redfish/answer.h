@@ -117,6 +117,8 @@ void redfish_task_end(struct redfish_task *task, unsigned status, json_t *body);
 /* The call is freed; the caller answers the request, or takes it over, before it returns (http/server.h).
  * NULL: the client is gone. */
 struct http_request *redfish_release(struct redfish_call *call);
+/* The same for a stream of events, which says itself that it is not to be kept. */
+struct http_request *redfish_release_stream(struct redfish_call *call);
 /* Answers a request that belongs to no call any more. Takes over the body. */
 void redfish_send_json(struct http_request *request, unsigned status, json_t *body);
 /* Somebody waits for the call's answer, or a task keeps it. */

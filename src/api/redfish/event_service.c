@@ -267,7 +267,7 @@ void redfish_event_stream_open(struct redfish_call *call)
     if (!event_streams_next(events->streams, NULL) && !redfish_subscription_next(call->redfish->subscriptions, NULL))
         redfish_event_service_look(events, false);
     snprintf(user, sizeof user, "%s", call->user);
-    struct http_request *request = redfish_release(call);
+    struct http_request *request = redfish_release_stream(call);
     event_streams_add(events->streams, request, &caller, last_seen(events, request));
 }
 

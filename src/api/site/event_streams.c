@@ -35,7 +35,7 @@ static void bring_up_to_date(struct event_stream *stream)
     while (http_unsent(stream->request) == 0 && (text = options->next(options->arg, &stream->seen)) != NULL)
         send_text(stream, text);
     if (http_unsent(stream->request) == 0 && uv_now(stream->streams->loop) - stream->spoken_at >= EVENT_QUIET_MS)
-        send_text(stream, ":\n\n");
+        send_text(stream, options->quiet ? options->quiet : ":\n\n");
 }
 
 static void bring_all(struct event_streams *streams)
@@ -137,6 +137,8 @@ void event_streams_add(struct event_streams *streams, struct http_request *reque
                        uint64_t seen)
 {
     http_add_field(request, "Content-Type", "text/event-stream");
+    http_add_field(request, "Cache-Control", "no-store, no-transform"); /* a proxy that compresses would hold texts back */
+    http_add_field(request, "X-Accel-Buffering", "no");                 /* nginx would */
     http_begin(request, 200, -1);
     if (strcmp(request->method, "HEAD") == 0) {
         http_end(request);

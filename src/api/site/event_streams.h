@@ -2,7 +2,8 @@
  * Server-sent events (HTML, 9.2): answers without an end. A client that listens is sent one text
  * after the other, each when the one before has been passed on, so nothing queues up here;
  * the owner of the streams keeps texts for slow clients. After EVENT_QUIET_MS without a text a
- * comment is sent, so that a client that is gone is noticed.
+ * comment is sent, so that a client notices a stream that is cut or held back, and one that is gone is
+ * noticed: its connection ends TCP_DEAD_MS later (net/tcp_listener.h).
  *
  * A stream ends with its session (one without a session when its account changes), when its
  * client goes, and by event_stream_end(). Private to api/.
@@ -25,6 +26,7 @@ struct event_streams_options {
      * is new. The text is copied. */
     const char *(*next)(void *arg, uint64_t *seen);
     void (*tick)(void *arg); /* while somebody listens; may be NULL */
+    const char *quiet;       /* what is sent when there was nothing else; NULL: a comment */
     void *arg;
 };
 

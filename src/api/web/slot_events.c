@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #define EVENTS_CLIENTS_MAX 16 /* more are answered 503 */
+#define EVENTS_ALIVE       ":\nevent: alive\ndata: 1\n\n" /* EventSource keeps comments to itself */
 
 struct events {
     struct site *site;
@@ -58,7 +59,6 @@ void events_handle(const struct web_parts *parts, struct http_request *request, 
         return;
     }
     web_slot_events_refresh(parts->events);
-    http_add_field(request, "Cache-Control", "no-store");
     event_streams_add(parts->events->streams, request, caller, 0);
 }
 
@@ -72,8 +72,11 @@ void events_user_changed(struct events *events, const char *user)
 struct events *events_new(struct site *site)
 {
     struct events *events = mem_alloc(sizeof *events);
-    struct event_streams_options options = {
-        .max = EVENTS_CLIENTS_MAX, .next = slot_events_next, .tick = web_slot_events_refresh, .arg = events};
+    struct event_streams_options options = {.max = EVENTS_CLIENTS_MAX,
+                                            .next = slot_events_next,
+                                            .tick = web_slot_events_refresh,
+                                            .quiet = EVENTS_ALIVE,
+                                            .arg = events};
     events->site = site;
     events->streams = event_streams_new(site->loop, &options);
     return events;

@@ -1,6 +1,7 @@
 /* Listening addresses, caps, sockets handed over, and HTTPS from end to end with curl. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "../cmocka_all.h"
 #include "base/log.h"
 #include "http/server.h"
+#include "net/socket.h"
 #include "net/tcp_listener.h"
 #include "net/tls.h"
 
@@ -112,6 +114,20 @@ static void end(struct tcp_listener *listener)
             stream_close(server.streams[i]);
     test_loop_end(&server.loop);
     assert_int_equal(server.closed, server.count);
+}
+
+static void what_a_peer_does_not_take_ends_its_connection(void **state)
+{
+    (void)state;
+    begin();
+    struct tcp_listener *listener = listen_at("127.0.0.1:0", NULL);
+    int fd = connect_to(listener, NULL), timeout = 0;
+    socklen_t length = sizeof timeout;
+    assert_int_equal(server.count, 1);
+    assert_int_equal(getsockopt(socket_fd(server.streams[0]), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, &length), 0);
+    assert_int_equal(timeout, TCP_DEAD_MS);
+    close(fd);
+    end(listener);
 }
 
 static void addresses_are_parsed_and_written(void **state)
@@ -563,6 +579,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_parsed_and_written),
+        cmocka_unit_test(what_a_peer_does_not_take_ends_its_connection),
         cmocka_unit_test(the_port_is_chosen_and_the_peer_known),
         cmocka_unit_test(one_socket_serves_both_families),
         cmocka_unit_test(caps_hold_in_all_and_for_each_address),
