@@ -21,7 +21,7 @@
 
 /* What is sent on an accepted connection must have arrived by then, else the connection ends: its peer sleeps or is cut
  * off, and would keep its place for minutes (TCP_USER_TIMEOUT, tcp(7)). */
-#define TCP_DEAD_MS      25000
+#define TCP_DEAD_MS      20000
 #define TCP_ADDRESS_SIZE (INET6_ADDRSTRLEN + 32) /* "[address%scope]:port" */
 
 /* Caps on connections, shared by several listeners; must outlive their streams. At first all

@@ -226,7 +226,7 @@ class Browser:
             text = base64.b64encode(f"{user}:{PASSWORDS[user]}".encode()).decode()
             headers, cookies = {"Authorization": f"Basic {text}"}, False
         else:
-            protocol = self.web.cookies["XSRF-TOKEN"]
+            protocol = self.web.cookies.get("XSRF-TOKEN", self.web.csrf)
         self.socket = WebSocket(self.web, path or f"/nbd/{self.slot}", protocol, headers, cookies)
         assert self.socket.protocol == protocol
 

@@ -1,5 +1,6 @@
 """packaging/nginx/front.conf: our page, webui-vue and Redfish behind a real nginx that keeps nothing back, with the daemon on a
 UNIX socket."""
+import base64
 import gzip
 import hashlib
 import json
@@ -181,3 +182,65 @@ def test_the_daemon_is_away(site, front):
     site.daemon.stop()
     answer = front.media().get("/api/slots")
     assert answer.status == 502
+
+
+@pytest.fixture
+def plain_nginx(site, folder, certificates, tmp_path):
+    """An nginx that knows nothing of us: it buffers answers, and speaks HTTP/1.0 to us."""
+    port = free_port()
+    (tmp_path / "conf").write_text(f"""user root; daemon off; pid {tmp_path}/pid; events {{}} http {{ access_log off;
+        {" ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))}
+        server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificates}/good.pem; ssl_certificate_key {certificates}/good.key;
+            location / {{ proxy_pass http://unix:{folder}/web.sock:; proxy_set_header Host $http_host; }} }} }}""")
+    process = subprocess.Popen(["nginx", "-p", tmp_path, "-c", tmp_path / "conf", "-e", tmp_path / "error.log"])
+    wait_for(lambda: (tmp_path / "pid").exists(), "nginx")
+    yield Web(("127.0.0.1", port))
+    process.terminate()
+    process.wait(20)
+
+
+def test_events_come_through_an_nginx_at_its_defaults(site, plain_nginx, nginx):
+    """At once, ours and Redfish's; and a sign of life by which it knows silence."""
+    web = plain_nginx.login("admin")
+    basic = base64.b64encode(f"admin:{PASSWORDS['admin']}".encode()).decode()
+    fields = {"Accept": "text/event-stream", "Authorization": f"Basic {basic}", "Connection": "keep-alive"}
+    with web.connect(20) as ours, web.connect(20) as redfish:
+        readers = []
+        for wire, path in ((ours, "/api/events"), (redfish, "/redfish/v1/EventService/SSE")):
+            wire.sendall(web.text("GET", path, fields))
+            reader = AnswerReader(wire)
+            answer = reader.head()
+            assert answer.status == 200 and answer.get("Cache-Control") == "no-store, no-transform", answer
+            readers.append(reader)
+        assert web.insert("slot0", nginx.url("image.iso"), verify=False).status == 200
+        for reader in readers:
+            while b"image.iso" not in reader.buffer:
+                assert reader.more(), "the stream ended"
+        assert web.eject("slot0").status == 200
+        while b"\nevent: alive\n" not in readers[0].buffer:
+            assert readers[0].more(), "the stream ended"
+
+
+def test_daemons_on_one_host_have_cookies_of_their_own(site, plain_nginx, new_site):
+    """A browser sends a host's cookies to all of its ports: a login at one daemon leaves that at the other, and bmcweb's."""
+    other, bmcweb = new_site(), {"SESSION": "of-bmcweb", "XSRF-TOKEN": "of-bmcweb"}
+    jar = dict(bmcweb)
+
+    def ask(web, *what):
+        web.cookies, web.csrf = jar, csrf.get(web)
+        answer = web.ask(*what)
+        for line in answer.all("Set-Cookie"):
+            name, value = line.split(";")[0].split("=", 1)
+            jar.update({name: value})
+            if "Max-Age=0" in line:
+                del jar[name]
+        return answer
+
+    one, two, csrf = plain_nginx, other.web(), {}
+    for web in (one, two):
+        csrf[web] = ask(web, "POST", "/api/session", {"user": "admin", "password": PASSWORDS["admin"]}).json()["csrf"]
+    assert len(jar) == 4 and jar.items() >= bmcweb.items()
+    assert ask(one, "GET", "/api/session").json()["csrf"] == csrf[one]
+    assert ask(two, "DELETE", "/api/session").status == 200
+    assert ask(two, "GET", "/api/session").status == 401 and ask(one, "GET", "/api/session").status == 200
+    assert len(jar) == 3 and jar.items() >= bmcweb.items()

@@ -175,11 +175,12 @@ def test_a_session_from_its_beginning_to_its_end(service):
 
 def test_a_cookie_is_nothing_here(service):
     token = log_in(Client(service)).headers["X-Auth-Token"]
-    for cookie in (f"X-Auth-Token={token}", f"__Host-nbd-proxy={token}", f"SESSION={token}; XSRF-TOKEN={token}"):
+    for cookie in (f"X-Auth-Token={token}", f"SESSION={token}; XSRF-TOKEN={token}"):
         assert Client(service).get(SLOT, Cookie=cookie).status == 401
     page = Client(service).post("/api/session", {"user": "admin", "password": PASSWORDS["admin"]})
     cookie = page.headers["Set-Cookie"].split(";")[0]
     assert Client(service).get("/api/slots", Cookie=cookie).status == 200
+    assert Client(service).get("/api/slots", Cookie=f"{cookie.partition('=')[0]}={token}").status == 401
     assert Client(service).get(SLOT, Cookie=cookie).status == 401
     assert Client(service, token=cookie.partition("=")[2]).get(SLOT).status == 401
 

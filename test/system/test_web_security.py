@@ -117,7 +117,7 @@ def test_a_websocket_is_not_opened_by_another_site(site):
                    f"https://{host}.evil.example", f"https://{host}/", f"https://x@{host}", "", f"https://{host} https://evil.example"):
         assert refused(web, "/nbd/0", web.csrf, {"Origin": origin}) in (400, 403), origin
     for protocol in (None, "x", other.csrf, web.csrf[:-1], web.csrf + "x", f"{web.csrf}, x", f"x, {web.csrf}", web.csrf.swapcase(),
-                     web.cookies[COOKIE]):
+                     web.cookies[web.cookie]):
         assert refused(web, "/nbd/0", protocol) == 401, protocol
     WebSocket(web, "/nbd/0", web.csrf).wire.cut()
     site.wait_state("slot0", "empty")
@@ -173,8 +173,8 @@ def test_the_cookie_of_a_redfish_login_is_nothing_by_itself(site):
             assert web.ask(method, path, headers=headers, **body).status == 401, (headers, method, path)
     for protocol in (None, "x", token, right[:-1], f"{right}, x", other.cookies["XSRF-TOKEN"], page.csrf):
         assert refused(web, "/vm/0/0", protocol) == 401, protocol
-    wrong = [{"SESSION": token + "x"}, {"__Host-nbd-proxy": token}, {"XSRF-TOKEN": right}, {"session": token},
-             {"SESSION": page.cookies[COOKIE]}]
+    wrong = [{"SESSION": token + "x"}, {page.cookie: token}, {"XSRF-TOKEN": right}, {"session": token},
+             {"SESSION": page.cookies[page.cookie]}]
     for cookies in wrong:
         web.cookies = cookies
         assert web.get(SLOT, headers={"X-XSRF-TOKEN": right}).status == 401, cookies
@@ -251,10 +251,11 @@ def test_logins_do_not_grow_without_bound(site):
         answer = web.try_login("operator", PASSWORDS["operator"])
         assert answer.status in (200, 503)
         if answer.status == 200:
-            tokens.add(re.match(COOKIE + r"=([A-Za-z0-9_-]{43});", answer.all("Set-Cookie")[0])[1])
+            name, token = re.match(f"({COOKIE})=([A-Za-z0-9_-]{{43}});", answer.all("Set-Cookie")[0]).groups()
+            tokens.add(token)
     alive_tokens = []
     for token in tokens:
-        web.cookies = {COOKIE: token}
+        web.cookies = {name: token}
         if web.get("/api/session").status == 200:
             alive_tokens.append(token)
             web.csrf = web.get("/api/session").json()["csrf"]

@@ -16,7 +16,7 @@ from conftest import Daemon, binary, wait_for
 
 PASSWORDS = {"admin": "correct horse", "operator": "battery staple", "reader": "paper clips", "gone": "has left us"}
 ROLES = {"admin": "Administrator", "operator": "Operator", "reader": "ReadOnly", "gone": "ReadOnly"}
-COOKIE = "__Host-nbd-proxy"
+COOKIE = "__Host-nbd-proxy-[0-9a-f]{8}"  # one of each daemon's own
 
 
 def passwd(path, *arguments, given=""):
@@ -274,6 +274,11 @@ class Web:
         return answer
 
     # --- what the page does ---
+
+    @property
+    def cookie(self):
+        """The name of the page's cookie, after a login."""
+        return next(name for name in self.cookies if re.fullmatch(COOKIE, name))
 
     def try_login(self, user, password):
         return self.post("/api/session", {"user": user, "password": password})

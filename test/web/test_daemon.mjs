@@ -214,6 +214,7 @@ daemonTest('eight tabs share one event stream, and go on when the tab that has i
 });
 
 daemonTest('a browser without locks has a stream for each tab', async (page, daemon) => {
+    await state(page, 'Empty'); // the login is done
     const prepare = (one) => one.addInitScript(() => Object.defineProperty(navigator, 'locks', { value: undefined }));
     for (let i = 0; i < 2; i++) {
         const one = await tab(page, { url: daemon.url, prepare });
@@ -224,6 +225,7 @@ daemonTest('a browser without locks has a stream for each tab', async (page, dae
 
 daemonTest('a stream that a proxy holds back: the page asks for the slots, and another tab has a stream in its place', async (page, daemon) => {
     const { path } = makeImage('silent.iso', MIB);
+    await state(page, 'Empty');
     await page.route('**/api/events', () => {}); // never answered
     await page.reload();
     await state(page, 'Empty');

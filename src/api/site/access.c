@@ -1,9 +1,11 @@
 /* Who asks. See api/site/access.h. */
 #include <errno.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "api/site/access.h"
 #include "base/text.h"
@@ -168,9 +170,9 @@ static bool cookie_token(const struct http_request *request, const char *name, c
     return false;
 }
 
-bool access_cookie(const struct http_request *request, char token[SECRET_TEXT])
+bool access_cookie(const struct site *site, const struct http_request *request, char token[SECRET_TEXT])
 {
-    return cookie_token(request, SITE_COOKIE, token);
+    return cookie_token(request, site->cookie, token);
 }
 
 static struct session *csrf_session(const struct site *site, const struct http_request *request, const char *cookie,
@@ -184,11 +186,28 @@ static struct session *csrf_session(const struct site *site, const struct http_r
 
 struct session *access_csrf_session(const struct site *site, const struct http_request *request, const char *csrf)
 {
-    struct session *session = csrf_session(site, request, SITE_COOKIE, SESSION_BROWSER, csrf);
+    struct session *session = csrf_session(site, request, site->cookie, SESSION_BROWSER, csrf);
     return session ? session : csrf_session(site, request, SITE_REDFISH_COOKIE, SESSION_REDFISH, csrf);
 }
 
-void access_set_cookie(struct http_request *request, const char *name, const char *value, bool for_scripts)
+void access_name_cookie(struct site *site, const char *users)
+{
+    char machine[64] = "", host[HOST_NAME_MAX + 1] = "", text[sizeof machine + sizeof host + PATH_MAX];
+    unsigned char digest[SECRET_DIGEST];
+    FILE *file = fopen("/etc/machine-id", "re");
+    if (file && !fgets(machine, sizeof machine, file))
+        *machine = '\0';
+    if (file)
+        fclose(file);
+    gethostname(host, sizeof host - 1);
+    snprintf(text, sizeof text, "nbd-proxy cookie %s %s %s", machine, host, users);
+    secret_digest(text, digest);
+    snprintf(site->cookie, sizeof site->cookie, "__Host-nbd-proxy-%02x%02x%02x%02x", digest[0], digest[1], digest[2],
+             digest[3]);
+}
+
+/* Value "": none any more. */
+static void set_cookie(struct http_request *request, const char *name, const char *value, bool for_scripts)
 {
     char cookie[256];
     snprintf(cookie, sizeof cookie, "%s=%s; Path=/; Secure%s; SameSite=Strict%s", name, value,
@@ -196,13 +215,18 @@ void access_set_cookie(struct http_request *request, const char *name, const cha
     http_add_field(request, "Set-Cookie", cookie);
 }
 
+void access_set_page_cookie(const struct site *site, struct http_request *request, const char *token)
+{
+    set_cookie(request, site->cookie, token, false);
+}
+
 void access_set_redfish_cookies(const struct site *site, struct http_request *request, const char *token)
 {
     char csrf[SECRET_TEXT] = "";
     if (*token)
         sessions_csrf(site->sessions, token, csrf);
-    access_set_cookie(request, SITE_REDFISH_COOKIE, token, false);
-    access_set_cookie(request, SITE_CSRF_COOKIE, csrf, true);
+    set_cookie(request, SITE_REDFISH_COOKIE, token, false);
+    set_cookie(request, SITE_CSRF_COOKIE, csrf, true);
 }
 
 /* --- the ways --- */
@@ -267,7 +291,7 @@ static bool by_cookie(struct access_request *access)
     const char *csrf = http_field(access->request, "X-CSRF-Token");
     char token[SECRET_TEXT];
     struct session *session =
-        access_cookie(access->request, token) ? sessions_find(sessions, SESSION_BROWSER, token) : NULL;
+        access_cookie(access->site, access->request, token) ? sessions_find(sessions, SESSION_BROWSER, token) : NULL;
     if (!session)
         return false;
     if (is_safe(access->request) || (csrf && sessions_csrf_matches(sessions, token, csrf)))

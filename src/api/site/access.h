@@ -5,10 +5,11 @@
 #include "api/json.h"
 #include "api/site/site.h"
 
-#define SITE_COOKIE      "__Host-nbd-proxy"
 #define SITE_CSRF_COOKIE "XSRF-TOKEN" /* webui-vue offers its value as the WebSocket's subprotocol */
 /* A Redfish session's, if its login asked for cookies as OpenBMC's page does: never good but beside the session's CSRF
- * token, which is the value of SITE_CSRF_COOKIE and comes in the field X-XSRF-TOKEN or as the subprotocol. */
+ * token, which is the value of SITE_CSRF_COOKIE and comes in the field X-XSRF-TOKEN or as the subprotocol. Both names
+ * are OpenBMC's, and given to its page only: cookies know no ports (RFC 6265, 8.5), so they would take the place of
+ * those of a bmcweb on the same host. */
 #define SITE_REDFISH_COOKIE "SESSION"
 
 typedef void access_done(void *arg, struct http_request *request, const struct api_caller *caller);
@@ -29,14 +30,17 @@ access_refusal access_refuse_page; /* in the words of /api */
 void access_refuse(struct http_request *request, int status, uint64_t retry_ms);
 /* Whether the account still exists, is enabled and has that role: for a caller who was let in some time ago. */
 bool access_still_allowed(const struct site *site, const char *name, enum auth_role role);
+/* Sets the site's `cookie`. Daemons behind one host name, on forwarded ports, have the same cookies sent, so the name is
+ * another for each machine and each file of accounts, and stays the same over restarts. */
+void access_name_cookie(struct site *site, const char *users);
 /* The token of the page's cookie, which is no session yet; false: there is none. */
-bool access_cookie(const struct http_request *request, char token[SECRET_TEXT]);
+bool access_cookie(const struct site *site, const struct http_request *request, char token[SECRET_TEXT]);
 /* The session of either cookie to which this CSRF token belongs; NULL: there is none. */
 struct session *access_csrf_session(const struct site *site, const struct http_request *request, const char *csrf);
 /* Gives a Redfish session's cookies to the page that has logged in; token "": takes them away. */
 void access_set_redfish_cookies(const struct site *site, struct http_request *request, const char *token);
-/* One cookie, of SITE_..._COOKIE; value "": none any more. */
-void access_set_cookie(struct http_request *request, const char *name, const char *value, bool for_scripts);
+/* Gives our own page its cookie; token "": takes it away. */
+void access_set_page_cookie(const struct site *site, struct http_request *request, const char *token);
 bool access_origin_allowed(const struct site *site, const struct http_request *request);
 /* Answers 403 to a request for a change that comes from another site's page; false: the request does not. */
 bool access_refuse_foreign(const struct site *site, struct http_request *request);

@@ -20,6 +20,7 @@
 #define SITE_LOGIN_MAX   (4u << 10)  /* of a request from somebody who has not logged in yet */
 #define SITE_PEER_MAX    SESSION_PEER_MAX
 #define SITE_ORIGINS_MAX 16
+#define SITE_COOKIE_MAX  32
 
 struct site {
     uv_loop_t *loop;
@@ -29,6 +30,7 @@ struct site {
     struct users *users;
     struct auth *auth;
     struct sessions *sessions;
+    char cookie[SITE_COOKIE_MAX]; /* the name of our page's: one of this daemon's own (web.c) */
     struct certificate_store *certificates;     /* that slots trust */
     struct certificate_store *own_certificates; /* that they show */
     const char *origins[SITE_ORIGINS_MAX + 1]; /* pages of these may send changes, too; NULL at the end */

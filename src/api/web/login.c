@@ -15,23 +15,26 @@ struct login {
     struct auth_check check;
 };
 
-static void set_cookies(struct http_request *request, const char *token, const char *csrf)
-{
-    access_set_cookie(request, SITE_COOKIE, token, false);
-    access_set_cookie(request, SITE_CSRF_COOKIE, csrf, true);
-}
-
 static void reply_session(struct site *site, struct http_request *request, const struct session *session,
                           const char *token)
 {
     char csrf[SECRET_TEXT];
     sessions_csrf(site->sessions, token, csrf);
-    set_cookies(request, token, csrf);
+    access_set_page_cookie(site, request, token);
     api_reply_json(request, 200, json_pack("{s:s, s:s, s:s}", "user", session->user, "role",
                                            auth_role_name(session->role), "csrf", csrf));
 }
 
 /* --- POST --- */
+
+/* No session may make room for another. */
+static void web_login_refuse_more(struct http_request *request)
+{
+    http_add_field(request, "Retry-After", "30");
+    api_reply_error(request, 503,
+                    "Too many sessions are in use, of this account or of all: log out or close a page elsewhere, "
+                    "and log in again.");
+}
 
 static void web_login_open_session(struct login *login, const char *user)
 {
@@ -40,6 +43,8 @@ static void web_login_open_session(struct login *login, const char *user)
     int status = sessions_open(login->site->sessions, SESSION_BROWSER, user, login->peer, &session, token);
     if (status == 0)
         reply_session(login->site, login->request, session, token);
+    else if (status == -EBUSY)
+        web_login_refuse_more(login->request);
     else
         access_refuse(login->request, status, 0);
     OPENSSL_cleanse(token, sizeof token);
@@ -105,7 +110,7 @@ static void log_in(struct site *site, struct http_request *request)
 static void web_login_show(void *site, struct http_request *request, const struct api_caller *caller)
 {
     char token[SECRET_TEXT];
-    if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(request, token))
+    if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(site, request, token))
         reply_session(site, request, caller->session, token);
     else
         api_reply_json(request, 200, json_pack("{s:s, s:s}", "user", caller->user, "role", auth_role_name(caller->role)));
@@ -113,13 +118,12 @@ static void web_login_show(void *site, struct http_request *request, const struc
 
 static void log_out(void *site, struct http_request *request, const struct api_caller *caller)
 {
-    (void)site;
     if (!caller->session) {
         api_reply_error(request, 400, "There is no session: the request came with its password.");
         return;
     }
     session_end(caller->session, NULL);
-    set_cookies(request, "", "");
+    access_set_page_cookie(site, request, "");
     api_reply_json(request, 200, json_object());
 }
 

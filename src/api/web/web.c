@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/site/access.h"
 #include "api/web/internal.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -76,6 +77,7 @@ void web_groups(const struct config_web *config, struct system_groups *groups)
 static bool open_accounts(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
 {
     char *path = web_users_path(config);
+    access_name_cookie(&web->site, path);
     struct system_groups groups;
     struct users_options users = {.path = config->accounts & ACCOUNTS_FILE ? path : NULL,
                                   .groups = config->accounts & ACCOUNTS_PAM ? &groups : NULL,
