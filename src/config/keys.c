@@ -74,8 +74,9 @@ const struct key config_keys[] = {
 
     WEB("listen", listen, KEY_STRING, 0, 1000, NULL, "",
         "Where the web page and its API are served by HTTPS: addresses like [::]:443, 192.0.2.1:443 or 127.0.0.1:0, "
-        "separated by blanks. Empty, with listen-plain empty too: no web server. Sockets that systemd hands over are "
-        "served beside them. Without an account in users-file, and without accounts = pam, only loopback addresses are allowed."),
+        "separated by blanks. One that no interface has yet is served from when one has. Empty, with listen-plain "
+        "empty too: no web server. Sockets that systemd hands over are served beside them. Without an account in "
+        "users-file, and without accounts = pam, only loopback addresses are allowed."),
     WEB("listen-plain", listen_plain, KEY_STRING, 0, 1000, NULL, "",
         "The same by plain HTTP, for a proxy on this machine that speaks TLS: loopback addresses, and unix:/PATH."),
     WEB("trusted-proxies", trusted_proxies, KEY_STRING, 0, 1000, NULL, "",

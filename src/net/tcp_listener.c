@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "net/address.h"
 #include "net/socket.h"
@@ -328,6 +329,22 @@ static void on_unix_connection(struct listener *unix_listener, struct stream *st
 
 /* --- listening --- */
 
+/* An address that no interface has may come later, by DHCP, a slow link or the end of IPv6's check for duplicates:
+ * ip(7), IP_FREEBIND. */
+static int bind_now_or_ahead(int fd, const struct sockaddr_storage *address, const char *text)
+{
+    bool ipv6 = address->ss_family == AF_INET6;
+    socklen_t length = ipv6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int on = 1, status = bind(fd, (const struct sockaddr *)address, length);
+    if (status == 0 || errno != EADDRNOTAVAIL)
+        return status;
+    setsockopt(fd, ipv6 ? IPPROTO_IPV6 : IPPROTO_IP, ipv6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof on);
+    status = bind(fd, (const struct sockaddr *)address, length);
+    if (status == 0)
+        log_warning("listen", "%s: no interface has this address yet (it is served from when one has)", text);
+    return status;
+}
+
 static int bind_address(const struct sockaddr_storage *address, const char *text, const struct failure *failure)
 {
     bool ipv6 = address->ss_family == AF_INET6;
@@ -339,8 +356,7 @@ static int bind_address(const struct sockaddr_storage *address, const char *text
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ipv6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, (const struct sockaddr *)address, ipv6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) ==
-        0)
+    if (bind_now_or_ahead(fd, address, text) == 0)
         return fd;
     int error = errno;
     failed(failure, -error, "%s: %s%s", text, strerror(error),

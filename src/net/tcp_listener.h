@@ -8,7 +8,8 @@
  *   [fe80::1%eth0]:443   with a scope
  *   unix:/run/x.sock     a UNIX socket, for a proxy in front
  *
- * Names are not resolved: what one listens on should not depend on a server.
+ * An address that no interface has yet is listened on all the same, with a warning in the log; not so one whose scope is
+ * an interface that is not there. Names are not resolved: what one listens on should not depend on a server.
  */
 #ifndef NET_TCP_LISTENER_H
 #define NET_TCP_LISTENER_H

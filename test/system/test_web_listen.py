@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -80,7 +81,7 @@ def test_all_addresses_with_an_account(new_site):
 
 @pytest.mark.parametrize("keys,words", [
     ({"listen": "localhost:0"}, "localhost:0"), ({"listen": "127.0.0.1"}, "127.0.0.1"), ({"listen": "127.0.0.1:99999"}, "99999"),
-    ({"listen": "192.0.2.1:0"}, "192.0.2.1"), ({"listen": "127.0.0.1:0", "certificate": "/no/such"}, "/no/such"),
+    ({"listen": "[fe80::1%none0]:0"}, "none0"), ({"listen": "127.0.0.1:0", "certificate": "/no/such"}, "/no/such"),
     ({"listen": "127.0.0.1:0", "origins": "nonsense"}, "origins"),
     ({"listen": "127.0.0.1:0", "upload_directory": "/proc/none"}, "/proc/none"),
 ])
@@ -93,6 +94,33 @@ def test_a_port_in_use_is_said(folder, accounts):
         s.bind(("127.0.0.1", 0))
         s.listen()
         assert "in use" in refused_start(folder, accounts, listen=f"127.0.0.1:{s.getsockname()[1]}")
+
+
+@pytest.fixture
+def in_own_network(folder, monkeypatch):
+    """Daemons are in a network without addresses; the function runs a program in a daemon's."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs a network namespace")
+    launcher = folder / "launcher"
+    launcher.write_text(f"#!/bin/sh\nexec unshare --net sh -c 'ip link set lo up && exec {binary()} \"$@\"' - \"$@\"\n")
+    launcher.chmod(0o755)
+    monkeypatch.setenv("NBD_PROXY", str(launcher))
+    return lambda daemon, *command: subprocess.run(["nsenter", f"--net=/proc/{daemon.process.pid}/ns/net", *command],
+                                                   capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("host,address", [("192.0.2.1", "192.0.2.1/32"), ("[2001:db8::1]", "2001:db8::1/128")])
+def test_an_address_that_comes_later_is_served_then(new_site, in_own_network, host, address):
+    if ":" in address and not has_ipv6():
+        pytest.skip("needs IPv6")
+    site = new_site(keys={"listen": f"{host}:8443"})
+    assert f"{host}:8443: no interface has this address yet" in site.daemon.log()
+    fetch = ("curl", "-sSk", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", f"https://{host}:8443/api/slots")
+    assert in_own_network(site.daemon, *fetch).returncode != 0
+    added = in_own_network(site.daemon, "ip", "address", "add", address, "dev", "lo")
+    assert added.returncode == 0, added.stderr
+    answer = in_own_network(site.daemon, *fetch)
+    assert answer.stdout == "401", answer.stderr
 
 
 def has_ipv6():
@@ -124,8 +152,9 @@ def test_addresses_change_at_a_reload_without_dropping_the_others(new_site, fold
     kept.sendall(first.text("GET", "/api/slots"))  # what was connected stays so
     assert b"200 OK" in kept.read_all() and browser.code is None
     assert Web(folder / "web.sock", None).get("/api/slots").status == 401
-    words = site.reload(listen="192.0.2.1:1")[-1]
-    assert words.startswith("error: ") and "192.0.2.1" in words
+    with socket.create_server(("127.0.0.3", 0)) as taken:
+        words = site.reload(listen=f"127.0.0.3:{taken.getsockname()[1]}")[-1]
+    assert words.startswith("error: ") and "127.0.0.3" in words
     assert third.get("/api/slots").status == 200  # nothing was changed
     browser.stop()
 
