@@ -7,14 +7,36 @@
 
 #define COLUMNS 88
 
+/* As it stands it would be read as something else: config/parse.c. */
+static bool wants_quotes(const char *text)
+{
+    size_t length = strlen(text);
+    return length && (strchr("\"# \t", text[0]) || strchr(" \t\r", text[length - 1]) || strstr(text, " #") || strstr(text, "\t#"));
+}
+
+static void dump_text(FILE *out, const char *text)
+{
+    if (!wants_quotes(text)) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text; text++)
+        fprintf(out, "%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
+    fputc('"', out);
+}
+
 static void dump_key(FILE *out, const struct key *key, const void *base)
 {
     char *text = mem_alloc(KEY_TEXT_MAX);
     key_get(key, base, text, KEY_TEXT_MAX);
-    if (key->type == KEY_SECRET && *text)
+    if (key->type == KEY_SECRET && *text) {
         fprintf(out, "# %s = (not shown)\n", key->name);
-    else
-        fprintf(out, "%s = %s\n", key->name, text);
+    } else {
+        fprintf(out, "%s = ", key->name);
+        dump_text(out, text);
+        fputc('\n', out);
+    }
     mem_free_secret(text);
 }
 
@@ -87,8 +109,8 @@ static void sample_section(FILE *out, enum key_section section)
 
 void config_sample(FILE *out)
 {
-    comment(out, "nbd-proxy.conf: see nbd-proxy.conf(5). Every key stands here with its default. A comment has a line "
-                 "of its own, beginning with # or ;. Sizes are like 64K, 8M, 1G; times like 500ms, 25s, 2m.");
+    comment(out, "nbd-proxy.conf: see nbd-proxy.conf(5). Every key stands here with its default. A comment begins with "
+                 "# or ; on a line of its own, or with # behind a value and a blank. Sizes are like 64K, 8M, 1G; times like 500ms, 25s, 2m.");
     fputc('\n', out);
     for (int section = 0; section < KEY_SECTIONS; section++)
         sample_section(out, section);

@@ -1,7 +1,8 @@
 /*
  * INI files by inih. As packaged, inih cuts lines at 200 bytes and takes " ;"
  * in a value for a comment; a URL or a token needs neither. So its reader is
- * given each line with a stand-in for the value, which is kept aside.
+ * given each line with a stand-in for the value, which is kept aside, and read
+ * here: in "quotes", or up to a comment, which is a # with a blank before it.
  */
 #include <errno.h>
 #include <ini.h>
@@ -26,6 +27,7 @@ struct parser {
     const char *at;        /* the next line */
     unsigned line;         /* the one inih has */
     char *value;           /* of that line, trimmed */
+    bool commented;        /* a comment was behind it */
     char section_name[64]; /* as the file has it */
     bool in_section;
     enum key_section section;
@@ -61,6 +63,48 @@ static char *config_trimmed(const char *from, size_t length)
     char *copy = mem_alloc(length + 1);
     memcpy(copy, from, length);
     return copy;
+}
+
+/* Where a comment begins behind a value, or the text's end. */
+static size_t comment_begin(const char *text)
+{
+    size_t at = 0;
+    while (text[at] && !(text[at] == '#' && at > 0 && strchr(" \t", text[at - 1])))
+        at++;
+    return at;
+}
+
+/* In quotes \" and \\ stand for " and \. NULL: no quote closes it; else *rest is what is behind that. */
+static char *config_unquote(const char *text, const char **rest)
+{
+    char *copy = mem_alloc(strlen(text)), *to = copy;
+    for (text++; *text && *text != '"'; text++) {
+        if (*text == '\\' && (text[1] == '"' || text[1] == '\\'))
+            text++;
+        *to++ = *text;
+    }
+    *to = '\0';
+    if (*text) {
+        *rest = text + 1;
+        return copy;
+    }
+    mem_free_secret(copy);
+    return NULL;
+}
+
+/* `text`: all that is behind the =. */
+static bool take_value(struct parser *p, const char *text)
+{
+    const char *from = text + strspn(text, " \t"), *rest = "";
+    size_t end = comment_begin(text);
+    bool quoted = *from == '"';
+    mem_free_secret(p->value);
+    p->commented = !quoted && text[end];
+    p->value = quoted ? config_unquote(from, &rest) : config_trimmed(text, end);
+    if (!p->value)
+        return fail(p, "a quote is not closed");
+    rest += strspn(rest, " \t");
+    return !*rest || *rest == '#' || fail(p, "expected the line's end or a comment behind the closing quote");
 }
 
 static bool begin_item(struct parser *p, enum key_section section, const char *name)
@@ -120,7 +164,8 @@ static bool begin_section(struct parser *p)
 static bool section_line(struct parser *p, const char *text)
 {
     size_t length = strcspn(text, "]");
-    if (text[length] != ']' || text[length + 1 + strspn(text + length + 1, " \t")] != '\0')
+    const char *rest = text[length] ? text + length + 1 + strspn(text + length + 1, " \t") : NULL;
+    if (!rest || (*rest && *rest != '#'))
         return fail(p, "expected [SECTION] alone on its line");
     if (length - 1 >= sizeof p->section_name)
         return fail(p, "the section's name is too long");
@@ -144,8 +189,8 @@ static bool shorten(struct parser *p, char *line, char *to, int size)
             return fail(p, "expected KEY = VALUE");
         if (head == 0 || head > HEAD_MAX)
             return fail(p, head ? "the key is too long" : "there is no key before the =");
-        mem_free_secret(p->value);
-        p->value = config_trimmed(line + head + 1, strlen(line + head + 1));
+        if (!take_value(p, line + head + 1))
+            return false;
         snprintf(to, (size_t)size, "%.*s=x", (int)head, line);
     }
     strcat(to, "\n");
@@ -188,9 +233,12 @@ static int on_config_parse_value(void *arg, const char *section, const char *nam
     if (p->seen[key - config_keys])
         return fail(p, "key \"%s\" is there twice in [%s]", name, p->section_name);
     p->seen[key - config_keys] = true;
+    bool secret = key->type == KEY_SECRET;
+    if (secret && p->commented) /* cut short, it would be a wrong one */
+        return fail(p, "%s: a # behind a blank begins a comment (put the value in \"quotes\" if it is part of it, else the "
+                       "comment on a line of its own)", name);
     if (config_assign(p->config, p->section, p->item, key, p->value, expected, sizeof expected))
         return 1;
-    bool secret = key->type == KEY_SECRET;
     return fail(p, "%s = %.60s: expected %s", name, secret ? "..." : p->value, expected);
 }
 

@@ -1,4 +1,6 @@
-"""The manual pages, the sample and --help name every key, command and option; the unit is one that systemd takes."""
+"""The manual pages, the sample and --help name every key, command and option; what they show of a configuration is one; the
+unit is one that systemd takes."""
+import functools
 import re
 import shutil
 import subprocess
@@ -42,6 +44,40 @@ def test_every_key_is_in_sample_and_manual_with_its_default():
         assert re.search(rf"^ +{name} =", manual, re.M), name
         if default:
             assert re.search(rf"^ +{name} = .*{re.escape(default)}", manual, re.M), (name, default)
+
+
+HEADING = r"\[(?:daemon|web|dbus|host|http|(?:credentials|slot) [\w-]+)\]"
+
+
+def snippets(text):
+    """What is shown of a configuration, as somebody copies it: from an indented heading on, as long as there are keys and headings."""
+    lines, found = text.splitlines(), []
+    for line in lines:
+        inside = found and found[-1] is not None
+        if re.match(rf"^ +{HEADING}", line) or (inside and re.match(r"^ +[a-z-]+ = ", line)):
+            if not inside:
+                found.append([])
+            found[-1].append(line)
+        elif inside and line.strip():
+            found.append(None)
+    return ["\n".join(block) + "\n" for block in found if block]
+
+
+PAGES = {"README.md": lambda: (TOP / "README.md").read_text(), "packaging/README.md": lambda: (TOP / "packaging/README.md").read_text(),
+         **{p.name: functools.partial(page, p.name, WIDE) for p in sorted((TOP / "man").iterdir())}}
+
+
+def test_what_is_shown_of_a_configuration_is_one(folder):
+    hook = folder / "hook"
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
+    shown = {name: snippets(text()) for name, text in PAGES.items()}
+    assert len(shown["README.md"]) >= 6 and len(shown["nbd-proxy.conf.5"]) >= 2
+    for name, text in [(name, text) for name, texts in shown.items() for text in texts]:
+        text = re.sub(r"^( *hook = )\S+", rf"\1{hook}", text, flags=re.M)
+        (folder / "conf").write_text(text if "[slot " in text else text + "[slot cd]\n")
+        checked = subprocess.run([binary(), "--check-config", "-c", str(folder / "conf")], capture_output=True, text=True)
+        assert checked.returncode == 0, (name, text, checked.stderr)
 
 
 def test_the_defaults_that_keep_strangers_out():

@@ -67,6 +67,37 @@ static void long_values_and_semicolons_survive(void **state)
     config_free(&config);
 }
 
+static void comments_and_quotes_around_values(void **state)
+{
+    (void)state;
+    struct config config, again;
+    static const char text[] = "[http] # here\nuser =\t\"a \\\"b\\\\ #c\"\t# who\npassword = \"x #y\"\n[web]\norigins = # none\n"
+                               "certificate = /a#b\t# its place\nclient-ca =#c\n[slot a]#\nkernel-args = \" h;d \"\nmedia = disk   # a stick\n";
+    char *dump = NULL;
+    size_t size;
+    assert_int_equal(config_parse(&config, "t", text, error), 0);
+    assert_string_equal(config.http.login.user, "a \"b\\ #c");
+    assert_string_equal(config.http.login.password, "x #y");
+    assert_string_equal(config.web.origins, "");
+    assert_string_equal(config.web.certificate, "/a#b");
+    assert_string_equal(config.web.client_ca, "#c");
+    assert_string_equal(config.slots[0].kernel_args, " h;d ");
+    assert_int_equal(config.slots[0].media, MEDIA_DISK);
+    FILE *out = open_memstream(&dump, &size);
+    assert_non_null(out);
+    config_dump(&config, out);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(dump); /* what could not be written is not there */
+    assert_int_equal(config_parse(&again, "dump", dump, error), 0);
+    assert_string_equal(again.http.login.user, config.http.login.user);
+    assert_string_equal(again.web.certificate, config.web.certificate);
+    assert_string_equal(again.web.client_ca, config.web.client_ca);
+    assert_string_equal(again.slots[0].kernel_args, config.slots[0].kernel_args);
+    free(dump);
+    config_free(&config);
+    config_free(&again);
+}
+
 static void slots_override_http_in_any_order(void **state)
 {
     (void)state;
@@ -135,6 +166,10 @@ static void errors_name_the_place_and_the_mend(void **state)
         {"[slot a b]\n", "t:1:", "letters"},
         {"[slot ]\n", "t:1:", "letters"},
         {"[usb]\n", "t:1:", "unknown section"},
+        {"[slot a] b\n", "t:1:", "[SECTION]"},
+        {"[slot a]\nimage = \"a\\\"\n", "t:2:", "a quote is not closed"},
+        {"[slot a]\nimage = \"a\" b\n", "t:2:", "behind the closing quote"},
+        {"[http]\nuser = u\npassword = a #b\n", "t:3:", "password: a # behind a blank begins a comment"},
         {"[slot a\n", "t:1:", "[SECTION]"},
         {"media = cd\n", "t:1:", "before the first section"},
         {"[slot a]\nmedia\n", "t:2:", "KEY = VALUE"},
@@ -290,6 +325,7 @@ int main(void)
         cmocka_unit_test(defaults_are_valid_and_read_back),
         cmocka_unit_test(the_sample_is_the_default),
         cmocka_unit_test(long_values_and_semicolons_survive),
+        cmocka_unit_test(comments_and_quotes_around_values),
         cmocka_unit_test(slots_override_http_in_any_order),
         cmocka_unit_test(errors_name_the_place_and_the_mend),
         cmocka_unit_test(protocols_are_a_set_of_words),
