@@ -64,7 +64,7 @@ static void add_row(struct text *text, const struct slot_status *s)
         text_human_size(s->size, size);
     text_escape(*s->image ? s->image : "-", image, sizeof image);
     text_escape(s->error, error, sizeof error);
-    add(text, "%-3u %-12s %-5s %-10s %-7s %-9s %-3s %s\n", s->index, s->name, media_name(s->media),
+    add(text, "%-3u %-12s %-5s %-10s %-7s %-10s %-3s %s\n", s->index, s->name, media_name(s->media),
         slot_state_name(s->state), attach_name(s->attach), size, s->state != SLOT_READY ? "-" : s->writable ? "rw" : "ro", image);
     if (*error)
         add(text, "    last error: %s\n", error);
@@ -76,7 +76,7 @@ static void add_row(struct text *text, const struct slot_status *s)
 char *status_table(struct slots *slots)
 {
     struct text text = {0};
-    add(&text, "%-3s %-12s %-5s %-10s %-7s %-9s %-3s %s\n", "#", "SLOT", "MEDIA", "STATE", "ATTACH", "SIZE", "RW", "IMAGE");
+    add(&text, "%-3s %-12s %-5s %-10s %-7s %-10s %-3s %s\n", "#", "SLOT", "MEDIA", "STATE", "ATTACH", "SIZE", "RW", "IMAGE");
     for (unsigned i = 0; i < slots_count(slots); i++) {
         struct slot_status status;
         slot_get_status(slots_get(slots, i), &status);

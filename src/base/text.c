@@ -108,11 +108,11 @@ void text_duration(uint64_t milliseconds, char out[TEXT_SIZE_MAX])
 
 void text_human_size(uint64_t bytes, char out[TEXT_SIZE_MAX])
 {
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
     unsigned unit = 0;
-    while (value >= 999.95 && unit < sizeof units / sizeof units[0] - 1) {
-        value /= 1000;
+    while (value >= 1023.95 && unit < sizeof units / sizeof units[0] - 1) {
+        value /= 1024;
         unit++;
     }
     snprintf(out, TEXT_SIZE_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);

@@ -21,7 +21,7 @@ bool text_parse_bool(const char *text, bool *value);     /* yes/no, true/false, 
 /* The shortest exact form that the parsers above read back: "64M", "25s". */
 void text_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);
 void text_duration(uint64_t milliseconds, char out[TEXT_SIZE_MAX]);
-/* For people, rounded: "1.4 GB" (powers of 1000, as link speeds are given). */
+/* For people, rounded: "1.4 GiB" (powers of 1024, as in the configuration and on the page). */
 void text_human_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);
 
 /* The character at `text` and how many bytes it has; 0: the bytes there are no UTF-8 (RFC 3629).

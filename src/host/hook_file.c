@@ -66,7 +66,7 @@ bool hook_file_check(const char *path, char error[HOST_ERROR_MAX])
 {
     struct stat st;
     if (*path != '/')
-        return wrong(error, path, "is not an absolute path");
+        return wrong(error, path, "is not absolute (give an absolute path)");
     char *resolved = realpath(path, NULL);
     bool good = resolved && stat(resolved, &st) == 0;
     if (!good)

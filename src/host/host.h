@@ -151,6 +151,9 @@ bool host_reset_parse(const char *text, enum host_reset *reset);
 bool host_target_parse(const char *text, enum host_target *target);
 bool host_enabled_parse(const char *text, enum host_enabled *enabled);
 bool host_mode_parse(const char *text, enum host_mode *mode);
+/* All that the parsers take: "On, ForceOn, ..." */
+void host_reset_names(char out[HOST_TEXT_MAX]);
+void host_target_names(char out[HOST_TEXT_MAX]);
 /* "Cd Once UEFI"; without a mode when that is not known. */
 void host_boot_text(const struct host_boot *boot, char *out, size_t size);
 /* "reset ForceRestart" */

@@ -89,6 +89,23 @@ bool host_mode_parse(const char *text, enum host_mode *mode)
 
 /* --- texts --- */
 
+static void put_names(const char *const *names, int count, char out[HOST_TEXT_MAX])
+{
+    size_t used = 0;
+    for (int i = 0; i < count; i++)
+        used += (size_t)snprintf(out + used, HOST_TEXT_MAX - used, "%s%s", i > 0 ? ", " : "", names[i]);
+}
+
+void host_reset_names(char out[HOST_TEXT_MAX])
+{
+    put_names(resets, HOST_RESETS, out);
+}
+
+void host_target_names(char out[HOST_TEXT_MAX])
+{
+    put_names(targets, HOST_TARGETS, out);
+}
+
 void host_boot_text(const struct host_boot *boot, char *out, size_t size)
 {
     bool has_mode = boot->mode != HOST_MODE_UNKNOWN;

@@ -174,10 +174,12 @@ static const char *text_problem(const char *text)
     enum location_kind kind = location_kind(text);
     if (strlen(text) >= LOCATION_URL_MAX)
         return "the URL is too long";
+    if (kind == LOCATION_UNKNOWN && !strchr(text, ':'))
+        return "this is neither a URL nor an absolute path (give https://HOST/PATH or the like, or an absolute path, "
+               "/PATH)";
     if (kind == LOCATION_UNKNOWN || !*location_name(kind))
         return "this kind of URL is not supported (use https://, http://, sftp://, ftps://, ftp://, nfs://, smb:// or "
-               "a "
-               "file's path)";
+               "a file's absolute path)";
     return has_control(text, false) ? "the image's address has a control character" : NULL;
 }
 

@@ -45,6 +45,7 @@ def test_every_command_of_help_answers(daemon):
     assert names == "help status slots insert serve eject host cache stats report profile trace log reload quit watch".split()
     for command in ("status", "slots", "cache", "stats", "stats 1", "trace on", "trace off slot0", "log debug", "log info", ""):
         assert d.ok(command)
+    assert d.ok("help trace") == ["trace on|off [SLOT]", "    Logs each read and write, or stops it.", "ok"]
     assert d.ok("slots")[0] == f"0 slot0 cd nbd+unix:///?socket={d.folder}/slot0.sock"
 
 
@@ -58,6 +59,8 @@ def test_errors_say_what_to_do(daemon):
     assert "SECRET" not in d.error("insert 0 http://h/x passwort=SECRET")
     assert "quote" in d.error('insert 0 "x')
     assert "expected error" in d.error("log loud")
+    assert "try: help" in d.error("help bogus")
+    assert "usage: trace on|off" in d.error("trace 0")
 
 
 def test_lines_in_any_pieces_and_in_order(daemon):
@@ -171,9 +174,9 @@ def test_watch_shows_what_is_read(daemon):
         assert lines.readline().startswith("slot0: ready, read 0 B, 0 B/s, hit rate 0.0 %, round trip ")
         for _ in range(2):
             h.pread(1_000_000, 0)
-        form = r"slot0: ready, read (.*), ([\d.]+) [kM]?B/s, hit rate ([\d.]+) %, round trip ([\d.]+) ms\n"
+        form = r"slot0: ready, read (.*), ([\d.]+) (?:[KM]i)?B/s, hit rate ([\d.]+) %, round trip ([\d.]+) ms\n"
         shown = [re.fullmatch(form, lines.readline()).groups()]
-        while shown[-1][1] != "0" or shown[-1][0] != "2.0 MB":
+        while shown[-1][1] != "0" or shown[-1][0] != "1.9 MiB":
             shown.append(re.fullmatch(form, lines.readline()).groups())
         assert max(float(rate) for _, rate, _, _ in shown) > 0
         assert 0 < float(shown[-1][2]) <= 100

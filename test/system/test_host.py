@@ -354,9 +354,12 @@ def test_the_control_socket(started, hook):
     assert started.ok("host boot Hdd Continuous Legacy")[-1] == "ok: boot Hdd Continuous Legacy"
     assert started.ok("host status")[1] == "Boot Hdd Continuous Legacy"
     assert hook.calls() == ["reset ForceRestart", "boot Cd Once", "boot Hdd Continuous Legacy"]
-    for command in ("host", "host reset", "host reset Sometimes", "host boot", "host boot Cd Twice", "host boot Cd Once BIOS",
-                    "host status now", "host eject"):
+    for command in ("host", "host reset", "host boot", "host status now", "host eject"):
         assert "usage: host" in started.error(command)
+    for command, words in (("host reset Sometimes", "expected On, ForceOn, "), ("host boot Tape", "expected None, Pxe, "),
+                           ("host boot Cd Twice", "expected Once, Continuous or Disabled"),
+                           ("host boot Cd Once BIOS", "expected UEFI or Legacy")):
+        assert words in started.error(command)
     assert "does not offer reset Nmi" in started.error("host reset Nmi")
     assert "does not offer boot Floppy" in started.error("host boot Floppy")
     assert hook.calls() == []
@@ -380,7 +383,7 @@ def test_insert_boot_and_reset_by_the_control_socket(started, hook, nginx):
     assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
     assert "404" in started.error(f"insert 0 {nginx.url('nothing.iso')} boot-once reset")
     assert "nothing was inserted: the platform does not offer reset Nmi" in started.error(f"insert 0 {url} reset=Nmi")
-    assert "expected user=" in started.error(f"insert 0 {url} reset=Sometimes")
+    assert 'unknown reset type "Sometimes" (expected On, ' in started.error(f"insert 0 {url} reset=Sometimes")
     assert started.slot()["state"] == "empty" and hook.calls() == []
     hook.does('[ "$1" = boot ]')
     assert "slot0: the medium is inserted, and the host's next boot is from it, but the host was not reset: " in started.error(
@@ -504,7 +507,7 @@ def test_a_hook_that_others_could_change_is_refused(folder, hook):
         return done.returncode, done.stderr
 
     assert check(hook.path) == (0, "")
-    for path, words in (("platform/hook", "is not an absolute path"), (folder / "nothing", "can't be found"),
+    for path, words in (("platform/hook", "give an absolute path"), (folder / "nothing", "can't be found"),
                         (hook.folder, "is not a regular file"), (hook.folder / "state", "can't be executed (chmod +x")):
         code, error = check(path)
         assert code == 78 and error.startswith("nbd-proxy: host: hook: ") and words in error

@@ -55,8 +55,9 @@ def test_no_server_no_host_no_scheme(daemon):
     assert "add nfs to protocols" in d.error("insert 0 h:/export/x.iso")
     for url in ("//h/share/x.iso", "cifs://h/share/x.iso"):
         assert "add smb to protocols" in d.error(f"insert 0 {url}")
-    for url in ("gopher://h/x", "dict://h/x", "ldap://h/x", "tftp://h/x", "x.iso"):
+    for url in ("gopher://h/x", "dict://h/x", "ldap://h/x", "tftp://h/x"):
         assert "this kind of URL is not supported" in d.error(f"insert 0 {url}")
+    assert "or an absolute path" in d.error("insert 0 x.iso")
     assert "user= and password=" in d.error("insert 0 https://u:p@h/x")
     assert "valid URL" in d.error("insert 0 https:///x")
     assert "must be file:///PATH" in d.error("insert 0 file://otherhost/x")

@@ -243,7 +243,7 @@ def test_waits_are_told_with_their_places(daemon, image):
     [wait] = [s for s in told["host"]["longest"] if s["offset"] == place]
     assert wait["length"] == 4096 and 250 <= wait["waitedMs"] < 5000
     assert told["host"]["stalls"] >= 1 and told["fetched"]["requests"] >= 2
-    assert f"at {place}" in d.log() and "boot report: 2 reads of 8.2 kB" in d.log()
+    assert f"at {place}" in d.log() and "boot report: 2 reads of 8.0 KiB" in d.log()
 
 
 def test_a_profiles_address_with_a_secret_is_not_written_down(daemon, image):

@@ -33,16 +33,26 @@ static void send_and_free(struct control_client *client, char *text)
     control_ok(client, "%s", "");
 }
 
+static void unknown_command(struct control_client *client, const char *name)
+{
+    control_error(client, "unknown command \"%.40s\" (try: help)", name);
+}
+
 static void run_help(struct control_client *client, int count, char **words)
 {
-    (void)count;
-    (void)words;
+    bool found = count == 0;
     for (const struct command *c = commands; c->name; c++) {
         char line[2048];
+        if (count > 0 && strcmp(c->name, words[0]) != 0)
+            continue;
         snprintf(line, sizeof line, "%s\n    %s\n", c->usage, c->help);
         control_send(client, line);
+        found = true;
     }
-    control_ok(client, "%s", "");
+    if (found)
+        control_ok(client, "%s", "");
+    else
+        unknown_command(client, words[0]);
 }
 
 static void run_status(struct control_client *client, int count, char **words)
@@ -134,8 +144,8 @@ static void run_profile(struct control_client *client, int count, char **words)
 static void run_trace(struct control_client *client, int count, char **words)
 {
     struct slots *slots = control_client_slots(client);
-    bool on;
-    if (!text_parse_bool(words[0], &on)) {
+    bool on = strcmp(words[0], "on") == 0;
+    if (!on && strcmp(words[0], "off") != 0) { /* a slot's number is no word for yes or no */
         control_error(client, "usage: trace on|off [SLOT]");
         return;
     }
@@ -221,7 +231,7 @@ static void run_watch(struct control_client *client, int count, char **words)
 }
 
 static const struct command commands[] = {
-    {"help", "help", "Lists the commands.", 0, 0, run_help},
+    {"help", "help [COMMAND]", "Lists the commands, or shows one.", 0, 1, run_help},
     {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL|config=FILE [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
@@ -277,5 +287,5 @@ void commands_run(struct control_client *client, char *line)
             c->run(client, count - 1, words + 1);
         return;
     }
-    control_error(client, "unknown command \"%.40s\" (try: help)", words[0]);
+    unknown_command(client, words[0]);
 }

@@ -11,7 +11,9 @@ void commands_run(struct control_client *client, char *line);
 /* The slot of that name or number; NULL: there is none, and the client is answered so. */
 struct slot *control_find_slot(struct control_client *client, const char *name);
 
-/* host_command.c: the command "host". */
+/* host_command.c: the command "host", and a word of whichever command that is to be a reset's type; false: it is none,
+ * and the client is answered with those that there are. */
+bool control_read_reset(struct control_client *client, const char *word, enum host_reset *reset);
 void host_command(struct control_client *client, int count, char **words);
 /* insert_command.c: the commands "insert" and "eject". */
 void insert_command(struct control_client *client, int count, char **words);

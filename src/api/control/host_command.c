@@ -63,29 +63,60 @@ static void on_control_host_command_changed(struct host_request *request)
     mem_free(container_of(request, struct host_wait, request));
 }
 
-static bool control_host_command_read_boot(int count, char **words, struct host_boot *boot)
+static bool refuse_word(struct control_client *client, const char *what, const char *word, const char *known)
 {
+    control_error(client, "unknown %s \"%.40s\" (expected %s)", what, word, known);
+    return false;
+}
+
+bool control_read_reset(struct control_client *client, const char *word, enum host_reset *reset)
+{
+    char known[HOST_TEXT_MAX];
+    host_reset_names(known);
+    return host_reset_parse(word, reset) || refuse_word(client, "reset type", word, known);
+}
+
+/* False: a word is unknown, and the client is answered. */
+static bool control_host_command_read_boot(struct control_client *client, int count, char **words, struct host_boot *boot)
+{
+    char known[HOST_TEXT_MAX];
     *boot = (struct host_boot){.enabled = HOST_ONCE};
-    return count >= 1 && host_target_parse(words[0], &boot->target) &&
-           (count < 2 || host_enabled_parse(words[1], &boot->enabled)) &&
-           (count < 3 || host_mode_parse(words[2], &boot->mode));
+    host_target_names(known);
+    if (!host_target_parse(words[0], &boot->target))
+        return refuse_word(client, "boot target", words[0], known);
+    if (count > 1 && !host_enabled_parse(words[1], &boot->enabled))
+        return refuse_word(client, "word", words[1], "Once, Continuous or Disabled");
+    return count < 3 || host_mode_parse(words[2], &boot->mode) || refuse_word(client, "boot mode", words[2], "UEFI or Legacy");
+}
+
+static void run_reset(struct control_client *client, const char *type)
+{
+    struct host_request request = {.verb = HOST_RESET};
+    if (!control_read_reset(client, type, &request.reset))
+        return;
+    control_host_command_audit(client, AUDIT_RESET, &request);
+    submit(client, &request, on_control_host_command_changed);
+}
+
+static void run_boot(struct control_client *client, int count, char **words)
+{
+    struct host_request request = {.verb = HOST_BOOT};
+    if (!control_host_command_read_boot(client, count, words, &request.boot))
+        return;
+    control_host_command_audit(client, AUDIT_BOOT, &request);
+    submit(client, &request, on_control_host_command_changed);
 }
 
 void host_command(struct control_client *client, int count, char **words)
 {
     struct host_request request = {.verb = HOST_GET};
-    if (strcmp(words[0], "status") == 0 && count == 1) {
+    if (strcmp(words[0], "status") == 0 && count == 1)
         submit(client, &request, on_status);
-    } else if (strcmp(words[0], "reset") == 0 && count == 2 && host_reset_parse(words[1], &request.reset)) {
-        request.verb = HOST_RESET;
-        control_host_command_audit(client, AUDIT_RESET, &request);
-        submit(client, &request, on_control_host_command_changed);
-    } else if (strcmp(words[0], "boot") == 0 && control_host_command_read_boot(count - 1, words + 1, &request.boot)) {
-        request.verb = HOST_BOOT;
-        control_host_command_audit(client, AUDIT_BOOT, &request);
-        submit(client, &request, on_control_host_command_changed);
-    } else {
+    else if (strcmp(words[0], "reset") == 0 && count == 2)
+        run_reset(client, words[1]);
+    else if (strcmp(words[0], "boot") == 0 && count > 1)
+        run_boot(client, count - 1, words + 1);
+    else
         control_error(client, "usage: host status | host reset TYPE (as ForceRestart) | host boot TARGET (as Cd) "
                               "[Once|Continuous|Disabled] [UEFI|Legacy]");
-    }
 }

@@ -175,19 +175,28 @@ static bool set_way(struct insert_words *insert, const char *word)
     return replace || dry_run;
 }
 
+static void refuse_option(struct control_client *client, char *word)
+{
+    const char *type = option_value(word, "reset");
+    enum host_reset reset;
+    if (type)
+        control_read_reset(client, type, &reset);
+    else /* only the option's name: its value may be a secret */
+        control_error(client,
+                      "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
+                      "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, "
+                      "config-kind=, config-label=, network-data=, network-kind=, serial=, uuid=, mac=, "
+                      "eject-policy=Persistent|OnPowerOff|AfterUse, dry-run, replace, boot-once, reset, reset=TYPE)",
+                      (int)strcspn(word, "="), word);
+}
+
 /* False: a bad option was found, and the client is answered. */
 static bool read_options(struct control_client *client, int count, char **words, struct insert_words *insert)
 {
     for (int i = 2; i < count; i++)
         if (!set_option(&insert->options, words[i]) && !set_step(&insert->steps, words[i]) &&
             !set_policy(&insert->options, words[i]) && !set_way(insert, words[i])) {
-            /* Only the option's name: its value may be a secret. */
-            control_error(client,
-                          "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                          "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, "
-                          "config-kind=, config-label=, network-data=, network-kind=, serial=, uuid=, mac=, "
-                          "eject-policy=Persistent|OnPowerOff|AfterUse, dry-run, replace, boot-once, reset, reset=TYPE)",
-                          (int)strcspn(words[i], "="), words[i]);
+            refuse_option(client, words[i]);
             return false;
         }
     return true;

@@ -281,7 +281,9 @@ static void sizes_are_read_and_written(void **state)
     text_size(1000, out);
     assert_string_equal(out, "1000");
     text_human_size(1999999999, out);
-    assert_string_equal(out, "2.0 GB");
+    assert_string_equal(out, "1.9 GiB");
+    text_human_size((1 << 20) - 1, out);
+    assert_string_equal(out, "1.0 MiB");
 }
 
 static void durations_are_read_and_written(void **state)

@@ -228,7 +228,7 @@ static void nobody_else_can_change_it(void **state)
     char inner[128], link[120], folder[100];
     rig_hook(rig, "exit 0");
     expect_file_check(rig->hook, NULL);
-    expect_file_check("hook", "is not an absolute path");
+    expect_file_check("hook", "give an absolute path");
     expect_file_check("/nonexistent/hook", "can't be found: No such file");
     expect_file_check(rig->folder, "is not a regular file");
     expect_file_check("/dev/null", "is not a regular file");

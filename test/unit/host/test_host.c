@@ -243,7 +243,7 @@ static void options_that_are_wrong_are_told(void **state)
         struct host_options options;
         const char *words;
     } bad[] = {{{"/bin/sh", "system", 1000, NULL}, "exclude each other"},
-               {{"hook", "", 1000, NULL}, "hook: hook is not an absolute path"},
+               {{"hook", "", 1000, NULL}, "hook: hook is not absolute (give an absolute path)"},
                {{"", "tcp:host=x", 1000, NULL}, "dbus:"},
                {{"", "unix:path=/x;unix:path=/y", 1000, NULL}, "dbus:"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
