@@ -8,6 +8,7 @@
 #include "config/keys.h"
 #include "config/sections.h"
 #include "net/address.h"
+#include "net/tcp_listener.h"
 #include "remote/origin.h"
 
 /* Every key of one struct, in the table's order. */
@@ -290,6 +291,25 @@ static int validate_credentials(const struct config *config, unsigned index, cha
     return validate_login(login, item->name, error) != 0 ? -1 : validate_alone(config, index, error);
 }
 
+static bool is_local_address(const char *text)
+{
+    struct sockaddr_storage address;
+    return strncmp(text, TCP_ADDRESS_UNIX, sizeof TCP_ADDRESS_UNIX - 1) == 0 || !tcp_address_parse(text, &address) ||
+           tcp_address_is_loopback(&address);
+}
+
+static int validate_plain(const struct config_web *web, char error[CONFIG_ERROR_MAX])
+{
+    char *copy = mem_strdup(web->listen_plain), *rest, *word = strtok_r(copy, " ,\t", &rest);
+    while (word && is_local_address(word))
+        word = strtok_r(NULL, " ,\t", &rest);
+    if (word)
+        snprintf(error, CONFIG_ERROR_MAX, "web: listen-plain: %.200s: plain HTTP is served on loopback addresses and unix: only "
+                 "(use listen for HTTPS)", word);
+    mem_free(copy);
+    return word ? -1 : 0;
+}
+
 static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX])
 {
     const struct config_web *web = &config->web;
@@ -303,6 +323,8 @@ static int validate_web(const struct config *config, char error[CONFIG_ERROR_MAX
     if (web->accounts & ACCOUNTS_PAM)
         return invalid(error, "accounts = pam: this nbd-proxy was built without PAM", "web");
 #endif
+    if (validate_plain(web, error) != 0)
+        return -1;
     struct address_prefixes proxies;
     if (!address_prefixes_parse(&proxies, web->trusted_proxies))
         return invalid(error, "trusted-proxies: expected up to 32 addresses or prefixes, like 192.0.2.1 2001:db8::/32", "web");

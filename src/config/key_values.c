@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "config/keys.h"
+#include "net/tcp_listener.h"
+#include "remote/image_location.h"
 
 static void *field(const struct key *key, void *base)
 {
@@ -96,6 +98,27 @@ static bool set_string(const struct key *key, char **to, const char *text, char 
     return true;
 }
 
+static bool set_addresses(const struct key *key, char **to, const char *text, char *expected, size_t size)
+{
+    char *copy = mem_strdup(text), *rest;
+    bool good = true;
+    for (char *word = strtok_r(copy, " ,\t", &rest); word && good; word = strtok_r(NULL, " ,\t", &rest)) {
+        good = tcp_address_is_written(word);
+        if (!good)
+            snprintf(expected, size, "addresses with ports, like [::]:443, 127.0.0.1:8080 or unix:/PATH (\"%.100s\" is none)", word);
+    }
+    mem_free(copy);
+    return good && set_string(key, to, text, expected, size);
+}
+
+static bool set_image(const struct key *key, char **to, const char *text, char *expected, size_t size)
+{
+    if (*text && location_kind(text) == LOCATION_UNKNOWN)
+        return expect(expected, size, "an absolute path, or a URL that begins with https://, http://, sftp://, ftps://, ftp://, "
+                                      "nfs:// or smb://");
+    return set_string(key, to, text, expected, size);
+}
+
 static bool expect_words(const struct key *key, char *expected, size_t size)
 {
     size_t used = (size_t)snprintf(expected, size, "words out of");
@@ -155,6 +178,10 @@ bool key_set(const struct key *key, void *base, const char *text, char *expected
     case KEY_STRING:
     case KEY_SECRET:
         return set_string(key, to, text, expected, size);
+    case KEY_ADDRESSES:
+        return set_addresses(key, to, text, expected, size);
+    case KEY_IMAGE:
+        return set_image(key, to, text, expected, size);
     }
     return false;
 }
@@ -192,6 +219,8 @@ void key_get(const struct key *key, const void *base, char *out, size_t size)
         return;
     case KEY_STRING:
     case KEY_SECRET:
+    case KEY_ADDRESSES:
+    case KEY_IMAGE:
         snprintf(out, size, "%s", *(char *const *)from ? *(char *const *)from : "");
         return;
     }
@@ -210,7 +239,7 @@ bool key_equal(const struct key *key, const void *a, const void *b)
 
 static bool is_text(const struct key *key)
 {
-    return key->type == KEY_STRING || key->type == KEY_SECRET;
+    return key->type == KEY_STRING || key->type == KEY_SECRET || key->type == KEY_ADDRESSES || key->type == KEY_IMAGE;
 }
 
 void key_own(const struct key *key, void *base)

@@ -72,12 +72,12 @@ const struct key config_keys[] = {
     DAEMON("file-directory", file_directory, KEY_STRING, 0, 4095, NULL, "",
            "When set, only local files below this folder may be inserted, symbolic links resolved."),
 
-    WEB("listen", listen, KEY_STRING, 0, 1000, NULL, "",
+    WEB("listen", listen, KEY_ADDRESSES, 0, 1000, NULL, "",
         "Where the web page and its API are served by HTTPS: addresses like [::]:443, 192.0.2.1:443 or 127.0.0.1:0, "
         "separated by blanks. One that no interface has yet is served from when one has. Empty, with listen-plain "
         "empty too: no web server. Sockets that systemd hands over are served beside them. Without an account in "
         "users-file, and without accounts = pam, only loopback addresses are allowed."),
-    WEB("listen-plain", listen_plain, KEY_STRING, 0, 1000, NULL, "",
+    WEB("listen-plain", listen_plain, KEY_ADDRESSES, 0, 1000, NULL, "",
         "The same by plain HTTP, for a proxy on this machine that speaks TLS: loopback addresses, and unix:/PATH."),
     WEB("trusted-proxies", trusted_proxies, KEY_STRING, 0, 1000, NULL, "",
         "Proxies in front, as addresses and prefixes like 192.0.2.1 10.0.0.0/8, separated by blanks: what they say in "
@@ -312,7 +312,7 @@ const struct key config_keys[] = {
     SLOT("max-connections", max_connections, KEY_UINT, 1, 64, NULL, "16", "NBD clients at a time."),
     SLOT("idle-timeout", idle_timeout_ms, KEY_DURATION, 0, MINUTES(1440), NULL, "0s",
          "An NBD client without a request for that long is disconnected. 0s: never."),
-    SLOT("image", image, KEY_STRING, 0, 8191, NULL, "",
+    SLOT("image", image, KEY_IMAGE, 0, 8191, NULL, "",
          "The URL or path of an image that is inserted when the daemon starts. While that can't be done it is tried again, "
          "until it is in, or until something is inserted or ejected."),
     SLOT("kernel-args", kernel_args, KEY_STRING, 0, 2000, NULL, "",
@@ -320,7 +320,7 @@ const struct key config_keys[] = {
          "inserted otherwise have their own."),
     SLOT("menu-timeout", menu_timeout, KEY_STRING, 0, 4, NULL, "",
          "The seconds that this image's boot menus wait before they boot their default. Empty: as the image has it."),
-    SLOT("config", config, KEY_STRING, 0, 8191, NULL, "",
+    SLOT("config", config, KEY_IMAGE, 0, 8191, NULL, "",
          "In place of image: the URL or path of a JSON or tar whose files become a config medium (nbd-proxy-control(7), CONFIG "
          "MEDIA), which is inserted when the daemon starts."),
     SLOT("config-kind", config_kind, KEY_STRING, 0, 15, NULL, "",

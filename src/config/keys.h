@@ -10,7 +10,11 @@
 
 /* In the order of a dump. */
 enum key_section { KEY_DAEMON, KEY_WEB, KEY_DBUS, KEY_HOST, KEY_HTTP, KEY_CREDENTIALS, KEY_SLOT, KEY_SECTIONS };
-enum key_type { KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_SET, KEY_STRING, KEY_SECRET };
+enum key_type {
+    KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_SET, KEY_STRING, KEY_SECRET,
+    KEY_ADDRESSES, /* a text: addresses to listen on (net/tcp_listener.h), separated by blanks or commas */
+    KEY_IMAGE,     /* a text: where an image is (remote/image_location.h), or nothing */
+};
 
 struct key {
     const char *name;

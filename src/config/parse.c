@@ -239,7 +239,8 @@ static int on_config_parse_value(void *arg, const char *section, const char *nam
                        "comment on a line of its own)", name);
     if (config_assign(p->config, p->section, p->item, key, p->value, expected, sizeof expected))
         return 1;
-    return fail(p, "%s = %.60s: expected %s", name, secret ? "..." : p->value, expected);
+    bool hidden = secret || key->type == KEY_IMAGE; /* a URL may hold a password */
+    return fail(p, "%s = %.60s: expected %s", name, hidden ? "..." : p->value, expected);
 }
 
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX])

@@ -1,9 +1,7 @@
 #include "net/tcp_listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,7 +15,6 @@
 #include "net/address.h"
 #include "net/socket.h"
 
-#define UNIX_PREFIX          "unix:"
 #define KEEPALIVE_IDLE_S     60 /* a peer that vanished is noticed in about two minutes */
 #define KEEPALIVE_INTERVAL_S 20
 #define KEEPALIVE_COUNT      3
@@ -49,99 +46,6 @@ __attribute__((format(printf, 3, 4))) static void *failed(const struct failure *
     return NULL;
 }
 
-/* --- addresses --- */
-
-static bool tcp_listener_parse_port(const char *text, in_port_t *port)
-{
-    uint64_t value;
-    if (!text_parse_uint(text, &value) || value > UINT16_MAX)
-        return false;
-    *port = htons((uint16_t)value);
-    return true;
-}
-
-static bool parse_ipv6(char *host, struct sockaddr_in6 *in6)
-{
-    char *scope = strchr(host, '%');
-    if (scope) {
-        *scope++ = 0;
-        in6->sin6_scope_id = if_nametoindex(scope);
-        if (in6->sin6_scope_id == 0)
-            return false;
-    }
-    in6->sin6_family = AF_INET6;
-    return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
-}
-
-bool tcp_address_parse(const char *text, struct sockaddr_storage *address)
-{
-    struct sockaddr_in *in = (struct sockaddr_in *)(void *)address;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)address;
-    char host[TCP_ADDRESS_SIZE];
-    const char *colon = strrchr(text, ':');
-    memset(address, 0, sizeof *address);
-    if (!colon || (size_t)(colon - text) >= sizeof host)
-        return false;
-    size_t length = (size_t)(colon - text);
-    memcpy(host, text, length);
-    host[length] = 0;
-    if (strcmp(host, "*") == 0) {
-        in6->sin6_family = AF_INET6;
-        return tcp_listener_parse_port(colon + 1, &in6->sin6_port);
-    }
-    if (host[0] == '[' && host[length - 1] == ']') {
-        host[length - 1] = 0;
-        return parse_ipv6(host + 1, in6) && tcp_listener_parse_port(colon + 1, &in6->sin6_port);
-    }
-    in->sin_family = AF_INET;
-    return inet_pton(AF_INET, host, &in->sin_addr) == 1 && tcp_listener_parse_port(colon + 1, &in->sin_port);
-}
-
-/* The peer of an IPv6 socket may be an IPv4 one: it becomes a plain IPv4 address. */
-static void tcp_listener_unmap(const struct sockaddr_storage *from, struct sockaddr_storage *to)
-{
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)from;
-    struct sockaddr_in *in = (struct sockaddr_in *)(void *)to;
-    *to = *from;
-    if (from->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-        return;
-    memset(to, 0, sizeof *to);
-    in->sin_family = AF_INET;
-    in->sin_port = in6->sin6_port;
-    memcpy(&in->sin_addr, in6->sin6_addr.s6_addr + 12, sizeof in->sin_addr);
-}
-
-void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDRESS_SIZE])
-{
-    struct sockaddr_storage plain;
-    char host[INET6_ADDRSTRLEN] = "", scope[IF_NAMESIZE + 1] = "";
-    tcp_listener_unmap(address, &plain);
-    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&plain;
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&plain;
-    if (plain.ss_family == AF_INET) {
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        snprintf(text, TCP_ADDRESS_SIZE, "%s:%u", host, ntohs(in->sin_port));
-    } else if (plain.ss_family == AF_INET6) {
-        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-        if (in6->sin6_scope_id && if_indextoname(in6->sin6_scope_id, scope + 1))
-            scope[0] = '%';
-        snprintf(text, TCP_ADDRESS_SIZE, "[%s%s]:%u", host, scope, ntohs(in6->sin6_port));
-    } else {
-        snprintf(text, TCP_ADDRESS_SIZE, "unix");
-    }
-}
-
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-    struct sockaddr_storage plain;
-    tcp_listener_unmap(address, &plain);
-    if (plain.ss_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)(const void *)&plain)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    if (plain.ss_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)&plain)->sin6_addr);
-    return plain.ss_family == AF_UNIX;
-}
-
 /* --- limits --- */
 
 struct tcp_source {
@@ -164,7 +68,7 @@ void tcp_limits_init(struct tcp_limits *limits, unsigned max, unsigned max_each)
 static bool source_key(const struct tcp_limits *limits, const struct sockaddr_storage *address, uint8_t key[9])
 {
     struct sockaddr_storage plain;
-    tcp_listener_unmap(address, &plain);
+    tcp_address_unmap(address, &plain);
     if (limits->proxies && address_prefixes_have(limits->proxies, (const struct sockaddr *)&plain))
         return false;
     memset(key, 0, 9);
@@ -396,7 +300,7 @@ static struct tcp_listener *tcp_listener_listen_on(uv_loop_t *loop, int fd, int 
     getsockname(fd, (struct sockaddr *)&address, &length);
     tcp_address_text(&address, text);
     listener->address = mem_strdup(text);
-    listener->local = is_loopback(&address);
+    listener->local = tcp_address_is_loopback(&address);
     uv_pipe_init(loop, &listener->handle, 0);
     int status = uv_pipe_open(&listener->handle, fd);
     if (status != 0)
@@ -414,7 +318,7 @@ static struct tcp_listener *tcp_listener_listen_on(uv_loop_t *loop, int fd, int 
 static struct tcp_listener *listen_unix(uv_loop_t *loop, const struct tcp_listener_options *options,
                                         const struct failure *failure)
 {
-    struct listener_options o = {.path = options->address + sizeof UNIX_PREFIX - 1,
+    struct listener_options o = {.path = options->address + sizeof TCP_ADDRESS_UNIX - 1,
                                  .mode = options->mode,
                                  .group = options->group,
                                  .backlog = options->backlog};
@@ -448,7 +352,7 @@ struct tcp_listener *tcp_listener_new(uv_loop_t *loop, const struct tcp_listener
     struct failure failure = {status, error, error_size};
     struct tcp_listener *listener = NULL;
     *status = 0;
-    if (options->address && strncmp(options->address, UNIX_PREFIX, sizeof UNIX_PREFIX - 1) == 0)
+    if (options->address && strncmp(options->address, TCP_ADDRESS_UNIX, sizeof TCP_ADDRESS_UNIX - 1) == 0)
         listener = listen_unix(loop, options, &failure);
     else if (options->address)
         listener = listen_tcp(loop, options, &failure);

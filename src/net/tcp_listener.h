@@ -73,10 +73,16 @@ bool tcp_listener_is_local(const struct tcp_listener *listener); /* loopback or 
 /* Stops listening and frees the listener; streams live on. */
 void tcp_listener_close(struct tcp_listener *listener);
 
+#define TCP_ADDRESS_UNIX "unix:"
+/* Is it written as above? The interface of a scope need not be there. */
+bool tcp_address_is_written(const char *text);
 /* An address as above, without "unix:". False if it is none. */
 bool tcp_address_parse(const char *text, struct sockaddr_storage *address);
 /* "192.0.2.1:80", "[2001:db8::1]:80"; an IPv4 address mapped to IPv6 as IPv4. */
 void tcp_address_text(const struct sockaddr_storage *address, char text[TCP_ADDRESS_SIZE]);
+/* The peer of an IPv6 socket may be an IPv4 one: it becomes a plain IPv4 address. */
+void tcp_address_unmap(const struct sockaddr_storage *from, struct sockaddr_storage *to);
+bool tcp_address_is_loopback(const struct sockaddr_storage *address); /* a UNIX socket is it too */
 
 /* How many sockets systemd handed over (sd_listen_fds(3)): the fds from ACTIVATION_FIRST_FD on.
  * They are marked close-on-exec, and the environment is cleared: call it once. */

@@ -363,6 +363,9 @@ def test_a_hangup_with_a_bad_file_changes_nothing(daemon):
     ("[slot a]\nusb-gadget = ../x\n", "a: ", "expected letters, digits, _ and -"),
     ("[slot a]\nusb-function = 0/lun.0\n", "a: ", "expected letters, digits, _ and -"),
     ("[slot a]\nusb-gadget = x\n[slot b]\nusb-gadget = x\n", "b: ", "two slots have the same usb-gadget"),
+    ("[web]\nlisten-plain = 127.0.0.1:80 0.0.0.0:80\n[slot a]\n", "0.0.0.0:80: ", "use listen for HTTPS"),
+    ("[web]\nlisten = 127.0.0.1\n[slot a]\n", ":2: ", "addresses with ports"),
+    ("[slot a]\nimage = tftp://h/x.iso\n", ":2: ", "an absolute path, or a URL that begins with https://"),
     ("[slot a]\nusb-gadget = nbd-proxy-b\n[slot b]\n", "b: ", "two slots have the same usb-gadget"),
 ])
 def test_check_config_names_line_and_expectation(folder, text, where, what):

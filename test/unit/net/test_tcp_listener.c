@@ -167,6 +167,15 @@ static void addresses_are_parsed_and_written(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (tcp_address_parse(bad[i], &address))
             fail_msg("%s is taken", bad[i]);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(tcp_address_is_written(good[i][0]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (strchr(bad[i], '%')) /* the interface is not there, yet */
+            assert_true(tcp_address_is_written(bad[i]));
+        else if (tcp_address_is_written(bad[i]))
+            fail_msg("%s is taken", bad[i]);
+    assert_true(tcp_address_is_written("unix:/run/x"));
+    assert_false(tcp_address_is_written("unix:x") || tcp_address_is_written("[fe80::1%]:1") || tcp_address_is_written("[fe80%lo]:1"));
 }
 
 static void the_port_is_chosen_and_the_peer_known(void **state)

@@ -222,10 +222,10 @@ static void what_can_not_be_a_source_is_not_tried_again(void **unused)
     struct rig rig;
     fake_kernel_reset();
     slot_rig_start(&rig, 1);
-    slot_rig_set(&rig, "slot.s0.image=gopher://there/image");
+    slot_rig_set(&rig, "slot.s0.image=https:///image");
     slot_rig_run(&rig);
     until(&rig, slot_rig_settled(&rig) && slot_rig_slot(&rig)->retry.kind == RETRY_NOTHING);
-    assert_non_null(strstr(slot_rig_slot(&rig)->error, "gopher"));
+    assert_non_null(strstr(slot_rig_slot(&rig)->error, "not a valid URL"));
     slot_rig_stop(&rig);
 }
 
