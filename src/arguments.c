@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "helper/helper.h"
+#include "net/tls.h"
 #include "slot/pipeline.h"
 
 #define DEFAULT_CONFIG SYSCONFDIR "/nbd-proxy.conf"
@@ -182,16 +183,35 @@ static bool arguments_check_host(const struct config *config, char error[CONFIG_
     return good;
 }
 
+/* By what the web server will load them with. */
+static bool arguments_check_certificate(const struct config_web *web, char error[CONFIG_ERROR_MAX])
+{
+    struct tls_options options = {
+        .certificate = web->certificate,
+        .key = *web->certificate_key ? web->certificate_key : web->certificate,
+        .client_ca = *web->client_ca ? web->client_ca : NULL,
+        .client_required = web->client_certificates == CLIENT_CERTIFICATES_REQUIRED,
+    };
+    char problem[CONFIG_ERROR_MAX];
+    struct tls_context *context = *web->certificate ? tls_context_new(&options, problem, sizeof problem) : NULL;
+    bool good = context || !*web->certificate;
+    if (!good)
+        snprintf(error, CONFIG_ERROR_MAX, "web: certificate: %.480s", problem);
+    tls_context_free(context);
+    return good;
+}
+
 int arguments_configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     if (!arguments->file)
         config_default(config);
-    else if (config_load(config, arguments->file, error) != 0)
+    else if (config_load(config, arguments->file, arguments->check, error) != 0)
         return -1;
     for (unsigned i = 0; i < arguments->set_count; i++)
         if (config_set(config, arguments->sets[i], error) != 0)
             goto failed;
-    if (config_validate(config, error) == 0 && arguments_check_host(config, error))
+    if (config_validate(config, error) == 0 && arguments_check_host(config, error) &&
+        (!arguments->check || arguments_check_certificate(&config->web, error)))
         return 0;
 failed:
     config_free(config);

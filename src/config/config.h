@@ -214,7 +214,8 @@ struct config {
 /* All return 0, or -1 with `error` as "FILE:LINE: what was expected". */
 /* The built-in default: slot0 (media = cd) and slot1 (media = disk). */
 void config_default(struct config *config);
-int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
+/* Probing: files, folders and groups that are named must be there; a start does without, since they may come later. */
+int config_load(struct config *config, const char *file, bool probing, char error[CONFIG_ERROR_MAX]);
 int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX]);
 /* "SECTION.KEY=VALUE", and "slot.NAME.KEY=VALUE" or "credentials.NAME.KEY=VALUE" (of --set); a section with a name
  * that is not there yet is added. */

@@ -109,8 +109,9 @@ static void sample_section(FILE *out, enum key_section section)
 
 void config_sample(FILE *out)
 {
-    comment(out, "nbd-proxy.conf: see nbd-proxy.conf(5). Every key stands here with its default. A comment begins with "
-                 "# or ; on a line of its own, or with # behind a value and a blank. Sizes are like 64K, 8M, 1G; times like 500ms, 25s, 2m.");
+    comment(out, "nbd-proxy.conf: see nbd-proxy.conf(5). Every key stands here with its default. A comment begins with # or ; on "
+                 "a line of its own, or with # behind a value and a blank. Sizes are like 64K, 8M, 1G; times like 500ms, 25s, "
+                 "2m.");
     fputc('\n', out);
     for (int section = 0; section < KEY_SECTIONS; section++)
         sample_section(out, section);

@@ -1,11 +1,15 @@
 /* A key's value, as text and in its struct. See config/keys.h. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "config/keys.h"
+#include "net/group.h"
 #include "net/tcp_listener.h"
 #include "remote/image_location.h"
 
@@ -105,7 +109,8 @@ static bool set_addresses(const struct key *key, char **to, const char *text, ch
     for (char *word = strtok_r(copy, " ,\t", &rest); word && good; word = strtok_r(NULL, " ,\t", &rest)) {
         good = tcp_address_is_written(word);
         if (!good)
-            snprintf(expected, size, "addresses with ports, like [::]:443, 127.0.0.1:8080 or unix:/PATH (\"%.100s\" is none)", word);
+            snprintf(expected, size, "addresses with ports, like [::]:443, 127.0.0.1:8080 or unix:/PATH (\"%.100s\" is none)",
+                     word);
     }
     mem_free(copy);
     return good && set_string(key, to, text, expected, size);
@@ -177,6 +182,9 @@ bool key_set(const struct key *key, void *base, const char *text, char *expected
         return set_words(key, to, text, expected, size);
     case KEY_STRING:
     case KEY_SECRET:
+    case KEY_FILE:
+    case KEY_FOLDER:
+    case KEY_GROUP:
         return set_string(key, to, text, expected, size);
     case KEY_ADDRESSES:
         return set_addresses(key, to, text, expected, size);
@@ -184,6 +192,37 @@ bool key_set(const struct key *key, void *base, const char *text, char *expected
         return set_image(key, to, text, expected, size);
     }
     return false;
+}
+
+static bool probe_file(const char *path, char *expected, size_t size)
+{
+    struct stat st;
+    if (access(path, R_OK) == 0 && stat(path, &st) == 0 && (!S_ISDIR(st.st_mode) || (errno = EISDIR, false)))
+        return true;
+    snprintf(expected, size, "a file that can be read: %s", strerror(errno));
+    return false;
+}
+
+static bool probe_folder(const char *path, char *expected, size_t size)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || (errno = ENOTDIR, false)) && access(path, R_OK | X_OK) == 0)
+        return true;
+    snprintf(expected, size, "a folder that can be read: %s", strerror(errno));
+    return false;
+}
+
+bool key_probe(const struct key *key, const char *text, char *expected, size_t size)
+{
+    gid_t gid;
+    if (!*text)
+        return true;
+    if (key->type == KEY_GROUP)
+        return group_find(text, &gid) == 0 || expect(expected, size, "a group that is there");
+    if (key->type == KEY_FOLDER)
+        return probe_folder(text, expected, size);
+    bool file = key->type == KEY_FILE || (key->type == KEY_IMAGE && location_kind(text) == LOCATION_PATH && *text == '/');
+    return !file || probe_file(text, expected, size);
 }
 
 void key_get(const struct key *key, const void *base, char *out, size_t size)
@@ -220,6 +259,9 @@ void key_get(const struct key *key, const void *base, char *out, size_t size)
     case KEY_STRING:
     case KEY_SECRET:
     case KEY_ADDRESSES:
+    case KEY_FILE:
+    case KEY_FOLDER:
+    case KEY_GROUP:
     case KEY_IMAGE:
         snprintf(out, size, "%s", *(char *const *)from ? *(char *const *)from : "");
         return;
@@ -239,7 +281,7 @@ bool key_equal(const struct key *key, const void *a, const void *b)
 
 static bool is_text(const struct key *key)
 {
-    return key->type == KEY_STRING || key->type == KEY_SECRET || key->type == KEY_ADDRESSES || key->type == KEY_IMAGE;
+    return key->type >= KEY_STRING;
 }
 
 void key_own(const struct key *key, void *base)

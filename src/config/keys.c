@@ -50,7 +50,7 @@ const struct key config_keys[] = {
     DAEMON("control-socket", control_socket, KEY_STRING, 0, 107, NULL, "",
            "The control socket's path. Empty: control.sock in runtime-dir."),
     DAEMON("control-mode", control_mode, KEY_MODE, 0, 0777, NULL, "0600", "The control socket's mode, in octal."),
-    DAEMON("control-group", control_group, KEY_STRING, 0, 64, NULL, "",
+    DAEMON("control-group", control_group, KEY_GROUP, 0, 64, NULL, "",
            "The control socket's group. Its members are served beside root and the daemon's own user; "
            "set control-mode = 0660 with it."),
     DAEMON("control-connections", control_connections, KEY_UINT, 1, 256, NULL, "16",
@@ -69,7 +69,7 @@ const struct key config_keys[] = {
     DAEMON("profile-directory", profile_directory, KEY_STRING, 0, 4000, NULL, "/var/lib/nbd-proxy/profiles",
            "The folder in which boot profiles are kept: 64 of at most 16 KiB, those that were used last. Made when it is "
            "needed. Empty: none are kept."),
-    DAEMON("file-directory", file_directory, KEY_STRING, 0, 4095, NULL, "",
+    DAEMON("file-directory", file_directory, KEY_FOLDER, 0, 4095, NULL, "",
            "When set, only local files below this folder may be inserted, symbolic links resolved."),
 
     WEB("listen", listen, KEY_ADDRESSES, 0, 1000, NULL, "",
@@ -83,12 +83,12 @@ const struct key config_keys[] = {
         "Proxies in front, as addresses and prefixes like 192.0.2.1 10.0.0.0/8, separated by blanks: what they say in "
         "Forwarded or X-Forwarded-For of who asks is believed, for locks, limits and the log. A proxy on a UNIX socket is "
         "one without being named. It must set one of these fields, or append to it, for every request."),
-    WEB("certificate", certificate, KEY_STRING, 0, 4095, NULL, "",
+    WEB("certificate", certificate, KEY_FILE, 0, 4095, NULL, "",
         "A PEM file: the server's certificate and those between it and its root; read again at a reload. Empty: one that "
         "is made at the first start, signed by itself, and kept as certificate.pem beside users-file."),
-    WEB("certificate-key", certificate_key, KEY_STRING, 0, 4095, NULL, "",
+    WEB("certificate-key", certificate_key, KEY_FILE, 0, 4095, NULL, "",
         "A PEM file: the certificate's key. Empty: in the certificate's file, or made with it."),
-    WEB("client-ca", client_ca, KEY_STRING, 0, 4095, NULL, "",
+    WEB("client-ca", client_ca, KEY_FILE, 0, 4095, NULL, "",
         "A PEM file: who may sign certificates of clients. The common name of such a certificate is the name of an "
         "account, which needs no password then. Empty: clients are not asked for one."),
     WEB("client-certificates", client_certificates, KEY_ENUM, CLIENT_CERTIFICATES_OPTIONAL, 0, client_certificates_names,
@@ -118,7 +118,7 @@ const struct key config_keys[] = {
         "The slot of a WebSocket that is opened at /, as jsnbd's demonstration page does. Empty: none."),
     WEB("web-connections", connections, KEY_UINT, 4, 1024, NULL, "64", "Connections to the web server at a time. When all are taken, one that nobody has logged in on is closed for the next."),
     WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "32", "The same of one address. Those of a proxy in front count for whom it asks."),
-    WEB("web-directory", directory, KEY_STRING, 0, 4095, NULL, "", "The page's files. Empty: as installed."),
+    WEB("web-directory", directory, KEY_FOLDER, 0, 4095, NULL, "", "The page's files. Empty: as installed."),
     WEB("upload-directory", upload_directory, KEY_STRING, 0, 4000, NULL, "",
         "Where images are kept that are uploaded; the folder is made if it is missing. Empty: no uploads."),
     WEB("upload-size", upload_size, KEY_SIZE, 1ull << 20, 1ull << 50, NULL, "8G", "What all uploads may take together."),
@@ -174,23 +174,23 @@ const struct key config_keys[] = {
          "link-local ones only (link), or yes. It holds for every way to insert an image, and for where redirects and names lead to. Multicast is always refused. With a proxy it is "
          "the proxy that says what may be reached."),
     HTTP("redirects", redirects, KEY_UINT, 0, 20, NULL, "3", "Redirects that are followed when an image is inserted."),
-    HTTP("ca-file", ca_file, KEY_STRING, 0, 4095, NULL, "",
+    HTTP("ca-file", ca_file, KEY_FILE, 0, 4095, NULL, "",
          "A PEM file with the certificate authorities to trust. Empty: the system's."),
     HTTP("verify-certificate", verify, KEY_BOOL, 0, 0, NULL, "yes",
          "Check the server's certificate and its name, or an SSH server's host key. Without it anybody on the way can change "
          "the image."),
-    HTTP("client-certificate", login.client_cert, KEY_STRING, 0, 4095, NULL, "",
+    HTTP("client-certificate", login.client_cert, KEY_FILE, 0, 4095, NULL, "",
          "A PEM file: our certificate for the server of the configured image."),
-    HTTP("client-key", login.client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
+    HTTP("client-key", login.client_key, KEY_FILE, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
     HTTP("user", login.user, KEY_STRING, 0, 1024, NULL, "",
          "The user name for the server of the configured image: same protocol, host and port."),
     HTTP("password", login.password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
-    HTTP("ssh-known-hosts", ssh_known_hosts, KEY_STRING, 0, 4095, NULL, "",
+    HTTP("ssh-known-hosts", ssh_known_hosts, KEY_FILE, 0, 4095, NULL, "",
          "A file with the host keys of SFTP servers, as OpenSSH's known_hosts, without patterns. A server that neither it "
          "nor ssh-host-key knows is refused."),
     HTTP("ssh-host-key", ssh_host_key, KEY_STRING, 0, 1000, NULL, "",
          "Fingerprints of SFTP servers' host keys, like SHA256:..., separated by blanks: what ssh-keygen -l prints."),
-    HTTP("ssh-key", login.ssh_key, KEY_STRING, 0, 4095, NULL, "",
+    HTTP("ssh-key", login.ssh_key, KEY_FILE, 0, 4095, NULL, "",
          "A file with the private key for the configured image's SFTP server, without a pass phrase: ed25519 or ECDSA, with libssh2 1.11 RSA "
          "too. No agent is asked, and no other key is tried."),
     HTTP("bearer-token", login.bearer_token, KEY_SECRET, 0, 16000, NULL, "", "A token that is sent instead of user and password."),
@@ -239,9 +239,9 @@ const struct key config_keys[] = {
     CREDENTIALS("password", login.password, KEY_SECRET, 0, 1024, NULL, "", "The user's password."),
     CREDENTIALS("bearer-token", login.bearer_token, KEY_SECRET, 0, 16000, NULL, "",
                 "A token that is sent instead of user and password."),
-    CREDENTIALS("client-certificate", login.client_cert, KEY_STRING, 0, 4095, NULL, "", "A PEM file: our certificate."),
-    CREDENTIALS("client-key", login.client_key, KEY_STRING, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
-    CREDENTIALS("ssh-key", login.ssh_key, KEY_STRING, 0, 4095, NULL, "",
+    CREDENTIALS("client-certificate", login.client_cert, KEY_FILE, 0, 4095, NULL, "", "A PEM file: our certificate."),
+    CREDENTIALS("client-key", login.client_key, KEY_FILE, 0, 4095, NULL, "", "A PEM file: the key of client-certificate."),
+    CREDENTIALS("ssh-key", login.ssh_key, KEY_FILE, 0, 4095, NULL, "",
                 "For sftp://: a file with the private key, without a pass phrase."),
 
     SLOT("media", media, KEY_ENUM, MEDIA_CD, 0, media_names, "cd", "What the host is shown: a CD/DVD drive or a USB disk."),
@@ -251,7 +251,7 @@ const struct key config_keys[] = {
          "with the kernel's nbd module, both as root, else socket."),
     SLOT("socket", socket, KEY_STRING, 0, 107, NULL, "", "The NBD socket's path. Empty: NAME.sock in runtime-dir."),
     SLOT("socket-mode", socket_mode, KEY_MODE, 0, 0777, NULL, "0600", "The NBD socket's mode, in octal."),
-    SLOT("socket-group", socket_group, KEY_STRING, 0, 64, NULL, "", "The NBD socket's group."),
+    SLOT("socket-group", socket_group, KEY_GROUP, 0, 64, NULL, "", "The NBD socket's group."),
     SLOT("nbd-device", device, KEY_STRING, 0, 31, NULL, "",
          "The device, like /dev/nbd3. Empty: /dev/nbdN, N being the slot's number."),
     SLOT("nbd-connections", device_connections, KEY_UINT, 1, 8, NULL, "2", "Connections between the device and the daemon."),

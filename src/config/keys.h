@@ -11,9 +11,11 @@
 /* In the order of a dump. */
 enum key_section { KEY_DAEMON, KEY_WEB, KEY_DBUS, KEY_HOST, KEY_HTTP, KEY_CREDENTIALS, KEY_SLOT, KEY_SECTIONS };
 enum key_type {
-    KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_SET, KEY_STRING, KEY_SECRET,
-    KEY_ADDRESSES, /* a text: addresses to listen on (net/tcp_listener.h), separated by blanks or commas */
-    KEY_IMAGE,     /* a text: where an image is (remote/image_location.h), or nothing */
+    KEY_BOOL, KEY_UINT, KEY_SIZE, KEY_DURATION, KEY_MODE, KEY_HEX, KEY_ENUM, KEY_SET,
+    KEY_STRING, KEY_SECRET, /* from here on texts */
+    KEY_ADDRESSES,          /* to listen on (net/tcp_listener.h), separated by blanks or commas */
+    KEY_IMAGE,              /* where an image is (remote/image_location.h), or nothing */
+    KEY_FILE, KEY_FOLDER, KEY_GROUP, /* the name of one that must be there when it is used, or nothing */
 };
 
 struct key {
@@ -39,6 +41,9 @@ const struct key *key_find(enum key_section section, const char *name);
 const char *key_suggest(enum key_section section, const char *name);
 /* Sets the value in its struct; on failure `expected` says what was expected. */
 bool key_set(const struct key *key, void *base, const char *text, char *expected, size_t size);
+/* Is there what the value names, a file that can be read (an image too), a folder or a group? Else `expected` says what
+ * was. Values of other types name nothing. */
+bool key_probe(const struct key *key, const char *text, char *expected, size_t size);
 /* The value as key_set() reads it. */
 void key_get(const struct key *key, const void *base, char *out, size_t size);
 bool key_equal(const struct key *key, const void *a, const void *b);

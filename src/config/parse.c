@@ -34,6 +34,7 @@ struct parser {
     void *item;                      /* of a section with a name; NULL: the section has none */
     bool seen[160];                  /* keys of the section, by their place in the table */
     bool section_seen[KEY_SECTIONS]; /* sections that may be there only once */
+    bool probing; /* what values name must be there */
     bool failed;
     char *error;
 };
@@ -237,15 +238,17 @@ static int on_config_parse_value(void *arg, const char *section, const char *nam
     if (secret && p->commented) /* cut short, it would be a wrong one */
         return fail(p, "%s: a # behind a blank begins a comment (put the value in \"quotes\" if it is part of it, else the "
                        "comment on a line of its own)", name);
-    if (config_assign(p->config, p->section, p->item, key, p->value, expected, sizeof expected))
+    if (config_assign(p->config, p->section, p->item, key, p->value, expected, sizeof expected) &&
+        (!p->probing || key_probe(key, p->value, expected, sizeof expected)))
         return 1;
     bool hidden = secret || key->type == KEY_IMAGE; /* a URL may hold a password */
     return fail(p, "%s = %.60s: expected %s", name, hidden ? "..." : p->value, expected);
 }
 
-int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX])
+static int config_parse_text(struct config *config, const char *file_name, const char *text, bool probing,
+                             char error[CONFIG_ERROR_MAX])
 {
-    struct parser p = {.config = config, .file_name = file_name, .at = text, .error = error};
+    struct parser p = {.config = config, .file_name = file_name, .at = text, .probing = probing, .error = error};
     config_empty(config);
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
         p.at += 3;
@@ -257,6 +260,11 @@ int config_parse(struct config *config, const char *file_name, const char *text,
         return 0;
     config_free(config);
     return -1;
+}
+
+int config_parse(struct config *config, const char *file_name, const char *text, char error[CONFIG_ERROR_MAX])
+{
+    return config_parse_text(config, file_name, text, false, error);
 }
 
 static bool is_secret(const struct config_login *login)
@@ -300,13 +308,13 @@ static char *read_file(const char *file, mode_t *mode, char error[CONFIG_ERROR_M
     return NULL;
 }
 
-int config_load(struct config *config, const char *file, char error[CONFIG_ERROR_MAX])
+int config_load(struct config *config, const char *file, bool probing, char error[CONFIG_ERROR_MAX])
 {
     mode_t mode;
     char *text = read_file(file, &mode, error);
     if (!text)
         return -1;
-    int status = config_parse(config, file, text, error);
+    int status = config_parse_text(config, file, text, probing, error);
     mem_free_secret(text);
     if (status == 0 && mode & 077 && holds_secret(config))
         log_warning("config", "%s holds a secret and others may read it (chmod 600 %s)", file, file);

@@ -375,6 +375,30 @@ def test_check_config_names_line_and_expectation(folder, text, where, what):
     assert where in result.stderr and what in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("text,what", [
+    ("control-group = no-such-group\n", "control-group = no-such-group: expected a group that is there"),
+    ("file-directory = {folder}/none\n", "expected a folder that can be read: No such file or directory"),
+    ("file-directory = {folder}/conf\n", "expected a folder that can be read: Not a directory"),
+    ("[http]\nca-file = {folder}/none.pem\n", "expected a file that can be read: No such file"),
+    ("[credentials a]\norigin = sftp://h/\nuser = u\nssh-key = {folder}\n", "expected a file that can be read: Is a directory"),
+    ("[slot b]\nimage = {folder}/none.iso\n", "image = ...: expected a file that can be read: No such file"),
+])
+def test_check_config_looks_for_what_is_named(folder, text, what):
+    text = ("[slot a]\n[daemon]\n" + text).format(folder=folder)
+    (folder / "conf").write_text(text)
+    checked = run("--check-config", "-c", str(folder / "conf"))
+    assert checked.returncode == 78 and f"conf:{text.count(chr(10))}: " in checked.stderr and what in checked.stderr, checked
+    assert run("--dump-config", "-c", str(folder / "conf")).returncode == 0  # a start does not ask: it may come
+
+
+def test_check_config_has_a_certificate_and_its_key_fit(folder, certificates):
+    for key, code in (("good", 0), ("self", 78)):
+        (folder / "conf").write_text(f"[slot a]\n[web]\nlisten = [::]:443\ncertificate = {certificates}/good.pem\n"
+                                     f"certificate-key = {certificates}/{key}.key\n")
+        checked = run("--check-config", "-c", str(folder / "conf"))
+        assert checked.returncode == code and ("web: certificate: " in checked.stderr) == (code != 0), checked
+
+
 def test_a_gadgets_name_does_not_change_by_a_reload(daemon, folder):
     text = f"[daemon]\nruntime-dir = {folder}/0\n[slot a]\nattach = socket\nusb-gadget = %s\n"
     d = daemon(config=text % "one")
