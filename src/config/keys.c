@@ -198,8 +198,9 @@ const struct key config_keys[] = {
          "How user and password are sent. any takes the strongest that the server offers."),
     HTTP("validator", validator, KEY_ENUM, VALIDATOR_ETAG, 0, validator_names, "etag",
          "What tells versions of an image on an HTTP server apart: its ETag (its time where there is none), or, for farms of "
-         "servers whose ETags differ for the same bytes, only the time, Last-Modified, of a second's resolution. The "
-         "size counts always."),
+         "servers whose ETags differ for the same bytes, only the time, Last-Modified, of a second's resolution. "
+         "Where an insert sees that ETags of parts differ and their times don't, the time is used by itself, with a warning. "
+         "The size counts always."),
     HTTP("smb-encryption", smb_encryption, KEY_ENUM, SMB_ENCRYPTION_AUTO, 0, smb_encryption_names, "auto",
          "Of images on SMB shares: auto encrypts when the server asks for it, required reads nothing in clear (SMB3, "
          "AES-128-CCM). Without encryption what a user reads is signed; a guest's is not."),

@@ -50,16 +50,33 @@ static void http_adopt(struct remote_request *probe)
 
 /* --- the end of a request --- */
 
+/* The ETags of parts differ: perhaps their times don't. Then it is as if the time had been configured. False: there is
+ * none, or it was looked at already. */
+static bool http_compare_by_time(struct http_fetch *http)
+{
+    struct http_image *image = http->image;
+    if (image->by_time || !*http->found.modified)
+        return false;
+    image->by_time = true;
+    *http->found.etag = '\0';
+    http_identify(&http->request.found, &http->found);
+    return http_farm_start(&http->farm, image, &http->found, image->connections);
+}
+
 static void on_compared(struct http_farm *farm)
 {
     struct http_fetch *http = container_of(farm, struct http_fetch, farm);
     bool by_time = http->image->by_time;
+    if (farm->differs && http_compare_by_time(http))
+        return;
     if (farm->differs)
         remote_judge(&http->request, REMOTE_REFUSED,
-                     "the server tells another %s for other parts of the image, as a farm of servers or a cache may do (%s)",
-                     by_time ? "Last-Modified" : "ETag",
-                     by_time ? "give the URL of one server, or a local copy"
-                             : "give the URL of one server, or set validator = last-modified");
+                     "the server tells another %s for other parts of the image, as a farm of servers or a cache may do (give the "
+                     "URL of one server, or a local copy)",
+                     by_time ? "Last-Modified" : "ETag");
+    else if (by_time && !http->image->by_time_wished)
+        log_warning(http->image->who, "the image's server tells another ETag for other parts of it, as a farm of servers or a "
+                                      "cache may do: its Last-Modified is what tells versions apart");
     remote_request_end(&http->request);
 }
 
@@ -252,7 +269,7 @@ struct source *http_source_new(struct curl_loop *curl, const char *who, const st
     image->version = options->version;
     image->allow_plain = options->allow_plain;
     image->verify = options->verify;
-    image->by_time = options->by_time;
+    image->by_time = image->by_time_wished = options->by_time;
     image->redirects = options->redirects;
     image->connections = options->connections;
     trust_init(&image->trust, options->ca_file, options->ca_pem);

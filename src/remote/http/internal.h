@@ -49,7 +49,8 @@ struct http_image {
     const char *who;
     struct curl_loop *curl;
     enum http_use version;
-    bool allow_plain, verify, by_time;
+    bool allow_plain, verify;
+    bool by_time, by_time_wished; /* the time tells versions apart, not the ETag: now, and as configured */
     unsigned redirects, connections;
     struct trust trust;
     char *client_cert, *client_key, *client_pem, *user, *password, *bearer_token, *proxy;
