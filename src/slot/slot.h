@@ -150,7 +150,8 @@ enum slot_change { SLOT_INSERTED, SLOT_EJECTED, SLOT_FAILED };
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
 /* As slot_insert(), but a medium that is in makes room. If the new image is the same (by another URL, with other
  * credentials), it is exchanged beneath the host, which does not notice; another image is inserted once the medium
- * that is in is ejected. If the new image can't be read, the medium that is in stays. */
+ * that is in is ejected. If the new image can't be read, the medium that is in stays. The same asked for again meanwhile
+ * gets the same answer. */
 void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg);
 /* What slot_insert() would change in the image, for people; nothing is inserted. `text` is valid during the call. */
 typedef void slot_preview_done(void *arg, int status, const char *error, const char *text);

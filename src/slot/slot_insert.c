@@ -83,7 +83,24 @@ struct slot_insert_options slot_media_options(const struct slot_media *media)
     };
 }
 
-static bool is_asked_for(const struct slot_media *media, const char *url, const struct slot_insert_options *options)
+/* Whether an insert that says so, 0 or 1, or nothing of it (-1) leads to a medium that is written to. */
+static bool is_to_be_written(const struct slot *slot, int writable)
+{
+    bool overlaid = pipeline_overlay(&slot->config, false) != OVERLAY_NONE;
+    return pipeline_option(writable, overlaid || slot->config.writable);
+}
+
+/* The doors say what is the default or leave it out: that is the same. */
+static bool is_as_asked_for(const struct slot *slot, const struct slot_media *media,
+                            const struct slot_insert_options *options)
+{
+    bool verify = slot->config.http.verify;
+    return pipeline_option(media->verify, verify) == pipeline_option(options->verify, verify) &&
+           is_to_be_written(slot, media->writable) == is_to_be_written(slot, options->writable);
+}
+
+bool slot_is_asked_for(const struct slot *slot, const struct slot_media *media, const char *url,
+                       const struct slot_insert_options *options)
 {
     return slot_same_text(media->url, url) && slot_same_text(media->user, options->user) &&
            slot_same_text(media->password, options->password) && slot_same_text(media->bearer_token, options->bearer_token) &&
@@ -93,7 +110,7 @@ static bool is_asked_for(const struct slot_media *media, const char *url, const 
            slot_same_text(media->kernel_args, options->kernel_args) &&
            slot_same_text(media->menu_timeout, options->menu_timeout) &&
            seed_wish_equal(&media->seed, &options->seed) && media->config == options->config &&
-           media->verify == options->verify && media->writable == options->writable;
+           is_as_asked_for(slot, media, options);
 }
 
 void slot_config_url(const struct seed_wish *wish, char url[SLOT_CONFIG_URL_MAX])
@@ -153,14 +170,15 @@ void slot_insert_now(struct slot *slot, const char *url, const struct slot_inser
 
 /* --- what goes in once the slot is empty --- */
 
-void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_request *request)
+void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_requests *requests)
 {
     struct slot_next *next = mem_alloc(sizeof *next);
     next->media = *media;
     memset(media, 0, sizeof *media);
     next->tied = tied;
     slot_requests_init(&next->requests);
-    slot_requests_add(slot, &next->requests, request);
+    for (struct slot_request *r = slot_requests_pop(requests); r; r = slot_requests_pop(requests))
+        slot_requests_add(slot, &next->requests, r);
     slot->next = next;
     slot->wanted = false;
     if (slot->state == SLOT_EMPTY)
@@ -220,9 +238,9 @@ static struct slot_requests *slot_find_waiting(struct slot *slot, const char *ur
                                                const struct slot_insert_options *options)
 {
     if (slot->next)
-        return is_asked_for(&slot->next->media, url, options) ? &slot->next->requests : NULL;
+        return slot_is_asked_for(slot, &slot->next->media, url, options) ? &slot->next->requests : NULL;
     bool opening = slot->source && slot->wanted && slot->state != SLOT_READY && slot->media.url;
-    return opening && is_asked_for(&slot->media, url, options) ? &slot->inserting : NULL;
+    return opening && slot_is_asked_for(slot, &slot->media, url, options) ? &slot->inserting : NULL;
 }
 
 void slot_insert(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
@@ -243,7 +261,10 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
         slot_insert_now(slot, url, options, request);
     } else {
         struct slot_media media = slot_media_of(slot, url, options);
-        slot_insert_next(slot, &media, options->tied, request);
+        struct slot_requests one;
+        slot_requests_init(&one);
+        slot_requests_add(slot, &one, request);
+        slot_insert_next(slot, &media, options->tied, &one);
     }
 }
 

@@ -96,7 +96,7 @@ struct slot_replacement {
     bool stays; /* the request said how long the medium stays */
     bool same_only;
     const char *tied;
-    struct slot_request *request; /* NULL: answered */
+    struct slot_requests requests; /* none: answered */
 };
 
 /* What an insert would change, while that is found out; see slot_preview.c. */
@@ -234,7 +234,10 @@ void slot_show_media(struct slot *slot);
 void slot_insert_now(struct slot *slot, const char *url, const struct slot_insert_options *options,
                      struct slot_request *request);
 /* Ejects the medium that is in, or going in, and then inserts this one. Takes over the strings of `media`. */
-void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_request *request);
+void slot_insert_next(struct slot *slot, struct slot_media *media, const char *tied, struct slot_requests *requests);
+/* Whether that insert asks for just this medium: whoever sends it waits with who asked before. */
+bool slot_is_asked_for(const struct slot *slot, const struct slot_media *media, const char *url,
+                       const struct slot_insert_options *options);
 void slot_begin_next(struct slot *slot); /* called when the slot has become empty */
 
 /* slot_look.c */

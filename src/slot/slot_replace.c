@@ -15,9 +15,7 @@
 static void replacement_answer(struct slot *slot, int status, const char *error)
 {
     struct slot_replacement *replacement = &slot->replacement;
-    if (replacement->request)
-        slot_request_answer(slot, replacement->request, status, error);
-    replacement->request = NULL;
+    slot_requests_answer(slot, &replacement->requests, status, error);
     slot_media_clear(&replacement->media);
 }
 
@@ -107,10 +105,8 @@ static void replacement_exchanged(struct slot *slot)
 static void replacement_inserted(struct slot *slot)
 {
     struct slot_replacement *replacement = &slot->replacement;
-    struct slot_request *request = replacement->request;
-    replacement->request = NULL;
     source_close(replacement->source);
-    slot_insert_next(slot, &replacement->media, replacement->tied, request);
+    slot_insert_next(slot, &replacement->media, replacement->tied, &replacement->requests);
 }
 
 static void replacement_fail(struct slot *slot, int status, const char *error)
@@ -122,7 +118,7 @@ static void replacement_fail(struct slot *slot, int status, const char *error)
 static void on_replacement_opened(struct source *source, int status)
 {
     struct slot *slot = source->owner;
-    if (!slot->replacement.request)
+    if (slot->replacement.requests.count == 0)
         return; /* given up */
     if (status != 0) {
         replacement_fail(slot, status, *source->error ? source->error : strerror(-status));
@@ -152,13 +148,22 @@ static void replacement_open(struct slot *slot, struct source *source, const cha
         .stays = options->stay_ms != 0,
         .same_only = options->same_only,
         .tied = options->tied,
-        .request = request,
     };
+    slot_requests_init(&slot->replacement.requests);
+    slot_requests_add(slot, &slot->replacement.requests, request);
     source->owner = slot;
     source->opened = on_replacement_opened;
     source->died = on_replacement_died;
     source->closed = on_replacement_closed;
     source_open(source);
+}
+
+/* The same is asked for again, while the first waits for its answer: see slot_insert(). */
+static bool is_being_opened(const struct slot *slot, const char *url, const struct slot_insert_options *options)
+{
+    const struct slot_replacement *replacement = &slot->replacement;
+    return replacement->source && replacement->requests.count > 0 && replacement->same_only == options->same_only &&
+           slot_is_asked_for(slot, &replacement->media, url, options);
 }
 
 void slot_replace(struct slot *slot, const char *url, const struct slot_insert_options *options, slot_done *done, void *arg)
@@ -169,6 +174,10 @@ void slot_replace(struct slot *slot, const char *url, const struct slot_insert_o
         return;
     }
     struct slot_request *request = slot_request_new(done, arg);
+    if (is_being_opened(slot, url, options)) {
+        slot_requests_add(slot, &slot->replacement.requests, request);
+        return;
+    }
     if (slot->replacement.source) {
         slot_request_answer(slot, request, -EBUSY, "another image is being opened in its place already (try again)");
         return;

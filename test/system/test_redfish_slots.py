@@ -1,9 +1,13 @@
 """What a VirtualMedia has beside its image: certificates, a policy of ejection, conditions; and media from a browser."""
 import calendar
+import concurrent.futures
+import http.server
 import json
 import pathlib
+import re
 import shutil
 import subprocess
+import threading
 import time
 
 import nbd
@@ -438,6 +442,68 @@ def test_a_patch_says_what_is_to_be_in(new_site, nginx, certificates):
     assert browser.wait_end() == 1000
     assert client.patch(SLOT, {"Image": nginx.url("nothing.iso")}).ids == ["ImageNotFound"]
     assert client.slot()["Image"] == nginx.url("other.iso")  # what is in stays
+
+
+class Held(http.server.ThreadingHTTPServer):
+    """A server of images, whose answers wait for `let` to be set."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        self.let = threading.Event()
+        super().__init__(("127.0.0.1", 0), HeldHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+
+class HeldHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    data = bytes(65536)
+
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        self.server.let.wait(30)
+        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = self.data[first:last + 1]
+        self.send_response(206)
+        self.send_header("ETag", f'"{self.path}"')
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(self.data)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+
+def test_the_same_asked_for_again_waits_with_the_first(new_site):
+    """By whatever door, in a slot that is empty and in place of a medium that is in: all have the first one's answer."""
+    site = new_site(keys={"web-connections-each": "64"})
+    client, page, server = Client(site.daemon, "admin", "correct horse"), site.web("admin"), Held()
+    doors = (lambda url: client.post(INSERT, {"Image": url, "Inserted": True, "WriteProtected": True}).status,
+             lambda url: client.patch(SLOT, {"Image": url}).status,
+             lambda url: page.insert("slot0", url, replace=True).status)
+
+    def ask_all(url, ways):
+        server.let.clear()
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            asked = [pool.submit(ways[i % len(ways)], url) for i in range(40)]
+            wait_for(lambda: len(re.findall(rf"audit: insert: .*{re.escape(url)}", site.daemon.log())) >= 40, "all to have asked")
+            server.let.set()
+            return sorted(one.result() for one in asked)
+
+    assert ask_all(server.url("one.iso"), doors) == [200] * 13 + [204] * 27
+    assert ask_all(server.url("two.iso"), doors[1:]) == [200] * 20 + [204] * 20
+    assert client.slot()["Image"] == server.url("two.iso")
+    server.let.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(doors[1], server.url("three.iso"))
+        wait_for(lambda: "three.iso" in site.daemon.log(), "the first")
+        assert client.patch(SLOT, {"Image": server.url("four.iso")}).ids == ["ResourceInUse"]  # another image is not the same
+        server.let.set()
+        assert first.result() == 204
+    server.shutdown()
 
 
 @pytest.mark.parametrize("code", (1000, 1001, None))

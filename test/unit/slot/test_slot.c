@@ -229,12 +229,20 @@ static void what_can_not_be_a_source_is_not_tried_again(void **unused)
     slot_rig_stop(&rig);
 }
 
+static void on_said(void *arg, int status, const char *error)
+{
+    int *result = arg;
+    (void)error;
+    *result = status;
+}
+
 /* A client that lost patience asks again for what is going in: it is no error, and another image is one. */
 static void the_same_insert_again_waits_with_the_first(void **unused)
 {
     (void)unused;
     struct rig rig;
-    int first;
+    struct slot_insert_options said = {.verify = 1, .writable = 0}; /* what is the default anyway */
+    int first, second = 1;
     fake_kernel_reset();
     slot_rig_start(&rig, 1);
     slot_rig_run(&rig);
@@ -249,10 +257,13 @@ static void the_same_insert_again_waits_with_the_first(void **unused)
     for (int i = 0; i < 50; i++)
         slot_rig_turn(&rig);
     first = rig.inserted;
+    slot_insert(slot_rig_slot(&rig), image, &said, on_said, &second);
     fake_kernel_release();
     until(&rig, rig.inserted >= 0);
+    until(&rig, second <= 0);
     assert_int_equal(first, -1);
     assert_int_equal(rig.inserted, 0);
+    assert_int_equal(second, 0);
     slot_rig_stop(&rig);
 }
 
