@@ -131,6 +131,8 @@ class App {
         element('who').textContent = `${session.user} (${session.role})`;
         element('read-only').hidden = this.#mayChange;
         this.#uploads.show(this.#mayChange);
+        for (const card of this.#cards.values())
+            card.forgetFailure();
         this.#listen();
     }
 

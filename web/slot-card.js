@@ -13,6 +13,7 @@ const STATE_WORDS = {
 };
 const MEDIA_WORDS = { cd: 'CD/DVD', disk: 'USB disk' };
 const STALE_MS = 2500; // without news the host is taken to read nothing
+const SESSION_OVER = 'The session has ended.';
 const READING_MS = 5000; // the host reads if it did so lately
 const CONFIG_FILES_MAX = 40_000; // bytes: in base64 and with their names they must fit in one request
 const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
@@ -198,7 +199,7 @@ export class SlotCard {
             await action();
         } catch (error) {
             if (error.name !== 'AbortError') // a picker that was closed
-                failure = error.message;
+                failure = error.status === 401 ? SESSION_OVER : error.message;
         }
         if (mine !== this.#tries)
             return; // an eject ended it
@@ -206,6 +207,19 @@ export class SlotCard {
         if (failure)
             this.#setFailure(failure, true);
         this.#render();
+    }
+
+    /** Somebody has logged in: what failed before is nothing to him. */
+    forgetFailure() {
+        this.#setFailure('', false);
+        this.#render();
+    }
+
+    /** The slot's last failure; while a new medium goes in it is that of another one, unless the slot tries by itself. */
+    #lastError() {
+        const { state, awaited, error } = this.slot;
+        const goesIn = state === 'opening' || (state === 'empty' && this.#pending);
+        return goesIn && !awaited ? '' : error;
     }
 
     #setFailure(words, goes) {
@@ -308,7 +322,7 @@ export class SlotCard {
         const empty = slot.state === 'empty';
         setText(p.state, stateWords(slot.state));
         p.state.dataset.state = slot.state;
-        showMessage(p.error, this.#failure || slot.error || (slot.warning && `The host may not be able to use it: ${slot.warning}.`));
+        showMessage(p.error, this.#failure || this.#lastError() || (slot.warning && `The host may not be able to use it: ${slot.warning}.`));
         showMessage(p.note, this.#note());
         this.#show(p.report, empty && Boolean(this.#report));
         if (this.#report)

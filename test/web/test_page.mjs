@@ -430,6 +430,29 @@ pageTest('a session that ended asks for the password again; what is served goes 
     await card(page).getByText('from this browser').waitFor();
 });
 
+pageTest('what failed before is not said while the next goes in, nor to who logs in', async (page, daemon) => {
+    let answer;
+    const held = new Promise((resolve) => { answer = resolve; });
+    await logIn(page);
+    await state(page, 'Empty');
+    daemon.set('slot0', { error: 'the server answered 404 Not Found' });
+    await error(page, '404 Not Found');
+    await page.route('**/api/slots/slot0/insert', async (route) => {
+        await held;
+        await route.fulfill({ status: 401, json: { error: 'Log in first.' } });
+    });
+    await card(page).getByText('From a URL').click();
+    await card(page).getByLabel('URL of the image').fill('https://images.example.com/next.iso');
+    await card(page).getByRole('button', { name: 'Insert' }).first().click();
+    await card(page).getByRole('alert').waitFor({ state: 'hidden' });
+    daemon.endSessions();
+    answer();
+    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor({ timeout: 15_000 });
+    await page.locator('#login').getByLabel('Password').fill('right');
+    await page.keyboard.press('Enter');
+    await error(page, '404 Not Found'); // of the slot, and not "Log in first."
+});
+
 pageTest('a late answer to who is logged out leaves alone what he types', async (page, daemon) => {
     let answer;
     const held = new Promise((resolve) => { answer = resolve; });
