@@ -132,7 +132,7 @@ class App {
         element('read-only').hidden = this.#mayChange;
         this.#uploads.show(this.#mayChange);
         for (const card of this.#cards.values())
-            card.forgetFailure();
+            card.sessionBegan();
         this.#listen();
     }
 

@@ -209,9 +209,10 @@ export class SlotCard {
         this.#render();
     }
 
-    /** Somebody has logged in: what failed before is nothing to him. */
-    forgetFailure() {
-        this.#setFailure('', false);
+    /** Somebody has logged in: that nobody had is no matter any more. Why a medium ended is. */
+    sessionBegan() {
+        if (this.#failure === SESSION_OVER)
+            this.#setFailure('', false);
         this.#render();
     }
 
