@@ -167,7 +167,7 @@ def refusals(nginx):
         ({"Image": "FILE:///etc/passwd"}, "Files of the BMC", "Image"),
         *(({"Image": f"{scheme}://h/x"}, "not supported", "Image")
           for scheme in ("gopher", "dict", "ldap", "scp", "telnet", "tftp")),
-        ({"Image": "192.0.2.1/x.iso"}, "not supported", "Image"),
+        ({"Image": "192.0.2.1/x.iso"}, "neither a URL nor", "Image"),
         ({**image, "TransferProtocolType": "HTTP"}, "", "TransferProtocolType"),
         ({**image, "TransferProtocolType": "TFTP"}, "not in the list", "TransferProtocolType"),
         ({**image, "TransferProtocolType": "OEM"}, "not in the list", "TransferProtocolType"),
