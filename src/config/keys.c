@@ -117,7 +117,7 @@ const struct key config_keys[] = {
     WEB("root-slot", root_slot, KEY_STRING, 0, 31, NULL, "",
         "The slot of a WebSocket that is opened at /, as jsnbd's demonstration page does. Empty: none."),
     WEB("web-connections", connections, KEY_UINT, 4, 1024, NULL, "64", "Connections to the web server at a time. When all are taken, one that nobody has logged in on is closed for the next."),
-    WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "32", "The same of one address. Those of a proxy in front count for whom it asks."),
+    WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "48", "The same of one address. Those of a proxy in front count for whom it asks."),
     WEB("web-directory", directory, KEY_FOLDER, 0, 4095, NULL, "", "The page's files. Empty: as installed."),
     WEB("upload-directory", upload_directory, KEY_STRING, 0, 4000, NULL, "",
         "Where images are kept that are uploaded; the folder is made if it is missing. Empty: no uploads."),

@@ -479,7 +479,7 @@ class HeldHandler(http.server.BaseHTTPRequestHandler):
 
 def test_the_same_asked_for_again_waits_with_the_first(new_site):
     """By whatever door, in a slot that is empty and in place of a medium that is in: all have the first one's answer."""
-    site = new_site(keys={"web-connections-each": "64"})
+    site = new_site()
     client, page, server = Client(site.daemon, "admin", "correct horse"), site.web("admin"), Held()
     doors = (lambda url: client.post(INSERT, {"Image": url, "Inserted": True, "WriteProtected": True}).status,
              lambda url: client.patch(SLOT, {"Image": url}).status,
