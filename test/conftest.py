@@ -1,5 +1,6 @@
 """Fixtures: the real daemon, a real nginx, certificates, images."""
 import concurrent.futures
+import contextlib
 import hashlib
 import importlib.abc
 import json
@@ -318,10 +319,17 @@ def certificates(tmp_path_factory):
     return place
 
 
+def free_ports(count):
+    """That many, no two alike: each is held until all are chosen."""
+    with contextlib.ExitStack() as held:
+        chosen = [held.enter_context(socket.socket()) for _ in range(count)]
+        for s in chosen:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in chosen]
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
 
 
 class Nginx:
@@ -329,7 +337,7 @@ class Nginx:
 
     def __init__(self, place, www, tls):
         self.place, self.www, self.tls = place, www, tls
-        self.port = {name: free_port() for name in self.NAMES}
+        self.port = dict(zip(self.NAMES, free_ports(len(self.NAMES))))
         subprocess.run(["openssl", "passwd", "-apr1", "-in", "/dev/stdin"], input=b"CANARY-PASSWORD\n", check=True,
                        stdout=open(place / "hash", "wb"))
         (place / "users").write_text("alice:" + (place / "hash").read_text())

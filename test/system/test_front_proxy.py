@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from browser import Browser, Image
-from conftest import TOP, free_port, wait_for
+from conftest import TOP, free_port, free_ports, wait_for
 from redfish_client import EJECT, MEDIA, SESSIONS, SLOT, Client
 from test_nbd import handle
 from test_redfish_events import Stream
@@ -25,7 +25,7 @@ class Front:
     """The file as it is shipped, with this machine's places and ports; both names have an address here."""
 
     def __init__(self, folder, certificates, upstream):
-        self.folder, self.ports = folder, {"media.": free_port(), "": free_port()}
+        self.folder, self.ports = folder, dict(zip(("media.", ""), free_ports(2)))
         www = folder / "www"
         (www / "js").mkdir(parents=True)
         (www / "index.html.gz").write_bytes(gzip.compress(PAGE))

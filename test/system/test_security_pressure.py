@@ -144,12 +144,17 @@ def test_without_descriptors_it_is_refused_and_passes(own, server):
     assert handle(d.uri()).pread(4096, 8192) == IMAGE[8192:12288]
 
 
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 def test_a_log_that_can_not_be_written_stops_nothing(folder, server):
     with open("/dev/full", "wb") as full:
         process = subprocess.Popen([binary(), "--no-config", "--set", f"daemon.runtime-dir={folder}", "--set",
                                     "http.allow-local=yes", "--set", "daemon.log-level=debug"], stderr=full)
     try:
-        wait_for(lambda: (folder / "control.sock").exists(), "the daemon")
+        wait_for(lambda: listens(folder / "control.sock"), "the daemon")
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(folder / "control.sock"))
             s.settimeout(60)
