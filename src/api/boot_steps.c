@@ -47,7 +47,8 @@ static void on_reset(struct host_request *request)
 
 static void reset(struct boot_steps *steps)
 {
-    steps->request = (struct host_request){.verb = HOST_RESET, .reset = steps->type, .done = on_reset};
+    steps->request = (struct host_request){
+        .verb = HOST_RESET, .reset = steps->type, .occasion = steps->medium, .done = on_reset};
     host_submit(steps->host, &steps->request);
 }
 
@@ -69,12 +70,14 @@ static void on_boot(struct host_request *request)
 void boot_steps_run(struct boot_steps *steps, struct host *host, const struct slot_status *slot)
 {
     steps->host = host;
+    steps->medium = slot->medium;
     steps->status = 0;
     *steps->error = '\0';
     if (!steps->boot_once) {
         reset(steps);
         return;
     }
-    steps->request = (struct host_request){.verb = HOST_BOOT, .boot = boot_from(host, slot), .done = on_boot};
+    steps->request = (struct host_request){
+        .verb = HOST_BOOT, .boot = boot_from(host, slot), .occasion = steps->medium, .done = on_boot};
     host_submit(host, &steps->request);
 }

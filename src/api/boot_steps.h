@@ -1,6 +1,8 @@
 /*
  * What may follow an insert: the host's next boot is from the medium, once, and the
- * host is reset. The medium stays in whatever becomes of that. Private to api/.
+ * host is reset. The medium stays in whatever becomes of that. Who asks for the same insert
+ * again while these steps run, as clients do that have waited for too long, gets their answer: the host is reset once.
+ * Private to api/.
  */
 #ifndef API_BOOT_STEPS_H
 #define API_BOOT_STEPS_H
@@ -21,6 +23,7 @@ struct boot_steps {
     char error[BOOT_STEPS_ERROR_MAX];
 
     struct host *host; /* private from here on */
+    uint64_t medium;   /* slot_status's */
     struct host_request request;
 };
 

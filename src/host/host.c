@@ -46,12 +46,19 @@ static void host_next(struct host *host);
 
 /* --- the end of a request --- */
 
-static void host_end(struct host *host, struct host_request *request, int status, const char *error)
+static void host_end_one(struct host *host, struct host_request *request, int status, const char *error)
 {
     request->status = status;
     snprintf(request->error, sizeof request->error, "%s", error);
     list_remove(&request->link);
     list_append(&host->ended, &request->link);
+}
+
+static void host_end(struct host *host, struct host_request *request, int status, const char *error)
+{
+    host_end_one(host, request, status, error);
+    for (struct link *l = list_pop(&request->twins); l; l = list_pop(&request->twins))
+        host_end_one(host, container_of(l, struct host_request, link), status, error);
     defer_schedule(host->loop, &host->turn);
 }
 
@@ -332,13 +339,38 @@ static void submit_reader(struct host *host, struct host_request *request)
     }
 }
 
+static bool host_is_twin(const struct host_request *one, const struct host_request *other)
+{
+    return one->occasion == other->occasion && one->verb == other->verb &&
+           (one->verb == HOST_RESET ? one->reset == other->reset
+                                    : one->boot.target == other->boot.target && one->boot.enabled == other->boot.enabled &&
+                                          one->boot.mode == other->boot.mode);
+}
+
+/* The change that waits or runs and is this one; NULL: none. */
+static struct host_request *host_twin(struct host *host, const struct host_request *request)
+{
+    if (!request->occasion)
+        return NULL;
+    if (host->running && host_is_twin(host->running, request))
+        return host->running;
+    list_for_each (l, &host->changes)
+        if (host_is_twin(container_of(l, struct host_request, link), request))
+            return container_of(l, struct host_request, link);
+    return NULL;
+}
+
 void host_submit(struct host *host, struct host_request *request)
 {
+    struct host_request *twin;
     list_init(&request->link);
+    list_init(&request->twins);
     if (!host_is_configured(host) || host->closing) {
         host_end(host, request, host->closing ? -ECANCELED : -ENODEV, why_not(host));
     } else if (request->verb == HOST_GET) {
         submit_reader(host, request);
+    } else if ((twin = host_twin(host, request)) != NULL) {
+        list_append(&twin->twins, &request->link);
     } else if (host->change_count == HOST_CHANGES_MAX) {
         host_end(host, request, -EBUSY, "too many changes of the host wait for their turn");
     } else {

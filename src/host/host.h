@@ -98,6 +98,9 @@ struct host_request {
     enum host_verb verb;
     enum host_reset reset;
     struct host_boot boot;
+    /* Not 0: what it is for. A change that is asked for again for the same, while the first one waits or runs, is made once,
+     * and both get its answer. */
+    uint64_t occasion;
     void (*done)(struct host_request *request);
 
     /* 0; -ENODEV: nothing is configured; -ENOTSUP: the platform can't; -EAGAIN: not now;
@@ -106,6 +109,7 @@ struct host_request {
     char error[HOST_ERROR_MAX]; /* words for people; "" */
 
     struct link link; /* private */
+    struct link twins; /* private: asked for again meanwhile */
 };
 
 /* Starts the hook for somebody who may do less than it has to, with these ends of pipes as stdout and stderr, which stay

@@ -117,6 +117,7 @@ struct slot_status {
     bool writable;
     enum slot_via via;
     bool waiting;           /* for a browser to come back */
+    uint64_t medium;        /* another number for each medium that was ready in any slot; 0 when none is */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
     const char *warning;    /* why one may doubt that the image is a medium; "" for no reason */
     bool is_page;           /* the medium is a web page */

@@ -51,6 +51,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
     if (slot->state == SLOT_READY) {
         status->size = slot->source->size;
         status->writable = slot->writable;
+        status->medium = slot->ready_at * CONFIG_SLOTS_MAX + slot->index + 1;
         status->inserted_ms = uv_now(slot->shared->loop) - slot->ready_at;
         status->failing = pipeline_failing(slot->source);
         if (!*slot->error) {

@@ -1,4 +1,5 @@
 """The host: its power and boot source over Redfish and the control socket, by a hook that notes what it is told."""
+import concurrent.futures
 import http.client
 import os
 import shutil
@@ -414,6 +415,21 @@ def test_insert_boot_and_reset_by_redfish(started, hook, nginx):
     log = started.log()
     assert log.index('audit: insert: user="operator"') < log.index('audit: host boot: user="operator"') < log.index(
         'audit: host reset: user="operator"')
+
+
+def test_who_asks_again_while_it_runs_does_not_reset_the_host_twice(started, hook, nginx):
+    client, url = Client(started, "operator"), nginx.url("image.iso")
+    (hook.folder / "hold").touch()
+    hook.does("while test -e hold; do sleep 0.02; done")
+    doors = (lambda: client.post(INSERT, {"Image": url, **OEM}).status, lambda: client.patch(SLOT, {"Image": url, **OEM}).status)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool: # more than changes may wait
+        asked = [pool.submit(doors[i % 2]) for i in range(12)]
+        wait_for(lambda: started.log().count("audit: host boot: ") == 12, "all to have asked")
+        (hook.folder / "hold").unlink()
+        assert [one.result() for one in asked] == [204] * 12
+    assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
+    assert client.post(INSERT, {"Image": url, **OEM}).status == 204 # by then it is a wish of its own
+    assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
 
 
 def test_one_request_gives_a_machine_its_arguments_and_boots_it(started, hook, nginx, www, tmp_path):

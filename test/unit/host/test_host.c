@@ -58,6 +58,45 @@ static void changes_run_one_at_a_time_in_their_order(void **state)
     rig_expect_file(rig, "calls", "reset On\nreset ForceOff\nreset GracefulShutdown\n");
 }
 
+/* Who asks for the same twice, and for the same reason, as a client does that has waited for too long, gets it once. */
+static void a_change_for_one_occasion_is_made_once(void **state)
+{
+    struct rig *rig = *state;
+    struct asked asked[HOST_CHANGES_MAX + 3], other[3];
+    struct host_request boot = {.verb = HOST_BOOT, .occasion = 7, .boot = {HOST_TARGET_CD, HOST_ONCE, HOST_MODE_UEFI}};
+    struct host_request reset = {.verb = HOST_RESET, .occasion = 7, .reset = HOST_RESET_FORCE_RESTART};
+    put(rig, "state", CAN);
+    start(rig);
+    put(rig, "hold", "");
+    rig_ask(rig, &asked[0], &boot);
+    rig_pass(rig, 20); /* it runs: the others wait */
+    rig_ask(rig, &other[0], &reset);
+    reset.occasion = 8;
+    rig_ask(rig, &other[1], &reset);
+    for (unsigned i = 1; i < HOST_CHANGES_MAX + 3; i++)
+        rig_ask(rig, &asked[i], &boot);
+    reset.occasion = 7;
+    rig_ask(rig, &other[2], &reset);
+    rig_remove(rig, "hold");
+    for (unsigned i = 0; i < HOST_CHANGES_MAX + 3; i++) {
+        rig_wait(rig, &asked[i].done, 1);
+        assert_int_equal(asked[i].request.status, 0);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        rig_wait(rig, &other[i].done, 1);
+    rig_expect_file(rig, "calls", "boot Cd Once UEFI\nreset ForceRestart\nreset ForceRestart\n");
+    put(rig, "hold", "");
+    rig_ask(rig, &asked[0], &boot);
+    rig_ask(rig, &asked[1], &boot);
+    rig_remove(rig, "hold");
+    rig_hook(rig, "exit 1"); /* what fails fails for both */
+    rig_wait(rig, &asked[0].done, 1);
+    rig_wait(rig, &asked[1].done, 1);
+    assert_true(asked[0].request.status < 0);
+    assert_int_equal(asked[0].request.status, asked[1].request.status);
+    assert_string_equal(asked[0].request.error, asked[1].request.error);
+}
+
 static void too_many_changes_are_refused(void **state)
 {
     struct rig *rig = *state;
@@ -286,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(changes_run_one_at_a_time_in_their_order),
+        TEST(a_change_for_one_occasion_is_made_once),
         TEST(too_many_changes_are_refused),
         TEST(readers_share_an_answer_and_do_not_wait_for_all_changes),
         TEST(too_many_readers_are_refused),
