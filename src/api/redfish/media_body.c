@@ -8,6 +8,12 @@
 /* iLO has BootOnce under a name of its own, which RackN's driver sends to all vendors but Dell. */
 #define HPE "Oem/Hpe"
 
+#define TRANSFER                                                                                                       \
+    {"Inserted", REDFISH_FLAG_OR_NULL}, {"WriteProtected", REDFISH_FLAG_OR_NULL}, {"UserName", REDFISH_TEXT_OR_NULL},  \
+        {"Password", REDFISH_TEXT_OR_NULL}, {"TransferMethod", REDFISH_TEXT_OR_NULL},                                  \
+        {"TransferProtocolType", REDFISH_TEXT_OR_NULL}, {"EjectPolicy", REDFISH_TEXT_OR_NULL},                         \
+        {"EjectTimeout", REDFISH_TEXT_OR_NULL}
+
 /* What is changed in the boot configurations of an image, and seed_wish_texts. */
 #define CHANGES                                                                                                        \
     {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL}, {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},                    \
@@ -19,14 +25,7 @@
 /* gofish sends MediaType, which no schema has; it says nothing that the slot does not. */
 const struct redfish_property redfish_insert_parameters[] = {
     {"Image", REDFISH_TEXT},
-    {"Inserted", REDFISH_FLAG_OR_NULL},
-    {"WriteProtected", REDFISH_FLAG_OR_NULL},
-    {"UserName", REDFISH_TEXT_OR_NULL},
-    {"Password", REDFISH_TEXT_OR_NULL},
-    {"TransferMethod", REDFISH_TEXT_OR_NULL},
-    {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
-    {"EjectPolicy", REDFISH_TEXT_OR_NULL},
-    {"EjectTimeout", REDFISH_TEXT_OR_NULL},
+    TRANSFER,
     {"MediaType", REDFISH_IGNORED},
     {"Oem", REDFISH_OBJECT},
     {REDFISH_OEM, REDFISH_OBJECT},
@@ -41,18 +40,11 @@ const struct redfish_property redfish_insert_parameters[] = {
 
 const struct redfish_property redfish_media_properties[] = {
     {"Image", REDFISH_TEXT_OR_NULL},
-    {"Inserted", REDFISH_FLAG_OR_NULL},
-    {"WriteProtected", REDFISH_FLAG_OR_NULL},
-    {"UserName", REDFISH_TEXT_OR_NULL},
-    {"Password", REDFISH_TEXT_OR_NULL},
-    {"TransferMethod", REDFISH_TEXT_OR_NULL},
-    {"TransferProtocolType", REDFISH_TEXT_OR_NULL},
+    TRANSFER,
     {"VerifyCertificate", REDFISH_FLAG},
     {"ImageName", REDFISH_READ_ONLY},
     {"ConnectedVia", REDFISH_READ_ONLY},
     {"MediaTypes", REDFISH_READ_ONLY},
-    {"EjectPolicy", REDFISH_TEXT_OR_NULL},
-    {"EjectTimeout", REDFISH_TEXT_OR_NULL},
     {"Certificates", REDFISH_READ_ONLY},
     {"ClientCertificates", REDFISH_READ_ONLY},
     {"Status", REDFISH_READ_ONLY},
