@@ -1,12 +1,11 @@
 """A real NFS server, nfs-ganesha, in a network of its own, with the ports that NFS has everywhere; and the way for a
 daemon into that network."""
-import os
 import pathlib
-import shutil
 import signal
 import subprocess
 
 from conftest import binary, wait_for
+from machine import lacks
 
 # Later versions want CAP_SYS_RESOURCE unless Allow_Set_Io_Flusher_Fail is set; older ones (4.3) pass it over.
 CONFIG = """
@@ -25,14 +24,7 @@ UNSHARE = ["unshare", "-n", "-m", "-p", "--fork", "--kill-child"]
 
 
 def missing():
-    if os.getuid() != 0:
-        return "needs root"
-    for tool in ("ganesha.nfsd", "rpcbind", "unshare", "nsenter", "ip"):
-        if not shutil.which(tool):
-            return f"needs {tool}"
-    if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
-        return "needs namespaces of its own"  # which not every container gives
-    return None
+    return lacks(UNSHARE, "ganesha.nfsd", "rpcbind", "ip")
 
 
 class Ganesha:

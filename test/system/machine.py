@@ -14,15 +14,20 @@ MOUNTS = """mount --make-rprivate / && mount --bind {etc} /etc && for d in /var/
 UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
 
 
-def missing():
+def lacks(unshare, *tools):
+    """Why namespaces of its own can't be had for them; None: they can."""
     if os.getuid() != 0:
-        return "only root can have an /etc of its own"
-    for tool in ("unshare", "nsenter", "useradd", "chpasswd"):
+        return "needs root"
+    for tool in ("unshare", "nsenter", *tools):
         if not shutil.which(tool):
             return f"needs {tool}"
-    if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
         return "needs namespaces of its own"  # which not every container gives
     return None
+
+
+def missing():
+    return lacks(UNSHARE, "useradd", "chpasswd")
 
 
 class System:
