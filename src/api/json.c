@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "base/wipe.h"
 
@@ -108,4 +110,15 @@ json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t
     if (!body)
         api_reply_error(request, 400, "the body is not one JSON object");
     return body;
+}
+
+json_t *api_load_saved(const char *who, const char *path, const char *lost)
+{
+    json_error_t problem;
+    if (access(path, F_OK) != 0)
+        return NULL;
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
+    if (!root)
+        log_error(who, "%s: %s: %s", path, problem.text, lost);
+    return root;
 }

@@ -38,4 +38,7 @@ json_t *api_parse_json(const uint8_t *data, size_t length);
 /* The same; answers 400 when it returns NULL. */
 json_t *api_parse_body(struct http_request *request, const uint8_t *data, size_t length);
 
+/* What was saved in a file. NULL: there is none, or it can't be read, and the log of `who` says so, with what is `lost`. */
+json_t *api_load_saved(const char *who, const char *path, const char *lost);
+
 #endif

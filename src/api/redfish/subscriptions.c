@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/redfish/internal.h"
 #include "base/log.h"
@@ -111,14 +110,9 @@ static void subscription_start(struct redfish_subscription *s);
 
 static void subscriptions_load(struct redfish_subscriptions *set)
 {
-    json_error_t problem;
     json_t *entry;
     size_t i;
-    if (access(set->save.path, F_OK) != 0)
-        return;
-    json_t *root = json_load_file(set->save.path, JSON_REJECT_DUPLICATES, &problem);
-    if (!root)
-        log_error(WHO, "%s: %s: the subscriptions of events are not known", set->save.path, problem.text);
+    json_t *root = api_load_saved(WHO, set->save.path, "the subscriptions of events are not known");
     json_int_t attempts = json_integer_value(json_object_get(root, "attempts"));
     json_int_t interval = json_integer_value(json_object_get(root, "interval"));
     set->attempts = attempts > 0 && attempts <= DELIVERY_ATTEMPTS_MAX ? (unsigned)attempts : ATTEMPTS_DEFAULT;

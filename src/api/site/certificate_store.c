@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "api/json.h"
 #include "base/log.h"
 #include "base/save.h"
 #include "base/text.h"
@@ -214,14 +214,9 @@ static void site_certificate_store_load_entry(struct certificate_store *store, c
 
 static void site_certificate_store_load(struct certificate_store *store)
 {
-    json_error_t problem;
     json_t *entry;
     size_t i;
-    if (access(store->save.path, F_OK) != 0)
-        return;
-    json_t *root = json_load_file(store->save.path, JSON_REJECT_DUPLICATES, &problem);
-    if (!root)
-        log_error(WHO, "%s: %s: the slots' certificates are not known", store->save.path, problem.text);
+    json_t *root = api_load_saved(WHO, store->save.path, "the slots' certificates are not known");
     json_array_foreach(json_object_get(root, "certificates"), i, entry) site_certificate_store_load_entry(store, entry);
     json_decref(root);
 }
