@@ -1,16 +1,20 @@
 /**
  * The page's view of the daemon: every request that the page makes is here.
  *
- * All paths are on the page's own origin, bodies are JSON in UTF-8. An error is a
+ * All paths are on the page's own origin, bodies are JSON in UTF-8. The page asks for them relative to itself, so that a
+ * proxy may have it below a path of its own, which it takes away. An error is a
  * 4xx or 5xx with {"error": words for people}. A session is an HttpOnly cookie;
  * every request but GET and HEAD carries X-CSRF-Token, except the login itself.
  *
- *   POST   /api/session {"user","password"} -> {"user","role","csrf"} and the cookie; 401
+ *   POST   /api/session {"user","password"} -> {"user","role","csrf","endsIn","serves"} and the cookie; 401. A session that
+ *          the browser has of that user goes on, with another token: what is served by it stays.
+ *          endsIn: seconds until it is too old (a medium outlives that); serves: {"media": [{"slot","name"}], "uploads":
+ *          [name]}, what goes on by this session, in whatever tab
  *   GET    /api/session                     -> the same; 401 without a session
  *   DELETE /api/session                     the session, and the WebSockets made with it, end
  *   role is "Administrator", "Operator" or "ReadOnly".
  *
- *   GET  /api/slots -> {"slots": [SLOT...]}
+ *   GET  /api/slots -> {"slots": [SLOT...], "instance": another text after each start of the daemon}
  *   GET  /api/slots/NAME/heat -> {"size", "buckets": [0..255, ...]}: equal parts of the image, how much
  *        of each the host has read
  *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs","menuTimeout",
@@ -37,7 +41,7 @@
  */
 
 import { SlotEvents } from './slot-events.js';
-import { sentence } from './text.js';
+import { ownWords, sentence } from './text.js';
 
 /**
  * @typedef {object} Slot
@@ -58,31 +62,37 @@ import { sentence } from './text.js';
 
 /** @typedef {{name: string, size: number, offset: number, complete: boolean, sha256: string, modified: number}} Upload */
 
-/** A request that failed. status is 0 when there was no answer. */
+/** @typedef {{user: string, role: string, csrf: string, endsIn?: number,
+ *     serves?: {media: {slot: string, name: string}[], uploads: string[]}}} Session */
+
+/** A request that failed. status is 0 when there was no answer; `ours`: the daemon said so, and not a proxy before it. */
 export class ApiError extends Error {
-    constructor(status, text) {
+    constructor(status, text, ours = false) {
         super(text);
         this.status = status;
+        this.ours = ours;
     }
 }
+ownWords.add(ApiError);
 
 const NO_ANSWER = 'The BMC does not answer.';
 
 export class Api {
     #csrf = '';
+    #loggedIn = new EventTarget();
     /** Called when the session turns out to have ended. */
     onSessionEnded = () => {};
 
     // --- session ---
 
     async login(user, password) {
-        return this.#keepSession(await this.#send('POST', '/api/session', { json: { user, password }, login: true }));
+        return this.#keepSession(await this.#send('POST', 'api/session', { json: { user, password }, login: true }));
     }
 
     /** The session that a reload finds again; null if there is none. */
     async session() {
         try {
-            return await this.#keepSession(await this.#send('GET', '/api/session', { login: true }));
+            return await this.#keepSession(await this.#send('GET', 'api/session', { login: true }));
         } catch (error) {
             if (error.status === 401)
                 return null;
@@ -91,21 +101,37 @@ export class Api {
     }
 
     async logout() {
-        await this.#send('DELETE', '/api/session', { login: true });
+        await this.#send('DELETE', 'api/session', { login: true });
         this.#csrf = '';
     }
 
     async #keepSession(response) {
         const session = await response.json();
         this.#csrf = session.csrf;
+        this.#loggedIn.dispatchEvent(new Event('session'));
         return session;
+    }
+
+    /** Resolves when somebody has logged in again. */
+    nextLogin(signal) {
+        return new Promise((resolve, reject) => {
+            signal?.throwIfAborted();
+            this.#loggedIn.addEventListener('session', resolve, { once: true, signal });
+            signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+        });
     }
 
     // --- slots ---
 
     /** @returns {Promise<Slot[]>} */
     async slots(signal) {
-        return slotsOf(await this.#json('GET', '/api/slots', { signal }));
+        return slotsOf(await this.#json('GET', 'api/slots', { signal }));
+    }
+
+    /** @returns {Promise<{slots: Slot[], instance: string}>} */
+    async look() {
+        const answer = await this.#json('GET', 'api/slots');
+        return { slots: slotsOf(answer), instance: answer.instance };
     }
 
     heat(name) {
@@ -140,9 +166,10 @@ export class Api {
         await this.#send('POST', `${slotPath(name)}/eject`, { json: {} });
     }
 
-    /** @returns {Promise<{url: string, protocol: string}>} */
-    ticket(name, identity) {
-        return this.#json('POST', `${slotPath(name)}/ticket`, { json: identity });
+    /** @returns {Promise<{url: string, protocol: string}>} the url is relative to the page */
+    async ticket(name, identity) {
+        const { url, protocol } = await this.#json('POST', `${slotPath(name)}/ticket`, { json: identity });
+        return { url: url.replace(/^\//, ''), protocol };
     }
 
     /**
@@ -161,7 +188,7 @@ export class Api {
 
     /** @returns {Promise<{uploads: Upload[], free: number}>} */
     uploads() {
-        return this.#json('GET', '/api/uploads');
+        return this.#json('GET', 'api/uploads');
     }
 
     async putPiece(name, piece, offset, size, signal) {
@@ -191,7 +218,22 @@ export class Api {
         return (await this.#send(method, path, options)).json();
     }
 
-    async #send(method, path, { json, body, headers = {}, signal, login = false }) {
+    async #send(method, path, options) {
+        const csrf = this.#csrf;
+        try {
+            return await this.#sendOnce(method, path, options);
+        } catch (error) {
+            const changes = method !== 'GET' && method !== 'HEAD';
+            if (error.status !== 403 || !changes || options.login)
+                throw error;
+            await this.session(); // another tab may have logged in: the cookie is that one's
+            if (this.#csrf === csrf)
+                throw error;
+            return this.#sendOnce(method, path, options);
+        }
+    }
+
+    async #sendOnce(method, path, { json, body, headers = {}, signal, login = false }) {
         const all = { ...headers };
         const csrf = this.#csrf; // of the session that asks
         if (json)
@@ -211,8 +253,8 @@ export class Api {
         }
         if (response.ok)
             return response;
-        const words = await errorText(response);
-        const failure = new ApiError(response.status, path.startsWith('/api/slots') ? sentence(words) : words);
+        const { words, ours } = await errorText(response);
+        const failure = new ApiError(response.status, path.startsWith('api/slots') ? sentence(words) : words, ours);
         if (response.status === 401 && !login && csrf === this.#csrf)
             this.onSessionEnded();
         throw failure;
@@ -227,15 +269,15 @@ async function errorText(response) {
     try {
         const { error } = await response.json();
         if (error)
-            return String(error);
+            return { words: String(error), ours: true };
     } catch { /* not JSON: a front proxy's page, or HEAD */ }
-    return `The BMC answered ${response.status} ${response.statusText}`.trim() + '.';
+    return { words: `The BMC answered ${response.status} ${response.statusText}`.trim() + '.', ours: false };
 }
 
 function slotPath(name) {
-    return `/api/slots/${encodeURIComponent(name)}`;
+    return `api/slots/${encodeURIComponent(name)}`;
 }
 
 function uploadPath(name) {
-    return `/api/uploads/${encodeURIComponent(name)}`;
+    return `api/uploads/${encodeURIComponent(name)}`;
 }

@@ -9,12 +9,13 @@ import { droppedMedium, pickedMedium, writableMedium } from './local-media.js';
 import { Medium } from './medium.js';
 import { difference, forgetMedium, rememberMedium, rememberedMedium } from './remember.js';
 import { SlotCard, showMessage } from './slot-card.js';
-import { announce, confirmDialog } from './text.js';
+import { announce, confirmDialog, errorWords, humanTime, setText } from './text.js';
 import { UploadsPanel } from './uploads-panel.js';
 
 const HEAT_MS = 3000;
 const TICK_MS = 1000;
 const ASK_AGAIN_MS = 3000;
+const WARN_S = 600; // before a session is too old
 
 const element = (id) => document.getElementById(id);
 
@@ -25,6 +26,7 @@ class App {
     #media = new Map(); // slot's name -> Medium, until another comes or it is forgotten
     #stored = [];
     #session = null;
+    #endsAt = Infinity; // of the session, by performance.now()
     #endEvents = null;
 
     async start() {
@@ -39,6 +41,7 @@ class App {
         };
         element('login').addEventListener('submit', (event) => this.#login(event));
         element('logout').addEventListener('click', () => this.#logout());
+        element('renew').addEventListener('click', () => this.#showLogin('', this.#session.user));
         addEventListener('beforeunload', (event) => {
             if (!this.#serves && !this.#uploads.busy)
                 return;
@@ -83,15 +86,15 @@ class App {
             this.#showMain(session);
             element('slots-title').focus();
         } catch (error) {
-            showMessage(element('login-error'), error.message);
+            showMessage(element('login-error'), errorWords(error));
             form.elements.password.select();
         }
         form.setAttribute('aria-busy', 'false');
     }
 
     async #logout() {
-        if ((this.#serves || this.#uploads.busy) && !await confirmDialog(
-            'This browser serves an image or uploads one. Logging out ends that.', 'Log out'))
+        const served = await this.#servedWords();
+        if (served && !await confirmDialog(`${served} Logging out ends that.`, 'Log out'))
             return;
         for (const [name, medium] of this.#media) {
             medium.stop();
@@ -108,7 +111,18 @@ class App {
         this.#showLogin('');
     }
 
-    #showLogin(message) {
+    /** What goes on by this session, in whatever tab; '' for nothing. */
+    async #servedWords() {
+        const { serves } = await this.#api.session().catch(() => null) ?? {};
+        const words = [...(serves?.media ?? []).map(({ slot, name }) => `serves ${name || 'a file'} in ${slot}`),
+            ...(serves?.uploads ?? []).map((name) => `uploads ${name}`)];
+        if (words.length)
+            return `This browser, in this tab or another one, ${words.join(', ')}.`;
+        return this.#serves || this.#uploads.busy ? 'This browser serves an image or uploads one.' : '';
+    }
+
+    /** @param {string} user whose session ends soon, and who has to log in again; '' for anybody */
+    #showLogin(message, user = '') {
         this.#endEvents?.();
         this.#endEvents = null;
         this.#session = null;
@@ -117,13 +131,14 @@ class App {
         element('offline').hidden = true; // it answered, or nobody asks any more
         element('login-view').hidden = false;
         showMessage(element('login-error'), message);
-        const { user, password } = element('login').elements;
-        password.value = '';
-        (user.value ? password : user).focus();
+        const form = element('login').elements;
+        form.password.value = '';
+        form.user.value = user || form.user.value;
+        (form.user.value ? form.password : form.user).focus();
     }
 
     #showMain(session) {
-        this.#session = session;
+        this.#keepSession(session);
         element('login').elements.password.value = '';
         element('login-view').hidden = true;
         element('main-view').hidden = false;
@@ -134,6 +149,31 @@ class App {
         for (const card of this.#cards.values())
             card.sessionBegan();
         this.#listen();
+    }
+
+    #keepSession(session) {
+        this.#session = session;
+        this.#endsAt = session.endsIn === undefined ? Infinity : performance.now() + session.endsIn * 1000;
+        this.#warnOfEnd();
+    }
+
+    #warnOfEnd() {
+        const left = (this.#endsAt - performance.now()) / 1000;
+        const { ending } = element('ending').dataset;
+        const warns = Boolean(this.#session) && left < WARN_S;
+        if (warns && !ending)
+            this.#askSession(); // another tab may have logged in again
+        element('ending').dataset.ending = warns ? 'yes' : '';
+        element('ending').hidden = !warns;
+        if (warns)
+            setText(element('ending-words'), `This login ends in ${humanTime(Math.max(0, left))}. A medium that this browser serves stays in; `
+                + 'all else waits until you log in again.');
+    }
+
+    async #askSession() {
+        const session = await this.#api.session().catch(() => null);
+        if (session && this.#session)
+            this.#keepSession(session);
     }
 
     get #mayChange() {
@@ -193,6 +233,7 @@ class App {
     }
 
     #tick() {
+        this.#warnOfEnd();
         for (const card of this.#cards.values())
             card.tick();
     }

@@ -4,7 +4,7 @@
  */
 
 import { NbdServer } from './nbd-server.js';
-import { sentence } from './text.js';
+import { errorWords, sentence } from './text.js';
 
 const SAMPLES = 8; // pieces, spread evenly, the first and the last bytes among them
 const SAMPLE_SIZE = 64 << 10; // bytes of each
@@ -57,6 +57,7 @@ export class Medium {
     #server = null;
     #stopped = false;
     #served = false; // at least once
+    #instance = ''; // of the daemon that it was served to
     #lostAt = 0;
     #pause = FIRST_PAUSE_MS;
     #timer = null;
@@ -123,9 +124,11 @@ export class Medium {
             this.#samples ??= await sampleHashes(this.source);
             ticket = await this.#api.ticket(this.#slot, { ...this.identity, samples: this.#samples });
         } catch (error) {
-            if (this.#served && (error.status === 0 || error.status === 409))
+            if (this.#served && (error.status === 0 || error.status === 409 || error.status === 401))
                 return this.#tryAgain(1006, '');
-            return this.#finish(0, error.message);
+            if (error.status === 401 && !this.#stopped)
+                return this.#api.nextLogin().then(() => this.#connect());
+            return this.#finish(0, errorWords(error));
         }
         if (this.#stopped)
             return this.#finish(1000, '');
@@ -137,6 +140,7 @@ export class Medium {
                     serving = this.#served = true;
                     this.#pause = FIRST_PAUSE_MS;
                     this.#lostAt = 0;
+                    this.#api.look().then(({ instance }) => { this.#instance = instance; }, () => {});
                     this.#change('serving');
                 } else if (state === 'closed') {
                     this.#onClosed(detail, serving);
@@ -146,10 +150,11 @@ export class Medium {
         this.#server.start();
     }
 
-    // Somebody else may have ejected it while the connection was down.
+    // Somebody else may have ejected it while the connection was down; a daemon that was started anew has no medium yet.
     async #stillWanted() {
-        const slots = await this.#api.slots();
-        return slots.some((slot) => slot.name === this.#slot && slot.state !== 'empty');
+        const { slots, instance } = await this.#api.look();
+        const anew = this.#instance && instance !== this.#instance;
+        return slots.some((slot) => slot.name === this.#slot && (slot.state !== 'empty' || anew));
     }
 
     #onClosed({ code, reason }, serving) {

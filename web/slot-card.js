@@ -5,7 +5,7 @@
 
 import { HeatMap, Sparkline } from './charts.js';
 import { canWriteFiles } from './nbd-server.js';
-import { announce, confirmDialog, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText } from './text.js';
+import { announce, confirmDialog, errorWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText } from './text.js';
 
 const STATE_WORDS = {
     empty: 'Empty', opening: 'Opening', attaching: 'Attaching', ready: 'Ready', waiting: 'Waiting for the browser',
@@ -199,7 +199,7 @@ export class SlotCard {
             await action();
         } catch (error) {
             if (error.name !== 'AbortError') // a picker that was closed
-                failure = error.status === 401 ? SESSION_OVER : error.message;
+                failure = error.status === 401 ? SESSION_OVER : errorWords(error);
         }
         if (mine !== this.#tries)
             return; // an eject ended it

@@ -101,7 +101,7 @@ export class SlotEvents {
         if (this.#ended)
             return;
         this.#tried = performance.now();
-        const stream = new EventSource('/api/events');
+        const stream = new EventSource('api/events');
         stream.addEventListener('slots', ({ data }) => this.#tell({ slots: this.#parse(data) }));
         stream.addEventListener('alive', () => this.#tell({ alive: true }));
         stream.onerror = () => this.#onError(stream);

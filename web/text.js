@@ -59,6 +59,24 @@ export function sentence(words) {
     return /[\p{L}\p{N})"']$/u.test(begun) ? `${begun}.` : begun;
 }
 
+/** Kinds of errors, beside Error itself, whose messages are words for people. */
+export const ownWords = new Set([Error]);
+
+const BROWSER_WORDS = {
+    NotFoundError: 'The file is not there any more, or can\'t be read.',
+    NotReadableError: 'The file can\'t be read any more: it was changed, moved or removed. Pick it again.',
+    NotAllowedError: 'The browser was not allowed to do that.',
+    SecurityError: 'The browser does not allow that.',
+    QuotaExceededError: 'The browser has no room left.',
+};
+
+/** What failed, for people: a browser's own exceptions are for programmers. */
+export function errorWords(error) {
+    if (ownWords.has(error?.constructor))
+        return error.message;
+    return BROWSER_WORDS[error?.name] ?? `The browser failed (${error?.name ?? 'for an unknown reason'}).`;
+}
+
 /** A copy of a <template>, with its [data-part] elements by name. */
 export function instantiate(templateId) {
     const root = document.getElementById(templateId).content.firstElementChild.cloneNode(true);

@@ -3,6 +3,7 @@
  * goes on from what the BMC has.
  */
 
+import { errorWords } from './text.js';
 import { forgetUpload, rememberUpload, rememberedUpload } from './remember.js';
 
 const PIECE_MIN = 256 << 10;
@@ -11,11 +12,13 @@ const PIECE_START = 1 << 20;
 const PIECE_MS = 1000; // a piece should take about that long
 const TRIES = 6; // without a byte of progress
 const FIRST_PAUSE_MS = 500;
+const PIECE_LEAST = 16 << 10; // where a proxy takes less than that at a time there is no going on
 
 export class Upload {
     #api;
     #abort = new AbortController();
     #piece = PIECE_START;
+    #pieceMax = PIECE_MAX; // a proxy in front may take less
     #started = 0; // time and offset where this run began
     #startOffset = 0;
     offset = 0;
@@ -63,7 +66,7 @@ export class Upload {
             forgetUpload(this.name);
         } catch (error) {
             this.stopped = error.name === 'AbortError';
-            this.error = this.stopped ? '' : error.message;
+            this.error = this.stopped ? '' : errorWords(error);
         }
         this.active = false;
         this.onChange(this);
@@ -89,11 +92,19 @@ export class Upload {
             try {
                 await this.#sendPiece();
             } catch (error) {
-                if (!mayPass(error) || failures + 1 >= TRIES)
+                if (this.#halve(error))
+                    continue;
+                await this.#seeFile(error);
+                if (error.status === 401) {
+                    await this.#api.nextLogin(this.#abort.signal);
+                    failures = 0;
+                } else if (!mayPass(error) || failures + 1 >= TRIES) {
                     throw error;
-                await this.#pause(FIRST_PAUSE_MS * 2 ** failures);
+                } else {
+                    await this.#pause(FIRST_PAUSE_MS * 2 ** failures);
+                }
                 this.offset = await this.#api.uploadOffset(this.name, this.#abort.signal).catch((again) => {
-                    if (again.status === 0)
+                    if (again.status === 0 || again.status === 401)
                         return this.offset;
                     throw again;
                 });
@@ -103,13 +114,32 @@ export class Upload {
         }
     }
 
+    /** A proxy in front said that the piece is too large: smaller ones may do. */
+    #halve(error) {
+        if (error.status !== 413 || error.ours || this.#piece <= PIECE_LEAST)
+            return false;
+        this.#piece = this.#pieceMax = Math.floor(Math.min(this.#piece, this.file.size - this.offset) / 2);
+        return true;
+    }
+
+    /** Where a request failed the browser does not say whether the line or the file was the cause. */
+    async #seeFile(error) {
+        if (error.status !== 0)
+            return;
+        try {
+            await this.file.slice(this.offset, this.offset + 1).arrayBuffer();
+        } catch {
+            throw new Error(`${this.name} was changed, moved or removed while it was sent. Pick it again.`);
+        }
+    }
+
     async #sendPiece() {
         const start = performance.now();
         const piece = this.file.slice(this.offset, this.offset + this.#piece);
         await this.#api.putPiece(this.name, piece, this.offset, this.file.size, this.#abort.signal);
         this.offset += piece.size;
         const wanted = this.#piece * PIECE_MS / Math.max(performance.now() - start, 1);
-        this.#piece = Math.round(Math.min(PIECE_MAX, Math.max(PIECE_MIN, Math.min(wanted, this.#piece * 2))));
+        this.#piece = Math.round(Math.min(this.#pieceMax, Math.max(PIECE_MIN, Math.min(wanted, this.#piece * 2))));
     }
 
     #pause(ms) {

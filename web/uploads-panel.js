@@ -1,7 +1,7 @@
 /** The images in the BMC's storage, and those on their way there. */
 
 import { showMessage, setUpDrop } from './slot-card.js';
-import { announce, confirmDialog, humanRate, humanSize, humanTime, instantiate, setText } from './text.js';
+import { announce, confirmDialog, errorWords, humanRate, humanSize, humanTime, instantiate, setText } from './text.js';
 import { Upload } from './upload.js';
 
 const element = (id) => document.getElementById(id);
@@ -61,7 +61,7 @@ export class UploadsPanel {
             this.#free = free;
             showMessage(element('upload-error'), '');
         } catch (error) {
-            showMessage(element('upload-error'), error.message);
+            showMessage(element('upload-error'), errorWords(error));
         }
         this.onStored([...this.#stored.values()].filter((upload) => upload.complete).map((upload) => upload.name));
         this.#render();
@@ -110,7 +110,7 @@ export class UploadsPanel {
             this.#uploads.delete(name);
             announce(`${name} is deleted`);
         } catch (error) {
-            showMessage(element('upload-error'), error.message);
+            showMessage(element('upload-error'), errorWords(error));
             return;
         }
         await this.#reload();

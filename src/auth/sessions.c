@@ -1,4 +1,4 @@
-#include "auth/sessions.h"
+#include "auth/sessions_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,27 +7,9 @@
 
 #include "auth/audit.h"
 #include "auth/lockout.h"
-#include "base/closing.h"
 #include "base/text.h"
 
-struct sessions {
-    uv_loop_t *loop;
-    struct users *users;
-    struct users_watch watch;
-    struct sessions_options options;
-    unsigned char csrf_key[SECRET_BYTES];
-    unsigned count;
-    struct link list; /* the one that was used least recently first */
-    struct link over; /* ended: their attachments must be told */
-    struct defer tell;
-    uv_timer_t timer;
-    bool closing;
-    struct closing handles;
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
-
-static uint64_t sessions_now(const struct sessions *sessions)
+uint64_t sessions_now(const struct sessions *sessions)
 {
     return sessions->options.now ? sessions->options.now(sessions->options.now_arg) : uv_hrtime() / 1000000;
 }
@@ -69,6 +51,8 @@ static void sessions_finish(struct session *session, enum audit_event event, con
     list_remove(&session->link);
     list_append(&sessions->over, &session->link);
     defer_schedule(sessions->loop, &sessions->tell);
+    if (!sessions->closing)
+        sessions_file_write(sessions);
     auth_audit(event, by ? by : session->user, session->peer, session->id, detail);
 }
 
@@ -79,7 +63,7 @@ void session_end(struct session *session, const char *by)
 
 /* --- time --- */
 
-static bool is_idle(const struct session *session)
+bool session_is_idle(const struct session *session)
 {
     list_for_each (l, &session->attachments)
         if (!container_of(l, struct session_attachment, link)->onlooker)
@@ -92,15 +76,26 @@ static uint64_t ends_at(const struct session *session)
 {
     const struct sessions_options *o = &session->sessions->options;
     uint64_t age = session->created_at + o->age_ms, idle = session->used_at + o->idle_ms;
-    return is_idle(session) && idle < age ? idle : age;
+    return session_is_idle(session) && idle < age ? idle : age;
+}
+
+bool session_is_over(const struct session *session, uint64_t now)
+{
+    return now >= ends_at(session);
+}
+
+uint64_t session_left_ms(const struct session *session)
+{
+    uint64_t end = session->created_at + session->sessions->options.age_ms, now = sessions_now(session->sessions);
+    return now < end ? end - now : 0;
 }
 
 static bool expire(struct session *session, uint64_t now)
 {
-    if (now < ends_at(session))
+    if (!session_is_over(session, now))
         return false;
-    bool old = now >= session->created_at + session->sessions->options.age_ms;
-    sessions_finish(session, AUDIT_SESSION_END, NULL, old ? "too old" : "idle");
+    session->aged = now >= session->created_at + session->sessions->options.age_ms;
+    sessions_finish(session, AUDIT_SESSION_END, NULL, session->aged ? "too old" : "idle");
     return true;
 }
 
@@ -130,6 +125,7 @@ static void sessions_use(struct session *session)
     session->used_at = sessions_now(session->sessions);
     list_remove(&session->link);
     list_append(&session->sessions->list, &session->link);
+    sessions_file_write_later(session->sessions);
 }
 
 /* --- a new one --- */
@@ -140,7 +136,7 @@ static struct session *find_idle(struct sessions *sessions, const char *user)
     uint64_t now = sessions_now(sessions);
     list_for_each (l, &sessions->list) {
         struct session *session = session_of(l);
-        if (is_idle(session) && now - session->used_at >= SESSION_BUSY_MS &&
+        if (session_is_idle(session) && now - session->used_at >= SESSION_BUSY_MS &&
             (!user || strcmp(session->user, user) == 0))
             return session;
     }
@@ -176,6 +172,13 @@ static void make_id(struct sessions *sessions, char id[SESSION_ID_MAX])
     } while (sessions_by_id(sessions, id));
 }
 
+void session_account_digest(const struct sessions *sessions, const struct user *user, unsigned char digest[SECRET_DIGEST])
+{
+    const char *const parts[] = {user->name, user->hash, auth_role_name(user->role), user->enabled ? "enabled" : "disabled"};
+    if (!secret_mac(sessions->csrf_key, parts, 4, digest))
+        secret_random(digest, SECRET_DIGEST); /* no account has such texts */
+}
+
 int sessions_open(struct sessions *sessions, enum session_kind kind, const char *user, const char *peer,
                   struct session **result, char token[SECRET_TEXT])
 {
@@ -197,16 +200,53 @@ int sessions_open(struct sessions *sessions, enum session_kind kind, const char 
     make_id(sessions, session->id);
     secret_token(token);
     secret_digest(token, session->digest);
+    session_account_digest(sessions, account, session->account);
     list_init(&session->attachments);
     list_append(&sessions->list, &session->link);
     sessions->count++;
     sessions_expire(sessions); /* sets the timer */
+    sessions_file_write(sessions);
     auth_audit(AUDIT_SESSION_BEGIN, user, peer, session->id, kind == SESSION_REDFISH ? "redfish" : "browser");
     *result = session;
     return 0;
 }
 
+void session_renew(struct session *session, const char *peer, char token[SECRET_TEXT])
+{
+    secret_token(token);
+    secret_digest(token, session->digest);
+    memset(session->tickets, 0, sizeof session->tickets);
+    session->created = time(NULL);
+    session->created_at = sessions_now(session->sessions);
+    snprintf(session->peer, sizeof session->peer, "%s", peer);
+    sessions_use(session);
+    sessions_expire(session->sessions);
+    sessions_file_write(session->sessions);
+    auth_audit(AUDIT_SESSION_BEGIN, session->user, peer, session->id, "renewed by another login");
+}
+
 /* --- finding --- */
+
+/* Of one that the file had: whether its account is still what it was, which the system's accounts tell a bit later. */
+static bool is_allowed(struct session *session)
+{
+    struct sessions *sessions = session->sessions;
+    unsigned char account[SECRET_DIGEST];
+    const struct user *user = users_find(sessions->users, session->user);
+    if (!session->unchecked)
+        return true;
+    if (!user && users_unknown(sessions->users, session->user))
+        return false;
+    if (user)
+        session_account_digest(sessions, user, account);
+    if (!user || !user->enabled || !secret_equal(account, session->account, sizeof account)) {
+        sessions_finish(session, AUDIT_SESSION_END, NULL, "the account changed");
+        return false;
+    }
+    session->role = user->role;
+    session->unchecked = false;
+    return true;
+}
 
 struct session *sessions_find(struct sessions *sessions, enum session_kind kind, const char *token)
 {
@@ -218,7 +258,7 @@ struct session *sessions_find(struct sessions *sessions, enum session_kind kind,
         struct session *session = session_of(l);
         if (session->kind != kind || !secret_equal(session->digest, digest, sizeof digest))
             continue;
-        if (expire(session, sessions_now(sessions)))
+        if (expire(session, sessions_now(sessions)) || !is_allowed(session))
             return NULL;
         sessions_use(session);
         return session;
@@ -261,6 +301,7 @@ void session_attach(struct session *session, struct session_attachment *attachme
 {
     attachment->session = session;
     list_append(&session->attachments, &attachment->link);
+    sessions_file_write_later(session->sessions);
 }
 
 void session_detach(struct session_attachment *attachment)
@@ -352,6 +393,13 @@ static void on_sessions_user_changed(struct users_watch *watch, const char *name
             sessions_finish(session_of(l), AUDIT_SESSION_END, NULL, "the account changed");
 }
 
+/* Those whose accounts are not known yet are looked at when they are asked for. */
+static void check_all(struct sessions *sessions)
+{
+    list_for_each (l, &sessions->list)
+        is_allowed(session_of(l));
+}
+
 struct sessions *sessions_new(uv_loop_t *loop, struct users *users, const struct sessions_options *options)
 {
     struct sessions *sessions = mem_alloc(sizeof *sessions);
@@ -371,6 +419,9 @@ struct sessions *sessions_new(uv_loop_t *loop, struct users *users, const struct
     users_watch(users, &sessions->watch);
     uv_timer_init(loop, &sessions->timer);
     sessions->timer.data = sessions;
+    sessions_file_open(sessions, mem_strdup(options->path));
+    check_all(sessions);
+    sessions_expire(sessions);
     return sessions;
 }
 
@@ -380,20 +431,30 @@ static void on_sessions_handles_closed(struct closing *closing)
     void (*closed)(void *arg) = sessions->closed;
     void *arg = sessions->closed_arg;
     assert(list_empty(&sessions->list) && list_empty(&sessions->over));
+    save_free(&sessions->save);
     explicit_bzero(sessions->csrf_key, sizeof sessions->csrf_key);
     mem_free(sessions);
     closed(arg);
 }
 
+static void on_sessions_written(void *arg)
+{
+    struct sessions *sessions = arg;
+    closing_begin(&sessions->handles, sessions->loop, on_sessions_handles_closed);
+    closing_add(&sessions->handles, (uv_handle_t *)&sessions->timer);
+    closing_add(&sessions->handles, (uv_handle_t *)&sessions->save_later);
+    closing_end(&sessions->handles);
+}
+
+/* What the file says of them stands: the next process goes on with them. */
 void sessions_close(struct sessions *sessions, void (*closed)(void *arg), void *arg)
 {
+    sessions_file_write(sessions);
     sessions->closing = true;
     sessions->closed = closed;
     sessions->closed_arg = arg;
     users_unwatch(&sessions->watch);
     list_for_each (l, &sessions->list)
         sessions_finish(session_of(l), AUDIT_SESSION_END, NULL, "the daemon stops");
-    closing_begin(&sessions->handles, sessions->loop, on_sessions_handles_closed);
-    closing_add(&sessions->handles, (uv_handle_t *)&sessions->timer);
-    closing_end(&sessions->handles);
+    save_flush(&sessions->save, on_sessions_written, sessions);
 }

@@ -13,7 +13,11 @@
  * from being idle: an open WebSocket, a request that is being answered. A session
  * with attachments, or used in the last SESSION_BUSY_MS, is busy: it never has to
  * make room. When all are busy there is no new session (-EBUSY), and when one makes
- * room the audit log says so. The absolute age ends a busy one too.
+ * room the audit log says so. The absolute age ends a busy one too, and says so (`aged`) to what is attached: a medium
+ * that a host uses may go on by its own right then.
+ *
+ * With a path in the options sessions outlive the process: a file has what is kept of them. The account is looked at again
+ * before one that was found there counts: it must be enabled, with the same password and role.
  *
  * Pointers to a session are valid until the loop turns, or as long as an attachment
  * is on it (its `ended` callback included).
@@ -49,6 +53,7 @@ struct sessions_options {       /* 0: the default */
     unsigned total;             /* 64 */
     uint64_t (*now)(void *arg); /* milliseconds that only grow; NULL: the system's */
     void *now_arg;
+    const char *path; /* of the file that keeps them over a restart; NULL: nothing does */
 };
 
 struct session {
@@ -64,8 +69,11 @@ struct session {
     struct link link;
     struct link attachments;
     bool ended;
+    bool aged;      /* valid once it has ended: because it was too old, and for nothing else */
+    bool unchecked; /* out of the file, and its account not looked at yet */
     uint64_t created_at, used_at;
     unsigned char digest[SECRET_DIGEST];
+    unsigned char account[SECRET_DIGEST]; /* of what the account is */
     struct session_ticket {
         unsigned char digest[SECRET_DIGEST];
         char purpose[SESSION_PURPOSE_MAX];
@@ -87,6 +95,9 @@ struct sessions *sessions_new(uv_loop_t *loop, struct users *users, const struct
  * such account is enabled; -EBUSY: no room. */
 int sessions_open(struct sessions *sessions, enum session_kind kind, const char *user, const char *peer,
                   struct session **session, char token[SECRET_TEXT]);
+/* Its user has logged in again: it has another token, and is as old as a new one. What is attached to it stays. */
+void session_renew(struct session *session, const char *peer, char token[SECRET_TEXT]);
+uint64_t session_left_ms(const struct session *session); /* until it is too old */
 /* The session of the token, if it is of that kind; it counts as used now. NULL: none. */
 struct session *sessions_find(struct sessions *sessions, enum session_kind kind, const char *token);
 struct session *sessions_by_id(struct sessions *sessions, const char *id); /* counts as no use */

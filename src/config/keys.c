@@ -107,8 +107,8 @@ const struct key config_keys[] = {
         "How many characters a password needs that is set over Redfish; nbd-proxy passwd has an option for it."),
     WEB("session-idle", session_idle_ms, KEY_DURATION, 10000, MINUTES(1440), NULL, "30m",
         "A login that is not used for that long ends. An open page and a browser's medium are use."),
-    WEB("session-age", session_age_ms, KEY_DURATION, MINUTES(1), MINUTES(43200), NULL, "24h",
-        "A login ends after that long, used or not, with the medium that its browser serves."),
+    WEB("session-age", session_age_ms, KEY_DURATION, 10000, MINUTES(43200), NULL, "24h",
+        "A login ends after that long, used or not; the page says so 10 minutes ahead. A medium that its browser serves stays."),
     WEB("redfish-async-after", async_after_ms, KEY_DURATION, 0, MINUTES(10), NULL, "0s",
         "Redfish: an insert that takes longer is answered 202, and goes on as a task. 0s: the answer always comes when the "
         "image is readable, or why it is not. A client can ask for a task (Prefer: respond-async) in any case."),

@@ -11,7 +11,7 @@ from browser import Browser, Image, Refused, WebSocket
 from conftest import TOP, wait_for
 from liar import Liar, stall
 from test_nbd import handle
-from website import COOKIE, PASSWORDS, ROLES, AnswerReader, Events, accounts, new_site, shared_site, site  # noqa: F401 (fixtures)
+from website import COOKIE, PASSWORDS, ROLES, AnswerReader, Events, accounts, new_site, passwd, shared_site, site  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,14 @@ def test_a_login_gives_a_session_and_its_cookies(site, user):
     answer = web.try_login(user, PASSWORDS[user])
     assert answer.status == 200 and answer.get("Cache-Control") == "no-store"
     body = answer.json()
-    assert body == {"user": user, "role": ROLES[user], "csrf": body["csrf"]}
+    assert body == {"user": user, "role": ROLES[user], "csrf": body["csrf"], "endsIn": body["endsIn"],
+                    "serves": {"media": [], "uploads": []}}
+    assert 86390 < body["endsIn"] <= 86400
     session, = answer.all("Set-Cookie")  # and none of bmcweb's names
     assert re.fullmatch(COOKIE + r"=[A-Za-z0-9_-]{43}; Path=/; Secure; HttpOnly; SameSite=Strict", session)
     site.pages.append(web.login(user))
     again = web.ok("GET", "/api/session").json()
-    assert again == {"user": user, "role": ROLES[user], "csrf": web.csrf}
+    assert again == {**body, "csrf": web.csrf, "endsIn": again["endsIn"]}
     assert web.get("/api/slots").status == 200
 
 
@@ -112,7 +114,7 @@ def test_a_page_of_another_site_changes_nothing(site):
     web = site.web("admin")
     for origin in ("https://evil.example", "null", "http://127.0.0.1", web.origin.replace("https", "http"), web.origin + "0"):
         assert web.post("/api/slots/slot0/eject", headers={"Origin": origin}).status == 403
-        assert web.try_login("admin", PASSWORDS["admin"]).status == 200
+        assert site.web().try_login("admin", PASSWORDS["admin"]).status == 200
         assert site.web().post("/api/session", {"user": "admin", "password": PASSWORDS["admin"]},
                                headers={"Origin": origin}).status == 403
     assert web.post("/api/slots/slot0/eject", headers={"Origin": web.origin}).status == 200
@@ -150,6 +152,32 @@ def test_an_idle_session_ends_and_a_used_one_does_not(new_site, folder):
     upload.close()
     events.close()
     browser.stop()
+
+
+def test_what_is_served_outlives_the_age_of_its_login(new_site, folder):
+    """The session says what goes on by it and when it is over; who logs in again before keeps it, who does not his medium."""
+    site = new_site(keys={"session-age": "10s", "upload-directory": folder / "store"})
+    renewed, left = site.web("admin"), site.web("operator")
+    browsers = [Browser(renewed, Image(bytes(5000)), "slot0", name="a.iso").wait_serving(),
+                Browser(left, Image(bytes(5000)), "slot1", name="b.img").wait_serving()]
+    assert renewed.ask("PUT", "/api/uploads/x.iso", headers={"Content-Range": "bytes 0-999/2000"}, body=bytes(1000)).status == 200
+    told = renewed.get("/api/session").json()
+    assert told["serves"] == {"media": [{"slot": "slot0", "name": "a.iso"}], "uploads": ["x.iso"]} and told["endsIn"] <= 10
+    assert left.get("/api/session").json()["serves"] == {"media": [{"slot": "slot1", "name": "b.img"}], "uploads": []}
+    before = renewed.csrf
+    again = renewed.ask("POST", "/api/session", {"user": "admin", "password": PASSWORDS["admin"]}).json()
+    assert again["serves"]["media"] == told["serves"]["media"] and again["endsIn"] >= told["endsIn"] and again["csrf"] != before
+    wait_for(lambda: site.daemon.log().count('audit: session ended: user="operator"') == 1, "the session's end", 60)
+    assert left.get("/api/slots").status == 401
+    wait_for(lambda: site.daemon.log().count('audit: session ended: user="admin"') == 1, "the other's end", 60)
+    for slot in ("slot0", "slot1"):
+        h = handle(site.uri(slot))
+        assert h.pread(1000, 0) == bytes(1000)
+        h.shutdown()
+    assert not any(b.ended.is_set() for b in browsers)
+    passwd(site.users, "--disable", "operator")
+    assert browsers[1].wait_end(20) == 1008 and not browsers[0].ended.is_set()  # its right went with the account
+    browsers[0].stop()
 
 
 # --- slots ---

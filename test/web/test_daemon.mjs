@@ -343,21 +343,56 @@ daemonTest('an account that is disabled loses what its browser serves, and is to
     host.close();
 }, { user: 'operator' });
 
-daemonTest('a daemon that is stopped and started again: the page says so, and asks for a login', async (page, daemon) => {
-    const { path } = makeImage('stopped.iso', MIB);
+daemonTest('a daemon that is stopped and started again: the page says so, and what it serves comes back', async (page, daemon) => {
+    const { path, hash } = makeImage('stopped.iso', MIB);
     await serve(page, path);
     const { port } = daemon;
     await daemon.stop();
     await card(page).getByText('The connection to the BMC was lost. Trying again').waitFor();
     await page.getByText('The BMC does not answer.').waitFor();
     await daemon.start(port);
-    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
-    await page.locator('#login').getByLabel('Password').fill(PASSWORD);
-    await page.keyboard.press('Enter');
-    await state(page, 'Empty');
-    await card(page).getByRole('button', { name: 'Insert it again' }).click();
+    await until(async () => (await daemon.slot()).state === 'ready', 'the medium is in again');
     await state(page, 'Ready');
-});
+    assert.equal(await page.locator('#login').isVisible(), false);
+    const host = await daemon.host();
+    assert.equal(await host.hash(), hash);
+    host.close();
+    await daemon.stop();
+    await page.getByText('The BMC does not answer.').waitFor();
+    daemon.account('operator', '', '--disable');
+    await daemon.start(port);
+    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor(); // the right was looked at again
+    assert.equal((await daemon.slot()).state, 'empty');
+}, { user: 'operator' });
+
+daemonTest('a login that ends soon is said; who logs in again keeps what another tab serves, and log out asks about that', async (page, daemon) => {
+    const { path, hash } = makeImage('kept.iso', MIB);
+    await serve(page, path);
+    const other = await page.context().newPage();
+    await other.goto(daemon.url);
+    await other.getByText('This login ends in').waitFor();
+    await other.getByRole('button', { name: 'Log in again' }).click();
+    assert.equal(await other.locator('#login').getByLabel('User').inputValue(), 'admin');
+    await other.locator('#login').getByLabel('Password').fill(PASSWORD);
+    await other.keyboard.press('Enter');
+    await state(other, 'Ready');
+    await page.bringToFront(); // it has the token of before, and learns of the other
+    await card(page, 'slot1').getByText('Settings for the host').click();
+    await card(page, 'slot1').getByLabel('Files, 40 kB').setInputFiles({ name: 'user-data', mimeType: 'text/plain', buffer: Buffer.from('#cloud-config\n') });
+    await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
+    await state(page, 'Ready', 'slot1');
+    await other.bringToFront();
+    await other.getByRole('button', { name: 'Log out' }).click();
+    await other.getByRole('dialog').getByText('This browser, in this tab or another one, serves kept.iso in slot0. Logging out ends that.').waitFor();
+    await other.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+    const host = await daemon.host();
+    assert.equal(await host.hash(), hash);
+    host.close();
+    await other.getByRole('button', { name: 'Log out' }).click();
+    await other.getByRole('dialog').getByRole('button', { name: 'Log out' }).click();
+    await other.locator('#login').waitFor();
+    await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
+}, { settings: ['web.session-age=5m'] });
 
 daemonTest('an upload that is cut by a reload goes on, is checked, and inserted', async (page, daemon) => {
     const { path, hash } = makeImage('stored image.iso', 24 * MIB);

@@ -291,7 +291,7 @@ pageTest('a boot profile is given, shown where something was read, and how the b
     daemon.set('slot1', { stats: { ...daemon.slot('slot1').public.stats, readBytes: 5 << 20 } });
     await link.waitFor();
     assert.deepEqual([await link.getAttribute('href'), await link.getAttribute('download')],
-        ['/api/slots/slot1/profile', 'rescue.iso.boot-profile']);
+        ['api/slots/slot1/profile', 'rescue.iso.boot-profile']);
     daemon.slot('slot1').report = report;
     daemon.set('slot1', { state: 'empty', imageName: '', image: '', connectedVia: 'none' });
     await card(page, 'slot1').getByText('82.0 MiB of rescue.iso read in 12.3 s; 9 of 1730 reads waited, 0.8 s in all, 0.3 s at most').waitFor();

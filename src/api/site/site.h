@@ -21,6 +21,7 @@
 #define SITE_PEER_MAX    SESSION_PEER_MAX
 #define SITE_ORIGINS_MAX 16
 #define SITE_COOKIE_MAX  32
+#define SITE_INSTANCE_MAX SECRET_TEXT
 
 struct site {
     uv_loop_t *loop;
@@ -30,6 +31,7 @@ struct site {
     struct users *users;
     struct auth *auth;
     struct sessions *sessions;
+    char instance[SITE_INSTANCE_MAX]; /* of the process: another one after each start */
     char cookie[SITE_COOKIE_MAX]; /* the name of our page's: one of this daemon's own (web.c) */
     struct certificate_store *certificates;     /* that slots trust */
     struct certificate_store *own_certificates; /* that they show */

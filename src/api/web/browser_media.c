@@ -35,7 +35,7 @@ struct media {
 struct media_link {
     struct link link; /* in media->links */
     struct media *media;
-    char slot[CONFIG_SLOT_NAME_MAX];
+    char slot[CONFIG_SLOT_NAME_MAX], name[MEDIA_NAME_MAX];
     char user[USER_NAME_MAX + 1];
     struct session_attachment session; /* on none when the request came with its password */
 };
@@ -49,10 +49,25 @@ static void link_revoke(struct media_link *link)
         slot_revoke_browser(slot, link);
 }
 
+/* A session that is too old takes nothing from a host that reads: the account's right stands, until that changes. */
 static void on_web_browser_media_session_ended(struct session_attachment *attachment, const struct session *session)
 {
-    (void)session;
-    link_revoke(container_of(attachment, struct media_link, session));
+    struct media_link *link = container_of(attachment, struct media_link, session);
+    if (session->aged)
+        log_notice(link->slot, "the login of %s is too old now; the medium that was inserted with it stays", link->user);
+    else
+        link_revoke(link);
+}
+
+json_t *media_of_session(const struct media *media, const struct session *session)
+{
+    json_t *all = json_array();
+    for (const struct link *l = media->links.next; l != &media->links; l = l->next) {
+        const struct media_link *link = container_of((struct link *)(uintptr_t)l, struct media_link, link);
+        if (link->session.session == session)
+            json_array_append_new(all, json_pack("{s:s, s:s}", "slot", link->slot, "name", link->name));
+    }
+    return all;
 }
 
 void media_user_changed(struct media *media, const char *user)
@@ -237,6 +252,7 @@ static void connect_slot(struct media *media, struct http_request *request, stru
     slot_get_status(slot, &s);
     link->media = media;
     snprintf(link->slot, sizeof link->slot, "%s", s.name);
+    snprintf(link->name, sizeof link->name, "%s", offer->name);
     snprintf(link->user, sizeof link->user, "%s", caller->user);
     list_init(&link->session.link);
     link->session.ended = on_web_browser_media_session_ended;

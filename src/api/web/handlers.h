@@ -32,7 +32,7 @@ void router_handle(struct http_request *request, void *arg); /* http_handler of 
 http_refusal router_refusal;
 
 /* --- login.c: /api/session --- */
-void login_handle(struct site *site, struct http_request *request);
+void login_handle(const struct web_parts *parts, struct http_request *request);
 
 /* --- slot_routes.c: /api/slots --- */
 web_handler slot_routes_list, slot_routes_heat, slot_routes_report, slot_routes_profile, slot_routes_insert, slot_routes_eject, slot_routes_ticket;
@@ -53,6 +53,8 @@ void media_free(struct media *media);               /* there is no connection an
 bool media_is_connected(const struct media *media); /* is there a connection that a slot has? */
 bool media_is_path(const struct media *media, const struct http_request *request);
 void media_handle(struct media *media, struct http_request *request);
+/* What browsers serve by that session, as [{"slot", "name"}]. */
+json_t *media_of_session(const struct media *media, const struct session *session);
 void media_user_changed(struct media *media, const char *user); /* ends that user's connections */
 /* A ticket's purpose binds the slot and what the page said of the image. */
 void media_purpose(const char *slot, const char *name, const char *claim, char purpose[SESSION_PURPOSE_MAX]);

@@ -9,20 +9,24 @@
 #include "base/text.h"
 
 struct login {
-    struct site *site;
+    const struct web_parts *parts;
     struct http_request *request; /* NULL: the client is gone */
     char peer[SITE_PEER_MAX];
     struct auth_check check;
 };
 
-static void reply_session(struct site *site, struct http_request *request, const struct session *session,
+static void reply_session(const struct web_parts *parts, struct http_request *request, const struct session *session,
                           const char *token)
 {
     char csrf[SECRET_TEXT];
-    sessions_csrf(site->sessions, token, csrf);
-    access_set_page_cookie(site, request, token);
-    api_reply_json(request, 200, json_pack("{s:s, s:s, s:s}", "user", session->user, "role",
-                                           auth_role_name(session->role), "csrf", csrf));
+    json_t *uploads = parts->uploads ? uploads_of_session(parts->uploads, session) : json_array();
+    sessions_csrf(parts->site->sessions, token, csrf);
+    access_set_page_cookie(parts->site, request, token);
+    api_reply_json(request, 200,
+                   json_pack("{s:s, s:s, s:s, s:I, s:{s:o, s:o}}", "user", session->user, "role",
+                             auth_role_name(session->role), "csrf", csrf, "endsIn",
+                             (json_int_t)(session_left_ms(session) / 1000), "serves", "media",
+                             media_of_session(parts->media, session), "uploads", uploads));
 }
 
 /* --- POST --- */
@@ -36,13 +40,28 @@ static void web_login_refuse_more(struct http_request *request)
                     "and log in again.");
 }
 
+/* The browser's session goes on when the same user logs in again, with what it serves. */
+static struct session *session_before(const struct login *login, const char *user)
+{
+    char token[SECRET_TEXT];
+    struct site *site = login->parts->site;
+    struct session *session =
+        access_cookie(site, login->request, token) ? sessions_find(site->sessions, SESSION_BROWSER, token) : NULL;
+    OPENSSL_cleanse(token, sizeof token);
+    return session && strcmp(session->user, user) == 0 ? session : NULL;
+}
+
 static void web_login_open_session(struct login *login, const char *user)
 {
-    struct session *session;
+    struct session *session = session_before(login, user);
     char token[SECRET_TEXT];
-    int status = sessions_open(login->site->sessions, SESSION_BROWSER, user, login->peer, &session, token);
+    int status = 0;
+    if (session)
+        session_renew(session, login->peer, token);
+    else
+        status = sessions_open(login->parts->site->sessions, SESSION_BROWSER, user, login->peer, &session, token);
     if (status == 0)
-        reply_session(login->site, login->request, session, token);
+        reply_session(login->parts, login->request, session, token);
     else if (status == -EBUSY)
         web_login_refuse_more(login->request);
     else
@@ -86,20 +105,20 @@ static void on_web_login_body(struct http_request *request, const uint8_t *data,
                                            .peer = login->peer,
                                            .method = "browser",
                                            .done = on_web_login_verified};
-        auth_verify(login->site->auth, &login->check);
+        auth_verify(login->parts->site->auth, &login->check);
     }
     api_wipe(password);
     json_decref(body);
 }
 
-static void log_in(struct site *site, struct http_request *request)
+static void log_in(const struct web_parts *parts, struct http_request *request)
 {
-    if (access_refuse_foreign(site, request))
+    if (access_refuse_foreign(parts->site, request))
         return;
     struct login *login = mem_alloc(sizeof *login);
-    login->site = site;
+    login->parts = parts;
     login->request = request;
-    access_peer(site, request, login->peer);
+    access_peer(parts->site, request, login->peer);
     request->owner = login;
     request->on_gone = on_web_login_gone;
     http_receive_all(request, SITE_LOGIN_MAX, on_web_login_body);
@@ -107,38 +126,40 @@ static void log_in(struct site *site, struct http_request *request)
 
 /* --- GET and DELETE --- */
 
-static void web_login_show(void *site, struct http_request *request, const struct api_caller *caller)
+static void web_login_show(void *arg, struct http_request *request, const struct api_caller *caller)
 {
+    const struct web_parts *parts = arg;
     char token[SECRET_TEXT];
-    if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(site, request, token))
-        reply_session(site, request, caller->session, token);
+    if (caller->session && caller->session->kind == SESSION_BROWSER && access_cookie(parts->site, request, token))
+        reply_session(parts, request, caller->session, token);
     else
         api_reply_json(request, 200, json_pack("{s:s, s:s}", "user", caller->user, "role", auth_role_name(caller->role)));
 }
 
-static void log_out(void *site, struct http_request *request, const struct api_caller *caller)
+static void log_out(void *arg, struct http_request *request, const struct api_caller *caller)
 {
+    const struct web_parts *parts = arg;
     if (!caller->session) {
         api_reply_error(request, 400, "There is no session: the request came with its password.");
         return;
     }
     session_end(caller->session, NULL);
-    access_set_page_cookie(site, request, "");
+    access_set_page_cookie(parts->site, request, "");
     api_reply_json(request, 200, json_object());
 }
 
 static const struct access_door door_out = {true, log_out, access_refuse_page};
 static const struct access_door door_show = {true, web_login_show, access_refuse_page};
 
-void login_handle(struct site *site, struct http_request *request)
+void login_handle(const struct web_parts *parts, struct http_request *request)
 {
     const char *method = request->method;
     if (strcmp(method, "POST") == 0) {
-        log_in(site, request);
+        log_in(parts, request);
     } else if (strcmp(method, "DELETE") == 0) {
-        access_check(site, request, &door_out, site);
+        access_check(parts->site, request, &door_out, (void *)(uintptr_t)parts);
     } else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
-        access_check(site, request, &door_show, site);
+        access_check(parts->site, request, &door_show, (void *)(uintptr_t)parts);
     } else {
         http_add_field(request, "Allow", "GET, HEAD, POST, DELETE");
         api_reply_error(request, 405, "That is not done with this method.");

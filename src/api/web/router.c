@@ -133,7 +133,7 @@ void router_handle(struct http_request *request, void *arg)
     else if (media_is_path(parts->media, request))
         media_handle(parts->media, request);
     else if (strcmp(request->path, "/api/session") == 0)
-        login_handle(parts->site, request);
+        login_handle(parts, request);
     else if (web_router_is_below(request->path, "/api"))
         access_check(parts->site, request, &door, parts);
     else if (web_router_is_below(request->path, "/redfish"))

@@ -59,7 +59,7 @@ json_t *slot_routes_status(struct site *site)
     json_t *list = json_array();
     for (unsigned i = 0; i < slots_count(site->slots); i++)
         json_array_append_new(list, web_slot_routes_json_slot(slots_get(site->slots, i)));
-    return json_pack("{s:o}", "slots", list);
+    return json_pack("{s:o, s:s}", "slots", list, "instance", site->instance);
 }
 
 void slot_routes_list(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,

@@ -9,8 +9,16 @@
 #include "base/text.h"
 #include "http/content_range.h"
 
+#define BETWEEN_MS   10000 /* an image whose last piece came that lately is still being uploaded */
+#define BETWEEN_EACH 16    /* images of which that is known */
+
 struct uploads {
     struct store *store;
+    struct between {
+        char *name;
+        char session[SESSION_ID_MAX];
+        uint64_t at_ms;
+    } between[BETWEEN_EACH]; /* pieces */
     bool (*in_use)(void *arg, const char *name);
     void *arg;
     struct link requests; /* struct upload_request */
@@ -48,6 +56,8 @@ void uploads_free(struct uploads *uploads)
 {
     while (list_pop(&uploads->requests)) { /* the store still has them */
     }
+    for (unsigned i = 0; i < BETWEEN_EACH; i++)
+        mem_free(uploads->between[i].name);
     mem_free(uploads);
 }
 
@@ -288,9 +298,58 @@ static void reply_piece(struct http_request *request, const struct store_piece *
         api_reply_json(request, 200, json_pack("{s:I}", "offset", offset));
 }
 
+static struct between *find_between(struct uploads *uploads, const char *name)
+{
+    struct between *oldest = uploads->between;
+    for (unsigned i = 0; i < BETWEEN_EACH; i++) {
+        struct between *one = &uploads->between[i];
+        if (one->name && strcmp(one->name, name) == 0)
+            return one;
+        if (one->at_ms < oldest->at_ms)
+            oldest = one;
+    }
+    return oldest;
+}
+
+/* A piece has been put, and more are to come. */
+static void note_between(const struct upload_request *r, const struct store_piece *piece)
+{
+    const struct session *session = r->session.session;
+    if (list_empty(&r->link)) /* the uploads are gone */
+        return;
+    struct between *one = find_between(r->uploads, r->name);
+    bool more = session && piece->status == 0 && !piece->complete;
+    mem_free(one->name);
+    *one = (struct between){.name = more ? mem_strdup(r->name) : NULL, .at_ms = more ? now_ms() : 0};
+    if (more)
+        snprintf(one->session, sizeof one->session, "%s", session->id);
+}
+
+json_t *uploads_of_session(const struct uploads *uploads, const struct session *session)
+{
+    json_t *names = json_object(), *all = json_array();
+    const char *name;
+    json_t *value;
+    for (const struct link *l = uploads->requests.next; l != &uploads->requests; l = l->next) {
+        const struct upload_request *r = container_of((struct link *)(uintptr_t)l, struct upload_request, link);
+        if (r->puts && r->session.session == session)
+            json_object_set_new(names, r->name, json_true());
+    }
+    for (unsigned i = 0; i < BETWEEN_EACH; i++) {
+        const struct between *one = &uploads->between[i];
+        if (one->name && strcmp(one->session, session->id) == 0 && now_ms() - one->at_ms < BETWEEN_MS)
+            json_object_set_new(names, one->name, json_true());
+    }
+    json_object_foreach (names, name, value)
+        json_array_append_new(all, json_string(name));
+    json_decref(names);
+    return all;
+}
+
 static void on_web_uploads_piece(struct store_piece *piece)
 {
     struct upload_request *r = piece->owner, *next = r->next;
+    note_between(r, piece);
     if (piece->complete) {
         char detail[STORE_SHA256 + 32];
         snprintf(detail, sizeof detail, "%" PRIu64 " bytes, %s", piece->size, piece->sha256);

@@ -12,6 +12,7 @@
 #define WHO          "web"
 #define CERTIFICATES "slot-certificates.json" /* beside the accounts */
 #define OWN_CERTIFICATES "slot-client-certificates.json"
+#define SESSIONS "sessions.json" /* in the runtime folder: they last as long as a boot */
 #define SUBSCRIPTIONS "event-subscriptions.json" /* likewise */
 
 bool web_is_wanted(const struct config *config, int activation_fds)
@@ -74,6 +75,14 @@ void web_groups(const struct config_web *config, struct system_groups *groups)
     snprintf(groups->of[AUTH_READ_ONLY], SYSTEM_GROUPS_MAX, "%s", pam ? config->read_only_groups : "");
 }
 
+static char *web_sessions_path(const struct config *config)
+{
+    size_t size = strlen(config->runtime_dir) + strlen(SESSIONS) + 2;
+    char *path = mem_alloc(size);
+    snprintf(path, size, "%s/%s", config->runtime_dir, SESSIONS);
+    return path;
+}
+
 static bool open_accounts(struct web *web, const struct config_web *config, char error[CONFIG_ERROR_MAX])
 {
     char *path = web_users_path(config);
@@ -86,7 +95,9 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
     struct auth_options auth = AUTH_OPTIONS_DEFAULT;
     auth.has_session = has_session;
     auth.has_session_arg = web;
-    struct sessions_options sessions = {.idle_ms = config->session_idle_ms, .age_ms = config->session_age_ms};
+    char *kept = web_sessions_path(&web->site.config);
+    struct sessions_options sessions = {
+        .idle_ms = config->session_idle_ms, .age_ms = config->session_age_ms, .path = kept};
     web->site.users = users_new(web->site.loop, &users, error);
     if (web->site.users) {
         web->site.auth = auth_new(web->site.loop, web->site.users, &auth);
@@ -96,6 +107,7 @@ static bool open_accounts(struct web *web, const struct config_web *config, char
         if (!users.groups && users_count(web->site.users) == 0)
             log_warning(WHO, "nobody can log in: %s has no account (add one: nbd-proxy passwd NAME)", path);
     }
+    mem_free(kept);
     mem_free(path);
     return web->site.users;
 }
@@ -173,6 +185,7 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     struct web *web = mem_alloc(sizeof *web);
     struct web_listeners listeners;
     web->site.loop = loop;
+    secret_token(web->site.instance);
     web->site.slots = slots;
     web->site.host = host;
     config_copy(&web->site.config, config);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../cmocka_all.h"
 #include "accounts.h"
@@ -20,7 +21,7 @@ struct held {
     struct session_attachment attachment;
     unsigned ended;
     char id[SESSION_ID_MAX];
-    bool frees;
+    bool frees, aged;
 };
 
 static void start_with(struct sessions_options options)
@@ -82,6 +83,7 @@ static void on_ended(struct session_attachment *attachment, const struct session
 {
     struct held *held = container_of(attachment, struct held, attachment);
     held->ended++;
+    held->aged = session->aged;
     strcpy(held->id, session->id);
     if (held->frees)
         free(held);
@@ -229,6 +231,120 @@ static void age_ends_a_busy_session_too(void **state)
     place_run_until(&place, has_ended, &held);
     assert_int_equal(held.ended, 1);
     assert_null(held.attachment.session);
+}
+
+static void start_again(const struct sessions_options *options)
+{
+    sessions_close(sessions, mark_closed, &sessions_closed);
+    place_run_until(&place, is_true, &sessions_closed);
+    sessions_closed = false;
+    sessions = sessions_new(&place.loop, users, options);
+}
+
+static char *file_text(const char *path)
+{
+    static char text[16384];
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    return text;
+}
+
+/* No token is in the file; what was idle for too long meanwhile, or whose account is another now, is gone. */
+static void sessions_outlive_the_process(void **state)
+{
+    (void)state;
+    char path[96], tokens[3][SECRET_TEXT], csrf[SECRET_TEXT];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/sessions.json", place.folder);
+    const struct sessions_options options = {.now = place_now, .now_arg = &place, .path = path};
+    place.now = 10 * HOUR;
+    start_again(&options);
+    begin(SESSION_REDFISH, "u1", tokens[0]);
+    place.now += 20 * MINUTE;
+    begin(SESSION_BROWSER, "admin", tokens[1]);
+    begin(SESSION_REDFISH, "u2", tokens[2]);
+    sessions_csrf(sessions, tokens[1], csrf);
+    start_again(&options);
+    assert_int_equal(sessions_count(sessions), 3);
+    struct session *found = sessions_find(sessions, SESSION_BROWSER, tokens[1]);
+    assert_non_null(found);
+    assert_string_equal(found->user, "admin");
+    assert_int_equal(found->role, AUTH_ADMINISTRATOR);
+    assert_true(sessions_csrf_matches(sessions, tokens[1], csrf));
+    assert_null(sessions_find(sessions, SESSION_REDFISH, tokens[1]));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    for (unsigned i = 0; i < 3; i++)
+        assert_null(strstr(file_text(path), tokens[i]));
+
+    place.now += 15 * MINUTE; /* u1's is idle for 35 */
+    sessions_close(sessions, mark_closed, &sessions_closed);
+    place_run_until(&place, is_true, &sessions_closed);
+    users_close(users, mark_closed, &users_closed);
+    place_run_until(&place, is_true, &users_closed);
+    char text[4096] = "", error[USERS_ERROR_MAX];
+    strcat(text, account("admin", "correct horse", "Administrator", "enabled")); /* hashed anew, so another password */
+    const char *u2 = account("u2", "correct horse", "Operator", "enabled");
+    place_write(&place, strcat(text, u2), 0600);
+    const struct users_options users_options = {.path = place.path, .hash_cost = CHEAP};
+    users = users_new(&place.loop, &users_options, error);
+    sessions_closed = users_closed = false;
+    sessions = sessions_new(&place.loop, users, &options);
+    assert_int_equal(sessions_count(sessions), 0);
+}
+
+static void a_file_that_is_no_good_has_no_sessions(void **state)
+{
+    (void)state;
+    char path[96], token[SECRET_TEXT];
+    snprintf(path, sizeof path, "%s/sessions.json", place.folder);
+    const struct sessions_options options = {.now = place_now, .now_arg = &place, .path = path};
+    /* The byte behind each of these is made another one. */
+    static const char *const marks[][2] = {{"\"version\":", "7"},  {"\"boot\":\"", "-"},     {"\"csrf_key\":\"", "x"},
+                                           {"\"digest\":\"", "x"}, {"\"account\":\"", "x"},  {"\"created_at\":", "9"},
+                                           {"\"peer\":", "1"},     {"\"sessions\":", "{"}};
+    place.now = HOUR;
+    for (unsigned i = 0; i < sizeof marks / sizeof *marks; i++) {
+        start_again(&options);
+        begin(SESSION_REDFISH, "admin", token);
+        sessions_close(sessions, mark_closed, &sessions_closed);
+        place_run_until(&place, is_true, &sessions_closed);
+        sessions_closed = false;
+        char *text = file_text(path), *at = strstr(text, marks[i][0]);
+        assert_non_null(at);
+        at[strlen(marks[i][0])] = *marks[i][1];
+        FILE *file = fopen(path, "w");
+        fputs(text, file);
+        fclose(file);
+        sessions = sessions_new(&place.loop, users, &options);
+        assert_int_equal(sessions_count(sessions), 0);
+    }
+}
+
+/* Its user has logged in again: with another token it is as if new, and what hangs on it stays. */
+static void a_session_is_renewed(void **state)
+{
+    (void)state;
+    char token[SECRET_TEXT], other[SECRET_TEXT], ticket[SECRET_TEXT];
+    struct held held;
+    struct session *session = begin(SESSION_BROWSER, "admin", token);
+    hold(session, &held);
+    session_ticket(session, "nbd slot0", ticket);
+    place.now += 23 * HOUR + 59 * MINUTE;
+    assert_int_equal(session_left_ms(session), MINUTE);
+    session_renew(session, "192.0.2.2", other);
+    assert_int_equal(session_left_ms(session), 24 * HOUR);
+    place.now += 23 * HOUR;
+    assert_null(sessions_find(sessions, SESSION_BROWSER, token));
+    assert_null(sessions_redeem(sessions, ticket, "nbd slot0"));
+    assert_ptr_equal(sessions_find(sessions, SESSION_BROWSER, other), session);
+    assert_ptr_equal(held.attachment.session, session);
+    place.now += HOUR;
+    sessions_expire(sessions);
+    place_run_until(&place, has_ended, &held);
+    assert_true(held.aged);
 }
 
 /* With the system's clock: the timer ends it. */
@@ -461,6 +577,9 @@ int main(void)
         TEST(an_idle_session_ends),
         TEST(looking_at_a_session_is_no_use_of_it),
         TEST(age_ends_a_busy_session_too),
+        TEST(sessions_outlive_the_process),
+        TEST(a_file_that_is_no_good_has_no_sessions),
+        TEST(a_session_is_renewed),
         TEST(the_timer_comes),
         TEST(attachments_are_told_once_and_later),
         TEST(a_session_dies_with_its_account),
