@@ -48,7 +48,9 @@ static void arguments_print_help(void)
     puts("usage: nbd-proxy [OPTION]...\n"
          "       nbd-proxy [OPTION]... MEDIA\n"
          "       nbd-proxy passwd [OPTION]... NAME\n"
-         "Serves disk images as virtual media over NBD; passwd keeps its accounts. With a\n"
+         "       nbd-proxy ctl [OPTION]... [COMMAND [WORD]...]\n"
+         "Serves disk images as virtual media over NBD; passwd keeps its accounts, and ctl\n"
+         "gives the running daemon a command (as does nbd-proxyctl). With a\n"
          "slot's name or number the running daemon is given stdin and stdout, behind which\n"
          "is an NBD server: so a stock bmcweb starts it for a browser's file.\n\n"
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
@@ -126,9 +128,11 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
         if (code >= 0)
             return code;
     }
+    a->media = argv[optind];
+    if (a->media && (strcmp(a->media, "ctl") == 0 || strcmp(a->media, "passwd") == 0))
+        return arguments_usage_error("ctl and passwd come first, before their options");
     if (optind + 1 < argc)
         return arguments_usage_error("it takes one MEDIA beside options");
-    a->media = argv[optind];
     if (a->media && (a->check || a->dump || a->metadata || a->helper || a->serve_helper))
         return arguments_usage_error("MEDIA goes with --config, --no-config and --set only");
     return -1;

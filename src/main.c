@@ -27,6 +27,7 @@
 #include "base/notify.h"
 #include "base/wipe.h"
 #include "base/work.h"
+#include "ctl/ctl.h"
 #include "daemon_rights.h"
 #include "hand_over.h"
 #include "helper/helper.h"
@@ -373,17 +374,35 @@ static int main_serve(struct daemon *d)
     return EXIT_SUCCESS;
 }
 
+/* What is not the daemon, and knows its own options: by the first word, or by the name that the program was started by.
+ * -1: it is none of them. */
+static int main_command(int argc, char **argv)
+{
+    static const struct {
+        const char *word, *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {{"passwd", "", passwd_command}, {"ctl", CTL_PROGRAM, ctl_command}};
+    const char *name = argc > 0 && strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argc > 0 ? argv[0] : "";
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        int skipped = strcmp(name, commands[i].name) == 0 ? 0 : 1;
+        if (skipped && (argc < 2 || strcmp(argv[1], commands[i].word) != 0))
+            continue;
+        harden();
+        share_memory();
+        return commands[i].run(argc - skipped, argv + skipped);
+    }
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon d;
     struct arguments arguments;
     char error[CONFIG_ERROR_MAX];
-    if (argc > 1 && strcmp(argv[1], "passwd") == 0) {
-        harden();
-        share_memory();
-        return passwd_command(argc - 1, argv + 1);
-    }
-    int code = arguments_read(&arguments, argc, argv);
+    int code = main_command(argc, argv);
+    if (code >= 0)
+        return code;
+    code = arguments_read(&arguments, argc, argv);
     if (code >= 0)
         return code;
     harden();

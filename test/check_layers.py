@@ -39,6 +39,7 @@ MAY = {
     "api/site": {"api", "auth", "base", "host", "net", "http", "config", "slot", "remote/http"},
     "api/redfish": {"api", "api/site", "auth", "base", "host", "net", "http", "config", "slot"},
     "api/web": {"api", "api/site", "api/redfish", "auth", "base", "host", "net", "http", "config", "slot", "store"},
+    "ctl": {"api/control", "auth", "base", "config", "host"},
     "api/bmcweb": {"api", "auth", "base", "dbus", "net", "config", "slot"},
 }
 # Who runs with rights knows no parser of what comes from a network.
@@ -50,6 +51,9 @@ ONLY = {
     ("helper", "net"): {"low_port.h"},
     ("helper", "auth"): {"pam.h", "password.h", "system_accounts.h", "users_file.h"},
     ("api/site", "remote/http"): {"post.h"},
+    ("ctl", "api/control"): {"command.h", "control.h", "words.h"},
+    ("ctl", "auth"): {"prompt.h"},
+    ("ctl", "host"): {"host.h"},
     ("config", "remote"): {"origin.h", "image_location.h"},
     ("api/web", "api/redfish"): {"redfish.h"},
     ("remote/http", "http"): {"content_range.h"},

@@ -156,6 +156,7 @@ static json_t *json_clients(const struct nbd_server_stats *s)
     api_status_put(o, "write_bytes", s->write_bytes);
     api_status_put(o, "others", s->others);
     api_status_put(o, "errors", s->errors);
+    api_status_put(o, "waiting", s->waiting);
     return o;
 }
 
@@ -167,7 +168,7 @@ static json_t *api_status_json_awaited(const struct slot_status *s)
                      (json_int_t)s->awaited_ms);
 }
 
-static json_t *api_status_json_slot(struct slot *slot)
+json_t *status_slot_json(struct slot *slot)
 {
     struct slot_status s;
     json_t *o = json_object();
@@ -197,7 +198,7 @@ static json_t *api_status_json_slot(struct slot *slot)
     return o;
 }
 
-static json_t *json_cache(struct slots *slots)
+json_t *status_cache_json(struct slots *slots)
 {
     struct cache_stats c;
     json_t *o = json_object();
@@ -213,18 +214,13 @@ static json_t *json_cache(struct slots *slots)
     return o;
 }
 
-char *status_json(struct slots *slots)
+json_t *status_json(struct slots *slots)
 {
     json_t *root = json_object(), *list = json_array();
-    struct text text = {0};
     for (unsigned i = 0; i < slots_count(slots); i++)
-        json_array_append_new(list, api_status_json_slot(slots_get(slots, i)));
+        json_array_append_new(list, status_slot_json(slots_get(slots, i)));
     json_object_set_new(root, "version", json_string(PACKAGE_VERSION));
     json_object_set_new(root, "slots", list);
-    json_object_set_new(root, "cache", json_cache(slots));
-    char *dump = json_dumps(root, JSON_COMPACT);
-    add(&text, "%s\n", dump);
-    free(dump);
-    json_decref(root);
-    return text.start;
+    json_object_set_new(root, "cache", status_cache_json(slots));
+    return root;
 }

@@ -111,6 +111,8 @@ const char *section_name_problem(enum key_section section, const char *name)
                     : "the name of such a section has 1 to 31 letters, digits, - or _";
     if (slot && strspn(name, "0123456789") == length)
         return "a slot's name must not be a number (numbers are the slots' indexes)";
+    if (slot && (strcmp(name, "ctl") == 0 || strcmp(name, "doctor") == 0 || strcmp(name, "passwd") == 0))
+        return "a slot can't be called ctl, doctor or passwd (with these nbd-proxy NAME means something else)";
     return NULL;
 }
 

@@ -474,6 +474,7 @@ void nbd_server_get_stats(const struct nbd_server *server, struct nbd_server_sta
 {
     *stats = server->stats;
     stats->connections = server->count;
+    stats->waiting = server->at_source;
 }
 
 void nbd_server_close(struct nbd_server *server, void (*closed)(void *arg), void *arg)

@@ -52,6 +52,7 @@ struct nbd_server_stats {
     unsigned connections;
     uint64_t reads, read_bytes, writes, write_bytes, others, errors;
     uint64_t connections_total;
+    unsigned waiting; /* requests that the source has not answered yet */
 };
 
 struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options);

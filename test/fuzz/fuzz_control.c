@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct control_client {
     struct control_peer peer;
     unsigned answers;
+    bool json;
     char secret[CONTROL_LINE_MAX]; /* "": none that can be told from the rest */
 };
 
@@ -105,6 +106,25 @@ void control_send(struct control_client *to, const char *text)
 {
     check_text(to, text);
     must(!*text || text[strlen(text) - 1] == '\n');
+}
+
+void control_set_json(struct control_client *to, bool json)
+{
+    to->json = json;
+}
+
+bool control_wants_json(const struct control_client *of)
+{
+    return of->json;
+}
+
+void control_send_json(struct control_client *to, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+    must(text && !strchr(text, '\n'));
+    check_text(to, text);
+    free(text);
+    json_decref(value);
 }
 
 __attribute__((format(printf, 2, 0))) static void answer(struct control_client *to, const char *format, va_list args)

@@ -174,7 +174,7 @@ def test_watch_shows_what_is_read(daemon):
         assert lines.readline().startswith("slot0: ready, read 0 B, 0 B/s, hit rate 0.0 %, round trip ")
         for _ in range(2):
             h.pread(1_000_000, 0)
-        form = r"slot0: ready, read (.*), ([\d.]+) (?:[KM]i)?B/s, hit rate ([\d.]+) %, round trip ([\d.]+) ms\n"
+        form = r"slot0: ready, read (.*), ([\d.]+) (?:[KM]i)?B/s, hit rate ([\d.]+) %, round trip ([\d.]+) ms(?:, \d+ waiting)?\n"
         shown = [re.fullmatch(form, lines.readline()).groups()]
         while shown[-1][1] != "0" or shown[-1][0] != "1.9 MiB":
             shown.append(re.fullmatch(form, lines.readline()).groups())

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/text.h"
@@ -24,6 +25,7 @@ struct control_client {
     char *typed_ahead; /* input that came while a command ran; at most one read's */
     size_t ahead_length;
     bool busy;    /* a command has not answered yet */
+    bool json, json_sent; /* see control_set_json() */
     bool ended;   /* there is no more input */
     bool leaving; /* closes when all is sent */
     void (*held)(void *arg); /* see control_hold(); NULL: no command holds it */
@@ -51,6 +53,39 @@ void control_send(struct control_client *client, const char *text)
     stream_write(client->stream, &data);
 }
 
+void control_set_json(struct control_client *client, bool json)
+{
+    client->json = json;
+    client->json_sent = false;
+}
+
+bool control_wants_json(const struct control_client *client)
+{
+    return client->json;
+}
+
+void control_send_json(struct control_client *client, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+    size_t size = strlen(text) + sizeof "\n";
+    char *line = mem_alloc(size);
+    snprintf(line, size, "%s\n", text);
+    control_send(client, line);
+    client->json_sent = true;
+    mem_free(line);
+    mem_free(text);
+    json_decref(value);
+}
+
+/* Of the last line, where that is all there is to say. */
+static void send_last_words(struct control_client *client, const char *word, const char *text)
+{
+    bool failed = strcmp(word, "ok") != 0;
+    if (client->json && (failed || !client->json_sent))
+        control_send_json(client, json_pack("{s:o}", failed ? "error" : "message", api_text(text)));
+    client->json = false;
+}
+
 /* The last line of an answer; then the next command may run. */
 __attribute__((format(printf, 3, 0))) static void finish_command(struct control_client *client, const char *word,
                                                                  const char *format, va_list args)
@@ -59,6 +94,7 @@ __attribute__((format(printf, 3, 0))) static void finish_command(struct control_
     vsnprintf(raw, sizeof raw, format, args);
     text_escape(raw, text, sizeof text); /* it may quote what a server sent */
     snprintf(line, sizeof line, "%s%s%s\n", word, *text ? ": " : "", text);
+    send_last_words(client, word, raw);
     control_send(client, line);
     client->busy = false;
     client->held = NULL;
@@ -186,38 +222,81 @@ static void client_leave(struct control_client *client)
 
 /* --- watch --- */
 
-static void watch_line(struct control_client *client)
+/* What went to clients since the line before. */
+static uint64_t watch_rate(struct control_client *client, const struct slot_status *s)
+{
+    uint64_t now = uv_now(client->all->loop), elapsed = now - client->watched_at;
+    uint64_t moved = s->server.read_bytes >= client->watched_bytes ? s->server.read_bytes - client->watched_bytes : 0;
+    client->watched_bytes = s->server.read_bytes;
+    client->watched_at = now;
+    return elapsed ? moved * 1000 / elapsed : 0;
+}
+
+static double watch_hit_rate(const struct slot_status *s)
+{
+    uint64_t reads = s->counters.source.hits + s->counters.source.misses;
+    return reads ? 100.0 * (double)s->counters.source.hits / (double)reads : 0.0;
+}
+
+static void watch_line(struct control_client *client, const struct slot_status *s)
+{
+    char line[512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], awaited[48] = "", waiting[40] = "";
+    text_human_size(s->server.read_bytes, bytes);
+    text_human_size(watch_rate(client, s), rate);
+    if (*s->awaited)
+        snprintf(awaited, sizeof awaited, ", tries again in %llu s", (unsigned long long)(s->awaited_ms + 999) / 1000);
+    if (s->server.waiting > 0)
+        snprintf(waiting, sizeof waiting, ", %u waiting", s->server.waiting);
+    snprintf(line, sizeof line, "%s: %s%s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms%s\n", s->name,
+             slot_state_name(s->state), awaited, bytes, rate, watch_hit_rate(s), (double)s->counters.source.rtt_us / 1000,
+             waiting);
+    control_send(client, line);
+}
+
+/* How much of the image was read at least once, as far as heat tells. */
+static uint64_t watch_covered(struct slot *slot)
+{
+    const struct heat *heat = slot_heat(slot);
+    uint64_t sum = 0;
+    for (unsigned i = 0; heat && i < HEAT_BUCKETS; i++)
+        sum += heat->read[i];
+    return sum;
+}
+
+static void watch_json(struct control_client *client, struct slot *slot, const struct slot_status *s)
+{
+    json_t *line = json_pack(
+        "{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:o, s:o}", "name", api_text(s->name), "state",
+        slot_state_name(s->state), "image_name", *s->image_name ? api_text(s->image_name) : json_null(), "size",
+        (json_int_t)s->size, "covered", (json_int_t)watch_covered(slot), "read_bytes", (json_int_t)s->server.read_bytes, "rate",
+        (json_int_t)watch_rate(client, s), "waiting", (int)s->server.waiting, "hit_rate", watch_hit_rate(s), "rtt_us",
+        (json_int_t)s->counters.source.rtt_us, "error", *s->error ? api_text(s->error) : json_null(), "next_try_ms",
+        *s->awaited ? json_integer((json_int_t)s->awaited_ms) : json_null());
+    control_send_json(client, line);
+}
+
+static void watch_tell(struct control_client *client)
 {
     struct slot *slot = slots_find(client->all->slots, client->watched);
     struct slot_status s;
-    char line[512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], awaited[48] = "";
     if (!slot) {
         client->watching = false;
         uv_timer_stop(&client->timer);
         control_error(client, "the slot is gone");
         return;
     }
+    if (client->stream->unsent >= CONTROL_UNSENT_MAX) /* a slow reader misses lines */
+        return;
     slot_get_status(slot, &s);
-    uint64_t now = uv_now(client->all->loop), elapsed = now - client->watched_at;
-    uint64_t moved = s.server.read_bytes >= client->watched_bytes ? s.server.read_bytes - client->watched_bytes : 0;
-    uint64_t reads = s.counters.source.hits + s.counters.source.misses;
-    text_human_size(s.server.read_bytes, bytes);
-    text_human_size(elapsed ? moved * 1000 / elapsed : 0, rate);
-    if (*s.awaited)
-        snprintf(awaited, sizeof awaited, ", tries again in %llu s", (unsigned long long)(s.awaited_ms + 999) / 1000);
-    snprintf(line, sizeof line, "%s: %s%s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms\n", s.name,
-             slot_state_name(s.state), awaited, bytes, rate,
-             reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0,
-             (double)s.counters.source.rtt_us / 1000);
-    client->watched_bytes = s.server.read_bytes;
-    client->watched_at = now;
-    if (client->stream->unsent < CONTROL_UNSENT_MAX) /* a slow reader misses lines */
-        control_send(client, line);
+    if (client->json)
+        watch_json(client, slot, &s);
+    else
+        watch_line(client, &s);
 }
 
 static void on_control_watch(uv_timer_t *timer)
 {
-    watch_line(container_of(timer, struct control_client, timer));
+    watch_tell(container_of(timer, struct control_client, timer));
 }
 
 void control_watch(struct control_client *client, const char *slot)
@@ -228,7 +307,7 @@ void control_watch(struct control_client *client, const char *slot)
     client->watching = true;
     client->watched_at = uv_now(client->all->loop);
     client->watched_bytes = s.server.read_bytes;
-    watch_line(client);
+    watch_tell(client);
     uv_timer_start(&client->timer, on_control_watch, WATCH_MS, WATCH_MS);
 }
 

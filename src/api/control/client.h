@@ -5,6 +5,8 @@
 #ifndef API_CONTROL_CLIENT_H
 #define API_CONTROL_CLIENT_H
 
+#include <jansson.h>
+
 #include "api/control/control.h"
 #include "api/control/peer.h"
 #include "auth/audit.h"
@@ -40,13 +42,18 @@ struct stream *control_client_stream(struct control_client *client);
  * may be NULL. */
 void control_audit(struct control_client *client, enum audit_event event, const char *subject, const char *detail);
 void control_send(struct control_client *client, const char *text); /* whole lines */
+/* Whether the answer is wanted as JSON: one line of it before the last line. A command that sends none has one made of its
+ * last line: {"message": ...} or {"error": ...}. An error always has that. */
+void control_set_json(struct control_client *client, bool json);
+bool control_wants_json(const struct control_client *client);
+void control_send_json(struct control_client *client, json_t *value); /* takes over the reference */
 __attribute__((format(printf, 2, 3))) void control_ok(struct control_client *client, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void control_error(struct control_client *client, const char *format, ...);
 /* For a command that goes on until it answers: if the client goes meanwhile, or says anything, `gone` comes, once, and the
  * command still has to answer. Nothing is read of the client until control_listen(). */
 void control_hold(struct control_client *client, void (*gone)(void *arg), void *arg);
 void control_listen(struct control_client *client);
-/* From now on the client gets a line a second, until it sends a line or goes. */
+/* From now on the client gets a line a second (of JSON, if that is wanted), until it sends a line or goes. */
 void control_watch(struct control_client *client, const char *slot);
 
 #endif

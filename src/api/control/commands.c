@@ -1,22 +1,25 @@
 #include "api/control/commands.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/control/command.h"
 #include "api/control/words.h"
+#include "api/json.h"
 #include "api/report.h"
 #include "api/status.h"
 #include "base/log.h"
 #include "base/text.h"
 
-struct command {
-    const char *name, *usage, *help;
-    int least, most; /* words after the name */
-    void (*run)(struct control_client *client, int count, char **words);
-};
-
-static const struct command commands[];
+const struct control_command *control_find_command(const char *name)
+{
+    const struct control_command *c = control_commands;
+    while (c->name && strcmp(c->name, name) != 0)
+        c++;
+    return c->name ? c : NULL;
+}
 
 struct slot *control_find_slot(struct control_client *client, const char *name)
 {
@@ -38,30 +41,66 @@ static void unknown_command(struct control_client *client, const char *name)
     control_error(client, "unknown command \"%.40s\" (try: help)", name);
 }
 
+static void send_help(struct control_client *client, const struct control_command *c)
+{
+    char line[2048];
+    snprintf(line, sizeof line, "%s\n    %s\n", c->usage, c->help);
+    control_send(client, line);
+}
+
+static json_t *help_json(const char *only)
+{
+    json_t *list = json_array();
+    for (const struct control_command *c = control_commands; c->name; c++)
+        if (!only || strcmp(c->name, only) == 0)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", c->name, "usage", c->usage, "help", c->help));
+    return json_pack("{s:o}", "commands", list);
+}
+
 static void run_help(struct control_client *client, int count, char **words)
 {
-    bool found = count == 0;
-    for (const struct command *c = commands; c->name; c++) {
-        char line[2048];
-        if (count > 0 && strcmp(c->name, words[0]) != 0)
-            continue;
-        snprintf(line, sizeof line, "%s\n    %s\n", c->usage, c->help);
-        control_send(client, line);
-        found = true;
+    const char *only = count > 0 ? words[0] : NULL;
+    if (only && !control_find_command(only)) {
+        unknown_command(client, only);
+        return;
     }
-    if (found)
-        control_ok(client, "%s", "");
-    else
-        unknown_command(client, words[0]);
+    if (control_wants_json(client)) {
+        control_send_json(client, help_json(only));
+    } else {
+        for (const struct control_command *c = control_commands; c->name; c++)
+            if (!only || strcmp(c->name, only) == 0)
+                send_help(client, c);
+        if (!only)
+            control_send(client, "    With --json behind any of them the answer is JSON, on one line.\n");
+    }
+    control_ok(client, "%s", "");
 }
 
 static void run_status(struct control_client *client, int count, char **words)
 {
     struct slots *slots = control_client_slots(client);
-    if (count > 0 && strcmp(words[0], "--json") != 0)
-        control_error(client, "usage: status [--json]");
-    else
-        send_and_free(client, count > 0 ? status_json(slots) : status_table(slots));
+    (void)count;
+    (void)words;
+    if (!control_wants_json(client)) {
+        send_and_free(client, status_table(slots));
+        return;
+    }
+    control_send_json(client, status_json(slots));
+    control_ok(client, "%s", "");
+}
+
+static json_t *slots_json(struct slots *slots)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        struct slot_status s;
+        char uri[512];
+        slot_get_status(slots_get(slots, i), &s);
+        snprintf(uri, sizeof uri, "nbd+unix:///?socket=%s", s.socket);
+        json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:o}", "index", (int)s.index, "name", s.name, "media",
+                                              s.media == MEDIA_CD ? "cd" : "disk", "uri", api_text(uri)));
+    }
+    return json_pack("{s:o}", "slots", list);
 }
 
 static void run_slots(struct control_client *client, int count, char **words)
@@ -69,7 +108,9 @@ static void run_slots(struct control_client *client, int count, char **words)
     (void)count;
     (void)words;
     struct slots *slots = control_client_slots(client);
-    for (unsigned i = 0; i < slots_count(slots); i++) {
+    if (control_wants_json(client))
+        control_send_json(client, slots_json(slots));
+    for (unsigned i = 0; i < slots_count(slots) && !control_wants_json(client); i++) {
         struct slot_status s;
         char line[512];
         slot_get_status(slots_get(slots, i), &s);
@@ -84,34 +125,38 @@ static void run_slots(struct control_client *client, int count, char **words)
 
 static void run_cache(struct control_client *client, int count, char **words)
 {
+    struct slots *slots = control_client_slots(client);
     (void)count;
     (void)words;
-    send_and_free(client, status_cache(control_client_slots(client)));
+    if (!control_wants_json(client)) {
+        send_and_free(client, status_cache(slots));
+        return;
+    }
+    control_send_json(client, status_cache_json(slots));
+    control_ok(client, "%s", "");
 }
 
 static void run_stats(struct control_client *client, int count, char **words)
 {
     struct slots *slots = control_client_slots(client);
     struct slot *only = count > 0 ? control_find_slot(client, words[0]) : NULL;
+    json_t *list = json_array();
     if (count > 0 && !only)
-        return;
+        goto out;
     for (unsigned i = 0; i < slots_count(slots); i++) {
         if (only && slots_get(slots, i) != only)
             continue;
+        json_array_append_new(list, status_slot_json(slots_get(slots, i)));
         char *text = status_stats(slots_get(slots, i));
-        control_send(client, text);
+        if (!control_wants_json(client))
+            control_send(client, text);
         mem_free(text);
     }
+    if (control_wants_json(client))
+        control_send_json(client, json_pack("{s:O}", "slots", list));
     control_ok(client, "%s", "");
-}
-
-/* A text without a newline, as the one line of the answer. */
-static void send_line(struct control_client *client, const char *text)
-{
-    size_t size = strlen(text) + sizeof "\n";
-    char *line = mem_alloc(size);
-    snprintf(line, size, "%s\n", text);
-    send_and_free(client, line);
+out:
+    json_decref(list);
 }
 
 static void run_report(struct control_client *client, int count, char **words)
@@ -120,13 +165,11 @@ static void run_report(struct control_client *client, int count, char **words)
     json_t *report = slot ? report_json(slot) : NULL;
     (void)count;
     if (report) {
-        char *text = json_dumps(report, JSON_COMPACT);
-        send_line(client, text);
-        free(text);
+        control_send_json(client, report);
+        control_ok(client, "%s", "");
     } else if (slot) {
         control_error(client, "%s: nothing was read of a medium that had to be fetched", words[0]);
     }
-    json_decref(report);
 }
 
 static void run_profile(struct control_client *client, int count, char **words)
@@ -134,10 +177,12 @@ static void run_profile(struct control_client *client, int count, char **words)
     struct slot *slot = control_find_slot(client, words[0]);
     char *text = slot ? slot_profile_text(slot) : NULL;
     (void)count;
-    if (text)
-        send_line(client, text);
-    else if (slot)
+    if (text) {
+        control_send_json(client, json_loads(text, 0, NULL));
+        control_ok(client, "%s", "");
+    } else if (slot) {
         control_error(client, "%s: nothing was read yet that is worth knowing at another boot", words[0]);
+    }
     mem_free(text);
 }
 
@@ -230,13 +275,13 @@ static void run_watch(struct control_client *client, int count, char **words)
         control_watch(client, words[0]);
 }
 
-static const struct command commands[] = {
+const struct control_command control_commands[] = {
     {"help", "help [COMMAND]", "Lists the commands, or shows one.", 0, 1, run_help},
-    {"status", "status [--json]", "Shows all slots: as a table, or as one line of JSON.", 0, 1, run_status},
+    {"status", "status", "Shows all slots.", 0, 0, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
-    {"insert", "insert SLOT URL|config=FILE [user=U] [password=P] [bearer-token=T] [ca-file=F] [verify=yes|no] [writable=yes|no] "
+    {"insert", "insert SLOT URL|config=FILE [user=U] [password=P] [bearer-token=T] [ca-file=FILE] [verify=yes|no] [writable=yes|no] "
      "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] "
-     "[config-kind=K] [config-label=L] [network-data=JSON] [network-kind=K] [serial=S] [uuid=U] [mac=M] [eject-policy=P] [dry-run] [replace] "
+     "[config-kind=K] [config-label=L] [network-data=JSON] [network-kind=K] [serial=S] [uuid=U] [mac=M] [eject-policy=Persistent|OnPowerOff|AfterUse] [dry-run] [replace] "
      "[boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
@@ -265,27 +310,37 @@ static const struct command commands[] = {
     {0},
 };
 
+/* Takes every --json out: what is left are that many. */
+static int commands_take_json(int count, char **words, bool *json)
+{
+    int left = 0;
+    for (int i = 0; i < count; i++)
+        if (i > 0 && strcmp(words[i], "--json") == 0)
+            *json = true;
+        else
+            words[left++] = words[i];
+    return left;
+}
+
 void commands_run(struct control_client *client, char *line)
 {
     char *words[WORDS_MAX];
     const char *problem;
+    bool json = false;
     int count = words_split(line, words, &problem);
     if (count < 0) {
         control_error(client, "%s", problem);
         return;
     }
-    if (count == 0) {
+    count = commands_take_json(count, words, &json);
+    control_set_json(client, json);
+    const struct control_command *c = count > 0 ? control_find_command(words[0]) : NULL;
+    if (count == 0)
         control_ok(client, "%s", "");
-        return;
-    }
-    for (const struct command *c = commands; c->name; c++) {
-        if (strcmp(c->name, words[0]) != 0)
-            continue;
-        if (count - 1 < c->least || count - 1 > c->most)
-            control_error(client, "usage: %s", c->usage);
-        else
-            c->run(client, count - 1, words + 1);
-        return;
-    }
-    unknown_command(client, words[0]);
+    else if (!c)
+        unknown_command(client, words[0]);
+    else if (count - 1 < c->least || count - 1 > c->most)
+        control_error(client, "usage: %s", c->usage);
+    else
+        c->run(client, count - 1, words + 1);
 }

@@ -4,7 +4,9 @@
 
 #include "api/boot_steps.h"
 #include "api/control/commands.h"
+#include "api/json.h"
 #include "api/power_watch.h"
+#include "api/status.h"
 #include "base/text.h"
 
 /* An insert or eject under way. The client outlives its command. */
@@ -38,8 +40,12 @@ static void answer_inserted(struct media_request *request, const struct slot_sta
 {
     const struct boot_steps *steps = &request->steps;
     char name[256];
+    struct slot *slot = slots_find(control_client_slots(request->client), request->slot);
     text_escape(s->image_name, name, sizeof name);
-    answer_warning(request, s);
+    if (control_wants_json(request->client) && slot)
+        control_send_json(request->client, json_pack("{s:o}", "slot", status_slot_json(slot)));
+    else
+        answer_warning(request, s);
     bool stayed = s->renewals > request->renewals;
     control_ok(request->client, "%s: %s %s, %llu bytes, %s%s%s%s", request->slot,
                stayed ? "goes on with the same image," : "inserted", name, (unsigned long long)s->size, s->writable ? "writable" : "read-only",
@@ -229,7 +235,10 @@ static void on_previewed(void *arg, int status, const char *error, const char *t
     if (status != 0) {
         control_error(request->client, "%s: %s", request->slot, error);
     } else {
-        control_send(request->client, text);
+        if (control_wants_json(request->client))
+            control_send_json(request->client, json_pack("{s:s, s:o}", "slot", request->slot, "changes", api_text(text)));
+        else
+            control_send(request->client, text);
         control_ok(request->client, "%s: nothing was inserted: a dry run", request->slot);
     }
     mem_free(request);

@@ -156,6 +156,7 @@ static void errors_name_the_place_and_the_mend(void **state)
         {"[web]\nsession-idle = 1s\n", "t:2:", "expected a time from 10s"},
         {"[web]\nmedia = cd\n", "t:2:", "unknown key"},
         {"[slot 7]\n", "t:1:", "must not be a number"},
+        {"[slot ctl]\n", "t:1:", "can't be called ctl"},
         {"[slot]\n", "t:1:", "unknown section [slot] (expected [daemon], [web]"},
         {"[http x]\n", "t:1:", "[credentials NAME] or [slot NAME]"},
         {"[credentials]\n", "t:1:", "unknown section"},

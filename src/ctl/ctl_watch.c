@@ -1,0 +1,175 @@
+#include "ctl/ctl_watch.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "ctl/ctl_show.h"
+
+#define BAR_MAX 40
+
+/* --- a line --- */
+
+struct watch_facts {
+    const char *name, *state, *image, *error;
+    json_int_t size, covered, rate, waiting, rtt_us, next_ms;
+    double hit_rate;
+};
+
+static json_int_t number_of(const json_t *line, const char *member)
+{
+    const json_t *value = json_object_get(line, member);
+    return json_is_integer(value) && json_integer_value(value) > 0 ? json_integer_value(value) : 0;
+}
+
+static const char *watch_text(const json_t *line, const char *member)
+{
+    const char *text = json_string_value(json_object_get(line, member));
+    return text ? text : "";
+}
+
+static struct watch_facts read_facts(const json_t *line)
+{
+    return (struct watch_facts){.name = watch_text(line, "name"),
+                                .state = watch_text(line, "state"),
+                                .image = watch_text(line, "image_name"),
+                                .error = watch_text(line, "error"),
+                                .size = number_of(line, "size"),
+                                .covered = number_of(line, "covered"),
+                                .rate = number_of(line, "rate"),
+                                .waiting = number_of(line, "waiting"),
+                                .rtt_us = number_of(line, "rtt_us"),
+                                .next_ms = number_of(line, "next_try_ms"),
+                                .hit_rate = json_number_value(json_object_get(line, "hit_rate"))};
+}
+
+/* [#####-----] */
+static void draw_bar(double share, int width, char bar[BAR_MAX + 3])
+{
+    int inside = width > BAR_MAX ? BAR_MAX : width;
+    *bar = '\0';
+    if (inside < 5)
+        return;
+    int full = (int)(share * inside + 0.5);
+    bar[0] = '[';
+    memset(bar + 1, '#', (size_t)full);
+    memset(bar + 1 + full, '-', (size_t)(inside - full));
+    memcpy(bar + 1 + inside, "]", 2);
+}
+
+static void draw_ready(const struct watch_facts *f, int width, char *to, size_t size)
+{
+    char bar[BAR_MAX + 3], whole[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], image[64], tail[200], waiting[40] = "";
+    double share = f->size ? (double)f->covered / (double)f->size : 0;
+    share = share > 1 ? 1 : share;
+    text_human_size((uint64_t)f->size, whole);
+    text_human_size((uint64_t)f->rate, rate);
+    text_escape(f->image, image, sizeof image);
+    if (f->waiting > 0)
+        snprintf(waiting, sizeof waiting, "  %" JSON_INTEGER_FORMAT " waiting", f->waiting);
+    int tailed = snprintf(tail, sizeof tail, " %.0f %% of %s  %s/s%s  hits %.0f %%  rtt %.0f ms", share * 100, whole, rate, waiting,
+                          f->hit_rate, (double)f->rtt_us / 1000);
+    int headed = snprintf(to, size, "%s %s ", f->name, image);
+    draw_bar(share, width - headed - tailed - 2, bar);
+    snprintf(to + headed, size - (size_t)headed, "%s%s", bar, tail);
+}
+
+bool ctl_watch_draw(const char *json, int width, char *to, size_t size)
+{
+    json_t *line = json_loads(json, 0, NULL);
+    struct watch_facts f = read_facts(line);
+    char error[256];
+    bool good = *f.name;
+    text_escape(f.error, error, sizeof error);
+    if (strcmp(f.state, "ready") == 0)
+        draw_ready(&f, width, to, size);
+    else if (f.next_ms > 0)
+        snprintf(to, size, "%s %s, tries again in %" JSON_INTEGER_FORMAT " s", f.name, f.state, (f.next_ms + 999) / 1000);
+    else
+        snprintf(to, size, "%s %s%s%s", f.name, f.state, *error ? ": " : "", error);
+    if (good && width > 0 && strlen(to) > (size_t)width) /* one line, so that it can be drawn over */
+        to[width] = '\0';
+    json_decref(line);
+    return good;
+}
+
+/* --- until it ends --- */
+
+static volatile sig_atomic_t watch_interrupted;
+
+static void on_watch_signal(int number)
+{
+    (void)number;
+    watch_interrupted = 1;
+}
+
+static void draw_again(const char *json)
+{
+    char text[512];
+    if (ctl_watch_draw(json, ctl_show_width() - 1, text, sizeof text))
+        printf("\r%s\033[K", text);
+    fflush(stdout);
+}
+
+/* What was typed ends it; nobody types who has no terminal. */
+static bool somebody_typed(struct pollfd *typed)
+{
+    char dropped[256];
+    return typed->revents && read(typed->fd, dropped, sizeof dropped) >= 0;
+}
+
+/* Waits for one of both; false: the watch is to end. */
+static bool wait_for_more(struct ctl_connection *c, const sigset_t *open)
+{
+    struct pollfd both[] = {{.fd = c->fd, .events = POLLIN}, {.fd = isatty(STDIN_FILENO) ? STDIN_FILENO : -1, .events = POLLIN}};
+    ppoll(both, 2, NULL, open);
+    return !watch_interrupted && !somebody_typed(&both[1]);
+}
+
+/* The daemon's last line is the one behind all that it had sent. */
+static char *last_line(struct ctl_connection *c)
+{
+    char *line;
+    do
+        line = ctl_receive(c);
+    while (line && *line == '{');
+    return line;
+}
+
+static char *draw_until_end(struct ctl_connection *c, const sigset_t *open)
+{
+    for (;;) {
+        if (!ctl_has_line(c)) {
+            if (!wait_for_more(c, open))
+                return ctl_send(c, "") ? last_line(c) : NULL;
+            if (!ctl_fill(c))
+                return NULL;
+            continue;
+        }
+        char *line = ctl_receive(c);
+        if (*line != '{')
+            return line;
+        draw_again(line);
+    }
+}
+
+char *ctl_watch(struct ctl_connection *c)
+{
+    struct sigaction old, action = {.sa_handler = on_watch_signal};
+    sigset_t interrupt, open;
+    watch_interrupted = 0;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &open);
+    sigaction(SIGINT, &action, &old);
+    char *line = draw_until_end(c, &open);
+    putchar('\n');
+    sigaction(SIGINT, &old, NULL);
+    sigprocmask(SIG_SETMASK, &open, NULL);
+    return line;
+}
