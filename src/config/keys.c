@@ -321,6 +321,9 @@ const struct key config_keys[] = {
          "inserted otherwise have their own."),
     SLOT("menu-timeout", menu_timeout, KEY_STRING, 0, 4, NULL, "",
          "The seconds that this image's boot menus wait before they boot their default. Empty: as the image has it."),
+    SLOT("menu-default", menu_default, KEY_STRING, 0, 200, NULL, "",
+         "The entry that they boot then: its title, id, label or number (nbd-proxy-control(7), KERNEL ARGUMENTS). Empty: as the "
+         "image has it."),
     SLOT("config", config, KEY_IMAGE, 0, 8191, NULL, "",
          "In place of image: the URL or path of a JSON or tar whose files become a config medium (nbd-proxy-control(7), CONFIG "
          "MEDIA), which is inserted when the daemon starts."),

@@ -125,14 +125,22 @@ size_t boot_line_divider(const struct boot_editor *editor, const struct boot_lin
 
 /* --- the arguments --- */
 
+static bool has_control_characters(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return true;
+    return false;
+}
+
 static const char *arguments_problem(const char *arguments)
 {
     bool quoted = false, some = false;
     if (strlen(arguments) > BOOT_ARGUMENTS_MAX)
         return "the kernel's arguments are too long (2000 bytes at most)";
+    if (has_control_characters(arguments))
+        return "the kernel's arguments hold control characters";
     for (const char *p = arguments; *p; p++) {
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            return "the kernel's arguments hold control characters";
         some |= *p != ' ' && *p != '-';
         quoted ^= *p == '"';
     }
@@ -146,6 +154,8 @@ const char *boot_wish_problem(const struct boot_wish *wish)
     uint64_t seconds;
     if (wish->menu_timeout && (!text_parse_uint(wish->menu_timeout, &seconds) || seconds > BOOT_TIMEOUT_MAX))
         return "the menu's timeout is not a number of seconds up to 3600";
+    if (wish->menu_default && (strlen(wish->menu_default) > BOOT_DEFAULT_MAX || has_control_characters(wish->menu_default)))
+        return "the menu's default is an entry's title, id, label or number (200 bytes at most)";
     return wish->arguments ? arguments_problem(wish->arguments) : NULL;
 }
 
@@ -203,28 +213,28 @@ static void edit(enum boot_syntax syntax, struct boot_editor *editor)
     boot_editor_copy_to(editor, editor->length);
 }
 
-/* Puts a line before all others. */
-static void put_first(struct boot_editor *editor, const char *line)
+void boot_editor_put_first(struct boot_editor *editor, const char *words, const char *value)
 {
     struct boot_editor first = {0};
-    boot_editor_put_text(&first, line);
-    boot_editor_put_text(&first, editor->timeout);
+    boot_editor_put_text(&first, words);
+    boot_editor_put_text(&first, value);
     boot_editor_put_text(&first, "\n");
     boot_editor_put(&first, editor->out, editor->used);
     mem_free(editor->out);
     editor->out = first.out;
     editor->used = first.used;
-    editor->timeouts++;
+    editor->room = first.room;
 }
 
 static void make_timeout(enum boot_syntax syntax, bool is_main, struct boot_editor *editor)
 {
     if (!editor->timeout || editor->timeouts > 0)
         return;
-    if (syntax == BOOT_GRUB && editor->kernels > 0)
-        put_first(editor, "set timeout=");
-    else if (syntax == BOOT_SYSLINUX && is_main)
-        put_first(editor, "timeout ");
+    bool grub = syntax == BOOT_GRUB && editor->kernels > 0;
+    if (!grub && !(syntax == BOOT_SYSLINUX && is_main))
+        return;
+    boot_editor_put_first(editor, grub ? "set timeout=" : "timeout ", editor->timeout);
+    editor->timeouts++;
 }
 
 /* Seconds, but tenths of one for syslinux, where 0 would be for ever. */

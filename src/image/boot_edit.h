@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #define BOOT_TIMEOUT_MAX 3600
+#define BOOT_DEFAULT_MAX 200 /* bytes */
 #define BOOT_ARGUMENTS_MAX 2000 /* bytes; a kernel takes 2048 in all on x86 */
 
 enum boot_syntax {
@@ -19,11 +20,13 @@ enum boot_syntax {
     BOOT_ENTRY,    /* options in an entry of systemd-boot (the Boot Loader Specification's type 1) */
     BOOT_LOADER,   /* its loader.conf: has a timeout, but starts no kernel */
 };
+#define BOOT_SYNTAXES 4
 
 /* What is to be changed; NULL: not that. */
 struct boot_wish {
     const char *arguments;    /* further ones for every kernel */
     const char *menu_timeout; /* seconds, as decimal digits: how long a menu waits before it boots its default */
+    const char *menu_default; /* the entry that is to be that: image/boot_menu.h */
 };
 
 /* Why this can't be wished; NULL: it can. */

@@ -26,6 +26,7 @@ struct boot_file {
     uint64_t records[ISO_RECORDS_MAX]; /* of all trees of ISO 9660 */
     unsigned record_count;
     bool is_signed; /* a signature of it lies beside it */
+    bool changed;   /* the plan's */
 };
 
 struct boot_files {

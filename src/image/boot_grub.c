@@ -29,7 +29,7 @@ static size_t word_of(const char *from, char *word, bool *quote)
     return (size_t)(p - from);
 }
 
-static void put_quoted(struct boot_editor *out, const char *word)
+void boot_grub_put_quoted(struct boot_editor *out, const char *word)
 {
     if (!strchr(word, '\'')) {
         boot_editor_put_text(out, "'");
@@ -60,7 +60,7 @@ char *boot_grub_quoted(const char *arguments)
         if (out.used > 0)
             boot_editor_put_text(&out, " ");
         if (quote)
-            put_quoted(&out, word);
+            boot_grub_put_quoted(&out, word);
         else
             boot_editor_put_text(&out, word);
     }
@@ -115,8 +115,7 @@ static bool is_word(const char *word, size_t length, const char *const *known)
     return false;
 }
 
-/* Words behind which another command begins. */
-static bool is_keyword(const char *word, size_t length)
+bool boot_grub_is_keyword(const char *word, size_t length)
 {
     static const char *const words[] = {"if", "then", "else", "elif", "while", "until", "do", "!", NULL};
     return is_word(word, length, words);
@@ -147,7 +146,7 @@ static void add_word(struct boot_editor *editor, struct command *command, size_t
 {
     const char *word = editor->text + start;
     size_t length = end - start;
-    if (command->words == 0 && is_keyword(word, length))
+    if (command->words == 0 && boot_grub_is_keyword(word, length))
         return;
     if (command->words == 0)
         command->kernel = starts_kernel(word, length);
@@ -167,23 +166,34 @@ static size_t skip_comment(const char *text, size_t length, size_t at)
     return at;
 }
 
-void boot_edit_grub(struct boot_editor *editor)
+enum boot_grub_token boot_grub_next(const char *text, size_t length, size_t *start, size_t *end)
 {
-    const char *text = editor->text;
-    struct command command = {0};
-    for (size_t at = 0, end; at < editor->length; at = end) {
+    for (size_t at = *end; at < length; at = *end) {
         char c = text[at];
-        end = at + 1;
-        if (c == '\\' && end < editor->length && (text[end] == '\n' || text[end] == '\r')) {
-            end += text[end] == '\r' && end + 1 < editor->length && text[end + 1] == '\n' ? 2 : 1;
+        *start = at;
+        *end = at + 1;
+        if (c == '\\' && *end < length && (text[*end] == '\n' || text[*end] == '\r')) {
+            *end += text[*end] == '\r' && *end + 1 < length && text[*end + 1] == '\n' ? 2 : 1;
         } else if (c == '#') {
-            end = skip_comment(text, editor->length, at);
+            *end = skip_comment(text, length, at);
         } else if (c && strchr("\n;{}|&<>", c)) {
-            end_command(editor, &command);
+            return GRUB_BREAK;
         } else if (c && !grub_ends_word(c)) {
-            end = skip_word(text, editor->length, at);
-            add_word(editor, &command, at, end);
+            *end = skip_word(text, length, at);
+            return GRUB_WORD;
         }
     }
+    return GRUB_END;
+}
+
+void boot_edit_grub(struct boot_editor *editor)
+{
+    struct command command = {0};
+    enum boot_grub_token token;
+    for (size_t start, end = 0; (token = boot_grub_next(editor->text, editor->length, &start, &end)) != GRUB_END;)
+        if (token == GRUB_WORD)
+            add_word(editor, &command, start, end);
+        else
+            end_command(editor, &command);
     end_command(editor, &command);
 }

@@ -10,7 +10,7 @@
 struct boot_inject {
     struct inject_planner planner;
     uv_loop_t *loop;
-    char *arguments, *menu_timeout;
+    char *arguments, *menu_timeout, *menu_default;
     struct boot_plan plan;
     struct source *lower;
     struct defer begin;
@@ -147,6 +147,7 @@ static void boot_inject_free(struct inject_planner *planner)
     boot_plan_clear(&inject->plan);
     mem_free(inject->arguments);
     mem_free(inject->menu_timeout);
+    mem_free(inject->menu_default);
     mem_free(inject);
 }
 
@@ -158,7 +159,9 @@ struct inject_planner *boot_inject_new(uv_loop_t *loop, const struct boot_wish *
     inject->loop = loop;
     inject->arguments = mem_strdup(wish->arguments);
     inject->menu_timeout = mem_strdup(wish->menu_timeout);
-    boot_plan_init(&inject->plan, 0, &(struct boot_wish){inject->arguments, inject->menu_timeout});
+    inject->menu_default = mem_strdup(wish->menu_default);
+    boot_plan_init(&inject->plan, 0,
+                   &(struct boot_wish){inject->arguments, inject->menu_timeout, inject->menu_default});
     defer_setup(&inject->begin, on_boot_inject_begin);
     return &inject->planner;
 }
@@ -170,6 +173,7 @@ void boot_inject_told(const struct inject_planner *planner, struct boot_injected
         .files = inject->plan.files,
         .kernels = inject->plan.kernels,
         .timeouts = inject->plan.timeouts,
+        .defaults = inject->plan.defaults,
         .reads = inject->read_count,
         .warnings = inject->plan.warnings,
         .diff = inject->plan.diff ? inject->plan.diff : "",

@@ -1,5 +1,5 @@
 /*
- * Gives arguments to the kernels that an image boots, and its menus a timeout, while it is read: the planner of an inject source
+ * Gives arguments to the kernels that an image boots, and its menus a timeout and a default, while it is read: the planner of an inject source
  * (block/inject.h), which reads what image/boot_plan.h asks for.
  */
 #ifndef IMAGE_BOOT_INJECT_H
@@ -13,7 +13,7 @@ struct inject_planner *boot_inject_new(uv_loop_t *loop, const struct boot_wish *
 
 /* Valid once the source is open; the planner's. */
 struct boot_injected {
-    unsigned files, kernels, timeouts; /* that were changed */
+    unsigned files, kernels, timeouts, defaults; /* that were changed */
     unsigned reads;          /* of the image, that it took */
     const char *warnings;    /* see struct boot_plan */
     const char *diff;

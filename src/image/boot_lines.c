@@ -14,7 +14,7 @@ struct section {
     struct boot_line append;
 };
 
-static bool names_no_kernel(const char *name, size_t length)
+bool boot_names_no_kernel(const char *name, size_t length)
 {
     static const char *const endings[] = {".c32", ".com", ".cbt", ".0", ".bin", ".bs", ".bss", ".img"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
@@ -31,7 +31,7 @@ static bool starts_something_else(const struct boot_editor *editor, const struct
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (boot_line_is(editor, line, words[i]))
             return true;
-    return boot_line_is(editor, line, "kernel") && names_no_kernel(editor->text + line->rest, line->end - line->rest);
+    return boot_line_is(editor, line, "kernel") && boot_names_no_kernel(editor->text + line->rest, line->end - line->rest);
 }
 
 static void add_line(const struct boot_editor *editor, struct section *section, const struct boot_line *line)

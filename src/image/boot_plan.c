@@ -17,15 +17,17 @@ void boot_plan_init(struct boot_plan *plan, uint64_t size, const struct boot_wis
     view_init(&plan->view, size);
     changes_init(&plan->changes, &plan->view);
     plan->wish = *wish;
+    boot_menu_init(&plan->menu, wish->menu_default);
 }
 
 static void forget_run(struct boot_plan *plan)
 {
     boot_files_clear(&plan->found);
     changes_clear(&plan->changes);
+    boot_menu_clear(&plan->menu);
     mem_free(plan->diff);
     plan->diff = NULL;
-    plan->files = plan->kernels = plan->timeouts = 0;
+    plan->files = plan->kernels = plan->timeouts = plan->defaults = 0;
     *plan->warnings = '\0';
 }
 
@@ -70,34 +72,93 @@ static void show_change(FILE *diff, const struct boot_file *file, const char *be
     text_diff(diff, before, file->entry.length, after, length);
 }
 
-static void change_file(struct boot_plan *plan, const struct boot_file *file, const char *before, FILE *diff,
-                        uint64_t *behind)
+/* A file's text on its way to what it is to be. */
+struct boot_draft {
+    char *text;
+    size_t length;
+    bool changed;
+    unsigned kernels, timeouts, defaults;
+};
+
+/* False: it is not known yet, or can't be read. */
+static bool draft_begin(struct boot_plan *plan, const struct boot_file *file, struct boot_draft *draft)
+{
+    *draft = (struct boot_draft){.text = mem_alloc(file->entry.length + 1), .length = file->entry.length};
+    bool read = file->tree->read(file->tree, &plan->view, &file->entry, draft->text);
+    if (!read)
+        mem_free(draft->text);
+    return read;
+}
+
+static void draft_take(struct boot_draft *draft, const struct boot_edited *edited)
+{
+    mem_free(draft->text);
+    draft->text = edited->text;
+    draft->length = edited->length;
+    draft->changed = true;
+    draft->kernels += edited->kernels;
+    draft->timeouts += edited->timeouts;
+}
+
+static void draft_edit(const struct boot_plan *plan, const struct boot_file *file, struct boot_draft *draft)
 {
     struct boot_edited edited;
-    if (!boot_edit(file->syntax, file->is_main, before, file->entry.length, &plan->wish, &edited))
+    if (boot_edit(file->syntax, file->is_main, draft->text, draft->length, &plan->wish, &edited))
+        draft_take(draft, &edited);
+    if (!boot_menu_set_default(&plan->menu, file->syntax, file->is_main, draft->text, draft->length, &edited))
         return;
+    draft_take(draft, &edited);
+    draft->defaults++;
+}
+
+static void apply_draft(struct boot_plan *plan, struct boot_file *file, const char *before,
+                        const struct boot_draft *draft, FILE *diff, uint64_t *behind)
+{
     if (file->is_signed) {
         boot_plan_warn(plan, "%s is signed, and stays as it is", file->path);
-    } else {
-        size_t length = boot_edit_without_padding(edited.text, edited.length, room_of(file));
-        boot_plan_replace(plan, file, edited.text, length, behind);
-        show_change(diff, file, before, edited.text, length);
-        plan->files++;
-        plan->kernels += edited.kernels;
-        plan->timeouts += edited.timeouts;
+        return;
     }
-    mem_free(edited.text);
+    size_t length = boot_edit_without_padding(draft->text, draft->length, room_of(file));
+    boot_plan_replace(plan, file, draft->text, length, behind);
+    show_change(diff, file, before, draft->text, length);
+    file->changed = true;
+    plan->files++;
+    plan->kernels += draft->kernels;
+    plan->timeouts += draft->timeouts;
+    plan->defaults += draft->defaults;
+}
+
+static void change_file(struct boot_plan *plan, struct boot_file *file, FILE *diff, uint64_t *behind)
+{
+    struct boot_draft before, draft;
+    if (!draft_begin(plan, file, &before))
+        return;
+    if (draft_begin(plan, file, &draft)) {
+        draft_edit(plan, file, &draft);
+        if (draft.changed)
+            apply_draft(plan, file, before.text, &draft, diff, behind);
+        mem_free(draft.text);
+    }
+    mem_free(before.text);
+}
+
+static void find_default(struct boot_plan *plan)
+{
+    struct boot_draft draft;
+    for (unsigned i = 0; i < plan->found.count && plan->wish.menu_default; i++) {
+        const struct boot_file *file = &plan->found.files[i];
+        if (file->is_signed || !draft_begin(plan, file, &draft))
+            continue;
+        boot_menu_look(&plan->menu, file->syntax, file->path, draft.text, draft.length);
+        mem_free(draft.text);
+    }
 }
 
 static void change_files(struct boot_plan *plan, FILE *diff, uint64_t *behind)
 {
-    for (unsigned i = 0; i < plan->found.count; i++) {
-        const struct boot_file *file = &plan->found.files[i];
-        char *text = mem_alloc(file->entry.length + 1);
-        if (file->tree->read(file->tree, &plan->view, &file->entry, text))
-            change_file(plan, file, text, diff, behind);
-        mem_free(text);
-    }
+    find_default(plan);
+    for (unsigned i = 0; i < plan->found.count; i++)
+        change_file(plan, &plan->found.files[i], diff, behind);
 }
 
 /* --- what goes with it --- */
@@ -111,7 +172,7 @@ static bool checksums_name_changed(struct boot_plan *plan)
     const unsigned char *text = view_at(&plan->view, (uint64_t)list->start * ISO_BLOCK, list->length);
     for (unsigned i = 0; text && i < plan->found.count; i++) {
         const char *path = plan->found.files[i].path;
-        if (!plan->found.files[i].fat && memmem(text, list->length, path, strlen(path)))
+        if (plan->found.files[i].changed && !plan->found.files[i].fat && memmem(text, list->length, path, strlen(path)))
             return true;
     }
     return false;
@@ -119,6 +180,8 @@ static bool checksums_name_changed(struct boot_plan *plan)
 
 static void boot_plan_warn_all(struct boot_plan *plan)
 {
+    if (plan->files == 0)
+        return;
     if (*plan->found.checksums.name && checksums_name_changed(plan))
         boot_plan_warn(plan, "md5sum.txt on the medium has the sums of what was changed: a check by it fails");
     if (plan->found.iso.has_md5)
@@ -163,17 +226,39 @@ static void make_changes(struct boot_plan *plan)
         grow(plan, behind);
 }
 
-static void refuse_unchanged(struct boot_plan *plan)
+/* What was looked for, and is nowhere. */
+static void refuse_without(struct boot_plan *plan, const char *what, const char *has)
 {
-    const char *what = plan->wish.arguments ? "no kernel was given arguments" : "no menu was given a timeout";
     if (*plan->warnings)
         view_refuse(&plan->view, "%s: %s", what, plan->warnings);
     else if (plan->found.count > 0)
         view_refuse(&plan->view, "%s: none of the image's %u boot configurations (%s%s) %s", what, plan->found.count,
-                    plan->found.files[0].path, plan->found.count > 1 ? " and others" : "",
-                    plan->wish.arguments ? "starts one" : "has one or starts a kernel");
+                    plan->found.files[0].path, plan->found.count > 1 ? " and others" : "", has);
     else
         view_refuse(&plan->view, "%s: the image has no boot configuration (looked for: %s)", what, BOOT_LOOKED_FOR);
+}
+
+static void refuse_default(struct boot_plan *plan)
+{
+    if (boot_menu_found(&plan->menu))
+        refuse_without(plan, "no menu was given a default", "says what is booted");
+    else if (*plan->menu.seen)
+        view_refuse(&plan->view, "no boot menu of the image has an entry \"%s\" (there are: %s)", plan->wish.menu_default,
+                    plan->menu.seen);
+    else
+        refuse_without(plan, "no menu was given a default", "has entries");
+}
+
+/* Arguments that no kernel has, and a default that no menu has, are mistakes; that no menu waits beside them is none. */
+static void refuse_unchanged(struct boot_plan *plan)
+{
+    const struct boot_wish *wish = &plan->wish;
+    if (wish->arguments && plan->kernels == 0)
+        refuse_without(plan, "no kernel was given arguments", "starts one");
+    else if (wish->menu_default && plan->defaults == 0)
+        refuse_default(plan);
+    else if (!wish->arguments && !wish->menu_default && plan->timeouts == 0)
+        refuse_without(plan, "no menu was given a timeout", "has one or starts a kernel");
 }
 
 static int boot_plan_status(struct view *view)
@@ -191,7 +276,7 @@ int boot_plan_run(struct boot_plan *plan)
     boot_files_find(&plan->found, &plan->view);
     make_changes(plan);
     boot_plan_warn_all(plan);
-    if ((plan->wish.arguments ? plan->kernels : plan->timeouts) == 0 && view_is_whole(&plan->view))
+    if (view_is_whole(&plan->view))
         refuse_unchanged(plan);
     changes_sort(&plan->changes);
     return boot_plan_status(&plan->view);

@@ -1,6 +1,6 @@
 /*
  * What is to be changed of an image so that every kernel that it boots is given further arguments, and its menus boot
- * by themselves. A plain function of what is known of the image (see image/view.h), that is run again when more of it is known.
+ * what they shall, by themselves. A plain function of what is known of the image (see image/view.h), that is run again when more of it is known.
  *
  * A configuration whose signature lies beside it stays as it is, and so does everything that is not named in
  * BOOT_LOOKED_FOR.
@@ -9,6 +9,7 @@
 #define IMAGE_BOOT_PLAN_H
 
 #include "image/boot_files.h"
+#include "image/boot_menu.h"
 
 #define BOOT_WARNINGS_MAX 512
 
@@ -18,7 +19,8 @@ struct boot_plan {
     /* Valid once boot_plan_run() gave 0. */
     struct boot_files found;
     struct changes changes;
-    unsigned files, kernels, timeouts; /* that were changed */
+    struct boot_menu menu;
+    unsigned files, kernels, timeouts, defaults; /* that were changed */
     char warnings[BOOT_WARNINGS_MAX]; /* what somebody may have to know, as sentences; "" for nothing */
     char *diff;                       /* for people */
 };

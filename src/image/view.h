@@ -13,7 +13,7 @@
 #define VIEW_ONE_MAX (256u << 10)  /* bytes that are asked for at a time: a directory, a file */
 #define VIEW_PARTS_MAX 128
 #define VIEW_MISSING_MAX 48        /* places that are noted before any of them is read */
-#define VIEW_ERROR_MAX 256
+#define VIEW_ERROR_MAX 512
 
 struct view_range {
     uint64_t offset;

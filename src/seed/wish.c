@@ -20,6 +20,7 @@ const struct seed_wish_text seed_wish_texts[] = {
     {"config-label", "ConfigLabel", "configLabel", TEXT(label), true, NULL},
     {"network-data", "NetworkData", "networkData", TEXT(network_data), false, NULL},
     {"network-kind", "NetworkKind", "networkKind", TEXT(network_kind), false, network_kinds},
+    {"menu-default", "MenuDefault", "menuDefault", TEXT(menu_default), false, NULL},
     {"serial", "SerialNumber", "serial", TEXT(serial), false, NULL},
     {"uuid", "UUID", "uuid", TEXT(uuid), false, NULL},
     {"mac", "MACAddress", "mac", TEXT(mac), false, NULL},

@@ -1,6 +1,6 @@
 /*
- * What somebody who inserts says of a machine's own settings: one list, by which every door, the state file and the
- * comparison of two inserts go.
+ * What somebody who inserts says of a machine's own settings, and of what its image boots: one list, by which every door,
+ * the state file and the comparison of two inserts go.
  */
 #ifndef SEED_WISH_H
 #define SEED_WISH_H
@@ -16,6 +16,7 @@ struct seed_wish {
     const char *files;        /* the config medium's files as JSON (a secret); else they are read from the image's URL */
     const char *kind, *label; /* of the config medium */
     const char *network_data, *network_kind; /* seed/network.h */
+    const char *menu_default; /* image/boot_menu.h */
     const char *serial, *uuid, *mac;         /* what placeholders stand for */
 };
 
@@ -29,7 +30,7 @@ struct seed_wish_text {
     const char *const *values; /* those that it may have, ended by NULL; NULL: any */
 };
 extern const struct seed_wish_text seed_wish_texts[];
-#define SEED_WISH_TEXTS 8
+#define SEED_WISH_TEXTS 9
 
 static inline const char **seed_wish_text(const struct seed_wish *wish, unsigned i)
 {

@@ -97,12 +97,14 @@ static struct source *overlay_on(struct source *lower, const struct pipeline_con
 
 static struct boot_wish wish_of(const struct slot_insert_options *options)
 {
-    return (struct boot_wish){options->kernel_args, options->menu_timeout};
+    const char *menu_default = options->seed.menu_default;
+    return (struct boot_wish){options->kernel_args, options->menu_timeout, menu_default && *menu_default ? menu_default : NULL};
 }
 
 static bool is_changing(const struct slot_insert_options *options)
 {
-    return options->kernel_args || options->menu_timeout;
+    const struct boot_wish wish = wish_of(options);
+    return wish.arguments || wish.menu_timeout || wish.menu_default;
 }
 
 /* True: nothing can be changed as it is asked for, and `refusal` says why. */
@@ -160,8 +162,8 @@ static bool is_config(const struct slot_insert_options *options)
 static bool config_problem(const char *url, const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
     const char *problem = seed_wish_problem(&options->seed);
-    if (!problem && (options->kernel_args || options->menu_timeout))
-        problem = "a config medium boots nothing (kernel-args and menu-timeout are for another slot's image)";
+    if (!problem && is_changing(options))
+        problem = "a config medium boots nothing (kernel-args, menu-timeout and menu-default are for another slot's image)";
     if (!problem && options->writable > 0)
         problem = "a config medium is not written to (leave writable out)";
     if (!problem && options->seed.files && strncmp(url, SLOT_CONFIG_SCHEME, strlen(SLOT_CONFIG_SCHEME)) != 0)
@@ -287,7 +289,7 @@ static struct source *preview_with_arguments(const struct pipeline_context *cont
         return NULL;
     if (!is_changing(options)) {
         snprintf(refusal->error, sizeof refusal->error,
-                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args or menu-timeout)");
+                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args, menu-timeout or menu-default)");
         return NULL;
     }
     struct source *source = read_image(context, config, url, &below, refusal);

@@ -20,8 +20,9 @@ static void preview_write(FILE *out, const struct boot_injected *injected)
     fputs(injected->diff, out);
     if (*injected->warnings)
         fprintf(out, "warning: %s\n", injected->warnings);
-    fprintf(out, "%u kernel%s and %u timeout%s in %u file%s\n", injected->kernels, injected->kernels == 1 ? "" : "s",
-            injected->timeouts, injected->timeouts == 1 ? "" : "s", injected->files, injected->files == 1 ? "" : "s");
+    fprintf(out, "%u kernel%s, %u timeout%s and %u default%s in %u file%s\n", injected->kernels, injected->kernels == 1 ? "" : "s",
+            injected->timeouts, injected->timeouts == 1 ? "" : "s", injected->defaults, injected->defaults == 1 ? "" : "s",
+            injected->files, injected->files == 1 ? "" : "s");
 }
 
 static void preview_take(struct slot_preview *preview)

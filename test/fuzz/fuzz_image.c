@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(image + before, data + 1, size - 1);
     struct boot_plan plan;
     int status, rounds = 0;
-    boot_plan_init(&plan, length, &(struct boot_wish){data[0] & 2 ? NULL : "a=b --- c=\"d e\"", data[0] & 4 ? "5" : NULL});
+    boot_plan_init(&plan, length, &(struct boot_wish){data[0] & 2 ? NULL : "a=b --- c=\"d e\"", data[0] & 4 ? "5" : NULL, data[0] & 8 ? "1" : NULL});
     while ((status = boot_plan_run(&plan)) == -EAGAIN) {
         give_missing(&plan.view, image);
         must(++rounds <= VIEW_PARTS_MAX + 1);

@@ -57,7 +57,8 @@ def efi_image(path, files, megabytes):
         run("mcopy", "-i", path, source, f"::/{name}")
 
 
-GRUB_ENTRY = "set timeout=-1\nmenuentry x {\n  linux /boot/vmlinuz\n}\n"
+GRUB_ENTRY = ("set timeout=-1\nmenuentry wrong {\n  linux /boot/vmlinuz wrong=1\n}\n"
+              "submenu more {\n  menuentry Right --id x {\n    linux /boot/vmlinuz\n  }\n}\n")
 
 
 def grub_disc(place, vmlinuz):
@@ -79,7 +80,9 @@ def isolinux_disc(place, vmlinuz):
     (disc / "isolinux").mkdir()
     for file in (ISOLINUX / "isolinux.bin", LDLINUX):
         (disc / "isolinux" / file.name).write_bytes(file.read_bytes())
-    (disc / "isolinux/isolinux.cfg").write_text(grown("default x\nprompt 1\ntimeout 0\nlabel x\n  kernel /boot/vmlinuz\n  append vga=normal\n", 2047))
+    (disc / "isolinux/isolinux.cfg").write_text(grown("default wrong\nprompt 1\ntimeout 0\n"
+                                                      "label wrong\n  kernel /boot/vmlinuz\n  append wrong=1\n"
+                                                      "label x\n  kernel /boot/vmlinuz\n  append vga=normal\n", 2047))
     mkisofs(place, disc, "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin", "-c", "isolinux/boot.cat", "-b",
             "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
 
@@ -89,11 +92,12 @@ def entry_disc(place, vmlinuz):
     if not SYSTEMD_BOOT.exists():
         pytest.skip("needs systemd-boot-efi")
     disc = start_folder(place, vmlinuz)
-    entry, loader, image = place / "entry", place / "loader", place / "efi.img"
+    entry, wrong, loader, image = place / "entry", place / "wrong", place / "loader", place / "efi.img"
     loader.write_text("timeout 1000\n")
+    wrong.write_text("title wrong\nlinux /vmlinuz.efi\noptions wrong=1\n")
     entry.write_text(grown("title x\nlinux /vmlinuz.efi\n", 2047))
     efi_image(image, {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "vmlinuz.efi": vmlinuz, "loader/loader.conf": loader,
-                      "loader/entries/x.conf": entry}, 24)
+                      "loader/entries/x.conf": entry, "loader/entries/z.conf": wrong}, 24)
     mkisofs(place, disc, "-append_partition", "2", "0xef", image, "-e", "--interval:appended_partition_2:all::",
             "-no-emul-boot")
 
@@ -151,9 +155,10 @@ WAYS = [(grub_disc, "bios", "cdrom"), (grub_disc, "bios", "usb"), (grub_disc, "u
 def test_a_kernel_has_the_arguments(daemon, tmp_path, vmlinuz, make, firmware, device):
     make(tmp_path, vmlinuz)
     d = daemon()
-    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}" menu-timeout=1')
+    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}" menu-timeout=1 menu-default=x')
     h = host.Host(tmp_path, firmware, device, d.uri())
     try:
         h.wait_for(MARK, BOOT_SECONDS)
+        assert b"wrong=1" not in h.serial
     finally:
         h.stop()

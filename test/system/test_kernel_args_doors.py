@@ -70,6 +70,11 @@ def test_a_menu_has_a_timeout(admin, service, nginx, image, tmp_path):
     assert admin.patch(SLOT, {"Image": nginx.url(image), **oem(KernelArguments=MARK)}).status in (200, 204)
     now = read(service.uri(), tmp_path)
     assert ADDED in now and b"timeout 600\ndefault vesamenu" in now
+    assert admin.patch(SLOT, {"Image": nginx.url(image), **oem(MenuDefault="Install")}).status in (200, 204)
+    now = read(service.uri(), tmp_path)
+    assert ADDED in now and b"ontimeout install\ntimeout 600\ndefault vesamenu" in now and b"set default='Install'" in now
+    nowhere = admin.patch(SLOT, {"Image": nginx.url(image), **oem(MenuDefault="memtest")})
+    assert nowhere.ids == ["ImageNotUsable"] and "there are: " in str(nowhere.json)
     for wrong in ("5", "PT2H", "PT0.5S"):
         assert admin.post(INSERT, {**wish, **oem(MenuTimeout=wrong)}).ids == ["ActionParameterValueFormatError"]
         assert admin.patch(SLOT, {**wish, **oem(MenuTimeout=wrong)}).ids == ["PropertyValueFormatError"]
@@ -91,9 +96,9 @@ def test_what_redfish_refuses(admin, nginx, image):
 def test_insert_by_the_pages_api(new_site, nginx, image, tmp_path):
     site = new_site(more=f"[http]\nca-file = {nginx.tls}/ca.pem\n")
     web = site.web("operator")
-    assert web.insert("slot0", nginx.url(image), kernelArgs=MARK, menuTimeout=2).status == 200
+    assert web.insert("slot0", nginx.url(image), kernelArgs=MARK, menuTimeout=2, menuDefault="0").status == 200
     now = read(site.uri(), tmp_path)
-    assert ADDED in now and b"timeout 20\ndefault vesamenu" in now
+    assert ADDED in now and b"ontimeout install\ntimeout 20\ndefault vesamenu" in now
     assert "md5sum.txt" in web.slot()["warning"] and MARK not in str(web.slot())
     assert web.eject("slot0").status == 200
     assert "3600" in web.insert("slot0", nginx.url(image), menuTimeout=-1).error
@@ -104,11 +109,11 @@ def test_insert_by_the_pages_api(new_site, nginx, image, tmp_path):
 
 
 def test_the_configured_image_has_its_arguments(daemon, nginx, image, tmp_path):
-    text = f"[slot cd]\nattach = socket\nimage = {nginx.url(image)}\nkernel-args = {MARK}\nmenu-timeout = 0\n"
+    text = f"[slot cd]\nattach = socket\nimage = {nginx.url(image)}\nkernel-args = {MARK}\nmenu-timeout = 0\nmenu-default = Install\n"
     d = daemon(f"http.ca-file={nginx.tls}/ca.pem", config=text)
     wait_for(lambda: d.slot()["state"] == "ready", "the configured image")
     now = read(d.uri("cd"), tmp_path)
-    assert ADDED in now and b"timeout 1\ndefault vesamenu" in now
+    assert ADDED in now and b"ontimeout install\ntimeout 1\ndefault vesamenu" in now
     d.ok("eject cd")
     d.ok(f"insert cd {nginx.url(image)}")
     assert MARK.encode() not in read(d.uri("cd"), tmp_path)

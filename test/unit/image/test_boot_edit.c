@@ -31,12 +31,12 @@ static void check_wish(enum boot_syntax syntax, bool is_main, const char *text, 
 
 static void check(enum boot_syntax syntax, const char *text, const char *arguments, const char *expected)
 {
-    check_wish(syntax, false, text, &(struct boot_wish){arguments, NULL}, expected);
+    check_wish(syntax, false, text, &(struct boot_wish){.arguments = arguments}, expected);
 }
 
 static void check_timeout(enum boot_syntax syntax, const char *text, const char *seconds, const char *expected)
 {
-    check_wish(syntax, true, text, &(struct boot_wish){NULL, seconds}, expected);
+    check_wish(syntax, true, text, &(struct boot_wish){.menu_timeout = seconds}, expected);
 }
 
 static void grub(const char *text, const char *arguments, const char *expected)
@@ -139,7 +139,7 @@ static void a_menu_has_a_timeout(void **state)
     check_timeout(BOOT_SYSLINUX, "timeout 9\n", "0", "timeout 1\n"); /* 0 is for ever */
     check_timeout(BOOT_SYSLINUX, "label a\n kernel k\n", "3", "timeout 30\nlabel a\n kernel k\n");
     check_timeout(BOOT_SYSLINUX, "label a\n kernel k\n append -\n", "3", "timeout 30\nlabel a\n kernel k\n append -\n");
-    check_wish(BOOT_SYSLINUX, false, "label a\n kernel k\n", &(struct boot_wish){NULL, "3"}, NULL);
+    check_wish(BOOT_SYSLINUX, false, "label a\n kernel k\n", &(struct boot_wish){.menu_timeout = "3"}, NULL);
     check_timeout(BOOT_LOADER, "default x\ntimeout menu-force\n", "4", "default x\ntimeout 4\n");
     check_timeout(BOOT_LOADER, "default x\n", "4", NULL); /* it boots at once */
     check_timeout(BOOT_ENTRY, "linux /k\n", "4", NULL);
@@ -148,7 +148,7 @@ static void a_menu_has_a_timeout(void **state)
 static void a_timeout_and_arguments_go_together(void **state)
 {
     (void)state;
-    struct boot_wish wish = {"a", "5"};
+    struct boot_wish wish = {.arguments = "a", .menu_timeout = "5"};
     check_wish(BOOT_GRUB, false, "set timeout=1\nlinux /k\n", &wish, "set timeout=5\nlinux /k a\n");
     check_wish(BOOT_SYSLINUX, true, "label x\n kernel k\n append y\ntimeout 0\n", &wish,
                "label x\n kernel k\n append y a\ntimeout 50\n");
@@ -156,7 +156,7 @@ static void a_timeout_and_arguments_go_together(void **state)
 
 static const char *arguments_problem(const char *arguments)
 {
-    return boot_wish_problem(&(struct boot_wish){arguments, NULL});
+    return boot_wish_problem(&(struct boot_wish){.arguments = arguments});
 }
 
 static void a_wish_is_checked(void **state)
@@ -172,8 +172,13 @@ static void a_wish_is_checked(void **state)
     assert_non_null(strstr(arguments_problem("---"), "empty"));
     assert_null(arguments_problem("a=\"b c\" d"));
     for (const char *const *bad = (const char *const[]){"", "5s", "-1", "3601", "99999999999999999999", NULL}; *bad; bad++)
-        assert_non_null(boot_wish_problem(&(struct boot_wish){NULL, *bad}));
-    assert_null(boot_wish_problem(&(struct boot_wish){NULL, "3600"}));
+        assert_non_null(boot_wish_problem(&(struct boot_wish){.menu_timeout = *bad}));
+    assert_null(boot_wish_problem(&(struct boot_wish){.menu_timeout = "3600"}));
+    assert_non_null(boot_wish_problem(&(struct boot_wish){.menu_default = "a\tb"}));
+    long_one[BOOT_DEFAULT_MAX + 1] = '\0';
+    assert_non_null(boot_wish_problem(&(struct boot_wish){.menu_default = long_one}));
+    long_one[BOOT_DEFAULT_MAX] = '\0';
+    assert_null(boot_wish_problem(&(struct boot_wish){.menu_default = long_one}));
 }
 
 static void padding_gives_way(void **state)
