@@ -15,7 +15,7 @@ const MEDIA_WORDS = { cd: 'CD/DVD', disk: 'USB disk' };
 const STALE_MS = 2500; // without news the host is taken to read nothing
 const SESSION_OVER = 'The session has ended.';
 const READING_MS = 5000; // the host reads if it did so lately
-const CONFIG_FILES_MAX = 40_000; // bytes: in base64 and with their names they must fit in one request
+const CONFIG_FILES_MAX = 40 << 10; // bytes: in base64 and with their names they must fit in one request
 const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
 
 /** What a form says of the image's boot configurations. */
@@ -27,7 +27,7 @@ function bootChanges({ elements: { kernelArgs, menuTimeout } }) {
 async function configFiles(files) {
     const read = {};
     if (files.reduce((sum, { size }) => sum + size, 0) > CONFIG_FILES_MAX)
-        throw new Error('The files are larger than 40 kB together. Upload them to the BMC as a tar, or as JSON.');
+        throw new Error('The files are larger than 40 KiB together. Upload them to the BMC as a tar, or as JSON.');
     for (const file of files) {
         const bytes = new Uint8Array(await file.arrayBuffer());
         try {

@@ -50,7 +50,7 @@ void ctl_disconnect(struct ctl_connection *c)
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
-    mem_free_secret(c->buffer);
+    mem_free(c->buffer);
     c->buffer = NULL;
     c->used = c->taken = c->size = 0;
 }

@@ -17,6 +17,7 @@
 
 #include "base/text.h"
 #include "base/work.h"
+#include "source/hidden.h"
 
 #define FILE_BLOCK 4096u
 #define FILE_IOVECS 128 /* pieces a call; a request has fewer */
@@ -175,6 +176,13 @@ static int check_kind(struct file_source *file)
     return 0;
 }
 
+static int file_open_failed(struct file_source *file, int status)
+{
+    bool unseen = status == -ENOENT || status == -EACCES;
+    const char *hint = unseen ? hidden_hint(file->path) : NULL;
+    return file_failed(file, status, hint ? hint : status == -ENOENT ? " (check the path)" : "");
+}
+
 static void open_run(struct work *work)
 {
     struct file_source *file = container_of(work, struct file_source, work);
@@ -192,7 +200,7 @@ static void open_run(struct work *work)
     else if (errno == EXDEV)
         file->work_status = file_failed(file, -EPERM, " (only files below file-directory may be inserted)");
     else
-        file->work_status = file_failed(file, -errno, errno == ENOENT ? " (check the path)" : "");
+        file->work_status = file_open_failed(file, -errno);
 }
 
 /* Removes the file, if the name is still this file's. */

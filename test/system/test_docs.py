@@ -80,6 +80,19 @@ def test_what_is_shown_of_a_configuration_is_one(folder):
         assert checked.returncode == 0, (name, text, checked.stderr)
 
 
+def test_sizes_are_in_one_kind_of_unit():
+    """MiB, as the configuration has them and as they are counted. The benchmarks' rates are another matter."""
+    texts = {**{name: text() for name, text in PAGES.items()}, "--sample-config": run("--sample-config"),
+             **{p.name: p.read_text() for p in [TOP / "NEWS", *(TOP / "conf").iterdir(), *(TOP / "web").glob("*.[jh]*")]}}
+    assert not [(name, found) for name, text in texts.items() for found in re.findall(r".*[\d ][kKMGT]B\b.*", text)]
+
+
+def test_news_are_told_once():
+    told = re.findall(r"^- (.*?)(?=^- |\Z)", (TOP / "NEWS").read_text(), re.M | re.S)
+    assert len(told) > 30 and len(told) == len(set(told))
+    assert len([line for line in (TOP / "NEWS").read_text().splitlines() if line.startswith("nbd-proxy ")]) == 1
+
+
 def test_the_defaults_that_keep_strangers_out():
     dump = run("--no-config", "--dump-config").splitlines()
     for line in ("allow-local = no", "verify-certificate = yes", "redirects = 3", "state-secrets = no", "control-mode = 0600", "listen =",

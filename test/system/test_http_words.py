@@ -1,6 +1,7 @@
 """What is said of servers, proxies, certificates and logins that are not as they should be: who it was, and what to do."""
 import contextlib
 import random
+import re
 import socket
 import socketserver
 import threading
@@ -9,7 +10,7 @@ import time
 import nbd
 import pytest
 
-from conftest import Nginx, openssl
+from conftest import Nginx, at_once, has_protocol, openssl
 from doors import insert
 from ftpd import FtpLiar
 from liar import Liar, liar  # noqa: F401 (liar is a fixture)
@@ -74,11 +75,17 @@ def test_nor_do_ftps_and_sftp_pretend(daemon):
 
 
 def test_silence_is_called_silence(daemon, liar):
-    d = daemon("http.connect-timeout=1s", "http.stall-timeout=1s", "http.io-timeout=4s", "http.readahead=no")
+    schemes = ["http", "https", "ftp", *(s for s in ("sftp", "smb") if has_protocol(s)), "nfs"]
+    d = daemon("http.connect-timeout=1s", "http.stall-timeout=1s", "http.io-timeout=4s", "http.readahead=no",
+               *(f"slot.{scheme}.attach=socket" for scheme in schemes))
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         port = silent.getsockname()[1]
-        assert "was not ready within connect-timeout" in d.error(f"insert 0 https://127.0.0.1:{port}/image.iso")
-        assert "did not answer within stall-timeout" in d.error(f"insert 0 http://127.0.0.1:{port}/image.iso")
+        login = " user=u password=p"
+        said = dict(zip(schemes, at_once(lambda scheme: d.error(f"insert {scheme} {scheme}://127.0.0.1:{port}/share/image.iso" +
+                                                                (login if scheme == "sftp" else "")), schemes)))
+    assert "was not ready within connect-timeout" in said["https"] and "did not answer within stall-timeout" in said["http"]
+    for scheme, words in said.items():
+        assert re.search(r"within (connect|stall)-timeout \(is this .*port.*raise that\)", words), (scheme, words)
     d.ok(f"insert 0 {liar.url()}")
     h = handle(d.uri())
     liar.behaviour = lambda r: time.sleep(30)  # as long as nobody waits

@@ -378,7 +378,7 @@ daemonTest('a login that ends soon is said; who logs in again keeps what another
     await state(other, 'Ready');
     await page.bringToFront(); // it has the token of before, and learns of the other
     await card(page, 'slot1').getByText('Settings for the host').click();
-    await card(page, 'slot1').getByLabel('Files, 40 kB').setInputFiles({ name: 'user-data', mimeType: 'text/plain', buffer: Buffer.from('#cloud-config\n') });
+    await card(page, 'slot1').getByLabel('Files, 40 KiB').setInputFiles({ name: 'user-data', mimeType: 'text/plain', buffer: Buffer.from('#cloud-config\n') });
     await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready', 'slot1');
     await other.bringToFront();

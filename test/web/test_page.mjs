@@ -263,11 +263,11 @@ pageTest('files become a medium with settings', async (page, daemon) => {
     await card(page).getByText('Settings for the host').click();
     const files = [{ name: 'user-data', mimeType: '', buffer: Buffer.from('\ufeff#cloud-config {serial}\n') },
         { name: 'key.bin', mimeType: '', buffer: Buffer.from([0, 1, 255]) }];
-    const large = { name: 'large', mimeType: '', buffer: Buffer.alloc(40_001) };
-    await card(page).getByLabel('Files, 40 kB together').setInputFiles([large]);
+    const large = { name: 'large', mimeType: '', buffer: Buffer.alloc(40_961) };
+    await card(page).getByLabel('Files, 40 KiB together').setInputFiles([large]);
     await card(page).getByRole('button', { name: 'Insert' }).last().click();
-    await error(page, 'The files are larger than 40 kB together. Upload them to the BMC as a tar, or as JSON.');
-    await card(page).getByLabel('Files, 40 kB together').setInputFiles(files);
+    await error(page, 'The files are larger than 40 KiB together. Upload them to the BMC as a tar, or as JSON.');
+    await card(page).getByLabel('Files, 40 KiB together').setInputFiles(files);
     await card(page).getByLabel('Serial number').fill(' SN42 ');
     await card(page).getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready');

@@ -71,7 +71,8 @@ static void on_ftp_control_timer(uv_timer_t *timer)
 {
     struct ftp_line *ftp = container_of(timer, struct ftp_line, timer);
     if (ftp->line.current || (ftp->step != FTP_READY && ftp->step != FTP_STREAM))
-        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server sent nothing within stall-timeout");
+        line_fail(&ftp->line, REMOTE_TRANSIENT, 0, "the FTP server sent nothing within stall-timeout (is this its port? if it is "
+                                                    "slow, raise that)");
     else
         ftp_idle_over(ftp);
 }

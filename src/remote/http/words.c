@@ -245,8 +245,10 @@ void http_judge_code(struct http_fetch *http, CURLcode code)
 void http_judge_silence(struct http_fetch *http)
 {
     static const char *const words[] = {
-        [HTTP_CONNECTING] = "the server took the connection, but was not ready within connect-timeout",
-        [HTTP_WAITING] = "the server took the request, but did not answer within stall-timeout",
+        [HTTP_CONNECTING] = "the server took the connection, but was not ready within connect-timeout (is this the port of its web server? "
+                            "if it is slow, raise that)",
+        [HTTP_WAITING] = "the server took the request, but did not answer within stall-timeout (is this the port of its web server? if it is "
+                         "slow, raise that)",
         [HTTP_READING] = "the server stopped in the middle of its answer for as long as stall-timeout",
     };
     enum http_phase phase = http->phase;

@@ -156,7 +156,7 @@ static void on_stall(uv_timer_t *timer)
     if (!rpc->connected)
         rpc_die(rpc, -EHOSTUNREACH, "no connection to %s within connect-timeout (check host and port)", rpc->place);
     else
-        rpc_die(rpc, 0, "nothing came from %s within stall-timeout", rpc->place);
+        rpc_die(rpc, 0, "nothing came from %s within stall-timeout (is this the port of its NFS? if it is slow, raise that)", rpc->place);
 }
 
 /* Runs while an answer is due. */

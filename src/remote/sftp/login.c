@@ -77,7 +77,8 @@ static void on_sftp_login_timer(uv_timer_t *timer)
 {
     struct sftp_line *sftp = container_of(timer, struct sftp_line, timer);
     if (sftp->line.current)
-        line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the SFTP server sent nothing within stall-timeout");
+        line_fail(&sftp->line, REMOTE_TRANSIENT, 0, "the SFTP server sent nothing within stall-timeout (is this the port of its SSH? if "
+                                                     "it is slow, raise that)");
     else
         sftp_reset(sftp);
 }

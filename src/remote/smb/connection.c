@@ -64,9 +64,10 @@ static void on_smb_connection_timer(uv_timer_t *timer)
     struct smb *smb = timer->data;
     uint64_t quiet = uv_now(smb->loop) - smb->heard;
     if (smb->stage == SMB_CONNECTING)
-        smb_fail(smb, true, -EHOSTUNREACH, "could not connect: no answer within connect-timeout");
+        smb_fail(smb, true, -EHOSTUNREACH, "could not connect: no answer within connect-timeout (check host and port)");
     else if (smb->stage < SMB_OPEN)
-        smb_fail(smb, true, -EAGAIN, "the server did not open the image within connect-timeout");
+        smb_fail(smb, true, -EAGAIN, "the server did not open the image within connect-timeout (is this the port of its SMB? if it is "
+                                       "slow, raise that)");
     else if (smb->awaited > 0 && quiet >= smb->stall_timeout_ms)
         smb_fail(smb, true, 0, "the server sent nothing for stall-timeout");
     else if (smb->awaited > 0)

@@ -16,6 +16,7 @@
 #include "../cmocka_all.h"
 #include "block/overlay.h"
 #include "source/file.h"
+#include "source/hidden.h"
 
 #define SIZE (1000u * 1000 + 7)
 
@@ -403,9 +404,28 @@ static void an_old_kernel_refuses_the_same(void **state)
     rmdir(inner);
 }
 
+static void what_a_service_does_not_see_is_said(void **state)
+{
+    (void)state;
+    static const char service[] = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+                                  "22 21 8:1 /tmp/systemd-private-a-nbd-proxy.service-b/tmp /tmp rw - ext4 /dev/sda1 rw\n"
+                                  "23 21 0:2 /systemd/inaccessible/dir /home ro - tmpfs tmpfs rw\n"
+                                  "24 21 0:3 /@root /root rw - btrfs /dev/sdb rw\n"
+                                  "25 21 0:4 / /var/tmp rw - tmpfs tmpfs rw";
+    assert_non_null(strstr(hidden_hint_in("/tmp/a.iso", service), "PrivateTmp"));
+    assert_non_null(strstr(hidden_hint_in("/home/me/a.iso", service), "ProtectHome"));
+    assert_null(hidden_hint_in("/tmpfile", service));
+    assert_null(hidden_hint_in("/root/a.iso", service));
+    assert_null(hidden_hint_in("/var/tmp/a.iso", service));
+    assert_null(hidden_hint_in("/srv/a.iso", service));
+    assert_null(hidden_hint_in("/tmp/a.iso", ""));
+    hidden_hint("/tmp/a.iso"); /* whatever this machine has */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_service_does_not_see_is_said),
         cmocka_unit_test(file_keeps_the_contract),      cmocka_unit_test(a_file_that_shrinks_gives_eio),
         cmocka_unit_test(only_files_and_devices_open),  cmocka_unit_test(files_outside_the_directory_are_refused),
         cmocka_unit_test(a_missing_file_is_made),       cmocka_unit_test(closing_removes_what_it_should),
