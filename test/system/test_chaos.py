@@ -14,7 +14,7 @@ from conftest import SANITIZED, wait_for
 from redfish_client import Client
 from website import PASSWORDS, AnswerReader, Site, Web, Wire, accounts  # noqa: F401 (accounts is a fixture)
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS") or (60 if SANITIZED else 5))
+SECONDS = float(os.environ.get("CHAOS_SECONDS") or (30 if SANITIZED else 5))
 ROOM = 16 << 20  # bytes of memory beside the cache: README, "What it promises"
 
 
