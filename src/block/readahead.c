@@ -210,11 +210,12 @@ static bool within_budget(const struct readahead *ra, const struct readahead_lim
     return ra->balance + (int64_t)limits->budget > 0;
 }
 
-/* How far ahead to fetch: as far as the stream has come, and while the budget lasts half a cluster at least. */
+/* How far ahead to fetch: as far as the stream has come, and while the budget lasts a small cluster or half of a large one
+ * at least. */
 static uint64_t stream_reach(const struct readahead *ra, const struct readahead_stream *s, const struct readahead_limits *limits)
 {
-    uint64_t least = limits->cluster && s->reads >= 2 && within_budget(ra, limits) ? limits->cluster / 2 : 0;
-    return max_u64(READAHEAD_GAIN * s->run, least);
+    uint64_t least = max_u64(limits->cluster / 2, min_u64(limits->cluster, READAHEAD_LEAST));
+    return max_u64(READAHEAD_GAIN * s->run, s->reads >= 2 && within_budget(ra, limits) ? least : 0);
 }
 
 static bool next_sequential(const struct readahead *ra, struct readahead_stream *s, uint64_t window,

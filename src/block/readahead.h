@@ -4,7 +4,7 @@
  *
  * A read that continues an earlier one makes a stream. The window ahead of a stream grows with what was already read in
  * a row (so at most as much again is ever fetched in vain) up to what the link needs; while the budget lasts, the
- * window is half a cluster at least. Reads that continue nothing are beginnings. When most of the last beginnings were
+ * window is READAHEAD_LEAST or half a cluster at least. Reads that continue nothing are beginnings. When most of the last beginnings were
  * continued, the next one is taken for a stream at once: small files are read in two or three pieces. So is the first
  * read of all: that costs little, and the connections open meanwhile. Several streams may interleave. Reads at a
  * constant distance (forwards or backwards) make a strided stream.
@@ -24,7 +24,8 @@
 #define READAHEAD_STREAMS 16
 #define READAHEAD_HISTORY 8      /* reads that belong to no stream, kept to find strides */
 #define READAHEAD_GAIN 1         /* window / bytes read in a row */
-#define READAHEAD_EARNED 250     /* per cent of the bytes that were here when they were read: what the balance gets */
+#define READAHEAD_EARNED 400     /* per cent of the bytes that were here when they were read: what the balance gets */
+#define READAHEAD_LEAST (256u << 10) /* bytes ahead of a stream, or a cluster if that is less, or half of a larger one */
 #define READAHEAD_BALANCE 4      /* budgets that can be earned, or owed */
 #define READAHEAD_CLUSTERS 64    /* the last ones: behind one of these, two are fetched */
 #define READAHEAD_FIRST (48u << 10) /* bytes of an edge: volume descriptors, boot records, partition tables */

@@ -343,9 +343,9 @@ static void a_live_system_boots_sooner_than_with_fixed_blocks(void **state)
             if (blocks[b] < MIB)
                 check(&kinds[i], "of cow's time", ours.seconds / cow.seconds, 0, 1);
             else if (blocks[b] == MIB)
-                check(&kinds[i], "of cow's time", ours.seconds / cow.seconds, 0, kinds[i].idle_restart ? 2 : 1.5);
+                check(&kinds[i], "of cow's time", ours.seconds / cow.seconds, 0, kinds[i].idle_restart ? 1.5 : 1.15);
         }
-        check(&kinds[i], "fetched of what was read", ours.fetched * 1e6 / (double)read, 1, 2.5);
+        check(&kinds[i], "fetched of what was read", ours.fetched * 1e6 / (double)read, 1, 2.6);
         if (table())
             puts("");
     }
