@@ -106,6 +106,9 @@ def test_power_boot_and_reset(started, hook):
     assert client.get(reset["@Redfish.ActionInfo"]).json["Parameters"] == [
         {"Name": "ResetType", "Required": True, "DataType": "String",
          "AllowableValues": reset["ResetType@Redfish.AllowableValues"]}]
+    info = client.get(client.get(SLOT).json["Actions"]["#VirtualMedia.InsertMedia"]["@Redfish.ActionInfo"]).json
+    own = {p["Name"]: p["AllowableValues"] for p in info["Oem"]["NbdProxy"]["Parameters"]}
+    assert own["Reset"] == reset["ResetType@Redfish.AllowableValues"]
     assert client.patch(SYSTEM, override(Target="Cd", Enabled="Once", Mode="UEFI")).status == 200
     assert boot(client) == ("Cd", "Once", "UEFI")
     for kind in reset["ResetType@Redfish.AllowableValues"]:

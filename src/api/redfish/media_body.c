@@ -78,11 +78,14 @@ json_t *redfish_media_flatten(json_t *body)
 
 /* --- ActionInfo --- */
 
-static json_t *resets(void)
+/* Those that the platform offers, as far as it has told. */
+static json_t *resets(const struct redfish_call *call)
 {
     json_t *list = json_array();
-    for (int i = 0; i < HOST_RESETS; i++)
-        json_array_append_new(list, json_string(host_reset_name((enum host_reset)i)));
+    unsigned offered = host_get_state(call->site->host)->resets;
+    for (unsigned i = 0; i < HOST_RESETS; i++)
+        if (!offered || offered & (1u << i))
+            json_array_append_new(list, json_string(host_reset_name((enum host_reset)i)));
     return list;
 }
 
@@ -111,7 +114,7 @@ static json_t *insert_values(const struct redfish_call *call, const char *name)
     slot_get_status(redfish_media_slot(call), &s);
     if (strcmp(name, "EjectPolicy") == 0)
         return redfish_eject_policies(call, &s);
-    return strcmp(name, REDFISH_RESET) == 0 ? resets() : seed_values(name);
+    return strcmp(name, REDFISH_RESET) == 0 ? resets(call) : seed_values(name);
 }
 
 json_t *redfish_insert_info(struct redfish_call *call)
