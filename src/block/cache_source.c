@@ -23,6 +23,8 @@ void cache_front_learn(struct cache_front *front, int status)
     stats->rtt_us = lower->stats.rtt_us;
     stats->bandwidth = lower->stats.bandwidth;
     stats->gain = lower->stats.gain;
+    stats->quiet_rtt_us = lower->stats.quiet_rtt_us;
+    stats->ranges = lower->stats.ranges;
     stats->sharers = lower->stats.sharers;
     if (status != 0 && *lower->error)
         source_set_error(&front->source, "%s", lower->error);

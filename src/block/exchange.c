@@ -38,6 +38,7 @@ static void exchange_learn(struct exchange *exchange)
     stats->bytes += exchange->past.bytes;
     stats->errors += exchange->past.errors;
     stats->retries += exchange->past.retries;
+    latency_merge(&stats->ranges, &exchange->past.ranges);
     exchange->source.parallel = lower->parallel;
     exchange->source.failing = lower->failing;
     exchange->source.error_at = lower->error_at;

@@ -28,6 +28,7 @@
 #include <time.h>
 
 #include "base/defer.h"
+#include "base/latency.h"
 #include "block/io.h"
 
 #define SOURCE_ERROR_MAX 512
@@ -59,6 +60,8 @@ struct source_stats {
     unsigned sharers;             /* sources that read ahead on that link, this one too; 0: not known, counts as 1 */
     uint64_t hits, misses;        /* cache: read requests answered without / with a fetch */
     uint64_t prefetched, wasted;  /* cache: bytes read ahead, and evicted unread */
+    uint64_t quiet_rtt_us;        /* the round trip as measured while nothing else of ours was under way; 0: it was not */
+    struct latency ranges;        /* how long what was asked of a server or a browser took */
 };
 
 struct source {

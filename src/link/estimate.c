@@ -1,10 +1,21 @@
 #include "link/estimate.h"
 
+/* One that is shorter than all those without a queue of ours had none either. */
+static void link_quiet_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, uint64_t now_us)
+{
+    bool old = quiet && now_us - link->quiet_at_us > LINK_RTT_QUIET_US;
+    if (link->quiet_us == 0 ? !quiet : rtt_us > link->quiet_us && !old)
+        return;
+    link->quiet_us = rtt_us;
+    link->quiet_at_us = now_us;
+}
+
 void link_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, uint64_t now_us)
 {
     uint64_t keep = quiet ? LINK_RTT_QUIET_US : LINK_RTT_KEEP_US;
     if (rtt_us == 0)
         rtt_us = 1;
+    link_quiet_round_trip(link, rtt_us, quiet, now_us);
     if (link->rtt_us == 0 || rtt_us <= link->rtt_us || now_us - link->rtt_at_us > keep) {
         link->rtt_us = rtt_us;
         link->rtt_at_us = now_us;

@@ -16,6 +16,7 @@
 
 struct link_estimate {
     uint64_t rtt_us, rtt_at_us;        /* the smallest, 0: none yet; and when it was measured */
+    uint64_t quiet_us, quiet_at_us;    /* the smallest that met no queue of ours, 0: none; and when that was */
     uint64_t rates[LINK_SAMPLES];      /* the last samples, a ring; bytes a second */
     unsigned next_rate;
     uint64_t since_us;                 /* when the transfers began; 0: there are none */

@@ -68,13 +68,14 @@ struct nbd_connection {
 };
 
 struct nbd_client_request {
-    struct link link;
+    struct link link; /* in connection->idle, or a READ in server->reads */
     struct nbd_connection *connection;
     struct nbd_request wire;
     uint32_t charge; /* of the budget */
     uint32_t filled; /* WRITE: payload bytes here */
     struct io io;
     struct io_extent *extents; /* BLOCK_STATUS */
+    uint64_t began;            /* at the source; uv_hrtime() */
 };
 
 struct nbd_server {
@@ -84,6 +85,7 @@ struct nbd_server {
     char alias[16]; /* "": none */
     struct source *source; /* NULL: no medium, or it is going */
     struct link connections;
+    struct link reads; /* struct nbd_client_request: READs at the source, the oldest first */
     unsigned count, kernel_count; /* connections, and how many of them are the kernel's */
     unsigned at_source;           /* ios of all clients, those that have gone too */
     uint64_t answered;            /* ios that came back from the source */

@@ -349,6 +349,7 @@ struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_optio
     server->export_name = mem_strdup(options->export_name);
     server->description = mem_strdup(options->description);
     list_init(&server->connections);
+    list_init(&server->reads);
     defer_setup(&server->detach_defer, on_detach_defer);
     defer_setup(&server->close_defer, on_nbd_server_close_defer);
     return server;
@@ -462,6 +463,18 @@ unsigned nbd_server_waiting(const struct nbd_server *server)
 uint64_t nbd_server_answered(const struct nbd_server *server)
 {
     return server->answered;
+}
+
+bool nbd_server_oldest_read(const struct nbd_server *server, struct nbd_server_read *read)
+{
+    list_for_each (l, &server->reads) {
+        const struct nbd_client_request *r = container_of(l, struct nbd_client_request, link);
+        if (r->connection->stream->closing)
+            continue;
+        *read = (struct nbd_server_read){r->wire.offset, r->wire.length, (uv_hrtime() - r->began) / 1000};
+        return true;
+    }
+    return false;
 }
 
 void nbd_server_drop_clients(struct nbd_server *server)

@@ -41,6 +41,9 @@ struct nbd_server_options {
      * for one client, reading pauses, between requests; a request larger than the
      * limit is admitted alone. */
     struct nbd_server_budget *budget;
+    /* A READ that came to the source is answered, rightly or not; called inside. NULL: nobody is told. */
+    void (*read_done)(void *arg, const struct io *io, uint64_t waited_us);
+    void *arg;
 };
 
 struct nbd_server_budget {
@@ -53,6 +56,13 @@ struct nbd_server_stats {
     uint64_t reads, read_bytes, writes, write_bytes, others, errors;
     uint64_t connections_total;
     unsigned waiting; /* requests that the source has not answered yet */
+};
+
+/* A READ that is at the source. */
+struct nbd_server_read {
+    uint64_t offset;
+    uint32_t length;
+    uint64_t waited_us;
 };
 
 struct nbd_server *nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options);
@@ -76,6 +86,8 @@ void nbd_server_detach(struct nbd_server *server, void (*detached)(void *arg), v
 /* How many requests wait for the source now; and how many were answered in all. */
 unsigned nbd_server_waiting(const struct nbd_server *server);
 uint64_t nbd_server_answered(const struct nbd_server *server);
+/* The READ that has waited longest of those whose client is there. False: none waits. */
+bool nbd_server_oldest_read(const struct nbd_server *server, struct nbd_server_read *read);
 /* Drops all clients at once, the kernel too. */
 void nbd_server_drop_clients(struct nbd_server *server);
 void nbd_server_get_stats(const struct nbd_server *server, struct nbd_server_stats *stats);

@@ -198,6 +198,14 @@ static void request_answer(struct nbd_client_request *r, int status)
     request_free(r);
 }
 
+static void tell_read(struct nbd_client_request *r)
+{
+    const struct nbd_server_options *options = &r->connection->server->options;
+    list_remove(&r->link);
+    if (options->read_done)
+        options->read_done(options->arg, &r->io, (uv_hrtime() - r->began) / 1000);
+}
+
 static void on_io_done(struct io *io)
 {
     struct nbd_client_request *r = container_of(io, struct nbd_client_request, io);
@@ -211,6 +219,8 @@ static void on_io_done(struct io *io)
     if (io->op == IO_WRITE)
         slices_clear(&io->data);
     c->at_source--;
+    if (io->op == IO_READ)
+        tell_read(r);
     request_answer(r, status);
     slices_clear(&io->data);
     server_io_done(c->server);
@@ -297,6 +307,9 @@ static void request_submit(struct nbd_client_request *r)
     }
     c->at_source++;
     c->server->at_source++;
+    r->began = uv_hrtime();
+    if (r->io.op == IO_READ)
+        list_append(&c->server->reads, &r->link);
     source_submit(source, &r->io);
 }
 

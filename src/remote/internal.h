@@ -21,6 +21,7 @@ struct remote_worker {
     struct remote_request *request; /* made at first use */
     struct io *io;                  /* two workers may have the same */
     uint64_t started;               /* loop time, ms */
+    uint64_t started_us;            /* the same, finer: uv_hrtime() / 1000 */
     uint64_t counted;               /* bytes of the range that the link knows of */
     bool quiet;                     /* nothing of ours was under way when the range was asked for */
     struct pace pace;

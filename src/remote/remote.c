@@ -59,6 +59,7 @@ void remote_learn_link(struct remote *remote)
     uint64_t now = remote_now_us();
     link_look(&remote->link, now);
     stats->rtt_us = remote->link.shared->estimate.rtt_us;
+    stats->quiet_rtt_us = remote->link.shared->estimate.quiet_us;
     stats->bandwidth = link_bandwidth(&remote->link.shared->estimate);
     stats->gain = link_gain(&remote->link.shared->gain);
     stats->sharers = link_sharers(&remote->link, now);
@@ -194,6 +195,7 @@ static void on_range(struct remote_request *request)
     struct remote *remote = worker->remote;
     struct io *io = worker->io;
     uint64_t started = worker->started;
+    latency_add(&remote->source.stats.ranges, remote_now_us() - worker->started_us);
     remote_learn_round_trip(remote, request->first_byte_us, worker->quiet);
     remote_release(worker);
     if (request->verdict == REMOTE_OK) {
@@ -246,7 +248,8 @@ void remote_start(struct remote *remote, struct io *io)
         worker->request = range_request_new(remote, worker);
     remote->active_count++;
     worker->quiet = link_is_quiet(&remote->link);
-    link_asked(&remote->link, io->length, remote_now_us());
+    worker->started_us = remote_now_us();
+    link_asked(&remote->link, io->length, worker->started_us);
     list_remove(&worker->link);
     list_append(&remote->active, &worker->link);
     worker->io = io;

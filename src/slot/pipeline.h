@@ -105,6 +105,7 @@ void pipeline_resumed(struct source *source, const struct config_slot *config);
 const char *pipeline_tied(struct source *source, const struct config_slot *config);
 const char *pipeline_error(struct source *source);
 time_t pipeline_error_at(struct source *source);
+void pipeline_forget_error(struct source *source); /* somebody has taken note of it; it stays while the trouble goes on */
 bool pipeline_failing(struct source *source); /* the image's server or browser is away now */
 
 #endif

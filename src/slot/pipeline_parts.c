@@ -175,6 +175,16 @@ const char *pipeline_error(struct source *source)
     return teller(source)->error;
 }
 
+void pipeline_forget_error(struct source *source)
+{
+    struct source *parts[] = {pipeline_overlay_of(source), pipeline_image_of(source), pipeline_reader(source), source};
+    if (pipeline_failing(source))
+        return;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (parts[i])
+            *parts[i]->error = '\0';
+}
+
 time_t pipeline_error_at(struct source *source)
 {
     return teller(source)->error_at;

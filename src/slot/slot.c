@@ -260,6 +260,7 @@ static void step_left(struct slot *slot)
     } else {
         slot_report_end(slot);
         slot_profile_end(slot);
+        slot_reads_end(slot);
         source_free(slot->source);
         slot->source = NULL;
         slot_move(slot, SLOT_EMPTY);

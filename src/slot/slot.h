@@ -33,6 +33,7 @@
 #include "nbd/server.h"
 #include "remote/image_location.h"
 #include "seed/wish.h"
+#include "slot/host_reads.h"
 #include "source/browser.h"
 
 #define SLOT_ERROR_MAX SOURCE_ERROR_MAX
@@ -119,6 +120,7 @@ struct slot_status {
     bool waiting;           /* for a browser to come back */
     uint64_t medium;        /* another number for each medium that was ready in any slot; 0 when none is */
     uint64_t inserted_ms;   /* loop time since the insert was ready; 0 when not */
+    uint64_t mean_rate;     /* bytes a second that the host has read since then */
     const char *warning;    /* why one may doubt that the image is a medium; "" for no reason */
     bool is_page;           /* the medium is a web page */
     const char *error;      /* the last failure in words, "" if none since the last insert */
@@ -133,6 +135,8 @@ struct slot_status {
     uint64_t awaited_ms;    /* until the next try; 0: it is under way */
     struct slot_counters counters;
     struct nbd_server_stats server;
+    struct nbd_server_read oldest;     /* the read of the host that waits longest; waited_us 0: none waits */
+    const struct host_reads *reads;    /* valid until the loop turns */
 };
 
 struct slot;
@@ -164,6 +168,12 @@ void slot_eject(struct slot *slot, slot_done *done, void *arg);
 /* An insert under way is given up: it gets -ECANCELED. A medium that is in stays. */
 void slot_give_up(struct slot *slot);
 void slot_get_status(struct slot *slot, struct slot_status *status);
+/* Whether the host waits so long for data that people are told. */
+bool slot_host_waits(const struct slot_status *status);
+/* Somebody has taken note: failed reads and the last error are not told again, unless they go on. */
+void slot_dismiss(struct slot *slot);
+/* What was counted of all media that were in since the slot was made; the link's figures are not set. */
+void slot_get_totals(struct slot *slot, struct source_stats *totals);
 /* Whether a medium is to get in by itself: an insert that failed just now is tried again then. */
 bool slot_awaits(const struct slot *slot);
 /* Whether the slot's images may come from other machines by that protocol, which is built in and allowed then. */
@@ -193,6 +203,7 @@ struct slot_report {
     bool ended;               /* the medium is out */
     struct boot_report reads; /* the host's */
     struct source_stats source;
+    struct host_reads_failed failed; /* of the host's reads */
     uint64_t vain;            /* bytes that were read ahead and never wanted */
     bool profile, profile_fits; /* a boot profile was followed, and the host reads by it */
 };

@@ -184,6 +184,8 @@ struct slot {
 
     struct slot_profile_search *profile_search; /* of the medium; NULL: it has ended, or there was none */
     unsigned profile_searches; /* that have not ended */
+    struct host_reads reads;
+    struct source_stats past;   /* counted of media that are out */
     struct slot_report *report; /* of the last medium; NULL: none was read from */
 
     struct slot_device device;
@@ -245,6 +247,10 @@ void slot_look(struct slot *slot); /* the source has opened */
 
 /* slot_report.c */
 void slot_report_end(struct slot *slot); /* the source has closed, and is not freed yet */
+
+/* slot_reads.c */
+void slot_read_done(void *arg, const struct io *io, uint64_t waited_us); /* of struct nbd_server_options */
+void slot_reads_end(struct slot *slot); /* the source has closed, and is not freed yet */
 
 /* slot_profile.c */
 void slot_profile_begin(struct slot *slot); /* the source has opened */

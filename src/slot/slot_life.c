@@ -67,6 +67,8 @@ struct slot *slot_new(struct slot_shared *shared, unsigned index, const struct c
         .max_connections = (unsigned)config->max_connections,
         .idle_timeout_ms = config->idle_timeout_ms,
         .budget = &shared->budget,
+        .read_done = slot_read_done,
+        .arg = slot,
     };
     slot->server = nbd_server_new(shared->loop, &options);
     nbd_server_set_number(slot->server, index);

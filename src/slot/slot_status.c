@@ -38,8 +38,10 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .is_page = slot->doubt == MEDIUM_IS_PAGE,
         .error = slot->error,
         .error_at = slot->error_at,
+        .reads = &slot->reads,
     };
     nbd_server_get_stats(slot->server, &status->server);
+    nbd_server_oldest_read(slot->server, &status->oldest);
     slot_retry_show(slot, status);
     if (!slot->source)
         return;
@@ -53,6 +55,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         status->writable = slot->writable;
         status->medium = slot->ready_at * CONFIG_SLOTS_MAX + slot->index + 1;
         status->inserted_ms = uv_now(slot->shared->loop) - slot->ready_at;
+        status->mean_rate = status->inserted_ms ? slot->reads.bytes * 1000 / status->inserted_ms : 0;
         status->failing = pipeline_failing(slot->source);
         if (!*slot->error) {
             status->error = pipeline_error(slot->source);

@@ -42,6 +42,7 @@ struct browser_io {
     struct io *upper;
     struct io lower;
     uint64_t deadline; /* loop time, ms */
+    uint64_t sent_us;  /* uv_hrtime() / 1000 */
     bool sent;     /* `lower` is the client's */
     bool flushing; /* the write is done, `lower` is the FLUSH that it needs */
     bool unsure;   /* a write went over the range meanwhile: no sample of it */

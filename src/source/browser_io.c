@@ -38,6 +38,7 @@ void browser_io_send(struct browser_io *w)
     if (w->lower.op == IO_WRITE)
         slices_add_part(&w->lower.data, &upper->data, 0, upper->length);
     w->sent = true;
+    w->sent_us = uv_hrtime() / 1000;
     browser->source.stats.requests++;
     nbd_client_submit(browser->peer->client, &w->lower);
 }
@@ -81,6 +82,7 @@ static void note_failure(struct browser_source *browser)
 void browser_learn_link(struct browser_source *browser)
 {
     browser->source.stats.rtt_us = browser->link.rtt_us;
+    browser->source.stats.quiet_rtt_us = browser->link.quiet_us;
     browser->source.stats.bandwidth = link_bandwidth(&browser->link);
 }
 
@@ -91,6 +93,7 @@ static void io_succeeded(struct browser_io *w)
     if (w->upper->op != IO_READ)
         return;
     browser->source.stats.bytes += w->upper->length;
+    latency_add(&browser->source.stats.ranges, uv_hrtime() / 1000 - w->sent_us);
     if (!w->unsure && !browser->unsampled)
         browser_samples_offer(&browser->samples, w->upper->offset, &w->lower.data);
     slices_take(&w->upper->data, &w->lower.data);

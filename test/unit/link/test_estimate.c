@@ -7,6 +7,8 @@ static void the_link_is_estimated(void **state)
     (void)state;
     struct link_estimate link = {0};
     uint64_t now = 1000000;
+    link_round_trip(&link, 65000, false, now);
+    assert_int_equal(link.quiet_us, 0);
     link_round_trip(&link, 60000, true, now);
     link_round_trip(&link, 50000, true, now);
     link_round_trip(&link, 70000, true, now);
@@ -27,6 +29,9 @@ static void the_link_is_estimated(void **state)
     assert_int_equal(link.rtt_us, 80000); /* the way is longer than it was */
     link_round_trip(&link, 90000, false, now + LINK_RTT_KEEP_US + 1);
     assert_int_equal(link.rtt_us, 90000); /* the old one is too old */
+    assert_int_equal(link.quiet_us, 80000); /* what is told to people met no queue of ours */
+    link_round_trip(&link, 40000, false, now);
+    assert_int_equal(link.quiet_us, 40000);
 }
 
 static void a_rate_that_demand_limits_is_no_slower_link(void **state)
