@@ -22,6 +22,7 @@
  *        image is readable. configFiles, an object of names and contents, is in place of url; see nbd-proxy-control(7).
  *        With "dryRun": true nothing is inserted, and the answer is {"changes": a diff}. menuTimeout: seconds that the image's boot menus wait. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
+ *   POST /api/slots/NAME/dismiss: the failed reads and the last error are told no more
  *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}
  *        url is the WebSocket's, protocol the subprotocol to offer; good for one connection and a short
  *        time. lastModified is in ms since 1970. samples are SHA-256 in hex of pieces of the image (see
@@ -55,8 +56,12 @@ import { ownWords, sentence } from './text.js';
  * @property {string} warning what makes one doubt that it is a medium, or ''
  * @property {{image: string, tries: number, inSeconds: number}|null} awaited what could not be put in yet and is tried
  *           again then (0: now)
- * @property {{readBytes: number, bytes: number, hits: number, misses: number, rttUs: number,
- *             bandwidth: number, cached: number}} stats
+ * @property {boolean} failing the medium is in, and can't be read for now; `error` says why
+ * @property {{seconds: number, offset: number, length: number}|null} hostWaits the read that the host has waited for longest
+ * @property {{count: number, offset: number, length: number, waitedMs: number, time: string, why: string}|null} failedReads
+ *           of which nobody has taken note; all but the count is of the last
+ * @property {{readBytes: number, bytes: number, meanRate: number, reads: number, readsWaited: number, rttUs: number,
+ *             cached: number}} stats meanRate: bytes a second since the insert; reads: of the medium; rttUs 0: not measured
  * @property {string} websocket
  */
 
@@ -166,6 +171,10 @@ export class Api {
         await this.#send('POST', `${slotPath(name)}/eject`, { json: {} });
     }
 
+    async dismiss(name) {
+        await this.#send('POST', `${slotPath(name)}/dismiss`, { json: {} });
+    }
+
     /** @returns {Promise<{url: string, protocol: string}>} the url is relative to the page */
     async ticket(name, identity) {
         const { url, protocol } = await this.#json('POST', `${slotPath(name)}/ticket`, { json: identity });
@@ -176,7 +185,7 @@ export class Api {
      * What changes, by the one stream that all tabs share.
      *
      * @param {(slots: Slot[]) => void} onSlots
-     * @param {(connected: boolean) => void} onConnected
+     * @param {(connected: boolean, away: boolean) => void} onConnected `away`: it does not answer either
      * @returns {() => void} ends it
      */
     events(onSlots, onConnected) {
@@ -262,7 +271,9 @@ export class Api {
 }
 
 function slotsOf({ slots }) {
-    return slots.map((slot) => ({ ...slot, error: sentence(slot.error) }));
+    return slots.map(({ failedReads, ...slot }) => ({
+        ...slot, error: sentence(slot.error), failedReads: failedReads && { ...failedReads, why: sentence(failedReads.why) },
+    }));
 }
 
 async function errorText(response) {

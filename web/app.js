@@ -184,8 +184,10 @@ class App {
 
     #listen() {
         this.#endEvents?.();
-        this.#endEvents = this.#api.events((slots) => this.#showSlots(slots), (connected) => {
+        this.#endEvents = this.#api.events((slots) => this.#showSlots(slots), (connected, away) => {
             element('offline').hidden = connected;
+            for (const card of this.#cards.values())
+                card.setAway(away);
         });
     }
 
@@ -263,6 +265,7 @@ class App {
             insertUrl: (name, what) => this.#api.insert(name, what),
             insertUpload: (name, upload, more) => this.#api.insertUpload(name, upload, more),
             eject: (name) => this.#api.eject(name),
+            dismiss: (name) => this.#api.dismiss(name),
             resume: async (name, kind, files) => this.#resume(name, pickedMedium(kind, files)),
             forget: (name) => this.#forget(name),
         };

@@ -4,8 +4,9 @@
  */
 
 import { HeatMap, Sparkline } from './charts.js';
+import { setUpDrop } from './drop.js';
 import { canWriteFiles } from './nbd-server.js';
-import { announce, confirmDialog, errorWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText } from './text.js';
+import { announce, confirmDialog, errorWords, failedReadsWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText } from './text.js';
 
 const STATE_WORDS = {
     empty: 'Empty', opening: 'Opening', attaching: 'Attaching', ready: 'Ready', waiting: 'Waiting for the browser',
@@ -47,6 +48,7 @@ async function configFiles(files) {
  * @property {(slot: string, what: object) => Promise<object>} insertUrl gives what api.insert() gives
  * @property {(slot: string, upload: string, more: object) => Promise<object>} insertUpload
  * @property {(slot: string) => Promise<void>} eject
+ * @property {(slot: string) => Promise<void>} dismiss what failed
  * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} resume if it is the same as before
  * @property {(slot: string) => Promise<void>} insertHeld what was served last
  * @property {(slot: string) => void} forget
@@ -67,6 +69,7 @@ export class SlotCard {
     #mayChange;
     #resume = null;
     #report = null; // of the last boot
+    #away = false; // the BMC does not answer
     /** @type {import('./api.js').Slot} */
     slot;
     /** @type {import('./medium.js').Medium|null} what this browser serves here */
@@ -90,6 +93,8 @@ export class SlotCard {
         this.#setUpForms();
         parts.eject.addEventListener('click', () => this.#eject());
         parts.awaitedEnd.addEventListener('click', () => this.#eject());
+        parts.dismiss.addEventListener('click', () => this.#try('', () => actions.dismiss(slot.name)));
+        this.#setUpSleep();
         parts.resumeForget.addEventListener('click', () => actions.forget(slot.name));
         this.update(slot);
     }
@@ -130,6 +135,18 @@ export class SlotCard {
             });
         }
         this.#setUpDrop();
+    }
+
+    // While the BMC is away nothing is done; the buttons keep the focus.
+    #setUpSleep() {
+        for (const type of ['click', 'submit', 'change']) {
+            this.element.addEventListener(type, (event) => {
+                if (!this.#away || (type === 'click' && !event.target.closest('button')))
+                    return;
+                event.preventDefault();
+                event.stopPropagation();
+            }, { capture: true });
+        }
     }
 
     #setUpDrop() {
@@ -218,9 +235,10 @@ export class SlotCard {
 
     /** The slot's last failure; while a new medium goes in it is that of another one, unless the slot tries by itself. */
     #lastError() {
-        const { state, awaited, error } = this.slot;
+        const { state, awaited, error, failing, failedReads } = this.slot;
         const goesIn = state === 'opening' || (state === 'empty' && this.#pending);
-        return goesIn && !awaited ? '' : error;
+        const told = !failing && failedReads?.why === error; // with the reads
+        return (goesIn && !awaited) || told ? '' : error;
     }
 
     #setFailure(words, goes) {
@@ -237,8 +255,20 @@ export class SlotCard {
             if (this.#failureGoes)
                 this.#setFailure('', false);
         }
+        if (!slot.hostWaits !== !this.slot.hostWaits)
+            announce(`${slot.name}: ${slot.hostWaits ? 'the host waits for data' : 'the host has its data'}`);
         this.slot = slot;
         this.#measure();
+        this.#render();
+    }
+
+    /** @param {boolean} away the BMC does not answer */
+    setAway(away) {
+        if (away === this.#away)
+            return;
+        this.#away = away;
+        for (const button of this.element.querySelectorAll('button'))
+            button.setAttribute('aria-disabled', String(away));
         this.#render();
     }
 
@@ -314,15 +344,15 @@ export class SlotCard {
     }
 
     #mayInsert() {
-        return this.#mayChange && this.slot.state === 'empty' && !this.medium?.active && !this.#pending;
+        return this.#mayChange && !this.#away && this.slot.state === 'empty' && !this.medium?.active && !this.#pending;
     }
 
     #render() {
         const { slot } = this;
         const p = this.#parts;
         const empty = slot.state === 'empty';
-        setText(p.state, stateWords(slot.state));
-        p.state.dataset.state = slot.state;
+        setText(p.state, this.#away ? 'The BMC is away' : slot.hostWaits ? waitsWords(slot) : stateWords(slot.state));
+        p.state.dataset.state = this.#away ? 'away' : slot.hostWaits ? 'stalled' : slot.state;
         showMessage(p.error, this.#failure || this.#lastError() || (slot.warning && `The host may not be able to use it: ${slot.warning}.`));
         showMessage(p.note, this.#note());
         this.#show(p.report, empty && Boolean(this.#report));
@@ -333,6 +363,7 @@ export class SlotCard {
         setText(p.dropText, `Drop ${slot.media === 'cd' ? 'an ISO' : 'a disk'} image or a folder here, or`);
         p.ejectRow.hidden = !this.#mayChange;
         this.element.setAttribute('aria-busy', String(this.#pending !== '')); // not disabled: that would lose the focus
+        this.#renderReads();
         this.#renderResume();
         this.#renderAwaited();
         if (!empty)
@@ -349,6 +380,19 @@ export class SlotCard {
         if (this.medium && !this.medium.active && this.medium.end.code === 1000 && this.slot.state === 'empty')
             return this.medium.end.words;
         return '';
+    }
+
+    #renderReads() {
+        const { failedReads, hostWaits } = this.slot;
+        const { waits, failed, failedText, dismiss } = this.#parts;
+        const cause = this.slot.failing ? '' : ' Its source has not answered yet.'; // else the error says it
+        showMessage(waits, this.#away ? 'The BMC does not answer: this is what it said last.' : hostWaits ? `${waitsWords(this.slot)}.${cause}` : '');
+        this.#show(failed, Boolean(failedReads));
+        if (!failedReads)
+            return;
+        setText(failedText, failedReadsWords(failedReads));
+        dismiss.hidden = !this.#mayChange;
+        dismiss.setAttribute('aria-label', `Dismiss the failed reads of ${this.slot.name}`);
     }
 
     #renderAwaited() {
@@ -393,9 +437,10 @@ export class SlotCard {
         this.#show(p.profileRow, stats.readBytes >= PROFILE_LEAST && !isStored(slot));
         setText(p.readBytes, humanSize(stats.readBytes));
         setText(p.bytes, humanSize(stats.bytes));
-        setText(p.hitRate, percent(stats.hits, stats.hits + stats.misses));
+        setText(p.meanRate, humanRate(stats.meanRate));
+        setText(p.waited, percent(stats.readsWaited, stats.reads));
+        this.#show(p.rttRow, stats.rttUs > 0);
         setText(p.rtt, humanRoundTrip(stats.rttUs));
-        setText(p.bandwidth, stats.bandwidth ? humanRate(stats.bandwidth) : '–');
         setText(p.cached, humanSize(stats.cached));
         this.#renderRate();
         this.#renderLocal();
@@ -425,6 +470,10 @@ export class SlotCard {
     }
 }
 
+function waitsWords({ hostWaits }) {
+    return `Host waits for data, ${hostWaits.seconds} s`;
+}
+
 function stateWords(state) {
     return STATE_WORDS[state] ?? state;
 }
@@ -450,36 +499,4 @@ function imageWords(slot) {
 export function showMessage(element, text) {
     setText(element, text);
     element.hidden = !text;
-}
-
-/** Files dropped on `target`; `zone` shows that they may be. */
-export function setUpDrop(target, zone, allowed, onDrop) {
-    let depth = 0; // dragenter and dragleave come for each element within
-    const leave = () => {
-        depth = 0;
-        zone.classList.remove('over');
-    };
-    const isFiles = (event) => event.dataTransfer.types.includes('Files');
-    target.addEventListener('dragenter', (event) => {
-        if (!isFiles(event) || !allowed())
-            return;
-        depth++;
-        zone.classList.add('over');
-    });
-    target.addEventListener('dragleave', () => --depth > 0 || leave());
-    target.addEventListener('dragover', (event) => {
-        if (!isFiles(event) || !allowed())
-            return;
-        event.preventDefault();
-        event.stopPropagation();
-        event.dataTransfer.dropEffect = 'copy';
-    });
-    target.addEventListener('drop', (event) => {
-        leave();
-        if (!isFiles(event) || !allowed())
-            return;
-        event.preventDefault();
-        event.stopPropagation();
-        onDrop(event.dataTransfer);
-    });
 }

@@ -41,7 +41,7 @@ export class SlotEvents {
      * @param {(signal: AbortSignal) => Promise<Slot[]>} ask once
      * @param {(text: string) => Slot[]} parse an event's data
      * @param {(slots: Slot[]) => void} onSlots
-     * @param {(connected: boolean) => void} onConnected
+     * @param {(connected: boolean, away: boolean) => void} onConnected `away`: who asked had no answer either
      */
     constructor(ask, parse, onSlots, onConnected) {
         this.#ask = ask;
@@ -144,8 +144,8 @@ export class SlotEvents {
         this.#show(what);
     }
 
-    #show({ slots, connected = true }) {
-        this.#onConnected(connected);
+    #show({ slots, connected = true, away = false }) {
+        this.#onConnected(connected, away);
         if (slots && !this.#ended)
             this.#onSlots(slots);
     }
@@ -172,7 +172,7 @@ export class SlotEvents {
     async #poll() {
         const asked = performance.now();
         this.#asked = asked;
-        const answer = await this.#ask(AbortSignal.timeout?.(ANSWER_MS)).then((slots) => ({ slots }), () => ({ connected: false }));
+        const answer = await this.#ask(AbortSignal.timeout?.(ANSWER_MS)).then((slots) => ({ slots }), () => ({ connected: false, away: true }));
         const late = this.#ended || this.#asked !== asked || (this.#patience > 0 && this.#heard > asked);
         if (!late && (answer.slots || this.#patience < SILENT_MS || asked - this.#heard >= SILENT_MS))
             this.#show(answer);

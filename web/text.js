@@ -24,8 +24,6 @@ export function humanTime(seconds) {
 }
 
 export function humanRoundTrip(microseconds) {
-    if (!microseconds)
-        return '–';
     return microseconds < 10_000 ? `${(microseconds / 1000).toFixed(1)} ms` : `${Math.round(microseconds / 1000)} ms`;
 }
 
@@ -44,6 +42,14 @@ export function reportWords({ image, host, fetched, profile }) {
     if (profile !== 'none')
         words.push(profile === 'followed' ? 'by its boot profile' : 'its boot profile did not fit');
     return `The last boot: ${words.join('; ')}.`;
+}
+
+/** What the host did not get, of api.js. */
+export function failedReadsWords({ count, offset, time, why }) {
+    const at = new Date(time);
+    const today = at.toDateString() === new Date().toDateString();
+    const when = at.toLocaleString([], { ...(!today && { dateStyle: 'medium' }), timeStyle: 'short' });
+    return `${count} ${count === 1 ? 'read' : 'reads'} failed, last at ${when}, offset ${offset}: ${why}`;
 }
 
 export function percent(part, whole) {

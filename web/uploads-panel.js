@@ -1,6 +1,7 @@
 /** The images in the BMC's storage, and those on their way there. */
 
-import { showMessage, setUpDrop } from './slot-card.js';
+import { setUpDrop } from './drop.js';
+import { showMessage } from './slot-card.js';
 import { announce, confirmDialog, errorWords, humanRate, humanSize, humanTime, instantiate, setText } from './text.js';
 import { Upload } from './upload.js';
 

@@ -1,6 +1,7 @@
 #include "api/report.h"
 
 #include "api/json.h"
+#include "api/trouble.h"
 
 static json_t *report_stalls(const struct boot_report *reads)
 {
@@ -42,6 +43,7 @@ json_t *report_json(struct slot *slot)
                                 (json_int_t)source->retries, "rttUs", (json_int_t)source->rtt_us, "bandwidth",
                                 (json_int_t)source->bandwidth);
     const char *profile = !report.profile ? "none" : report.profile_fits ? "followed" : "misfit";
-    return json_pack("{s:o, s:b, s:s, s:o, s:o}", "image", api_text(report.image), "ended", (int)report.ended,
-                     "profile", profile, "host", report_reads(&report.reads), "fetched", fetched);
+    return json_pack("{s:o, s:b, s:s, s:o, s:o, s:o}", "image", api_text(report.image), "ended", (int)report.ended,
+                     "profile", profile, "host", report_reads(&report.reads), "fetched", fetched,
+                     "lastFailure", api_failed_json(&report.failed));
 }

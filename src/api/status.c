@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/trouble.h"
 #include "base/text.h"
 
 /* --- text that grows --- */
@@ -57,6 +58,20 @@ static void add_awaited(struct text *text, const struct slot_status *s)
     add(text, "    tries again %s to insert %s (%u tries failed)\n", when, image, s->awaited_tries);
 }
 
+/* What the host waits for, and what it did not get. */
+static void add_reads(struct text *text, const struct slot_status *s)
+{
+    char words[TROUBLE_WORDS_MAX], shown[2 * TROUBLE_WORDS_MAX];
+    api_waits_words(s, words);
+    text_escape(words, shown, sizeof shown);
+    if (*words)
+        add(text, "    the host %s\n", shown);
+    api_failed_words(s, words);
+    text_escape(words, shown, sizeof shown);
+    if (*words)
+        add(text, "    %s (dismiss %s)\n", shown, s->name);
+}
+
 static void add_row(struct text *text, const struct slot_status *s)
 {
     char size[TEXT_SIZE_MAX] = "-", image[256], error[SLOT_ERROR_MAX];
@@ -71,6 +86,7 @@ static void add_row(struct text *text, const struct slot_status *s)
     if (*s->warning)
         add(text, "    warning: %s\n", s->warning);
     add_awaited(text, s);
+    add_reads(text, s);
 }
 
 char *status_table(struct slots *slots)
@@ -91,8 +107,7 @@ char *status_stats(struct slot *slot)
     struct slot_status s;
     char rate[TEXT_SIZE_MAX];
     slot_get_status(slot, &s);
-    text_human_size(s.counters.source.bandwidth, rate);
-    uint64_t reads = s.counters.source.hits + s.counters.source.misses;
+    text_human_size(s.mean_rate, rate);
     add(&text, "slot: %s\nstate: %s\nattach: %s\n", s.name, slot_state_name(s.state), attach_name(s.attach));
     if (*s.device)
         add(&text, "device: %s\n", s.device);
@@ -101,10 +116,13 @@ char *status_stats(struct slot *slot)
         s.server.connections, s.server.reads, s.server.read_bytes, s.server.writes, s.server.write_bytes, s.server.errors);
     add(&text, "source-requests: %" PRIu64 "\nsource-bytes: %" PRIu64 "\nsource-errors: %" PRIu64 "\nsource-retries: %" PRIu64 "\n",
         s.counters.source.requests, s.counters.source.bytes, s.counters.source.errors, s.counters.source.retries);
-    add(&text, "round-trip: %.1f ms\nbandwidth: %s/s\n", (double)s.counters.source.rtt_us / 1000, rate);
-    add(&text, "cache-hits: %" PRIu64 "\ncache-misses: %" PRIu64 "\nhit-rate: %.1f %%\nread-ahead: %" PRIu64
+    add(&text, "mean-rate: %s/s\nreads-waited: %.1f %%\nreads-failed: %" PRIu64 "\n", rate, 100 * api_waited_share(&s),
+        s.reads->failed.count);
+    if (s.counters.source.quiet_rtt_us > 0)
+        add(&text, "round-trip: %.1f ms\n", (double)s.counters.source.quiet_rtt_us / 1000);
+    add(&text, "cache-hits: %" PRIu64 "\ncache-misses: %" PRIu64 "\nread-ahead: %" PRIu64
                "\nread-ahead-wasted: %" PRIu64 "\ncached: %" PRIu64 "\n",
-        s.counters.source.hits, s.counters.source.misses, reads ? 100.0 * (double)s.counters.source.hits / (double)reads : 0.0, s.counters.source.prefetched,
+        s.counters.source.hits, s.counters.source.misses, s.counters.source.prefetched,
         s.counters.source.wasted, s.counters.cached);
     if (s.counters.overlay_bound > 0)
         add(&text, "overlay: %" PRIu64 " of %" PRIu64 " in %s\n", s.counters.overlay_used, s.counters.overlay_bound,
@@ -137,8 +155,7 @@ static json_t *api_status_json_stats(const struct source_stats *s)
     api_status_put(o, "bytes", s->bytes);
     api_status_put(o, "errors", s->errors);
     api_status_put(o, "retries", s->retries);
-    api_status_put(o, "rtt_us", s->rtt_us);
-    api_status_put(o, "bandwidth", s->bandwidth);
+    api_status_put(o, "rtt_us", s->quiet_rtt_us);
     api_status_put(o, "hits", s->hits);
     api_status_put(o, "misses", s->misses);
     api_status_put(o, "prefetched", s->prefetched);
@@ -188,6 +205,11 @@ json_t *status_slot_json(struct slot *slot)
     json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
     json_object_set_new(o, "warning", *s.warning ? json_string(s.warning) : json_null());
     json_object_set_new(o, "awaited", api_status_json_awaited(&s));
+    json_object_set_new(o, "host_waits", api_waits_json(&s));
+    json_object_set_new(o, "failed_reads", api_unseen_json(&s));
+    api_status_put(o, "mean_rate", s.mean_rate);
+    api_status_put(o, "reads", s.reads->count);
+    api_status_put(o, "reads_waited", s.reads->slow);
     json_object_set_new(o, "until", json_string(slot_until_name(s.until)));
     json_object_set_new(o, "stats", api_status_json_stats(&s.counters.source));
     json_object_set_new(o, "clients", json_clients(&s.server));

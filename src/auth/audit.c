@@ -17,6 +17,7 @@ static const char *const words[] = {
     [AUDIT_USER] = "account changed",
     [AUDIT_INSERT] = "insert",
     [AUDIT_EJECT] = "eject",
+    [AUDIT_DISMISS] = "dismiss",
     [AUDIT_UNVERIFIED] = "certificates unchecked",
     [AUDIT_RESET] = "host reset",
     [AUDIT_BOOT] = "host boot",

@@ -24,6 +24,7 @@ enum audit_event {
     AUDIT_USER,        /* an account changed; subject: its name; detail: what */
     AUDIT_INSERT,      /* subject: the slot; detail: the image's public form */
     AUDIT_EJECT,
+    AUDIT_DISMISS,    /* what failed is shown no more; subject: the slot */
     AUDIT_UNVERIFIED, /* certificates of images' servers are not checked; subject: the slot */
     AUDIT_RESET,  /* of the host; detail: how */
     AUDIT_BOOT,   /* the host's boot source; detail: which */

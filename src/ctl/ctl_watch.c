@@ -12,13 +12,13 @@
 #include "ctl/ctl_show.h"
 
 #define BAR_MAX 40
+#define BAR_LEAST 12
 
 /* --- a line --- */
 
 struct watch_facts {
-    const char *name, *state, *image, *error;
-    json_int_t size, covered, rate, waiting, rtt_us, next_ms;
-    double hit_rate;
+    const char *name, *state, *image, *error, *trouble;
+    json_int_t size, covered, rate, mean, waiting, reads, waited, rtt_us, next_ms;
 };
 
 static json_int_t number_of(const json_t *line, const char *member)
@@ -44,8 +44,11 @@ static struct watch_facts read_facts(const json_t *line)
                                 .rate = number_of(line, "rate"),
                                 .waiting = number_of(line, "waiting"),
                                 .rtt_us = number_of(line, "rtt_us"),
-                                .next_ms = number_of(line, "next_try_ms"),
-                                .hit_rate = json_number_value(json_object_get(line, "hit_rate"))};
+                                .trouble = watch_text(line, "trouble"),
+                                .mean = number_of(line, "mean_rate"),
+                                .reads = number_of(line, "reads"),
+                                .waited = number_of(line, "reads_waited"),
+                                .next_ms = number_of(line, "next_try_ms")};
 }
 
 /* [#####-----] */
@@ -62,31 +65,48 @@ static void draw_bar(double share, int width, char bar[BAR_MAX + 3])
     memcpy(bar + 1 + inside, "]", 2);
 }
 
+/* What is said where there is room for it beside the bar; how long it is. */
+static int draw_more(const struct watch_facts *f, int room, char more[80])
+{
+    char trip[40] = "";
+    if (f->rtt_us > 0)
+        snprintf(trip, sizeof trip, "  rtt %.0f ms", (double)f->rtt_us / 1000);
+    int length = snprintf(more, 80, "  %.0f %% waited%s", f->reads ? 100.0 * (double)f->waited / (double)f->reads : 0.0, trip);
+    if (length + BAR_LEAST <= room)
+        return length;
+    *more = '\0';
+    return 0;
+}
+
 static void draw_ready(const struct watch_facts *f, int width, char *to, size_t size)
 {
-    char bar[BAR_MAX + 3], whole[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], image[64], tail[200], waiting[40] = "";
+    char bar[BAR_MAX + 3], whole[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], image[64], tail[240], waiting[40] = "";
+    char mean[TEXT_SIZE_MAX], more[80];
     double share = f->size ? (double)f->covered / (double)f->size : 0;
     share = share > 1 ? 1 : share;
     text_human_size((uint64_t)f->size, whole);
     text_human_size((uint64_t)f->rate, rate);
+    text_human_size((uint64_t)f->mean, mean);
     text_escape(f->image, image, sizeof image);
     if (f->waiting > 0)
         snprintf(waiting, sizeof waiting, "  %" JSON_INTEGER_FORMAT " waiting", f->waiting);
-    int tailed = snprintf(tail, sizeof tail, " %.0f %% of %s  %s/s%s  hits %.0f %%  rtt %.0f ms", share * 100, whole, rate, waiting,
-                          f->hit_rate, (double)f->rtt_us / 1000);
-    int headed = snprintf(to, size, "%s %s ", f->name, image);
-    draw_bar(share, width - headed - tailed - 2, bar);
-    snprintf(to + headed, size - (size_t)headed, "%s%s", bar, tail);
+    int tailed = snprintf(tail, sizeof tail, " %.0f %% of %s  %s/s%s  mean %s/s", share * 100, whole, rate, waiting, mean);
+    int headed = snprintf(to, size, "%s %s ", f->name, image), added = draw_more(f, width - headed - tailed - 2, more);
+    draw_bar(share, width - headed - tailed - added - 2, bar);
+    snprintf(to + headed, size - (size_t)headed, "%s%s%s", bar, tail, more);
 }
 
 bool ctl_watch_draw(const char *json, int width, char *to, size_t size)
 {
     json_t *line = json_loads(json, 0, NULL);
     struct watch_facts f = read_facts(line);
-    char error[256];
+    char error[256], trouble[400];
     bool good = *f.name;
     text_escape(f.error, error, sizeof error);
-    if (strcmp(f.state, "ready") == 0)
+    text_escape(f.trouble, trouble, sizeof trouble);
+    if (*trouble)
+        snprintf(to, size, "%s %s, %s", f.name, f.state, trouble);
+    else if (strcmp(f.state, "ready") == 0)
         draw_ready(&f, width, to, size);
     else if (f.next_ms > 0)
         snprintf(to, size, "%s %s, tries again in %" JSON_INTEGER_FORMAT " s", f.name, f.state, (f.next_ms + 999) / 1000);

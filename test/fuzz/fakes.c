@@ -112,6 +112,7 @@ void slot_tell_power(struct slot *slot, bool on)
 void slot_get_status(struct slot *slot, struct slot_status *status)
 {
     static const enum slot_state states[] = {SLOT_EMPTY, SLOT_READY, SLOT_READY, SLOT_OPENING};
+    static const struct host_reads reads = {.count = 7, .failed = {.count = 2, .why = "\xff\n"}};
     static const struct seed_wish seed = {.kind = "cidata", .files = "{}"};
     static const enum slot_via vias[] = {SLOT_VIA_NOTHING, SLOT_VIA_URL, SLOT_VIA_BROWSER, SLOT_VIA_URL};
     *status = (struct slot_status){
@@ -136,6 +137,8 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .via = vias[slot->medium],
         .warning = slot->medium == FAKE_FROM_BROWSER ? "it is no medium" : "",
         .error = "",
+        .oldest = {.offset = 512, .length = 4096, .waited_us = slot->medium == FAKE_FROM_URL ? 3000000 : 0},
+        .reads = &reads,
     };
     snprintf(status->image_name, sizeof status->image_name, "%s", slot->image_name);
 }
@@ -239,6 +242,22 @@ void slot_config_url(const struct seed_wish *wish, char url[SLOT_CONFIG_URL_MAX]
 bool slot_profile_may_be(const char *profile)
 {
     return strcmp(profile, "own") == 0 || strncmp(profile, "https://", 8) == 0;
+}
+
+bool slot_host_waits(const struct slot_status *status)
+{
+    return status->oldest.waited_us > 0;
+}
+
+void slot_dismiss(struct slot *slot)
+{
+    (void)slot;
+}
+
+void slot_get_totals(struct slot *slot, struct source_stats *totals)
+{
+    (void)slot;
+    *totals = (struct source_stats){.requests = 1};
 }
 
 bool slot_get_report(struct slot *slot, struct slot_report *report)

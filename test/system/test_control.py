@@ -42,7 +42,7 @@ def test_insert_status_eject(daemon, nginx, ca):
 def test_every_command_of_help_answers(daemon):
     d = daemon()
     names = [line.split()[0] for line in d.ok("help") if not line.startswith(("    ", "ok"))]
-    assert names == "help status slots insert serve eject host cache stats report profile trace log reload quit watch".split()
+    assert names == "help status slots insert serve eject dismiss host cache stats report profile trace log reload quit watch".split()
     for command in ("status", "slots", "cache", "stats", "stats 1", "trace on", "trace off slot0", "log debug", "log info", ""):
         assert d.ok(command)
     assert d.ok("help trace") == ["trace on|off [SLOT]", "    Logs each read and write, or stops it.", "ok"]
@@ -171,10 +171,10 @@ def test_watch_shows_what_is_read(daemon):
     with d.connect() as s:
         s.sendall(b"watch slot0\n")
         lines = s.makefile()
-        assert lines.readline().startswith("slot0: ready, read 0 B, 0 B/s, hit rate 0.0 %, round trip ")
+        assert lines.readline().startswith("slot0: ready, read 0 B, 0 B/s, mean 0 B/s, 0.0 % of the reads waited")
         for _ in range(2):
             h.pread(1_000_000, 0)
-        form = r"slot0: ready, read (.*), ([\d.]+) (?:[KM]i)?B/s, hit rate ([\d.]+) %, round trip ([\d.]+) ms(?:, \d+ waiting)?\n"
+        form = r"slot0: ready, read (.*), ([\d.]+) (?:[KM]i)?B/s, mean [\d.]+ (?:[KM]i)?B/s, ([\d.]+) % of the reads waited, round trip ([\d.]+) ms(?:, \d+ waiting)?\n"
         shown = [re.fullmatch(form, lines.readline()).groups()]
         while shown[-1][1] != "0" or shown[-1][0] != "1.9 MiB":
             shown.append(re.fullmatch(form, lines.readline()).groups())

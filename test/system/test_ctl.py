@@ -165,7 +165,7 @@ def test_json_of_every_command(daemon, program, folder):
     commands = [line.split()[0] for line in ctl.out("help").splitlines() if not line.startswith(" ")]
     asked = {"help": ["commands"], "status": ["version", "slots", "cache"], "slots": ["slots"], "cache": ["limit"], "stats": ["slots"],
              "insert 0 " + str(folder / "x.iso"): ["slot"], "trace on": ["message"], "trace off 0": ["message"], "log info": ["message"],
-             "reload": ["message"], "eject 0": ["message"]}
+             "reload": ["message"], "dismiss 0": ["message"], "eject 0": ["message"]}
     fail = ("host status", "report 0", "profile 0", "eject 9", "insert 0 /no/such", "insert 0 " + str(folder / "x.iso") + " kernel-args=a dry-run")
     assert set(commands) - {c.split()[0] for c in [*asked, *fail]} == {"serve", "quit", "watch"}
     for command, members in asked.items():
@@ -267,17 +267,17 @@ def test_watch_on_a_terminal_is_one_line_that_lives(daemon, program):
     d.ok(f"insert 0 {server.url('rescue.iso')}")
     h = handle(d.uri())
     terminal = Terminal([*Ctl(program, d).start, "watch", "0"], TERM="xterm")
-    terminal.until(r"\rslot0 rescue.iso \[-+\] 0 % of 8.0 MiB  0 B/s  hits 0 %  rtt \d+ ms\x1b\[K")
+    terminal.until(r"\rslot0 rescue.iso \[-+\] 0 % of 8.0 MiB  0 B/s  mean 0 B/s\x1b\[K")
     h.pread(1 << 20, 0)
     h.pread(1 << 20, 1 << 20)
     terminal.until(r"\[#+-+\] 25 % of 8.0 MiB")
     server.held = True
     reader = threading.Thread(target=lambda: h.pread(4096, 6 << 20))
     reader.start()
-    terminal.until(r"B/s  1 waiting  hits")
+    terminal.until(r"B/s  1 waiting  mean")
     gate.set()
     reader.join(30)
-    terminal.until(r"B/s  hits")
+    terminal.until(r"B/s  mean")
     terminal.type("\n")
     assert terminal.end() == 0
     interrupted = Terminal([*Ctl(program, d).start, "watch", "slot0"])

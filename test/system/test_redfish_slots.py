@@ -397,6 +397,7 @@ def test_a_medium_whose_server_goes(own, own_nginx):
     h.connect_uri(d.uri())
     h.aio_pread(nbd.Buffer(1 << 16), 4 << 20)
     wait_for(lambda: client.slot()["Status"]["Health"] == "Critical", "the trouble to be seen")
+    wait_for(lambda: len(client.slot()["Status"]["Conditions"]) == 2, "the wait of the host to be told")
     etag = client.slot()["@odata.etag"]
     time.sleep(2)  # it is tried again and again, which is nothing new
     assert client.slot()["@odata.etag"] == etag
@@ -405,6 +406,8 @@ def test_a_medium_whose_server_goes(own, own_nginx):
     assert condition["MessageArgs"][0] == "slot0" and condition["OriginOfCondition"] == {"@odata.id": SLOT}
     assert abs(calendar.timegm(time.strptime(condition["Timestamp"], "%Y-%m-%dT%H:%M:%SZ")) - time.time()) < 60
     assert condition["Resolution"] and client.slot()["Inserted"]
+    waits = client.slot()["Status"]["Conditions"][1]
+    assert waits["MessageId"] == "NbdProxy.1.0.MediaHostWaits" and waits["MessageArgs"] == ["slot0", str(4 << 20)]
     own_nginx.start()
     wait_for(lambda: client.slot()["Status"]["Health"] != "Critical", "the server to be back")
 

@@ -20,7 +20,7 @@ const USERS = {
 };
 const BUCKETS = 256;
 
-const noStats = () => ({ readBytes: 0, bytes: 0, hits: 0, misses: 0, rttUs: 0, bandwidth: 0, cached: 0 });
+const noStats = () => ({ readBytes: 0, bytes: 0, meanRate: 0, reads: 0, readsWaited: 0, rttUs: 0, cached: 0 });
 
 /** The NBD client of one WebSocket; each reply must be one message. */
 class NbdPeer {
@@ -165,7 +165,7 @@ export class MockDaemon {
     #newSlot(name, index, media) {
         return {
             public: { name, index, media, state: 'empty', image: '', imageName: '', size: 0, writable: false,
-                connectedVia: 'none', error: '', awaited: null, stats: noStats(), websocket: `/nbd/${index}` },
+                connectedVia: 'none', error: '', failing: false, hostWaits: null, failedReads: null, awaited: null, stats: noStats(), websocket: `/nbd/${index}` },
             heat: new Array(BUCKETS).fill(0), report: null, socket: null, nbd: null, identity: null, timer: null,
         };
     }

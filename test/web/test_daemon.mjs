@@ -252,19 +252,29 @@ daemonTest('two slots at once from one page', async (page, daemon) => {
         host.close();
 });
 
-/** A server of one file, with ranges. */
+/** A server of one file, with ranges. From hang() to goOn() it answers nothing. */
 async function serveUrl(path) {
     const bytes = readFileSync(path);
-    const server = createServer((request, response) => {
+    let waiting = null;
+    const answer = (request, response) => {
         const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
         const from = Number(first ?? 0), to = last ? Math.min(Number(last), bytes.length - 1) : bytes.length - 1;
         response.writeHead(first ? 206 : 200, { 'Accept-Ranges': 'bytes', 'Content-Length': to - from + 1, ETag: '"1"',
             ...first && { 'Content-Range': `bytes ${from}-${to}/${bytes.length}` } });
         response.end(request.method === 'HEAD' ? undefined : bytes.subarray(from, to + 1));
-    });
+    };
+    const server = createServer((...exchange) => (waiting ? waiting.push(exchange) : answer(...exchange)));
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     server.unref();
-    return { url: `http://127.0.0.1:${server.address().port}/`, stop: () => { server.closeAllConnections(); server.close(); } };
+    return {
+        url: `http://127.0.0.1:${server.address().port}/`,
+        hang: () => { waiting = []; },
+        goOn: () => {
+            waiting.forEach((exchange) => answer(...exchange));
+            waiting = null;
+        },
+        stop: () => { server.closeAllConnections(); server.close(); },
+    };
 }
 
 daemonTest('a URL: one that fails says why, one that works is inserted, and ejected', async (page, daemon) => {
@@ -342,6 +352,47 @@ daemonTest('an account that is disabled loses what its browser serves, and is to
     assert.equal(await host.hash(), hash);
     host.close();
 }, { user: 'operator' });
+
+daemonTest('what the host waits for is said, what it did not get until that is dismissed, and that the BMC is away', async (page, daemon) => {
+    const server = await serveUrl(makeImage('hangs.iso', 64 * MIB).path);
+    await daemon.command(`insert slot0 ${server.url}hangs.iso`);
+    const host = await daemon.host();
+    await state(page, 'Ready');
+    await host.read(0, 4096);
+    server.hang();
+    const failed = assert.rejects(host.read(48 * MIB, 4096), { nbdError: 5 });
+    await state(page, /^Host waits for data, [23] s$/);
+    assert.equal(await card(page).locator('[data-part=state]').getAttribute('data-state'), 'stalled');
+    await card(page).getByText(/^Host waits for data, \d s\. Its source has not answered yet\.$/).waitFor();
+    assert.match((await daemon.command('status')).join('\n'), /the host waits for data, \d s/);
+    await failed;
+    const words = card(page).getByText(new RegExp(`^1 read failed, last at .*\\d:\\d\\d.*, offset ${48 * MIB}: .*no answer within io-timeout`));
+    await words.waitFor();
+    await state(page, 'Ready');
+    server.goOn();
+    await until(() => host.read(48 * MIB, 4096).then(() => true, () => false), 'the server to answer');
+    await page.reload();
+    await words.waitFor(); // though all is well
+    assert.equal(await card(page).getByRole('alert').filter({ hasText: 'io-timeout' }).isVisible(), false); // it is said once
+    await card(page).getByRole('button', { name: 'Dismiss' }).click();
+    await words.waitFor({ state: 'hidden' });
+    await page.reload();
+    await state(page, 'Ready');
+    assert.equal(await words.isVisible(), false);
+    const figures = await card(page).locator('[data-part=figures]').innerText();
+    assert.match(figures, /Mean since the insert\s+[\d.]+ (Ki|Mi)?B\/s/);
+    assert.match(figures, /Reads that waited\s+\d+ %/);
+    assert.match(figures, /Round trip\s+[\d.]+ ms/);
+    host.close();
+    server.stop();
+    await daemon.stop();
+    await state(page, 'The BMC is away');
+    const eject = card(page).getByRole('button', { name: 'Eject' });
+    assert.equal(await eject.getAttribute('aria-disabled'), 'true');
+    await eject.click({ force: true });
+    await card(page).getByText('The BMC does not answer: this is what it said last.').waitFor();
+    assert.equal(await card(page).getAttribute('aria-busy'), 'false'); // it sleeps
+}, { settings: ['http.io-timeout=4s'] });
 
 daemonTest('a daemon that is stopped and started again: the page says so, and what it serves comes back', async (page, daemon) => {
     const { path, hash } = makeImage('stopped.iso', MIB);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/trouble.h"
 #include "base/closing.h"
 #include "base/defer.h"
 #include "base/text.h"
@@ -232,24 +233,35 @@ static uint64_t watch_rate(struct control_client *client, const struct slot_stat
     return elapsed ? moved * 1000 / elapsed : 0;
 }
 
-static double watch_hit_rate(const struct slot_status *s)
+/* What the host waits for; or, if it does not, what it did not get. "": neither. */
+static void watch_trouble(const struct slot_status *s, char trouble[TROUBLE_WORDS_MAX + 16])
 {
-    uint64_t reads = s->counters.source.hits + s->counters.source.misses;
-    return reads ? 100.0 * (double)s->counters.source.hits / (double)reads : 0.0;
+    char words[TROUBLE_WORDS_MAX];
+    api_waits_words(s, words);
+    bool waits = *words;
+    if (!waits)
+        api_failed_words(s, words);
+    snprintf(trouble, TROUBLE_WORDS_MAX + 16, "%s%s", waits ? "the host " : "", words);
 }
 
 static void watch_line(struct control_client *client, const struct slot_status *s)
 {
-    char line[512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], awaited[48] = "", waiting[40] = "";
+    char line[TROUBLE_WORDS_MAX + 512], bytes[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], mean[TEXT_SIZE_MAX];
+    char awaited[48] = "", waiting[40] = "", trip[40] = "", words[TROUBLE_WORDS_MAX + 16], trouble[TROUBLE_WORDS_MAX + 16];
     text_human_size(s->server.read_bytes, bytes);
     text_human_size(watch_rate(client, s), rate);
+    text_human_size(s->mean_rate, mean);
+    watch_trouble(s, words);
+    text_escape(words, trouble, sizeof trouble);
     if (*s->awaited)
         snprintf(awaited, sizeof awaited, ", tries again in %llu s", (unsigned long long)(s->awaited_ms + 999) / 1000);
     if (s->server.waiting > 0)
         snprintf(waiting, sizeof waiting, ", %u waiting", s->server.waiting);
-    snprintf(line, sizeof line, "%s: %s%s, read %s, %s/s, hit rate %.1f %%, round trip %.1f ms%s\n", s->name,
-             slot_state_name(s->state), awaited, bytes, rate, watch_hit_rate(s), (double)s->counters.source.rtt_us / 1000,
-             waiting);
+    if (s->counters.source.quiet_rtt_us > 0)
+        snprintf(trip, sizeof trip, ", round trip %.1f ms", (double)s->counters.source.quiet_rtt_us / 1000);
+    snprintf(line, sizeof line, "%s: %s%s%s%s, read %s, %s/s, mean %s/s, %.1f %% of the reads waited%s%s\n", s->name,
+             slot_state_name(s->state), awaited, *trouble ? ", " : "", trouble, bytes, rate, mean,
+             100 * api_waited_share(s), trip, waiting);
     control_send(client, line);
 }
 
@@ -265,12 +277,16 @@ static uint64_t watch_covered(struct slot *slot)
 
 static void watch_json(struct control_client *client, struct slot *slot, const struct slot_status *s)
 {
+    char trouble[TROUBLE_WORDS_MAX + 16];
+    watch_trouble(s, trouble);
     json_t *line = json_pack(
-        "{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:o, s:o}", "name", api_text(s->name), "state",
+        "{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:o, s:o, s:o}", "name", api_text(s->name), "state",
         slot_state_name(s->state), "image_name", *s->image_name ? api_text(s->image_name) : json_null(), "size",
         (json_int_t)s->size, "covered", (json_int_t)watch_covered(slot), "read_bytes", (json_int_t)s->server.read_bytes, "rate",
-        (json_int_t)watch_rate(client, s), "waiting", (int)s->server.waiting, "hit_rate", watch_hit_rate(s), "rtt_us",
-        (json_int_t)s->counters.source.rtt_us, "error", *s->error ? api_text(s->error) : json_null(), "next_try_ms",
+        (json_int_t)watch_rate(client, s), "mean_rate", (json_int_t)s->mean_rate, "waiting", (int)s->server.waiting, "reads",
+        (json_int_t)s->reads->count, "reads_waited", (json_int_t)s->reads->slow, "rtt_us",
+        (json_int_t)s->counters.source.quiet_rtt_us, "trouble", *trouble ? api_text(trouble) : json_null(), "error",
+        *s->error ? api_text(s->error) : json_null(), "next_try_ms",
         *s->awaited ? json_integer((json_int_t)s->awaited_ms) : json_null());
     control_send_json(client, line);
 }

@@ -268,6 +268,19 @@ static void run_quit(struct control_client *client, int count, char **words)
     }
 }
 
+static void run_dismiss(struct control_client *client, int count, char **words)
+{
+    struct slot *slot = control_find_slot(client, words[0]);
+    struct slot_status s;
+    (void)count;
+    if (!slot)
+        return;
+    slot_get_status(slot, &s);
+    control_audit(client, AUDIT_DISMISS, s.name, NULL);
+    slot_dismiss(slot);
+    control_ok(client, "%s: dismissed", s.name);
+}
+
 static void run_watch(struct control_client *client, int count, char **words)
 {
     (void)count;
@@ -294,6 +307,7 @@ const struct control_command control_commands[] = {
      "answers when it is out.",
      1, 1, serve_command},
     {"eject", "eject SLOT", "Ejects the medium; an empty slot stays empty.", 1, 1, eject_command},
+    {"dismiss", "dismiss SLOT", "Takes note of the slot's failed reads and its last error: they are shown no more.", 1, 1, run_dismiss},
     {"host", "host status | host reset TYPE | host boot TARGET [Once|Continuous|Disabled] [UEFI|Legacy]",
      "Shows the host's power and boot source and what can be done to them, or does it.", 1, 4, host_command},
     {"cache", "cache", "Shows the cache's memory and counters.", 0, 0, run_cache},

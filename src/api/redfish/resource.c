@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "api/redfish/answer.h"
+#include "api/trouble.h"
 
 json_t *redfish_link(const char *path)
 {
@@ -11,9 +12,8 @@ json_t *redfish_link(const char *path)
 
 json_t *redfish_time(time_t time)
 {
-    char text[32];
-    struct tm tm;
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &tm));
+    char text[TROUBLE_TIME_MAX];
+    api_time(time, text);
     return json_string(text);
 }
 

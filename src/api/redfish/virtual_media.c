@@ -1,4 +1,5 @@
 /* VirtualMedia: what is in the slots. See api/redfish/internal.h, and insert.c for its changes. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -117,26 +118,68 @@ static void virtual_media_add_image(const struct redfish_call *call, json_t *med
     redfish_stay_show(call, s, media);
 }
 
+static json_t *media_condition(const struct redfish_call *call, json_t *message, time_t at)
+{
+    json_t *condition = redfish_condition(message);
+    json_object_set_new(condition, "Timestamp", redfish_time(at));
+    json_object_set_new(condition, "OriginOfCondition", redfish_link(call->path));
+    return condition;
+}
+
+/* The error is over, and all that it did is told by the condition of the failed reads. */
+static bool is_of_failed_reads(const struct slot_status *s)
+{
+    return !s->failing && host_reads_unseen(s->reads) > 0 && strcmp(s->reads->failed.why, s->error) == 0;
+}
+
 /* The last failure, in words; NULL: there was none. A failure that lasts has a higher severity than one that is
  * over. */
 static json_t *condition(const struct redfish_call *call, const struct slot_status *s)
 {
     const char *words = *s->error ? s->error : "it is away";
-    if (!*s->error && !s->failing)
+    if ((!*s->error && !s->failing) || is_of_failed_reads(s))
         return NULL;
     const char *key = s->failing ? "MediaUnreadable" : *s->awaited ? "MediaAwaited" : "MediaFailed";
-    json_t *condition = redfish_condition(redfish_message(key, NULL, s->name, words, NULL));
-    json_object_set_new(condition, "Timestamp", redfish_time(s->error_at));
-    json_object_set_new(condition, "OriginOfCondition", redfish_link(call->path));
-    return condition;
+    return media_condition(call, redfish_message(key, NULL, s->name, words, NULL), s->error_at);
 }
 
+/* A read that waits; NULL: the host does not wait. What is said stays the same while it does, and so does the ETag. */
+static json_t *condition_waits(const struct redfish_call *call, const struct slot_status *s)
+{
+    char offset[24];
+    struct timespec now;
+    if (!slot_host_waits(s))
+        return NULL;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(offset, sizeof offset, "%" PRIu64, s->oldest.offset);
+    return media_condition(call, redfish_message("MediaHostWaits", NULL, s->name, offset, NULL),
+                           (time_t)(((uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000 - s->oldest.waited_us) / 1000000));
+}
+
+/* Reads that failed; NULL: none did of which nobody has taken note. */
+static json_t *condition_failed(const struct redfish_call *call, const struct slot_status *s)
+{
+    const struct host_reads_failed *failed = &s->reads->failed;
+    uint64_t count = host_reads_unseen(s->reads);
+    char reads[40], last[SOURCE_ERROR_MAX + 40];
+    if (count == 0)
+        return NULL;
+    snprintf(reads, sizeof reads, "%" PRIu64 " %s", count, count == 1 ? "read" : "reads");
+    snprintf(last, sizeof last, "the last at offset %" PRIu64 ", %s", failed->offset, failed->why);
+    return media_condition(call, redfish_message("MediaReadsFailed", NULL, s->name, reads, last, NULL), failed->at);
+}
+
+/* Critical is the one that lasts, and comes first. */
 static json_t *redfish_virtual_media_status_of(const struct redfish_call *call, const struct slot_status *s)
 {
-    json_t *one = condition(call, s);
-    const char *health = one ? json_string_value(json_object_get(one, "Severity")) : "OK";
+    json_t *conditions = json_array(), *all[] = {condition(call, s), condition_waits(call, s), condition_failed(call, s)};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i])
+            json_array_append_new(conditions, all[i]);
+    const json_t *worst = json_array_get(conditions, 0);
+    const char *health = worst ? json_string_value(json_object_get(worst, "Severity")) : "OK";
     json_t *status = json_pack("{s:s, s:s}", "State", s->waiting ? "StandbyOffline" : "Enabled", "Health", health);
-    json_object_set_new(status, "Conditions", one ? json_pack("[o]", one) : json_array());
+    json_object_set_new(status, "Conditions", conditions);
     return status;
 }
 
@@ -211,6 +254,6 @@ void redfish_media_volatiles(struct redfish_call *call, json_t *resource)
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "HostReadBytes", (json_int_t)s.server.read_bytes, "ImageReadBytes",
                   (json_int_t)s.counters.source.bytes, "CacheHits", (json_int_t)s.counters.source.hits, "CacheMisses",
                   (json_int_t)s.counters.source.misses, "CachedBytes", (json_int_t)s.counters.cached,
-                  "RoundTripMicroseconds", (json_int_t)s.counters.source.rtt_us);
+                  "RoundTripMicroseconds", (json_int_t)s.counters.source.quiet_rtt_us);
     json_object_set_new(json_object_get(json_object_get(resource, "Oem"), "NbdProxy"), "Statistics", statistics);
 }

@@ -35,7 +35,7 @@ http_refusal router_refusal;
 void login_handle(const struct web_parts *parts, struct http_request *request);
 
 /* --- slot_routes.c: /api/slots --- */
-web_handler slot_routes_list, slot_routes_heat, slot_routes_report, slot_routes_profile, slot_routes_insert, slot_routes_eject, slot_routes_ticket;
+web_handler slot_routes_list, slot_routes_heat, slot_routes_report, slot_routes_profile, slot_routes_insert, slot_routes_eject, slot_routes_dismiss, slot_routes_ticket;
 json_t *slot_routes_status(struct site *site);
 
 /* --- slot_events.c: /api/events --- */

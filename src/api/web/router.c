@@ -31,6 +31,7 @@ static const struct route routes[] = {
     {"GET", "/api/slots/*/profile", AUTH_LOGIN, slot_routes_profile},
     {"POST", "/api/slots/*/insert", AUTH_CONFIGURE_COMPONENTS, slot_routes_insert},
     {"POST", "/api/slots/*/eject", AUTH_CONFIGURE_COMPONENTS, slot_routes_eject},
+    {"POST", "/api/slots/*/dismiss", AUTH_CONFIGURE_COMPONENTS, slot_routes_dismiss},
     {"POST", "/api/slots/*/ticket", AUTH_CONFIGURE_COMPONENTS, slot_routes_ticket},
     {"GET", "/api/events", AUTH_LOGIN, events_handle},
     {NULL, "/api/uploads", AUTH_LOGIN, handle_uploads},

@@ -6,6 +6,7 @@
 
 #include "api/report.h"
 #include "api/site/access.h"
+#include "api/trouble.h"
 #include "api/web/handlers.h"
 #include "auth/audit.h"
 #include "base/text.h"
@@ -26,9 +27,8 @@ static json_t *web_slot_routes_json_stats(const struct slot_status *s)
 {
     const struct source_stats *source = &s->counters.source;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "readBytes", (json_int_t)s->server.read_bytes, "bytes",
-                     (json_int_t)source->bytes, "hits", (json_int_t)source->hits, "misses", (json_int_t)source->misses,
-                     "rttUs", (json_int_t)source->rtt_us, "bandwidth", (json_int_t)source->bandwidth, "cached",
-                     (json_int_t)s->counters.cached);
+                     (json_int_t)source->bytes, "meanRate", (json_int_t)s->mean_rate, "reads", (json_int_t)s->reads->count,
+                     "readsWaited", (json_int_t)s->reads->slow, "rttUs", (json_int_t)source->quiet_rtt_us, "cached", (json_int_t)s->counters.cached);
 }
 
 static json_t *web_slot_routes_json_awaited(const struct slot_status *s)
@@ -46,12 +46,13 @@ static json_t *web_slot_routes_json_slot(struct slot *slot)
     char websocket[32];
     slot_get_status(slot, &s);
     snprintf(websocket, sizeof websocket, "/nbd/%u", s.index);
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:s, s:o, s:o, s:s}", "name", s.name, "index",
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:s, s:o, s:o, s:b, s:o, s:o, s:s}", "name", s.name, "index",
                      (int)s.index, "media", s.media == MEDIA_CD ? "cd" : "disk", "state", state_name(&s), "image",
                      api_text(s.via == SLOT_VIA_URL ? s.image : ""), "imageName", api_text(s.image_name), "size",
                      (json_int_t)s.size, "writable", (int)s.writable, "connectedVia", via[s.via], "error",
                      api_text(s.error), "warning", s.warning, "awaited", web_slot_routes_json_awaited(&s), "stats",
-                     web_slot_routes_json_stats(&s), "websocket", websocket);
+                     web_slot_routes_json_stats(&s), "failing", (int)s.failing, "hostWaits", api_waits_json(&s), "failedReads",
+                     api_unseen_json(&s), "websocket", websocket);
 }
 
 json_t *slot_routes_status(struct site *site)
@@ -390,6 +391,28 @@ void slot_routes_eject(const struct web_parts *parts, struct http_request *reque
                        char **words)
 {
     change_begin(parts->site, request, caller, words[2], web_slot_routes_eject);
+}
+
+/* --- dismiss --- */
+
+static void web_slot_routes_dismiss(struct change *change, json_t *body)
+{
+    (void)body;
+    struct slot *slot = slots_find(change->site->slots, change->slot);
+    if (!slot) {
+        change_refuse(change, 404, "There is no such slot.");
+        return;
+    }
+    auth_audit(AUDIT_DISMISS, change->user, change->peer, change->slot, NULL);
+    slot_dismiss(slot);
+    api_reply_json(change->request, 200, json_object());
+    change_free(change);
+}
+
+void slot_routes_dismiss(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
+                         char **words)
+{
+    change_begin(parts->site, request, caller, words[2], web_slot_routes_dismiss);
 }
 
 /* --- tickets --- */

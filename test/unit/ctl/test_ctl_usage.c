@@ -65,15 +65,18 @@ static void a_line_is_drawn_to_fit(void **state)
     (void)state;
     char text[512];
     static const char ready[] = "{\"name\":\"slot0\",\"state\":\"ready\",\"image_name\":\"a.iso\",\"size\":4194304,\"covered\":1048576,"
-                                "\"rate\":2097152,\"waiting\":3,\"hit_rate\":87.6,\"rtt_us\":50000,\"error\":null,\"next_try_ms\":null}";
-    assert_true(ctl_watch_draw(ready, 100, text, sizeof text));
-    assert_string_equal(text, "slot0 a.iso [#######-------------------] 25 % of 4.0 MiB  2.0 MiB/s  3 waiting  hits 88 %  rtt 50 ms");
+                                "\"rate\":2097152,\"mean_rate\":1048576,\"waiting\":3,\"reads\":200,\"reads_waited\":24,\"rtt_us\":50000,\"error\":null,\"next_try_ms\":null}";
+    assert_true(ctl_watch_draw(ready, 120, text, sizeof text));
+    assert_string_equal(text, "slot0 a.iso [#######---------------------] 25 % of 4.0 MiB  2.0 MiB/s  3 waiting  mean 1.0 MiB/s  12 % waited  rtt 50 ms");
     assert_true(ctl_watch_draw(ready, 20, text, sizeof text));
     assert_string_equal(text, "slot0 a.iso  25 % of");
     assert_true(ctl_watch_draw("{\"name\":\"cd\",\"state\":\"empty\",\"error\":\"it \\u001b[2J went\"}", 80, text, sizeof text));
     assert_string_equal(text, "cd empty: it \\x1b[2J went");
     assert_true(ctl_watch_draw("{\"name\":\"cd\",\"state\":\"empty\",\"next_try_ms\":1500}", 80, text, sizeof text));
     assert_string_equal(text, "cd empty, tries again in 2 s");
+    static const char waits[] = "{\"name\":\"cd\",\"state\":\"ready\",\"trouble\":\"the host waits for data, 7 s\"}";
+    assert_true(ctl_watch_draw(waits, 80, text, sizeof text));
+    assert_string_equal(text, "cd ready, the host waits for data, 7 s");
     assert_false(ctl_watch_draw("[1]", 80, text, sizeof text));
     assert_false(ctl_watch_draw("", 80, text, sizeof text));
 }
