@@ -9,7 +9,8 @@
  *   POST   /api/session {"user","password"} -> {"user","role","csrf","endsIn","serves"} and the cookie; 401. A session that
  *          the browser has of that user goes on, with another token: what is served by it stays.
  *          endsIn: seconds until it is too old (a medium outlives that); serves: {"media": [{"slot","name"}], "uploads":
- *          [name]}, what goes on by this session, in whatever tab
+ *          [name]}, what goes on by this session, in whatever tab. certificate {"sha256","own","expires"}: of the BMC's HTTPS,
+ *          which "own" says it signed itself; sha256 is "" where a proxy has its own
  *   GET    /api/session                     -> the same; 401 without a session
  *   DELETE /api/session                     the session, and the WebSockets made with it, end
  *   role is "Administrator", "Operator" or "ReadOnly".

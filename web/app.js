@@ -153,6 +153,10 @@ class App {
 
     #keepSession(session) {
         this.#session = session;
+        const { sha256, own, expires } = session.certificate ?? {};
+        element('certificate').hidden = !sha256;
+        setText(element('certificate'), sha256 ? `The BMC's certificate${own ? ', signed by itself' : ''}: SHA-256 ${sha256}, until `
+            + `${new Date(expires * 1000).toISOString().slice(0, 10)}` : '');
         this.#endsAt = session.endsIn === undefined ? Infinity : performance.now() + session.endsIn * 1000;
         this.#warnOfEnd();
     }

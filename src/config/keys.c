@@ -85,7 +85,9 @@ const struct key config_keys[] = {
         "one without being named. It must set one of these fields, or append to it, for every request."),
     WEB("certificate", certificate, KEY_FILE, 0, 4095, NULL, "",
         "A PEM file: the server's certificate and those between it and its root; read again at a reload. Empty: one that "
-        "is made at the first start, signed by itself, and kept as certificate.pem beside users-file."),
+        "is made at the first start, signed by itself, and kept as certificate.pem beside users-file. It is made anew, for the "
+        "same key, when it is about to end, when the clock was not set before, and when the host has a further name or address; "
+        "the log and the page say its SHA-256 fingerprint."),
     WEB("certificate-key", certificate_key, KEY_FILE, 0, 4095, NULL, "",
         "A PEM file: the certificate's key. Empty: in the certificate's file, or made with it."),
     WEB("client-ca", client_ca, KEY_FILE, 0, 4095, NULL, "",

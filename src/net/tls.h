@@ -22,6 +22,9 @@
 #define TLS_HANDSHAKE_TIMEOUT_MS 10000
 #define TLS_CONTROL_MAX          (64u << 10) /* answers of the protocol itself that a peer may leave unread */
 #define TLS_SELF_SIGNED_DAYS     825         /* the longest that every browser takes */
+#define TLS_RENEW_DAYS           30          /* one that ends sooner is due */
+#define TLS_FINGERPRINT_MAX      96
+#define TLS_DUE_MAX              320
 
 struct tls_context;
 struct tls_options {
@@ -38,6 +41,11 @@ struct tls_context *tls_context_new(const struct tls_options *options, char *err
 bool tls_context_reload(struct tls_context *context, char *error, size_t error_size);
 /* When the certificate ends. */
 time_t tls_context_expires(const struct tls_context *context);
+/* The SHA-256 of the certificate, as browsers show it: "AB:CD:...". */
+void tls_context_fingerprint(const struct tls_context *context, char text[TLS_FINGERPRINT_MAX]);
+/* Why a certificate that this host signed for itself should be made anew, now that the clock, the host's names and its
+ * addresses are what they are; "" for no reason. */
+void tls_self_signed_due(const struct tls_context *context, char why[TLS_DUE_MAX]);
 /* Streams may outlive the context. NULL is allowed. */
 void tls_context_free(struct tls_context *context);
 
@@ -49,8 +57,8 @@ const char *tls_stream_common_name(struct stream *stream);
 /* Why on_end came with an error; "" if it did not. */
 const char *tls_stream_error(struct stream *stream);
 
-/* Makes a P-256 key and a certificate for it, signed by itself. `names` (host
- * names and IP addresses, NULL at the end) go in as alternative names; NULL
+/* Makes a certificate, signed by itself, for the key in the file, or for a P-256 key that is made if there is none that
+ * can be used. `names` (host names and IP addresses, NULL at the end) go in as alternative names; NULL
  * stands for those of this host. The files are replaced whole; the key's has mode 0600. */
 bool tls_make_self_signed(const char *const *names, const char *certificate, const char *key, char *error,
                           size_t error_size);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <linux/if_addr.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <openssl/bn.h>
@@ -24,8 +25,10 @@
 #define NAME_SIZE       256     /* of a host name or an address */
 #define COMMON_NAME_MAX 64      /* RFC 5280, ub-common-name */
 #define SERIAL_BITS     159     /* RFC 5280 4.1.2.2: positive, at most 20 bytes */
-#define CLOCK_SLACK     (86400) /* the browser's clock may be behind */
+#define CLOCK_DAY       ((time_t)86400)
+#define CLOCK_SLACK     CLOCK_DAY /* the browser's clock may be behind */
 #define CLOCK_FLOOR     1767225600 /* 2026: this program was not there before, so a clock that says less is not set */
+#define KEY_BITS_LEAST  112 /* of security, as the context wants it */
 #define UNSET_CLOCK_END "20491231235959Z"
 
 struct names {
@@ -42,6 +45,21 @@ static void tls_certificate_add_name(struct names *names, const char *text)
         strcpy(names->text[names->count++], text);
 }
 
+/* IPv6 addresses that come and go (RFC 8981): a certificate for each would be a new one every day. */
+static bool is_temporary(const struct in6_addr *address)
+{
+    char line[128], hex[2 * sizeof *address + 1];
+    unsigned flags = 0;
+    bool found = false;
+    FILE *file = fopen("/proc/net/if_inet6", "re");
+    text_hex(address, sizeof *address, hex);
+    while (file && !found && fgets(line, sizeof line, file))
+        found = strncmp(line, hex, sizeof hex - 1) == 0 && sscanf(line, "%*s %*s %*s %*s %x", &flags) == 1;
+    if (file)
+        fclose(file);
+    return found && (flags & IFA_F_TEMPORARY);
+}
+
 static void add_address(struct names *names, const struct sockaddr *address)
 {
     char text[INET6_ADDRSTRLEN] = "";
@@ -49,7 +67,7 @@ static void add_address(struct names *names, const struct sockaddr *address)
         inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, text, sizeof text);
     } else if (address->sa_family == AF_INET6) {
         const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-        if (!IN6_IS_ADDR_LINKLOCAL(in6)) /* a certificate has no scope */
+        if (!IN6_IS_ADDR_LINKLOCAL(in6) && !is_temporary(in6)) /* a certificate has no scope */
             inet_ntop(AF_INET6, in6, text, sizeof text);
     }
     if (text[0])
@@ -94,6 +112,54 @@ static bool add_extension(X509 *certificate, int nid, const char *value)
     bool added = extension && X509_add_ext(certificate, extension, -1) == 1;
     X509_EXTENSION_free(extension);
     return added;
+}
+
+/* --- is it still right? --- */
+
+static bool tls_certificate_has_name(X509 *certificate, const char *name)
+{
+    if (is_address(name))
+        return X509_check_ip_asc(certificate, name, 0) == 1;
+    return !is_host_name(name) || X509_check_host(certificate, name, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
+}
+
+static const char *missing_name(X509 *certificate, const struct names *names)
+{
+    for (unsigned i = 0; i < names->count; i++)
+        if (!tls_certificate_has_name(certificate, names->text[i]))
+            return names->text[i];
+    return NULL;
+}
+
+static time_t tls_certificate_time_of(const ASN1_TIME *text)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(text, &tm) == 1 ? timegm(&tm) : 0;
+}
+
+/* As long as the clock is not set nothing is known of dates. */
+static const char *wrong_dates(const X509 *certificate)
+{
+    time_t now = time(NULL), begin = tls_certificate_time_of(X509_get0_notBefore(certificate)),
+           end = tls_certificate_time_of(X509_get0_notAfter(certificate));
+    if (now < CLOCK_FLOOR)
+        return NULL;
+    return end < now                                  ? "it has expired"
+           : end - now < TLS_RENEW_DAYS * CLOCK_DAY   ? "it expires soon"
+           : begin > now                              ? "it begins in the future"
+           : begin + TLS_SELF_SIGNED_DAYS * CLOCK_DAY < end ? "it was made before the clock was set"
+                                                      : NULL;
+}
+
+void tls_self_signed_due(const struct tls_context *context, char why[TLS_DUE_MAX])
+{
+    X509 *certificate = tls_context_certificate(context);
+    const char *dates = wrong_dates(certificate);
+    struct names *names = mem_alloc(sizeof *names);
+    add_host(names);
+    const char *missing = dates ? NULL : missing_name(certificate, names);
+    snprintf(why, TLS_DUE_MAX, "%s%s", dates ? dates : missing ? "it is not for " : "", missing ? missing : "");
+    mem_free(names);
 }
 
 static bool add_alternative_names(X509 *certificate, const struct names *names)
@@ -174,6 +240,27 @@ static bool certificate_replace_file(const char *path, mode_t mode, BIO *text, c
     return false;
 }
 
+static int on_no_pass_phrase(char *buffer, int size, int writing, void *arg)
+{
+    (void)buffer, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+
+/* Who has pinned the key finds it again. NULL: there is none, or none that can be used. */
+static EVP_PKEY *key_before(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    EVP_PKEY *key = file ? PEM_read_PrivateKey(file, NULL, on_no_pass_phrase, NULL) : NULL;
+    if (file)
+        fclose(file);
+    int kind = key ? EVP_PKEY_get_base_id(key) : 0;
+    if ((kind == EVP_PKEY_EC || kind == EVP_PKEY_RSA) && EVP_PKEY_get_security_bits(key) >= KEY_BITS_LEAST)
+        return key;
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return NULL;
+}
+
 static bool write_files(EVP_PKEY *key, X509 *certificate, const char *certificate_path, const char *key_path,
                         char *error, size_t error_size)
 {
@@ -200,7 +287,9 @@ bool tls_make_self_signed(const char *const *names, const char *certificate_path
     else
         add_host(all);
     ERR_clear_error();
-    EVP_PKEY *key = all->count > 0 ? EVP_EC_gen("P-256") : NULL;
+    EVP_PKEY *key = all->count > 0 ? key_before(key_path) : NULL;
+    if (!key && all->count > 0)
+        key = EVP_EC_gen("P-256");
     X509 *certificate = key ? sign(key, all) : NULL;
     bool done = false;
     if (!certificate)

@@ -196,6 +196,21 @@ time_t tls_context_expires(const struct tls_context *context)
     return context->expires;
 }
 
+X509 *tls_context_certificate(const struct tls_context *context)
+{
+    return SSL_CTX_get0_certificate(context->ssl);
+}
+
+void tls_context_fingerprint(const struct tls_context *context, char text[TLS_FINGERPRINT_MAX])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    X509_digest(tls_context_certificate(context), EVP_sha256(), digest, &length);
+    *text = '\0';
+    for (unsigned i = 0; i < length && 3 * i + 3 <= TLS_FINGERPRINT_MAX; i++)
+        snprintf(text + (i ? 3 * i - 1 : 0), 4, i ? ":%02X" : "%02X", digest[i]);
+}
+
 uint64_t tls_context_timeout(const struct tls_context *context)
 {
     return context->timeout_ms;

@@ -7,6 +7,7 @@
 
 #include "net/tls.h"
 
+X509 *tls_context_certificate(const struct tls_context *context); /* stays the context's */
 /* The SSL of a new connection, with the certificate that is in force now. */
 SSL *tls_context_connection(struct tls_context *context);
 uint64_t tls_context_timeout(const struct tls_context *context);

@@ -64,6 +64,7 @@ def test_a_file_is_served_and_what_it_prints_works(folder):
     assert (folder / "copy").read_bytes() == image.read_bytes()
     for command in re.findall(r"^    (echo .*)$", text, re.M):
         assert subprocess.run(command, shell=True, capture_output=True, text=True).stdout.endswith("ok\n")
+    assert re.search("its SHA-256 is ([0-9A-F]{2}:){31}[0-9A-F]{2}\n", text)
     page, password = re.search(r"(https://\S+)/ +user: admin +password: (\S+)", text).groups()
     slots = subprocess.run(["curl", "-sk", "-u", f"admin:{password}", page + "/api/slots"], capture_output=True, text=True).stdout
     assert '"image.iso"' in slots

@@ -34,8 +34,8 @@ def test_a_login_gives_a_session_and_its_cookies(site, user):
     assert answer.status == 200 and answer.get("Cache-Control") == "no-store"
     body = answer.json()
     assert body == {"user": user, "role": ROLES[user], "csrf": body["csrf"], "endsIn": body["endsIn"],
-                    "serves": {"media": [], "uploads": []}}
-    assert 86390 < body["endsIn"] <= 86400
+                    "serves": {"media": [], "uploads": []}, "certificate": body["certificate"]}
+    assert re.fullmatch("([0-9A-F]{2}:){31}[0-9A-F]{2}", body["certificate"]["sha256"]) and 86390 < body["endsIn"] <= 86400
     session, = answer.all("Set-Cookie")  # and none of bmcweb's names
     assert re.fullmatch(COOKIE + r"=[A-Za-z0-9_-]{43}; Path=/; Secure; HttpOnly; SameSite=Strict", session)
     site.pages.append(web.login(user))

@@ -1,4 +1,6 @@
 """Where the web server listens and who it is: addresses, certificates, reloads, systemd's sockets."""
+import datetime
+import hashlib
 import os
 import re
 import shutil
@@ -7,8 +9,11 @@ import ssl
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from browser import Browser, Image, WebSocket
 from conftest import Daemon, binary, openssl, wait_for
@@ -182,6 +187,46 @@ def test_a_certificate_is_made_once(new_site):
     site.daemon.stop()
     site.daemon = Daemon(site.folder, config=site.config())
     assert certificate_of(site.address()) == first and "signed by itself" not in site.daemon.log()
+
+
+def public(of):
+    return of.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def self_signed(key, begin, end, names):
+    """As PEM; the times are days from now, or a date."""
+    now = datetime.datetime.utcnow().replace(microsecond=0)
+    begin, end = (now + datetime.timedelta(days=at) if isinstance(at, int) else datetime.datetime.fromisoformat(at) for at in (begin, end))
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bmc")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), begin, end)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_our_own_certificate_is_made_anew_when_it_is_not_right(new_site):
+    """At a reload, as each minute; with the key that it had, which browsers may know. The page and the log have its digest."""
+    site = new_site()
+    key, certificate = site.users.parent / "key.pem", site.users.parent / "certificate.pem"
+    first = certificate_of(site.address())
+    assert site.reload()[-1].startswith("ok") and certificate_of(site.address()) == first == pem_to_der(certificate)
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+    seen = {first}
+    for why, *what in (("it has expired", -800, -1), ("it expires soon", -800, 29), ("it begins in the future", 2, 400),
+                       ("it was made before the clock was set", "1970-01-01", "2049-12-31"), ("it is not for ", -1, 800)):
+        certificate.write_bytes(self_signed(loaded, *what, ["bmc.example.com"]))
+        assert site.reload()[-1].startswith("ok") and f"signed by itself ({why}" in site.daemon.log()
+        shown = certificate_of(site.address(), tls_context(ca=certificate))
+        assert shown == pem_to_der(certificate) and shown not in seen
+        assert public(x509.load_der_x509_certificate(shown)) == public(loaded)
+        seen.add(shown)
+    told = site.web("reader").get("/api/session").json()["certificate"]
+    digest = hashlib.sha256(shown).hexdigest().upper()
+    assert told["own"] and told["sha256"].replace(":", "") == digest and told["expires"] - time.time() > 800 * 86400
+    assert f"fingerprint is {told['sha256']}" in site.daemon.log()
+    certificate.write_text("half a certi")  # power was cut
+    site.daemon.stop()
+    site.daemon = Daemon(site.folder, config=site.config())
+    assert certificate_of(site.address()) == pem_to_der(certificate) and "can't be used" in site.daemon.log()
 
 
 def test_an_own_certificate_is_reloaded(new_site, folder, certificates):

@@ -23,6 +23,12 @@
 #define SITE_COOKIE_MAX  32
 #define SITE_INSTANCE_MAX SECRET_TEXT
 
+struct site_certificate { /* that our own HTTPS shows */
+    char sha256[96];      /* "AB:CD:..."; "": there is none */
+    time_t expires;
+    bool own;             /* signed by this host */
+};
+
 struct site {
     uv_loop_t *loop;
     struct config config; /* a copy, in place of which a reload puts another */
@@ -31,6 +37,7 @@ struct site {
     struct users *users;
     struct auth *auth;
     struct sessions *sessions;
+    struct site_certificate certificate;
     char instance[SITE_INSTANCE_MAX]; /* of the process: another one after each start */
     char cookie[SITE_COOKIE_MAX]; /* the name of our page's: one of this daemon's own (web.c) */
     struct certificate_store *certificates;     /* that slots trust */

@@ -1,80 +1,15 @@
-/* The web server's sockets and its certificate. See api/web/internal.h. */
+/* The web server's sockets. See api/web/internal.h. */
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "api/web/internal.h"
-#include "auth/passwd.h"
 #include "base/log.h"
 #include "base/text.h"
 
 #define WHO     "web"
 #define BACKLOG 64
-#define RENEW_S (30 * 24 * 3600) /* a certificate of our own that ends sooner is made anew */
-
-/* --- the certificate --- */
-
-char *web_users_path(const struct config_web *config)
-{
-    return mem_strdup(*config->users_file ? config->users_file : PASSWD_FILE);
-}
-
-char *web_beside_users(const struct config_web *config, const char *name)
-{
-    char *users = web_users_path(config), *folder = dirname(users);
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = mem_alloc(size);
-    snprintf(path, size, "%s/%s", folder, name);
-    mem_free(users);
-    return path;
-}
-
-static struct tls_context *web_listeners_context_new(const struct config_web *config, const char *certificate,
-                                                     const char *key, char error[CONFIG_ERROR_MAX])
-{
-    struct tls_options options = {
-        .certificate = certificate,
-        .key = key,
-        .client_ca = *config->client_ca ? config->client_ca : NULL,
-        .client_required = config->client_certificates == CLIENT_CERTIFICATES_REQUIRED,
-    };
-    return tls_context_new(&options, error, CONFIG_ERROR_MAX);
-}
-
-static bool make_own(const char *certificate, const char *key, char error[CONFIG_ERROR_MAX])
-{
-    if (!tls_make_self_signed(NULL, certificate, key, error, CONFIG_ERROR_MAX))
-        return false;
-    log_notice(WHO, "made %s, signed by itself: browsers will warn of it (see certificate)", certificate);
-    return true;
-}
-
-static struct tls_context *own_context(const struct config_web *config, const char *certificate, const char *key,
-                                       char error[CONFIG_ERROR_MAX])
-{
-    if ((access(certificate, F_OK) != 0 || access(key, F_OK) != 0) && !make_own(certificate, key, error))
-        return NULL;
-    struct tls_context *context = web_listeners_context_new(config, certificate, key, error);
-    if (!context || tls_context_expires(context) - time(NULL) > RENEW_S || !make_own(certificate, key, error))
-        return context;
-    tls_context_reload(context, error, CONFIG_ERROR_MAX);
-    return context;
-}
-
-struct tls_context *web_tls_new(const struct config_web *config, char error[CONFIG_ERROR_MAX])
-{
-    const char *key = *config->certificate_key ? config->certificate_key : config->certificate;
-    if (*config->certificate)
-        return web_listeners_context_new(config, config->certificate, key, error);
-    char *certificate = web_beside_users(config, "certificate.pem"), *own_key = web_beside_users(config, "key.pem");
-    struct tls_context *context = own_context(config, certificate, own_key, error);
-    mem_free(certificate);
-    mem_free(own_key);
-    return context;
-}
 
 /* --- connections --- */
 

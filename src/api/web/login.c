@@ -20,13 +20,16 @@ static void reply_session(const struct web_parts *parts, struct http_request *re
 {
     char csrf[SECRET_TEXT];
     json_t *uploads = parts->uploads ? uploads_of_session(parts->uploads, session) : json_array();
+    const struct site_certificate *certificate = &parts->site->certificate;
     sessions_csrf(parts->site->sessions, token, csrf);
     access_set_page_cookie(parts->site, request, token);
     api_reply_json(request, 200,
-                   json_pack("{s:s, s:s, s:s, s:I, s:{s:o, s:o}}", "user", session->user, "role",
+                   json_pack("{s:s, s:s, s:s, s:I, s:{s:o, s:o}, s:{s:s, s:b, s:I}}", "user", session->user, "role",
                              auth_role_name(session->role), "csrf", csrf, "endsIn",
                              (json_int_t)(session_left_ms(session) / 1000), "serves", "media",
-                             media_of_session(parts->media, session), "uploads", uploads));
+                             media_of_session(parts->media, session), "uploads", uploads, "certificate", "sha256",
+                             request->tls ? certificate->sha256 : "", "own", (int)certificate->own, "expires",
+                             (json_int_t)certificate->expires));
 }
 
 /* --- POST --- */

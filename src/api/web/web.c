@@ -138,6 +138,7 @@ static bool open_tls(struct web *web, const struct config_web *config, int activ
     if (web->tls || (!*config->listen && activation_fds == 0))
         return true;
     web->tls = web_tls_new(config, error);
+    web_certificate_tell(web);
     return web->tls;
 }
 
@@ -185,6 +186,8 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     struct web *web = mem_alloc(sizeof *web);
     struct web_listeners listeners;
     web->site.loop = loop;
+    uv_timer_init(loop, &web->certificate_look);
+    web->certificate_look.data = web;
     secret_token(web->site.instance);
     web->site.slots = slots;
     web->site.host = host;
@@ -201,6 +204,7 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
         web_listeners_adopt(web, activation_fds, error) &&
         web_listeners_open(web, &config->web, &web->listeners, &listeners, error)) {
         web->listeners = listeners;
+        web_certificate_watch(web);
         return web;
     }
     web_close(web, ignore, NULL);
@@ -240,7 +244,7 @@ static bool reload_tls(struct web *web, const struct config_web *config, struct 
 {
     *tls = web->tls;
     if (web->tls && same_tls(&web->site.config.web, config))
-        return tls_context_reload(web->tls, error, CONFIG_ERROR_MAX);
+        return web_tls_reload(web->tls, config, error);
     if (!web->tls && !*config->listen)
         return true;
     *tls = web_tls_new(config, error);
@@ -277,14 +281,16 @@ int web_reload(struct web *web, const struct config *config, char error[CONFIG_E
     users_reload(web->site.users);
     config_free(&web->site.config);
     config_copy(&web->site.config, config);
+    web_certificate_tell(web);
+    web_certificate_watch(web);
     return 0;
 }
 
 /* --- the end --- */
 
-static void on_certificates_written(void *arg)
+static void on_web_handles_closed(struct closing *handles)
 {
-    struct web *web = arg;
+    struct web *web = container_of(handles, struct web, handles);
     void (*closed)(void *arg) = web->closed;
     void *closed_arg = web->closed_arg;
     redfish_free(web->parts.redfish);
@@ -295,6 +301,14 @@ static void on_certificates_written(void *arg)
     config_free(&web->site.config);
     mem_free(web);
     closed(closed_arg);
+}
+
+static void on_certificates_written(void *arg)
+{
+    struct web *web = arg;
+    closing_begin(&web->handles, web->site.loop, on_web_handles_closed);
+    closing_add(&web->handles, (uv_handle_t *)&web->certificate_look);
+    closing_end(&web->handles);
 }
 
 static void on_own_certificates_written(void *arg)
