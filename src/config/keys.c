@@ -81,7 +81,8 @@ const struct key config_keys[] = {
         "The same by plain HTTP, for a proxy on this machine that speaks TLS: loopback addresses, and unix:/PATH."),
     WEB("trusted-proxies", trusted_proxies, KEY_STRING, 0, 1000, NULL, "",
         "Proxies in front, as addresses and prefixes like 192.0.2.1 10.0.0.0/8, separated by blanks: what they say in "
-        "Forwarded or X-Forwarded-For of who asks is believed, for locks, limits and the log. A proxy on a UNIX socket is "
+        "Forwarded or X-Forwarded-For of who asks is believed, for locks, limits and the log, and in Forwarded or "
+        "X-Forwarded-Host of what the page's Host was. A proxy on a UNIX socket is "
         "one without being named. It must set one of these fields, or append to it, for every request."),
     WEB("certificate", certificate, KEY_FILE, 0, 4095, NULL, "",
         "A PEM file: the server's certificate and those between it and its root; read again at a reload. Empty: one that "

@@ -8,6 +8,7 @@
 #define NODE_MAX 64 /* "[IPv6]:port" */
 
 struct hops {
+    char host[FORWARDED_HOST_MAX]; /* of the first that says one; "" */
     struct sockaddr_storage at[FORWARDED_HOPS_MAX]; /* AF_UNSPEC: the hop does not say who ("unknown", "_name") */
     unsigned count;
 };
@@ -97,21 +98,21 @@ static bool parse_list(const char *text, struct hops *hops)
 
 /* --- Forwarded --- */
 
-/* A token or a quoted string; false: neither, or a longer one than any address. */
-static bool http_forwarded_take_value(const char **at, char value[NODE_MAX])
+/* A token or a quoted string; false: neither, or a longer one than any host. */
+static bool http_forwarded_take_value(const char **at, char value[FORWARDED_HOST_MAX])
 {
     const char *text = *at;
     size_t used = 0;
     if (*text != '"') {
         used = strspn(text, token);
-        if (used == 0 || used >= NODE_MAX)
+        if (used == 0 || used >= FORWARDED_HOST_MAX)
             return false;
         memcpy(value, text, used);
         text += used;
     } else {
         for (text++; *text && *text != '"'; text++) {
             text += *text == '\\';
-            if (!*text || used == NODE_MAX - 1)
+            if (!*text || used == FORWARDED_HOST_MAX - 1)
                 return false;
             value[used++] = *text;
         }
@@ -123,20 +124,27 @@ static bool http_forwarded_take_value(const char **at, char value[NODE_MAX])
     return true;
 }
 
-/* Takes one pair: "for=...", which gives `node`, or another. */
-static bool take_pair(const char **at, char node[NODE_MAX], bool *found)
+static bool is_named_pair(const char *name, size_t length, const char *wanted)
 {
-    char value[NODE_MAX];
+    return length == strlen(wanted) && strncasecmp(name, wanted, length) == 0;
+}
+
+/* Takes one pair: "for=...", which gives `node`, "host=...", or another. */
+static bool take_pair(const char **at, char node[NODE_MAX], bool *found, struct hops *hops)
+{
+    char value[FORWARDED_HOST_MAX];
     const char *name = *at;
     size_t length = strspn(name, token);
     *at = name + length + 1;
     if (length == 0 || name[length] != '=' || !http_forwarded_take_value(at, value))
         return false;
-    bool is_for = length == 3 && strncasecmp(name, "for", 3) == 0;
-    if (is_for && *found)
+    bool is_for = is_named_pair(name, length, "for");
+    if (is_for && (*found || strlen(value) >= NODE_MAX))
         return false;
     if (is_for)
-        memcpy(node, value, NODE_MAX);
+        strcpy(node, value);
+    if (is_named_pair(name, length, "host") && !*hops->host)
+        strcpy(hops->host, value);
     *found = *found || is_for;
     return true;
 }
@@ -147,7 +155,7 @@ static bool take_element(const char **at, struct hops *hops)
     bool found = false;
     do {
         *at += strspn(*at, " \t;");
-        if (!take_pair(at, node, &found))
+        if (!take_pair(at, node, &found, hops))
             return false;
         *at += strspn(*at, blanks);
     } while (**at == ';');
@@ -192,4 +200,19 @@ bool forwarded_client(const char *forwarded, const char *x_forwarded_for, const 
     if (two)
         memcpy(client, other, sizeof other);
     return true;
+}
+
+bool forwarded_host(const char *forwarded, const char *x_forwarded_host, char host[FORWARDED_HOST_MAX])
+{
+    struct hops hops = {.count = 0};
+    const char *text = x_forwarded_host ? x_forwarded_host + strspn(x_forwarded_host, blanks) : "";
+    size_t length = strcspn(text, " \t,");
+    *host = '\0';
+    if (forwarded && *forwarded && parse_forwarded(forwarded, &hops))
+        strcpy(host, hops.host);
+    if (!*host && length < FORWARDED_HOST_MAX) {
+        memcpy(host, text, length);
+        host[length] = '\0';
+    }
+    return *host;
 }

@@ -23,6 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (address_prefixes_parse(&trusted, text) && trusted.count > ADDRESS_PREFIXES_MAX)
         abort();
+    char host[FORWARDED_HOST_MAX];
+    if (forwarded_host(text, only ? NULL : other, host) != (*host != '\0') || strlen(host) >= sizeof host)
+        abort();
     free(text);
     return 0;
 }

@@ -4,7 +4,9 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import random
+import shutil
 import subprocess
 
 import pytest
@@ -184,19 +186,96 @@ def test_the_daemon_is_away(site, front):
     assert answer.status == 502
 
 
-@pytest.fixture
-def plain_nginx(site, folder, certificates, tmp_path):
-    """An nginx that knows nothing of us: it buffers answers, and speaks HTTP/1.0 to us."""
+def nginx_of(server, certificates, tmp_path):
+    """With one server, of whose block `server` is the inside."""
     port = free_port()
     (tmp_path / "conf").write_text(f"""user root; daemon off; pid {tmp_path}/pid; events {{}} http {{ access_log off;
         {" ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))}
         server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificates}/good.pem; ssl_certificate_key {certificates}/good.key;
-            location / {{ proxy_pass http://unix:{folder}/web.sock:; proxy_set_header Host $http_host; }} }} }}""")
+            {server} }} }}""")
     process = subprocess.Popen(["nginx", "-p", tmp_path, "-c", tmp_path / "conf", "-e", tmp_path / "error.log"])
     wait_for(lambda: (tmp_path / "pid").exists(), "nginx")
     yield Web(("127.0.0.1", port))
     process.terminate()
     process.wait(20)
+
+
+@pytest.fixture
+def plain_nginx(site, folder, certificates, tmp_path):
+    """An nginx that knows nothing of us: it buffers answers, and speaks HTTP/1.0 to us."""
+    yield from nginx_of(f"location / {{ proxy_pass http://unix:{folder}/web.sock:; proxy_set_header Host $http_host; }}",
+                        certificates, tmp_path)
+
+
+@pytest.fixture
+def portless_nginx(site, folder, certificates, tmp_path):
+    """Its Host has no port; at one path it says so in X-Forwarded-Host, at another in Forwarded."""
+    upstream = f"proxy_pass http://unix:{folder}/web.sock:/; proxy_set_header Host $host;"
+    forwarded = "proxy_set_header Forwarded 'for=$remote_addr;host=\"$http_host\";proto=https';"
+    yield from nginx_of(f"""location / {{ {upstream} }}
+        location /one/ {{ {upstream} proxy_set_header X-Forwarded-Host $http_host; }}
+        location /two/ {{ {upstream} {forwarded} }}""", certificates, tmp_path)
+
+
+def test_a_host_without_its_port(site, portless_nginx):
+    """What the page is told names both origins and the key; a proxy that says what the Host was needs no key."""
+    web, login = portless_nginx, {"user": "admin", "password": PASSWORDS["admin"]}
+    fields = {"Origin": web.origin}
+    refused = web.ask("POST", "/api/session", login, fields)
+    assert refused.status == 403
+    for word in (f"of {web.origin},", "asks for http://127.0.0.1. ", "key origins of [web]"):
+        assert word in refused.error
+    for path in ("/one/", "/two/"):
+        assert web.ask("POST", f"{path}api/session", login, fields).status == 200
+        assert web.ask("POST", f"{path}api/session", login, {"Origin": "https://127.0.0.1:1"}).status == 403
+    assert web.ask("POST", "/api/session", login, {**fields, "X-Forwarded-Host": web.origin[8:]}).status == 200
+    assert site.reload(origins=web.origin)[-1].startswith("ok")
+    assert web.ask("POST", "/api/session", login, fields).status == 200
+
+
+@pytest.fixture
+def caddy(site, folder, certificates, tmp_path):
+    """packaging/caddy/Caddyfile, with this machine's places and ports: the page at one, below /vm at another."""
+    program = shutil.which("caddy") or TOP / "build/caddy/usr/bin/caddy"
+    if not os.access(program, os.X_OK):
+        pytest.skip("needs caddy")
+    ports = free_ports(2)
+    text = (TOP / "packaging/caddy/Caddyfile").read_text()
+    for name, port in zip(("media.bmc.example.com {", "bmc.example.com {"), ports):
+        assert text.count("\n" + name) == 1
+        text = text.replace("\n" + name, f"\n:{port} {{\n\ttls {certificates}/good.pem {certificates}/good.key")
+    assert "unix//run/nbd-proxy/web.sock" in text
+    text = text.replace("unix//run/nbd-proxy/web.sock", f"unix/{folder}/web.sock")
+    (tmp_path / "Caddyfile").write_text(f"{{\n\tadmin off\n\tauto_https disable_redirects\n\tgrace_period 1s\n}}\n{text}")
+    process = subprocess.Popen([program, "run", "--config", tmp_path / "Caddyfile"], stderr=(tmp_path / "log").open("w"),
+                               env={**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
+    wait_for(lambda: process.poll() is not None or "serving initial configuration" in (tmp_path / "log").read_text(), "caddy")
+    assert process.poll() is None, (tmp_path / "log").read_text()
+    yield [Web(("127.0.0.1", port), source="127.0.0.7") for port in ports]
+    process.terminate()
+    process.wait(20)
+
+
+def test_caddy(site, caddy, folder):
+    """Page, login, events, an upload and a browser's file; and the page below a path."""
+    web, below = caddy
+    web.login("admin")
+    assert 'peer="127.0.0.7"' in site.daemon.log()
+    image = Image(random.Random(5).randbytes(6 * MIB + 999))
+    browsers = []
+    first_event(web, "/api/events", lambda: browsers.append(Browser(web, image, name="rescue.iso")))
+    serves(site, browsers[0], image)
+    browsers[0].stop()
+    data = random.Random(6).randbytes(3 * MIB)
+    assert web.ask("PUT", "/api/uploads/new.iso", headers={"Origin": web.origin}, body=data).status == 201
+    assert (folder / "uploads/new.iso").read_bytes() == data
+    lies = {"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.2", "Origin": web.origin}
+    assert web.ask("POST", "/api/session", {"user": "admin", "password": "wrong"}, lies).status == 401
+    assert "192.0.2." not in site.daemon.log()
+    assert below.get("/vm").get("Location") == "/vm/" and below.get("/api/slots").status == 200 and not below.get("/api/slots").body
+    assert b'src="app.js"' in below.ok("GET", "/vm/").body and below.get("/vm/api/slots").status == 401
+    login = below.ask("POST", "/vm/api/session", {"user": "admin", "password": PASSWORDS["admin"]}, {"Origin": below.origin})
+    assert login.status == 200
 
 
 def test_events_come_through_an_nginx_at_its_defaults(site, plain_nginx, nginx):

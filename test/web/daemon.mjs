@@ -19,13 +19,12 @@ export const PASSWORD = 'right password';
 
 export class Daemon {
     static running = new Set();
-    #settings;
     #process = null;
 
     /** @param {string[]} settings beside the standard ones, SECTION.KEY=VALUE */
     constructor(settings = []) {
         this.folder = mkdtempSync(join(tmpdir(), 'npw-')); // short: sockets are in it
-        this.#settings = settings;
+        this.settings = settings;
         this.account('admin', 'Administrator');
         this.account('operator', 'Operator');
         this.account('guest', 'ReadOnly');
@@ -34,7 +33,7 @@ export class Daemon {
     async start(port = 0) {
         const settings = [`web.listen=127.0.0.1:${port}`, `web.users-file=${this.#users}`, `web.web-directory=${WEB}`,
             `web.upload-directory=${join(this.folder, 'uploads')}`, `daemon.runtime-dir=${this.folder}`, `daemon.profile-directory=${join(this.folder, 'profiles')}`,
-            'slot.slot0.attach=socket', 'slot.slot1.attach=socket', 'http.allow-local=yes', ...this.#settings];
+            'slot.slot0.attach=socket', 'slot.slot1.attach=socket', 'http.allow-local=yes', ...this.settings];
         const log = openSync(join(this.folder, 'log'), 'w');
         this.#process = spawn(program, ['--no-config', ...settings.flatMap((setting) => ['--set', setting])],
             { stdio: ['ignore', 'ignore', log] });

@@ -2,8 +2,9 @@
 // its slots by NBD. Needs the program in the environment's NBD_PROXY.
 
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, createReadStream, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, createReadStream, existsSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -444,6 +445,66 @@ daemonTest('a login that ends soon is said; who logs in again keeps what another
     await other.locator('#login').waitFor();
     await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
 }, { settings: ['web.session-age=5m'] });
+
+/** packaging/nginx/prefix.conf in a server of nginx that takes requests of 1 MiB, as it does by itself. */
+async function nginxBelow(daemon, port) {
+    const place = join(daemon.folder, 'nginx');
+    const text = readFileSync(new URL('../../packaging/nginx/prefix.conf', import.meta.url), 'utf8')
+        .replaceAll('unix:/run/nbd-proxy/web.sock', `unix:${daemon.folder}/web.sock`).replace('client_max_body_size 0;', 'client_max_body_size 1m;');
+    const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${place}/${kind};`).join(' ');
+    mkdirSync(place);
+    writeFileSync(join(place, 'conf'), `user root; daemon off; pid ${place}/pid; events {} http { access_log off; ${temp}
+        server { listen 127.0.0.1:${port} ssl; ssl_certificate ${daemon.folder}/certificate.pem; ssl_certificate_key ${daemon.folder}/key.pem;
+            ${text} } }`);
+    const nginx = spawn('nginx', ['-p', place, '-c', join(place, 'conf'), '-e', join(place, 'log')], { stdio: 'ignore' });
+    await until(() => existsSync(join(place, 'pid')), 'nginx');
+    return () => new Promise((resolve) => { nginx.once('exit', resolve); nginx.kill(); });
+}
+
+async function freePort() {
+    const server = createServer();
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address();
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+}
+
+const noNginx = spawnSync('nginx', ['-v']).error && 'needs nginx';
+
+test('below a path of a proxy that takes small requests: login, events, a browser\'s file, an upload', { skip: skip || noNginx, timeout: 60_000 }, async () => {
+    const daemon = new Daemon();
+    daemon.settings.push(`web.listen-plain=unix:${daemon.folder}/web.sock`);
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    let stop = () => {};
+    try {
+        await daemon.start();
+        const port = await freePort();
+        stop = await nginxBelow(daemon, port);
+        const page = await context.newPage();
+        page.setDefaultTimeout(20_000);
+        const faults = watchFaults(page), refused = [];
+        page.on('response', (response) => response.status() === 413 && refused.push(response.url()));
+        await page.goto(`https://127.0.0.1:${port}/vm`);
+        assert.equal(page.url(), `https://127.0.0.1:${port}/vm/`);
+        await logIn(page, 'admin', PASSWORD);
+        const { path, hash } = makeImage('below.iso', 5 * MIB);
+        await serve(page, path);
+        const host = await daemon.host();
+        assert.equal(await host.hash(), hash);
+        host.close();
+        await daemon.command('eject slot0');
+        await state(page, 'Empty');
+        await page.getByLabel('Image to upload').setInputFiles(path);
+        await page.getByRole('listitem').filter({ hasText: 'below.iso' }).getByText(`SHA-256 ${hash}`).waitFor();
+        assert.ok(refused.length > 0);
+        assert.deepEqual(faults, []);
+    } finally {
+        await context.close();
+        await stop();
+        await daemon.stop();
+        daemon.remove();
+    }
+});
 
 daemonTest('an upload that is cut by a reload goes on, is checked, and inserted', async (page, daemon) => {
     const { path, hash } = makeImage('stored image.iso', 24 * MIB);

@@ -93,10 +93,42 @@ bool access_arrived(struct site *site, struct http_request *request)
     return false;
 }
 
+/* The Host that the browser sent, as a proxy of ours says, or as it came. */
+static void host_asked_for(const struct site *site, const struct http_request *request, char host[FORWARDED_HOST_MAX])
+{
+    char peer[SITE_PEER_MAX], one[FORWARDED_TEXT_MAX], two[FORWARDED_TEXT_MAX];
+    const char *forwarded, *x_forwarded_host;
+    peer_address(request, peer);
+    if (is_proxy(site, peer) && join_field(request, "Forwarded", one, &forwarded) &&
+        join_field(request, "X-Forwarded-Host", two, &x_forwarded_host) &&
+        forwarded_host(forwarded, x_forwarded_host, host))
+        return;
+    snprintf(host, FORWARDED_HOST_MAX, "%s", request->host);
+}
+
 bool access_origin_allowed(const struct site *site, const struct http_request *request)
 {
     const char *origin = http_field(request, "Origin");
-    return !origin || websocket_origin_allowed(origin, request->host, request->tls, site->origins);
+    char host[FORWARDED_HOST_MAX];
+    if (!origin)
+        return true;
+    host_asked_for(site, request, host);
+    return websocket_origin_allowed(origin, host, request->tls, site->origins) ||
+           websocket_origin_allowed(origin, request->host, request->tls, site->origins);
+}
+
+void access_foreign_words(const struct site *site, const struct http_request *request, char words[ACCESS_WORDS_MAX])
+{
+    const char *origin = http_field(request, "Origin");
+    char host[FORWARDED_HOST_MAX], shown[FORWARDED_HOST_MAX], asked[FORWARDED_HOST_MAX];
+    host_asked_for(site, request, host);
+    text_escape(origin ? origin : "", shown, sizeof shown);
+    text_escape(host, asked, sizeof asked);
+    snprintf(words, ACCESS_WORDS_MAX,
+             "The request comes from a page of another site: of %.200s, and it asks for %s://%.200s. If a proxy in front leaves "
+             "out the port or changes the name, let it send the Host as it came, or name the page's origin in the key origins "
+             "of [web].",
+             shown, request->tls ? "https" : "http", asked);
 }
 
 static bool is_safe(const struct http_request *request)
@@ -107,7 +139,6 @@ static bool is_safe(const struct http_request *request)
 /* --- answers --- */
 
 static const char wrong_password[] = "Wrong user or password.";
-static const char foreign_page[] = "The request comes from a page of another site.";
 
 /* Adds Retry-After, for -EAGAIN and -EBUSY; `seconds` gets the value. */
 static void add_retry_after(struct http_request *request, uint64_t retry_ms, char seconds[24])
@@ -247,10 +278,12 @@ static bool is_foreign(const struct site *site, const struct http_request *reque
 
 bool access_refuse_foreign(const struct site *site, struct http_request *request)
 {
-    bool foreign = is_foreign(site, request);
-    if (foreign)
-        api_reply_error(request, 403, "%s", foreign_page);
-    return foreign;
+    char words[ACCESS_WORDS_MAX];
+    if (!is_foreign(site, request))
+        return false;
+    access_foreign_words(site, request, words);
+    api_reply_error(request, 403, "%s", words);
+    return true;
 }
 
 static bool by_certificate(struct access_request *access)
@@ -364,7 +397,9 @@ void access_check(struct site *site, struct http_request *request, const struct 
     struct access_request access = {.site = site, .request = request, .door = door, .arg = arg};
     access_peer(site, request, access.peer);
     if (is_foreign(site, request)) {
-        site_access_refuse(&access, -EPERM, foreign_page);
+        char words[ACCESS_WORDS_MAX];
+        access_foreign_words(site, request, words);
+        site_access_refuse(&access, -EPERM, words);
         return;
     }
     if (by_token(&access) || by_xsrf_token(&access) || (door->cookies && by_cookie(&access)) || by_basic(&access) || by_certificate(&access))

@@ -42,6 +42,9 @@ void access_set_redfish_cookies(const struct site *site, struct http_request *re
 /* Gives our own page its cookie; token "": takes it away. */
 void access_set_page_cookie(const struct site *site, struct http_request *request, const char *token);
 bool access_origin_allowed(const struct site *site, const struct http_request *request);
+/* What is said to a page that is not allowed: which origin it has, which one would do, and what to do about it. */
+#define ACCESS_WORDS_MAX 800
+void access_foreign_words(const struct site *site, const struct http_request *request, char words[ACCESS_WORDS_MAX]);
 /* Answers 403 to a request for a change that comes from another site's page; false: the request does not. */
 bool access_refuse_foreign(const struct site *site, struct http_request *request);
 /* The address from which is asked: the peer's, without the port, or the one that a proxy of ours names. */

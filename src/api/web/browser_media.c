@@ -325,8 +325,10 @@ void media_handle(struct media *media, struct http_request *request)
     if (status == 0 && !offered(request, offer.protocol))
         status = 400;
     if (status != 0) {
-        api_reply_error(request, status, status == 403 ? "The request comes from a page of another site."
-                                                       : "Here a WebSocket is expected that serves NBD.");
+        char words[ACCESS_WORDS_MAX] = "Here a WebSocket is expected that serves NBD.";
+        if (status == 403)
+            access_foreign_words(media->site, request, words);
+        api_reply_error(request, status, "%s", words);
         return;
     }
     read_offer(request, &offer);

@@ -43,6 +43,30 @@ static void the_right_most_that_is_no_proxy(void **state)
     expect("", "203.0.113.9", "203.0.113.9");
 }
 
+static void expect_host(const char *forwarded, const char *x_forwarded_host, const char *wanted)
+{
+    char host[FORWARDED_HOST_MAX];
+    assert_int_equal(forwarded_host(forwarded, x_forwarded_host, host), *wanted != '\0');
+    assert_string_equal(host, wanted);
+}
+
+static void the_host_that_the_browser_asked_for(void **state)
+{
+    (void)state;
+    char long_host[2 * FORWARDED_HOST_MAX];
+    memset(long_host, 'a', sizeof long_host);
+    long_host[sizeof long_host - 1] = '\0';
+    expect_host("for=203.0.113.9;host=\"bmc.example:8443\";proto=https, for=10.0.0.1;host=inside", NULL, "bmc.example:8443");
+    expect_host("for=203.0.113.9, for=10.0.0.1;Host=bmc.example", "other", "bmc.example");
+    expect_host("for=203.0.113.9", " bmc.example:8443 , inside", "bmc.example:8443");
+    expect_host("nonsense", "bmc.example", "bmc.example");
+    expect_host(NULL, "bmc.example", "bmc.example");
+    expect_host(NULL, long_host, "");
+    expect_host(NULL, "", "");
+    expect_host("for=203.0.113.9", NULL, "");
+    expect_host(NULL, NULL, "");
+}
+
 /* Then the proxy itself is who asks. */
 static void what_says_nothing(void **state)
 {
@@ -103,6 +127,7 @@ static void prefixes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_host_that_the_browser_asked_for),
         cmocka_unit_test(the_right_most_that_is_no_proxy),
         cmocka_unit_test(what_says_nothing),
         cmocka_unit_test(it_is_bounded),
