@@ -180,6 +180,7 @@ static void fill_request(struct http_connection *c, struct http_exchange *e)
     e->request.peer = c->peer;
     e->request.place = c->place;
     e->request.tls = c->tls;
+    e->request.anywhere = c->anywhere;
     e->request.subject = c->subject ? c->subject(c->stream) : NULL;
     e->request.common_name = c->common_name ? c->common_name(c->stream) : NULL;
     e->request.upgrade = e->head.upgrade;
@@ -378,6 +379,7 @@ void http_connection_new(struct http_server *server, struct stream *stream, cons
     c->stream = stream;
     c->peer = mem_strdup(client->peer);
     c->tls = client->tls;
+    c->anywhere = client->anywhere;
     c->subject = client->subject;
     c->common_name = client->common_name;
     c->place = client->place;

@@ -55,7 +55,7 @@ struct http_connection {
     struct http_server *server;
     struct stream *stream; /* NULL: handed over by an upgrade */
     char *peer;
-    bool tls;
+    bool tls, anywhere;
     const char *(*subject)(struct stream *stream);
     const char *(*common_name)(struct stream *stream);
     void *place;

@@ -51,7 +51,7 @@ struct http_request {
     const char *peer;                  /* the client's address, for people to read */
     void *place;                       /* of struct http_client */
     const char *subject, *common_name; /* of the client's certificate; NULL */
-    bool tls;
+    bool tls, anywhere;                /* of struct http_client */
     bool upgrade;        /* asks for another protocol: http_upgrade() is allowed */
     int64_t body_length; /* 0: no body; -1: not said */
 
@@ -80,6 +80,7 @@ struct http_server_options {
 struct http_client {
     const char *peer;
     bool tls;
+    bool anywhere; /* it came by an address that other machines reach */
     const char *(*subject)(struct stream *stream);
     const char *(*common_name)(struct stream *stream);
     void *place;                          /* the caller's, as long as the stream lives; NULL */

@@ -19,7 +19,7 @@ def run(*command, **how):
 
 
 def readme_options():
-    line = re.search(r"^    \./configure (.*?) && make && make install$", (TOP / "README.md").read_text(), re.M)[1]
+    line = re.search(r"^    \.\./\.\./configure (.*?) && make && make install$", (TOP / "README.md").read_text(), re.M)[1]
     options = shlex.split(line)
     assert "--with-systemdsystemunitdir" in options  # where it is, is asked of systemd.pc, which not every machine has
     return [f"--with-systemdsystemunitdir={UNITS}" if o == "--with-systemdsystemunitdir" else o for o in options]

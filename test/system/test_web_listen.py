@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from browser import Browser, Image, WebSocket
-from conftest import Daemon, binary, openssl, wait_for
+from conftest import TOP, Daemon, binary, free_port, openssl, wait_for
 from test_nbd import handle
 from website import (ANYBODY, PASSWORDS, Web, accounts, new_site, no_answer, passwd, refused_start,  # noqa: F401 (fixtures)
                      tls_context)
@@ -313,7 +313,7 @@ def test_client_certificates_may_be_required(new_site, certificates, client_cert
 LAUNCHER = """#!{python}
 import os, socket, sys
 sockets = [socket.socket(), socket.socket(socket.AF_UNIX)]
-sockets[0].bind(("127.0.0.1", {port}))
+sockets[0].bind(("{address}", {port}))
 sockets[1].bind("{folder}/activated.sock")
 for fd, s in enumerate(sockets, 10):
     s.listen()
@@ -330,7 +330,7 @@ def test_sockets_that_systemd_hands_over(new_site, folder, monkeypatch):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     launcher = folder / "launcher"
-    launcher.write_text(LAUNCHER.format(python=sys.executable, port=port, folder=folder, binary=binary()))
+    launcher.write_text(LAUNCHER.format(python=sys.executable, address="127.0.0.1", port=port, folder=folder, binary=binary()))
     launcher.chmod(0o755)
     monkeypatch.setenv("NBD_PROXY", str(launcher))
     site = new_site(keys={"listen": ""})
@@ -341,3 +341,24 @@ def test_sockets_that_systemd_hands_over(new_site, folder, monkeypatch):
     assert tls.get("/api/slots").status == 200  # they stay
     site.stop()
     assert (folder / "activated.sock").exists()  # it is systemd's
+
+
+def test_a_socket_of_systemds_without_an_account_says_what_is_missing(daemon, folder, monkeypatch):
+    port, real = free_port(), binary()
+    (folder / "accounts").mkdir()
+    launcher = folder / "launcher"
+    launcher.write_text(LAUNCHER.format(python=sys.executable, address="0.0.0.0", port=port, folder=folder, binary=real))
+    launcher.chmod(0o755)
+    monkeypatch.setenv("NBD_PROXY", str(launcher))
+    d = daemon(f"web.users-file={folder}/accounts/users", f"web.web-directory={TOP}/web")
+    monkeypatch.setenv("NBD_PROXY", real)
+    assert "until there is an account (add one: nbd-proxy passwd NAME)" in d.log()
+    web = Web(("127.0.0.1", port))
+    for path in ("/", "/api/slots", "/api/session", "/redfish/v1", "/nbd/0"):
+        answer = web.get(path)
+        assert answer.status == 503 and b"nbd-proxy passwd NAME" in answer.body, (path, answer.body)
+    assert web.get("/redfish/v1").json()["error"]["@Message.ExtendedInfo"]
+    assert Web(folder / "activated.sock", None).get("/").status == 200  # it is for who is on the machine
+    passwd(folder / "accounts" / "users", "admin", given=PASSWORDS["admin"])
+    wait_for(lambda: web.get("/").status == 200, "the account")
+    assert web.login("admin").get("/api/slots").status == 200

@@ -27,6 +27,9 @@ struct web_parts {
 typedef void web_handler(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
                          char **words);
 
+/* --- listeners.c --- */
+bool web_has_account(const struct site *site); /* one that may log in, as far as is known */
+
 /* --- router.c --- */
 void router_handle(struct http_request *request, void *arg); /* http_handler of the server; arg: struct web_parts */
 http_refusal router_refusal;

@@ -11,6 +11,16 @@
 #define WHO     "web"
 #define BACKLOG 64
 
+/* --- who may come --- */
+
+bool web_has_account(const struct site *site)
+{
+    for (unsigned i = 0; i < users_count(site->users); i++)
+        if (users_at(site->users, i)->enabled)
+            return true;
+    return users_groups(site->users); /* the system's accounts come and go, and are looked at by and by */
+}
+
 /* --- connections --- */
 
 static const struct web_listener *listener_of(const struct web *web, const struct tcp_listener *listener)
@@ -32,6 +42,7 @@ static void on_web_listeners_accept(struct tcp_listener *listener, struct stream
     struct web *web = tcp_listener_owner(listener);
     const struct web_listener *from = listener_of(web, listener);
     struct http_client client = {.peer = peer, .place = claim, .share = web_listeners_share_of};
+    client.anywhere = from && !tcp_listener_is_local(listener);
     if (from && from->tls) {
         stream = tls_stream_new(web->tls, stream);
         client.tls = true;
@@ -42,15 +53,6 @@ static void on_web_listeners_accept(struct tcp_listener *listener, struct stream
 }
 
 /* --- sockets --- */
-
-/* The system's accounts come and go, and are looked at by and by. */
-static bool has_account(const struct web *web)
-{
-    for (unsigned i = 0; i < users_count(web->site.users); i++)
-        if (users_at(web->site.users, i)->enabled)
-            return true;
-    return users_groups(web->site.users);
-}
 
 static bool web_listeners_refuse(struct web_listener *one, char error[CONFIG_ERROR_MAX], const char *why)
 {
@@ -66,7 +68,11 @@ static bool check_listener(const struct web *web, struct web_listener *one, char
     if (!local && !one->tls)
         return web_listeners_refuse(one, error,
                                     "plain HTTP is served on loopback addresses and unix: only (use listen for HTTPS)");
-    if (!local && !has_account(web))
+    bool handed_over = !*one->address; /* it is there at the boot, before anybody could add an account: router.c answers 503 */
+    if (!local && handed_over && !web_has_account(&web->site))
+        log_warning(WHO, "%s: every request is answered 503 until there is an account (add one: nbd-proxy passwd NAME)",
+                    tcp_listener_address(one->listener));
+    else if (!local && !web_has_account(&web->site))
         return web_listeners_refuse(one, error,
                                     "nobody could log in, so only loopback addresses may be listened on "
                                     "(add an account: nbd-proxy passwd NAME)");

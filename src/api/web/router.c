@@ -4,6 +4,7 @@
 
 #include "api/site/access.h"
 #include "api/web/handlers.h"
+#include "base/text.h"
 
 #define PATH_MAX_WORDS 6
 
@@ -124,12 +125,28 @@ char *router_refusal(unsigned status, const char *reason, const char *target, co
     return web_router_is_below(path, "/redfish") ? redfish_refusal(status, reason, target, fields) : NULL;
 }
 
+/* Nobody could log in, and strangers could try: nothing is served but why. */
+static void refuse_without_account(struct http_request *request)
+{
+    static const char words[] = "Nobody can log in yet: the daemon has no account (add one there: nbd-proxy passwd NAME)";
+    const char *fields;
+    char *body = router_refusal(503, words, request->path, &fields);
+    http_add_field(request, "Retry-After", "30");
+    if (body)
+        http_reply(request, 503, "application/json", body, strlen(body));
+    else
+        api_reply_error(request, 503, "%s.", words);
+    mem_free(body);
+}
+
 void router_handle(struct http_request *request, void *arg)
 {
     struct web_parts *parts = arg;
     if (!access_arrived(parts->site, request))
         return;
-    if (parts->closing && !web_router_is_below(request->path, "/redfish"))
+    if (request->anywhere && !web_has_account(parts->site))
+        refuse_without_account(request);
+    else if (parts->closing && !web_router_is_below(request->path, "/redfish"))
         api_reply_error(request, 503, "The daemon is stopping.");
     else if (media_is_path(parts->media, request))
         media_handle(parts->media, request);
