@@ -18,7 +18,7 @@ MAY = {
     "block": {"base"},
     "profile": {"base", "block"},
     "image": {"base", "block"},
-    "seed": {"base", "block"},
+    "seed": {"base", "block", "image"},
     "nbd": {"base", "block", "link", "net"},
     "remote": {"base", "block", "link", "net"},
     "remote/http": PROTOCOL | {"http"},

@@ -19,9 +19,10 @@
  *   GET  /api/slots/NAME/heat -> {"size", "buckets": [0..255, ...]}: equal parts of the image, how much
  *        of each the host has read
  *   POST /api/slots/NAME/insert {"url","user","password","verify","writable","kernelArgs","menuTimeout",
- *        "networkData","networkKind","configFiles","configKind","configLabel","serial","uuid","mac","replace"}: 200 when the
+ *        "menuDefault","imageFiles","networkData","networkKind","configFiles","configKind","configLabel","serial","uuid","mac","replace"}: 200 when the
  *        image is readable. configFiles, an object of names and contents, is in place of url; see nbd-proxy-control(7).
- *        With "dryRun": true nothing is inserted, and the answer is {"changes": a diff}. menuTimeout: seconds that the image's boot menus wait. A stored image has the url "upload:NAME" (percent-encoded).
+ *        With "dryRun": true nothing is inserted, and the answer is {"changes": a diff}. menuTimeout: seconds that the image's boot menus wait;
+ *        menuDefault: the entry that they boot then; imageFiles: an object of what else is changed on it. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
  *   POST /api/slots/NAME/dismiss: the failed reads and the last error are told no more
  *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}

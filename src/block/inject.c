@@ -12,6 +12,7 @@ struct inject {
     struct source source;
     struct source *lower;
     struct inject_planner *planner;
+    bool planning, lower_closed;
 };
 
 /* A request of which something lies in a piece, or behind the lower source's end: what the lower one has of it. */
@@ -189,6 +190,9 @@ static void on_planned(struct inject_planner *planner, int status)
 {
     struct inject *inject = planner->owner;
     struct source *source = &inject->source;
+    inject->planning = false;
+    if (inject->lower_closed)
+        source_report_closed(source);
     if (source->state != SOURCE_OPENING)
         return; /* closing reports it */
     if (status == 0) {
@@ -210,6 +214,7 @@ static void inject_lower_opened(struct source *lower, int status)
     inject_learn(inject);
     if (source->state != SOURCE_OPENING)
         return; /* closing reports it */
+    inject->planning = status == 0;
     if (status == 0)
         inject->planner->ops->begin(inject->planner, lower);
     else
@@ -227,7 +232,9 @@ static void inject_lower_died(struct source *lower, int status)
 static void inject_lower_closed(struct source *lower)
 {
     struct inject *inject = lower->owner;
-    source_report_closed(&inject->source);
+    inject->lower_closed = true;
+    if (!inject->planning)
+        source_report_closed(&inject->source);
 }
 
 static void inject_open(struct source *source)
@@ -242,7 +249,10 @@ static void inject_open(struct source *source)
 
 static void inject_close(struct source *source)
 {
-    source_close(inject_of(source)->lower);
+    struct inject *inject = inject_of(source);
+    if (inject->planning && inject->planner->ops->stop)
+        inject->planner->ops->stop(inject->planner);
+    source_close(inject->lower);
 }
 
 static void inject_free(struct source *source)

@@ -20,6 +20,9 @@ struct inject_planner_ops {
     /* Finds the pieces by reading `lower`, which is open. Calls planned() once, never inside this call; when `lower`
      * is closed meanwhile, no later than its last io is answered. */
     void (*begin)(struct inject_planner *planner, struct source *lower);
+    /* `lower` is being closed while planned() has not come: now it comes as soon as it can, and may be later than the last
+     * io. NULL: it comes no later. */
+    void (*stop)(struct inject_planner *planner);
     void (*free)(struct inject_planner *planner); /* and all that it made; nothing of it is under way */
 };
 

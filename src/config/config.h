@@ -177,6 +177,7 @@ struct config_slot {
     char *image;                   /* image = "": inserted at start */
     char *kernel_args;             /* kernel-args = "": further arguments for that image's kernels */
     char *menu_default;            /* menu-default = "": the entry that they boot then */
+    char *image_files;             /* image-files = "": what else is changed on it, as JSON, or the URL of such */
     char *menu_timeout;            /* menu-timeout = "": seconds that its boot menus wait; as the image has it */
     char *config;                  /* config = "": where a config medium's files are, inserted at start in place of an image */
     char *config_kind, *config_label; /* config-kind, config-label = "" */

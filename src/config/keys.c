@@ -327,6 +327,9 @@ const struct key config_keys[] = {
     SLOT("menu-default", menu_default, KEY_STRING, 0, 200, NULL, "",
          "The entry that they boot then: its title, id, label or number (nbd-proxy-control(7), KERNEL ARGUMENTS). Empty: as the "
          "image has it."),
+    SLOT("image-files", image_files, KEY_STRING, 0, 8191, NULL, "",
+         "What else is changed on this image: JSON of paths and contents or lines, or the URL or path of such "
+         "(nbd-proxy-control(7), FILES OF AN IMAGE)."),
     SLOT("config", config, KEY_IMAGE, 0, 8191, NULL, "",
          "In place of image: the URL or path of a JSON or tar whose files become a config medium (nbd-proxy-control(7), CONFIG "
          "MEDIA), which is inserted when the daemon starts."),

@@ -22,11 +22,14 @@ enum boot_syntax {
 };
 #define BOOT_SYNTAXES 4
 
+struct file_changes;
+
 /* What is to be changed; NULL: not that. */
 struct boot_wish {
     const char *arguments;    /* further ones for every kernel */
     const char *menu_timeout; /* seconds, as decimal digits: how long a menu waits before it boots its default */
     const char *menu_default; /* the entry that is to be that: image/boot_menu.h */
+    const struct file_changes *files; /* image/file_changes.h */
 };
 
 /* Why this can't be wished; NULL: it can. */

@@ -69,11 +69,13 @@ static bool is_main(const char *name)
 
 /* --- what was found --- */
 
-static struct boot_file *find_same(struct boot_files *found, const struct tree_entry *entry)
+/* One that was found before: its names in several trees are records of the same blocks. */
+static struct boot_file *find_same(struct boot_files *found, const struct fat *fat, const struct tree_entry *entry)
 {
     for (unsigned i = 0; i < found->count; i++) {
         struct boot_file *file = &found->files[i];
-        if (!file->fat && file->entry.start == entry->start && file->entry.length == entry->length)
+        bool blocks = !fat && entry->length > 0 && file->entry.start == entry->start && file->entry.length == entry->length;
+        if (file->fat == fat && (file->entry.record == entry->record || blocks))
             return file;
     }
     return NULL;
@@ -96,8 +98,11 @@ struct search {
     struct view *view;
     const struct tree *tree;
     const struct fat *fat;
-    const struct place *place;
+    const struct place *place; /* NULL: a file of that name only */
+    const char *name;
+    unsigned change;
 };
+_Static_assert(FILE_CHANGES_MAX <= 32, "a file has a bit for each");
 
 static void add_record(const struct search *search, struct boot_file *file, uint64_t record)
 {
@@ -112,17 +117,22 @@ static void add_record(const struct search *search, struct boot_file *file, uint
 
 static void add_file(const struct search *search, const char *folder, const struct tree_entry *entry)
 {
-    struct boot_file *file = search->fat ? NULL : find_same(search->found, entry);
+    struct boot_file *file = find_same(search->found, search->fat, entry);
     if (!file) {
         file = new_file(search->found, search->view);
         if (!file)
             return;
         snprintf(file->path, sizeof file->path, "%s/%s", folder, entry->name);
-        file->syntax = syntax_of(search->place, entry->name);
         file->is_main = is_main(entry->name);
         file->tree = search->tree;
         file->fat = search->fat;
         file->entry = *entry;
+    }
+    if (search->place) {
+        file->is_config = true;
+        file->syntax = syntax_of(search->place, entry->name);
+    } else {
+        file->named |= UINT32_C(1) << search->change;
     }
     add_record(search, file, entry->record);
 }
@@ -137,6 +147,32 @@ static void note_signature(const struct search *search, const char *folder, cons
             search->found->files[i].is_signed = true;
 }
 
+static void note_signatures(const struct search *search, const struct tree_entry *folder, const char *path)
+{
+    struct tree_entry entry;
+    uint32_t position = 0;
+    while (search->tree->next(search->tree, search->view, folder, &position, &entry))
+        if (has_ending(entry.name, ".sig"))
+            note_signature(search, path, entry.name);
+}
+
+static void list_named(const struct search *search, const struct tree_entry *folder, const char *path)
+{
+    struct tree_entry entry;
+    uint32_t position = 0;
+    while (search->tree->next(search->tree, search->view, folder, &position, &entry)) {
+        if (entry.directory || strcasecmp(entry.name, search->name) != 0)
+            continue;
+        if (entry.odd || entry.length > VIEW_ONE_MAX)
+            view_refuse(search->view, "%s/%s is too large to be changed (%u KiB at most)", path, entry.name, VIEW_ONE_MAX >> 10);
+        else if (entry.length == 0)
+            view_refuse(search->view, "%s/%s is empty or a link, and stays as it is", path, entry.name);
+        else
+            add_file(search, path, &entry);
+    }
+    note_signatures(search, folder, path);
+}
+
 static void list_folder(const struct search *search, const struct tree_entry *folder, const char *path)
 {
     struct tree_entry entry;
@@ -148,10 +184,7 @@ static void list_folder(const struct search *search, const struct tree_entry *fo
         if (!entry.directory && !*path && !search->fat && strcasecmp(entry.name, "md5sum.txt") == 0)
             search->found->checksums = entry;
     }
-    position = 0; /* in a second round all files are known */
-    while (search->tree->next(search->tree, search->view, folder, &position, &entry))
-        if (has_ending(entry.name, ".sig"))
-            note_signature(search, path, entry.name);
+    note_signatures(search, folder, path); /* all files are known then */
 }
 
 /* --- the way to a folder --- */
@@ -168,7 +201,7 @@ static void boot_files_walk(const struct search *search, const struct tree_entry
     struct tree_entry entry;
     uint32_t position = 0;
     if (!*pattern) {
-        list_folder(search, folder, path);
+        (search->place ? list_folder : list_named)(search, folder, path);
         return;
     }
     size_t length = strcspn(pattern, "/");
@@ -181,17 +214,33 @@ static void boot_files_walk(const struct search *search, const struct tree_entry
     }
 }
 
-static void search_tree(struct boot_files *found, struct view *view, const struct tree *tree, const struct fat *fat)
+static void search_named(struct search *search, const struct file_changes *named, unsigned i)
 {
+    const struct file_change *change = &named->list[i];
+    char folder[FILE_CHANGES_PATH_MAX + 1];
+    const char *slash = strrchr(change->path, '/');
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - change->path), change->path);
+    search->place = NULL;
+    search->name = slash + 1;
+    search->change = i;
+    boot_files_walk(search, &search->tree->root, "", *folder ? folder + 1 : folder);
+}
+
+static void search_tree(struct boot_files *found, struct view *view, const struct tree *tree, const struct fat *fat,
+                        const struct file_changes *named)
+{
+    struct search search = {.found = found, .view = view, .tree = tree, .fat = fat};
     for (size_t i = 0; i < sizeof places / sizeof *places && !*view->error; i++) {
-        struct search search = {found, view, tree, fat, &places[i]};
+        search.place = &places[i];
         boot_files_walk(&search, &tree->root, "", places[i].path);
     }
+    for (unsigned i = 0; i < named->count && !*view->error; i++)
+        search_named(&search, named, i);
 }
 
 /* --- all file systems --- */
 
-static void search_fat(struct boot_files *found, struct view *view, uint64_t at)
+static void search_fat(struct boot_files *found, struct view *view, uint64_t at, const struct file_changes *named)
 {
     for (unsigned i = 0; i < found->fat_count; i++)
         if (found->fats[i].at == at)
@@ -202,23 +251,23 @@ static void search_fat(struct boot_files *found, struct view *view, uint64_t at)
     if (!fat_open(fat, view, at))
         return;
     found->fat_count++;
-    search_tree(found, view, &fat->tree, fat);
+    search_tree(found, view, &fat->tree, fat, named);
 }
 
-void boot_files_find(struct boot_files *found, struct view *view)
+void boot_files_find(struct boot_files *found, struct view *view, const struct file_changes *named)
 {
     struct partitions partitions;
     memset(found, 0, sizeof *found);
     found->has_iso = iso_open(&found->iso, view);
     for (unsigned i = 0; i < found->iso.tree_count; i++)
-        search_tree(found, view, &found->iso.trees[i].tree, NULL);
+        search_tree(found, view, &found->iso.trees[i].tree, NULL, named);
     for (unsigned i = 0; i < found->iso.boot_count; i++)
-        search_fat(found, view, found->iso.boots[i]);
+        search_fat(found, view, found->iso.boots[i], named);
     partitions_read(&partitions, view);
     for (unsigned i = 0; i < partitions.count; i++)
-        search_fat(found, view, partitions.starts[i]);
+        search_fat(found, view, partitions.starts[i], named);
     if (!found->has_iso)
-        search_fat(found, view, 0);
+        search_fat(found, view, 0, named);
 }
 
 void boot_files_clear(struct boot_files *found)

@@ -1,24 +1,28 @@
 /*
  * Finds the boot configurations of an image: in the folders where boot loaders look, in every file system that the image
- * has for them (the trees of ISO 9660, the FAT images of El Torito, FAT partitions). The rest of the image is not looked at.
+ * has for them (the trees of ISO 9660, the FAT images of El Torito, FAT partitions); and the files that somebody names. The
+ * rest of the image is not looked at.
  */
 #ifndef IMAGE_BOOT_FILES_H
 #define IMAGE_BOOT_FILES_H
 
 #include "image/boot_edit.h"
 #include "image/fat.h"
+#include "image/file_changes.h"
 #include "image/iso9660.h"
 
 #define BOOT_FILES_MAX 64
 #define BOOT_FATS_MAX 4
-#define BOOT_PATH_MAX 192
+#define BOOT_PATH_MAX 320 /* FILE_CHANGES_PATH_MAX, and one more name */
 #define BOOT_LOOKED_FOR                                                                                                \
     "grub.cfg and its like below boot/grub, boot/grub2, grub and EFI, isolinux.cfg, syslinux.cfg and their like, "     \
     "loader/loader.conf and loader/entries/*.conf"
 
 struct boot_file {
     char path[BOOT_PATH_MAX]; /* with a leading slash, as the first tree that has it writes it */
-    enum boot_syntax syntax;
+    bool is_config; /* else it is only named */
+    enum boot_syntax syntax; /* of a configuration */
+    uint32_t named; /* by which of the changes: a bit for each */
     bool is_main; /* the one that a boot loader reads first, by its name */
     const struct tree *tree;
     const struct fat *fat; /* NULL: ISO 9660 */
@@ -40,7 +44,7 @@ struct boot_files {
 };
 
 /* Everything that can be found with what is known of the image (see struct view); to be cleared in any case. */
-void boot_files_find(struct boot_files *found, struct view *view);
+void boot_files_find(struct boot_files *found, struct view *view, const struct file_changes *named);
 void boot_files_clear(struct boot_files *found);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wipe.h"
 #include "image/boot_plan.h"
 
 struct boot_inject {
@@ -12,6 +13,9 @@ struct boot_inject {
     uv_loop_t *loop;
     char *arguments, *menu_timeout, *menu_default;
     struct boot_plan plan;
+    struct file_changes *changes; /* NULL: none */
+    struct boot_inject_files files;
+    struct io files_read;
     struct source *lower;
     struct defer begin;
     struct boot_read {
@@ -35,13 +39,15 @@ static bool continues(const struct changes *changes, unsigned i)
 }
 
 /* A run of sectors is one piece. */
-static void add_piece_of(struct inject_planner *planner, const struct changes *changes, unsigned first, unsigned end)
+static void add_piece_of(struct inject_planner *planner, const struct changes *changes, unsigned first, unsigned end,
+                         bool files_are_given)
 {
     uint64_t offset = changes->sectors[first].number * CHANGES_SECTOR, length = (uint64_t)(end - first) * CHANGES_SECTOR;
     length = length < changes->size - offset ? length : changes->size - offset;
     struct inject_piece *piece = &planner->pieces[planner->count++];
     piece->offset = offset;
     piece->bytes = bytes_new((uint32_t)length);
+    piece->bytes->secret = files_are_given;
     for (unsigned i = first; i < end; i++) {
         uint64_t at = (uint64_t)(i - first) * CHANGES_SECTOR, rest = length - at;
         memcpy(piece->bytes->data + at, changes->sectors[i].bytes, rest < CHANGES_SECTOR ? rest : CHANGES_SECTOR);
@@ -57,7 +63,7 @@ static void make_pieces(struct boot_inject *inject)
     for (unsigned first = 0, end; first < changes->count; first = end) {
         for (end = first + 1; end < changes->count && continues(changes, end); end++)
             ;
-        add_piece_of(planner, changes, first, end);
+        add_piece_of(planner, changes, first, end, inject->changes != NULL);
     }
 }
 
@@ -123,6 +129,82 @@ static void boot_inject_step(struct boot_inject *inject)
         finish(inject, status);
 }
 
+/* --- the changes of files --- */
+
+static void files_fail(struct boot_inject *inject, int status, const char *error)
+{
+    inject->status = status;
+    view_refuse(&inject->plan.view, "what is to be changed in files: %s", error);
+}
+
+static void take_files(struct boot_inject *inject, const struct slices *data)
+{
+    char error[SOURCE_ERROR_MAX] = "";
+    size_t length = (size_t)data->length;
+    char *text = wipe_malloc(length + 1);
+    slices_copy_out(data, 0, text, data->length);
+    text[length] = '\0';
+    inject->changes = mem_alloc(sizeof *inject->changes);
+    inject->plan.wish.files = inject->changes;
+    int status = inject->files.take(inject->files.arg, text, length, inject->changes, error);
+    if (status != 0)
+        files_fail(inject, status, error);
+    explicit_bzero(text, length);
+    wipe_free(text);
+}
+
+static void on_boot_files_read(struct io *io)
+{
+    struct boot_inject *inject = container_of(io, struct boot_inject, files_read);
+    if (io->status == 0)
+        take_files(inject, &io->data);
+    else
+        files_fail(inject, io->status, inject->files.source->error);
+    for (uint32_t i = 0; i < io->data.count; i++)
+        io->data.v[i].bytes->secret = true;
+    slices_clear(&io->data);
+    source_close(inject->files.source);
+}
+
+static void on_boot_files_opened(struct source *source, int status)
+{
+    struct boot_inject *inject = source->owner;
+    if (status != 0)
+        files_fail(inject, status, source->error);
+    else if (source->size == 0 || source->size > BOOT_INJECT_FILES_MAX)
+        files_fail(inject, -EINVAL, "they are read from a JSON of at most 256 KiB");
+    if (inject->status != 0) {
+        source_close(source);
+        return;
+    }
+    io_init(&inject->files_read, IO_READ, 0, (uint32_t)source->size, on_boot_files_read);
+    source_submit(source, &inject->files_read);
+}
+
+static void on_boot_files_died(struct source *source, int status)
+{
+    (void)source;
+    (void)status; /* the read has its error */
+}
+
+static void on_boot_files_closed(struct source *source)
+{
+    struct boot_inject *inject = source->owner;
+    source_free(source);
+    inject->files.source = NULL;
+    boot_inject_step(inject);
+}
+
+static void open_files(struct boot_inject *inject)
+{
+    struct source *source = inject->files.source;
+    source->owner = inject;
+    source->opened = on_boot_files_opened;
+    source->died = on_boot_files_died;
+    source->closed = on_boot_files_closed;
+    source_open(source);
+}
+
 /* --- life --- */
 
 static void on_boot_inject_begin(struct defer *defer)
@@ -135,7 +217,17 @@ static void boot_inject_begin(struct inject_planner *planner, struct source *low
     struct boot_inject *inject = boot_inject_of(planner);
     inject->lower = lower;
     view_init(&inject->plan.view, lower->size);
-    defer_schedule(inject->loop, &inject->begin);
+    if (inject->files.source)
+        open_files(inject);
+    else
+        defer_schedule(inject->loop, &inject->begin);
+}
+
+static void boot_inject_stop(struct inject_planner *planner)
+{
+    struct boot_inject *inject = boot_inject_of(planner);
+    if (inject->files.source)
+        source_close(inject->files.source);
 }
 
 static void boot_inject_free(struct inject_planner *planner)
@@ -145,15 +237,21 @@ static void boot_inject_free(struct inject_planner *planner)
         bytes_unref(planner->pieces[i].bytes);
     mem_free(planner->pieces);
     boot_plan_clear(&inject->plan);
+    source_free(inject->files.source);
+    mem_free(inject->files.arg);
+    if (inject->changes)
+        file_changes_clear(inject->changes);
+    mem_free(inject->changes);
     mem_free(inject->arguments);
     mem_free(inject->menu_timeout);
     mem_free(inject->menu_default);
     mem_free(inject);
 }
 
-struct inject_planner *boot_inject_new(uv_loop_t *loop, const struct boot_wish *wish)
+struct inject_planner *boot_inject_new(uv_loop_t *loop, const struct boot_wish *wish, struct file_changes *changes,
+                                       const struct boot_inject_files *files)
 {
-    static const struct inject_planner_ops ops = {boot_inject_begin, boot_inject_free};
+    static const struct inject_planner_ops ops = {boot_inject_begin, boot_inject_stop, boot_inject_free};
     struct boot_inject *inject = mem_alloc(sizeof *inject);
     inject->planner.ops = &ops;
     inject->loop = loop;
@@ -161,7 +259,9 @@ struct inject_planner *boot_inject_new(uv_loop_t *loop, const struct boot_wish *
     inject->menu_timeout = mem_strdup(wish->menu_timeout);
     inject->menu_default = mem_strdup(wish->menu_default);
     boot_plan_init(&inject->plan, 0,
-                   &(struct boot_wish){inject->arguments, inject->menu_timeout, inject->menu_default});
+                   &(struct boot_wish){inject->arguments, inject->menu_timeout, inject->menu_default, changes});
+    inject->changes = changes;
+    inject->files = *files;
     defer_setup(&inject->begin, on_boot_inject_begin);
     return &inject->planner;
 }
@@ -174,6 +274,7 @@ void boot_inject_told(const struct inject_planner *planner, struct boot_injected
         .kernels = inject->plan.kernels,
         .timeouts = inject->plan.timeouts,
         .defaults = inject->plan.defaults,
+        .file_changes = inject->plan.file_changes,
         .reads = inject->read_count,
         .warnings = inject->plan.warnings,
         .diff = inject->plan.diff ? inject->plan.diff : "",

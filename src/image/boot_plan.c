@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "image/partitions.h"
@@ -11,12 +12,16 @@
 
 #define PADDING_BLOCKS 150
 
+static const struct file_changes no_changes;
+
 void boot_plan_init(struct boot_plan *plan, uint64_t size, const struct boot_wish *wish)
 {
     memset(plan, 0, sizeof *plan);
     view_init(&plan->view, size);
     changes_init(&plan->changes, &plan->view);
     plan->wish = *wish;
+    if (!plan->wish.files)
+        plan->wish.files = &no_changes;
     boot_menu_init(&plan->menu, wish->menu_default);
 }
 
@@ -27,7 +32,8 @@ static void forget_run(struct boot_plan *plan)
     boot_menu_clear(&plan->menu);
     mem_free(plan->diff);
     plan->diff = NULL;
-    plan->files = plan->kernels = plan->timeouts = plan->defaults = 0;
+    plan->files = plan->kernels = plan->timeouts = plan->defaults = plan->file_changes = 0;
+    memset(plan->changes_made, 0, sizeof plan->changes_made);
     *plan->warnings = '\0';
 }
 
@@ -69,7 +75,10 @@ static void show_change(FILE *diff, const struct boot_file *file, const char *be
 {
     fprintf(diff, "--- %s (%s)\n+++ %s%s\n", file->path, file->tree->name, file->path,
             length > room_of(file) ? file->fat ? " (in further clusters)" : " (behind the image's end)" : "");
-    text_diff(diff, before, file->entry.length, after, length);
+    if (memchr(before, '\0', file->entry.length) || memchr(after, '\0', length))
+        fprintf(diff, "binary: %u bytes by %zu\n", file->entry.length, length);
+    else
+        text_diff(diff, before, file->entry.length, after, length);
 }
 
 /* A file's text on its way to what it is to be. */
@@ -77,7 +86,7 @@ struct boot_draft {
     char *text;
     size_t length;
     bool changed;
-    unsigned kernels, timeouts, defaults;
+    unsigned kernels, timeouts, defaults, file_changes;
 };
 
 /* False: it is not known yet, or can't be read. */
@@ -100,9 +109,33 @@ static void draft_take(struct boot_draft *draft, const struct boot_edited *edite
     draft->timeouts += edited->timeouts;
 }
 
-static void draft_edit(const struct boot_plan *plan, const struct boot_file *file, struct boot_draft *draft)
+static bool is_named_by(const struct boot_file *file, unsigned change)
+{
+    return file->named >> change & 1;
+}
+
+/* What somebody wants of this file by its name. */
+static void draft_change(struct boot_plan *plan, const struct boot_file *file, struct boot_draft *draft)
+{
+    for (unsigned i = 0; i < plan->wish.files->count; i++) {
+        const struct file_change *change = &plan->wish.files->list[i];
+        size_t length;
+        char *made = is_named_by(file, i) ? file_change_make(change, draft->text, draft->length, &length) : NULL;
+        if (!made)
+            continue;
+        mem_free(draft->text);
+        draft->text = made;
+        draft->length = length;
+        draft->changed = plan->changes_made[i] = true;
+        draft->file_changes++;
+    }
+}
+
+static void draft_edit(struct boot_plan *plan, const struct boot_file *file, struct boot_draft *draft)
 {
     struct boot_edited edited;
+    if (!file->is_config)
+        return;
     if (boot_edit(file->syntax, file->is_main, draft->text, draft->length, &plan->wish, &edited))
         draft_take(draft, &edited);
     if (!boot_menu_set_default(&plan->menu, file->syntax, file->is_main, draft->text, draft->length, &edited))
@@ -118,7 +151,8 @@ static void apply_draft(struct boot_plan *plan, struct boot_file *file, const ch
         boot_plan_warn(plan, "%s is signed, and stays as it is", file->path);
         return;
     }
-    size_t length = boot_edit_without_padding(draft->text, draft->length, room_of(file));
+    bool may_lose = draft->file_changes == 0; /* what somebody gave is not padding */
+    size_t length = may_lose ? boot_edit_without_padding(draft->text, draft->length, room_of(file)) : draft->length;
     boot_plan_replace(plan, file, draft->text, length, behind);
     show_change(diff, file, before, draft->text, length);
     file->changed = true;
@@ -126,6 +160,29 @@ static void apply_draft(struct boot_plan *plan, struct boot_file *file, const ch
     plan->kernels += draft->kernels;
     plan->timeouts += draft->timeouts;
     plan->defaults += draft->defaults;
+    plan->file_changes += draft->file_changes;
+}
+
+static bool is_booted(const struct iso *iso, const struct boot_file *file)
+{
+    for (unsigned i = 0; i < iso->boot_count && !file->fat; i++)
+        if (iso->boots[i] == (uint64_t)file->entry.start * ISO_BLOCK)
+            return true;
+    return false;
+}
+
+/* What firmware starts, or checks, is no file that somebody may name. Always the same answer as view_refuse()'s opposite. */
+static bool names_program(struct boot_plan *plan, const struct boot_file *file, const char *text)
+{
+    size_t length = strlen(file->path);
+    bool efi = length > 4 && strcasecmp(file->path + length - 4, ".efi") == 0;
+    bool program = file->entry.length >= 2 && memcmp(text, "MZ", 2) == 0;
+    if (file->is_signed)
+        return !view_refuse(&plan->view, "%s is signed, and stays as it is", file->path);
+    if (efi || program)
+        return !view_refuse(&plan->view, "%s is a program that may be signed, and stays as it is", file->path);
+    return is_booted(&plan->found.iso, file) &&
+           !view_refuse(&plan->view, "%s is what the firmware boots, and stays as it is", file->path);
 }
 
 static void change_file(struct boot_plan *plan, struct boot_file *file, FILE *diff, uint64_t *behind)
@@ -133,7 +190,12 @@ static void change_file(struct boot_plan *plan, struct boot_file *file, FILE *di
     struct boot_draft before, draft;
     if (!draft_begin(plan, file, &before))
         return;
+    if (file->named && names_program(plan, file, before.text)) {
+        mem_free(before.text);
+        return;
+    }
     if (draft_begin(plan, file, &draft)) {
+        draft_change(plan, file, &draft);
         draft_edit(plan, file, &draft);
         if (draft.changed)
             apply_draft(plan, file, before.text, &draft, diff, behind);
@@ -147,8 +209,9 @@ static void find_default(struct boot_plan *plan)
     struct boot_draft draft;
     for (unsigned i = 0; i < plan->found.count && plan->wish.menu_default; i++) {
         const struct boot_file *file = &plan->found.files[i];
-        if (file->is_signed || !draft_begin(plan, file, &draft))
+        if (file->is_signed || !file->is_config || !draft_begin(plan, file, &draft))
             continue;
+        draft_change(plan, file, &draft);
         boot_menu_look(&plan->menu, file->syntax, file->path, draft.text, draft.length);
         mem_free(draft.text);
     }
@@ -163,10 +226,23 @@ static void change_files(struct boot_plan *plan, FILE *diff, uint64_t *behind)
 
 /* --- what goes with it --- */
 
-/* Does a list of checksums name one of the changed files? One that is too long to be looked through may. */
+static bool is_changed_by_name(const struct boot_plan *plan, const struct tree_entry *entry)
+{
+    for (unsigned i = 0; i < plan->found.count; i++) {
+        const struct boot_file *file = &plan->found.files[i];
+        if (!file->fat && file->named != 0 && file->entry.start == entry->start)
+            return true;
+    }
+    return false;
+}
+
+/* Does a list of checksums name one of the changed files? One that is too long to be looked through may, and one that
+ * somebody has changed is right. */
 static bool checksums_name_changed(struct boot_plan *plan)
 {
     const struct tree_entry *list = &plan->found.checksums;
+    if (is_changed_by_name(plan, list))
+        return false;
     if (list->odd || list->length > VIEW_ONE_MAX)
         return true;
     const unsigned char *text = view_at(&plan->view, (uint64_t)list->start * ISO_BLOCK, list->length);
@@ -226,13 +302,21 @@ static void make_changes(struct boot_plan *plan)
         grow(plan, behind);
 }
 
+static unsigned count_configs(const struct boot_plan *plan)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < plan->found.count; i++)
+        count += plan->found.files[i].is_config;
+    return count;
+}
+
 /* What was looked for, and is nowhere. */
 static void refuse_without(struct boot_plan *plan, const char *what, const char *has)
 {
     if (*plan->warnings)
         view_refuse(&plan->view, "%s: %s", what, plan->warnings);
-    else if (plan->found.count > 0)
-        view_refuse(&plan->view, "%s: none of the image's %u boot configurations (%s%s) %s", what, plan->found.count,
+    else if (count_configs(plan) > 0)
+        view_refuse(&plan->view, "%s: none of the image's %u boot configurations (%s%s) %s", what, count_configs(plan),
                     plan->found.files[0].path, plan->found.count > 1 ? " and others" : "", has);
     else
         view_refuse(&plan->view, "%s: the image has no boot configuration (looked for: %s)", what, BOOT_LOOKED_FOR);
@@ -249,15 +333,39 @@ static void refuse_default(struct boot_plan *plan)
         refuse_without(plan, "no menu was given a default", "has entries");
 }
 
+static bool is_found(const struct boot_plan *plan, unsigned change)
+{
+    for (unsigned i = 0; i < plan->found.count; i++)
+        if (is_named_by(&plan->found.files[i], change))
+            return true;
+    return false;
+}
+
+/* The first of the changes that could not be made. */
+static void refuse_unmade(struct boot_plan *plan)
+{
+    for (unsigned i = 0; i < plan->wish.files->count; i++) {
+        const struct file_change *change = &plan->wish.files->list[i];
+        if (plan->changes_made[i])
+            continue;
+        if (is_found(plan, i))
+            view_refuse(&plan->view, "%s has no line with \"%s\" in it", change->path, change->mark ? change->mark : "");
+        else
+            view_refuse(&plan->view, "there is no file %s on the image (a path begins at its root, as /boot/grub/grub.cfg)",
+                        change->path);
+    }
+}
+
 /* Arguments that no kernel has, and a default that no menu has, are mistakes; that no menu waits beside them is none. */
 static void refuse_unchanged(struct boot_plan *plan)
 {
     const struct boot_wish *wish = &plan->wish;
+    refuse_unmade(plan);
     if (wish->arguments && plan->kernels == 0)
         refuse_without(plan, "no kernel was given arguments", "starts one");
     else if (wish->menu_default && plan->defaults == 0)
         refuse_default(plan);
-    else if (!wish->arguments && !wish->menu_default && plan->timeouts == 0)
+    else if (!wish->arguments && !wish->menu_default && wish->files->count == 0 && plan->timeouts == 0)
         refuse_without(plan, "no menu was given a timeout", "has one or starts a kernel");
 }
 
@@ -273,7 +381,7 @@ int boot_plan_run(struct boot_plan *plan)
 {
     forget_run(plan);
     view_forget_missing(&plan->view);
-    boot_files_find(&plan->found, &plan->view);
+    boot_files_find(&plan->found, &plan->view, plan->wish.files);
     make_changes(plan);
     boot_plan_warn_all(plan);
     if (view_is_whole(&plan->view))

@@ -2,8 +2,8 @@
  * What is to be changed of an image so that every kernel that it boots is given further arguments, and its menus boot
  * what they shall, by themselves. A plain function of what is known of the image (see image/view.h), that is run again when more of it is known.
  *
- * A configuration whose signature lies beside it stays as it is, and so does everything that is not named in
- * BOOT_LOOKED_FOR.
+ * A configuration whose signature lies beside it stays as it is, and so does everything that is neither named in
+ * BOOT_LOOKED_FOR nor by the wish. Programs, which firmware may check, are never changed.
  */
 #ifndef IMAGE_BOOT_PLAN_H
 #define IMAGE_BOOT_PLAN_H
@@ -21,6 +21,8 @@ struct boot_plan {
     struct changes changes;
     struct boot_menu menu;
     unsigned files, kernels, timeouts, defaults; /* that were changed */
+    unsigned file_changes;                       /* that were made, each perhaps in several trees */
+    bool changes_made[FILE_CHANGES_MAX];
     char warnings[BOOT_WARNINGS_MAX]; /* what somebody may have to know, as sentences; "" for nothing */
     char *diff;                       /* for people */
 };

@@ -304,6 +304,22 @@ static bool fat_extend(struct changes *changes, const struct fat *fat, uint32_t 
     return true;
 }
 
+/* The chain ends at that cluster; what was behind it is free. */
+static bool fat_end_chain(struct changes *changes, const struct fat *fat, uint32_t cluster)
+{
+    uint32_t next, after;
+    if (!next_cluster(changes, fat, cluster, &next))
+        return false;
+    if (next == 0)
+        return true;
+    if (!write_link(changes, fat, cluster, last_link(fat)))
+        return false;
+    for (uint32_t freed = 0; next != 0 && freed < VIEW_ONE_MAX / SECTOR; freed++, next = after)
+        if (!next_cluster(changes, fat, next, &after) || !write_link(changes, fat, next, 0))
+            return false;
+    return true;
+}
+
 bool fat_replace(struct changes *changes, const struct fat *fat, const struct tree_entry *file, const char *text,
                  uint32_t length)
 {
@@ -322,5 +338,5 @@ bool fat_replace(struct changes *changes, const struct fat *fat, const struct tr
         if (!fat_extend(changes, fat, &cluster))
             return false;
     }
-    return changes_write(changes, file->record + 28, size, sizeof size);
+    return fat_end_chain(changes, fat, cluster) && changes_write(changes, file->record + 28, size, sizeof size);
 }

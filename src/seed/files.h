@@ -8,6 +8,7 @@
 #ifndef SEED_FILES_H
 #define SEED_FILES_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -44,6 +45,11 @@ void seed_files_clear(struct seed_files *files);
 
 /* Adds what the JSON or tar has. */
 bool seed_files_parse(struct seed_files *files, const void *text, size_t length, char error[SEED_ERROR_MAX]);
+
+/* parse.c: the bytes that the text stands for, for wipe_free(); NULL: it is no base64. Overwrites a value's texts, which
+ * its owner is done with. */
+unsigned char *seed_base64(const char *text, size_t length, size_t *size);
+void seed_wipe_value(json_t *value);
 
 /* tar.c; the text is no JSON */
 bool seed_files_parse_tar(struct seed_files *files, const void *text, size_t length, char error[SEED_ERROR_MAX]);

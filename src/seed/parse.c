@@ -18,16 +18,30 @@ static long decode_base64(const char *text, size_t length, unsigned char *bytes)
     return size - (text[length - 1] == '=') - (text[length - 2] == '=');
 }
 
+unsigned char *seed_base64(const char *text, size_t length, size_t *size)
+{
+    size_t room = length / 4 * 3 + 1;
+    unsigned char *bytes = wipe_malloc(room);
+    long decoded = decode_base64(text, length, bytes);
+    *size = decoded >= 0 ? (size_t)decoded : 0;
+    if (decoded >= 0)
+        return bytes;
+    explicit_bzero(bytes, room);
+    wipe_free(bytes);
+    return NULL;
+}
+
 static bool add_base64(struct seed_files *files, const char *name, const json_t *value, char error[SEED_ERROR_MAX])
 {
     const json_t *text = json_object_get(value, "base64");
-    size_t length = json_string_length(text), room = length / 4 * 3 + 1;
-    unsigned char *bytes = json_is_string(text) && json_object_size(value) == 1 ? wipe_malloc(room) : NULL;
-    long size = bytes ? decode_base64(json_string_value(text), length, bytes) : -1;
-    bool good = size >= 0 ? seed_files_add(files, name, bytes, (size_t)size, error)
-                          : seed_say(error, "the contents of \"%.200s\" are neither a text nor {\"base64\": TEXT}", name);
+    size_t size = 0;
+    unsigned char *bytes = json_is_string(text) && json_object_size(value) == 1
+                               ? seed_base64(json_string_value(text), json_string_length(text), &size)
+                               : NULL;
+    bool good = bytes ? seed_files_add(files, name, bytes, size, error)
+                      : seed_say(error, "the contents of \"%.200s\" are neither a text nor {\"base64\": TEXT}", name);
     if (bytes)
-        explicit_bzero(bytes, room);
+        explicit_bzero(bytes, size);
     wipe_free(bytes);
     if (good)
         files->list[files->count - 1].binary = true;
@@ -36,12 +50,17 @@ static bool add_base64(struct seed_files *files, const char *name, const json_t 
 
 /* --- JSON --- */
 
-/* The value's own memory, which its owner is done with. */
-static void seed_wipe_value(json_t *value)
+void seed_wipe_value(json_t *value)
 {
-    json_t *text = json_is_object(value) ? json_object_get(value, "base64") : value;
-    if (json_is_string(text))
-        explicit_bzero((char *)json_string_value(text), json_string_length(text)); /* NOLINT: it is a heap block */
+    const char *name;
+    json_t *below;
+    size_t i;
+    if (json_is_string(value))
+        explicit_bzero((char *)json_string_value(value), json_string_length(value)); /* NOLINT: it is a heap block */
+    json_object_foreach(value, name, below)
+        seed_wipe_value(below);
+    json_array_foreach(value, i, below)
+        seed_wipe_value(below);
 }
 
 static bool parse_object(struct seed_files *files, json_t *root, char error[SEED_ERROR_MAX])

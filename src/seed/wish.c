@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "base/wipe.h"
+#include "seed/image_files.h"
 #include "seed/iso.h"
 #include "seed/network.h"
 #include "seed/say.h"
@@ -21,6 +22,7 @@ const struct seed_wish_text seed_wish_texts[] = {
     {"network-data", "NetworkData", "networkData", TEXT(network_data), false, NULL},
     {"network-kind", "NetworkKind", "networkKind", TEXT(network_kind), false, network_kinds},
     {"menu-default", "MenuDefault", "menuDefault", TEXT(menu_default), false, NULL},
+    {"image-files", "ImageFiles", "imageFiles", TEXT(image_files), false, NULL},
     {"serial", "SerialNumber", "serial", TEXT(serial), false, NULL},
     {"uuid", "UUID", "uuid", TEXT(uuid), false, NULL},
     {"mac", "MACAddress", "mac", TEXT(mac), false, NULL},
@@ -78,6 +80,11 @@ bool seed_wish_is_medium(const struct seed_wish *wish)
     for (unsigned i = 0; i < SEED_WISH_TEXTS; i++)
         medium = medium || (seed_wish_texts[i].medium && *given(*seed_wish_text(wish, i)));
     return medium;
+}
+
+bool seed_wish_has_secrets(const struct seed_wish *wish)
+{
+    return *given(wish->files) || seed_image_files_is_json(given(wish->image_files));
 }
 
 void seed_wish_put(const struct seed_wish *wish, json_t *object)

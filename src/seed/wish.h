@@ -17,6 +17,7 @@ struct seed_wish {
     const char *kind, *label; /* of the config medium */
     const char *network_data, *network_kind; /* seed/network.h */
     const char *menu_default; /* image/boot_menu.h */
+    const char *image_files;  /* seed/image_files.h: JSON (a secret), or the URL of such */
     const char *serial, *uuid, *mac;         /* what placeholders stand for */
 };
 
@@ -30,7 +31,7 @@ struct seed_wish_text {
     const char *const *values; /* those that it may have, ended by NULL; NULL: any */
 };
 extern const struct seed_wish_text seed_wish_texts[];
-#define SEED_WISH_TEXTS 9
+#define SEED_WISH_TEXTS 10
 
 static inline const char **seed_wish_text(const struct seed_wish *wish, unsigned i)
 {
@@ -44,6 +45,7 @@ void seed_wish_clear(struct seed_wish *wish);
 bool seed_wish_equal(const struct seed_wish *a, const struct seed_wish *b); /* NULL and "" are the same */
 bool seed_wish_any(const struct seed_wish *wish);
 bool seed_wish_is_medium(const struct seed_wish *wish); /* the files, their kind or the label are given */
+bool seed_wish_has_secrets(const struct seed_wish *wish); /* files that came with the insert itself */
 /* To and from members of an object, by their names. */
 void seed_wish_put(const struct seed_wish *wish, json_t *object);
 struct seed_wish seed_wish_get(const json_t *object);

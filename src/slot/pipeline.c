@@ -12,9 +12,9 @@
 #include "block/overlay.h"
 #include "block/pad.h"
 #include "block/trace.h"
-#include "image/boot_edit.h"
 #include "image/boot_inject.h"
 #include "seed/medium.h"
+#include "slot/pipeline_changes.h"
 #include "slot/pipeline_local.h"
 #include "slot/pipeline_remote.h"
 #include "source/browser.h"
@@ -95,45 +95,26 @@ static struct source *overlay_on(struct source *lower, const struct pipeline_con
 
 /* --- what is changed in the image --- */
 
-static struct boot_wish wish_of(const struct slot_insert_options *options)
-{
-    const char *menu_default = options->seed.menu_default;
-    return (struct boot_wish){options->kernel_args, options->menu_timeout, menu_default && *menu_default ? menu_default : NULL};
-}
-
-static bool is_changing(const struct slot_insert_options *options)
-{
-    const struct boot_wish wish = wish_of(options);
-    return wish.arguments || wish.menu_timeout || wish.menu_default;
-}
-
 /* True: nothing can be changed as it is asked for, and `refusal` says why. */
 static bool injection_problem(enum config_overlay overlay, const struct slot_insert_options *options,
                               struct pipeline_refusal *refusal)
 {
-    const struct boot_wish wish = wish_of(options);
     *refusal = (struct pipeline_refusal){.status = -EINVAL};
-    const char *problem = boot_wish_problem(&wish);
+    const char *problem = pipeline_changes_problem(options);
     if (!problem)
         problem = seed_wish_problem(&options->seed);
-    if (!problem && is_changing(options) && options->writable > 0 && overlay == OVERLAY_NONE)
+    if (!problem && pipeline_is_changing(options) && options->writable > 0 && overlay == OVERLAY_NONE)
         problem = "an image whose boot configurations are changed is not written to (leave writable out, or set overlay)";
     if (problem)
         snprintf(refusal->error, sizeof refusal->error, "%s", problem);
     return problem;
 }
 
-static struct source *inject_on(struct source *lower, const struct slot_insert_options *options)
-{
-    const struct boot_wish wish = wish_of(options);
-    return is_changing(options) ? inject_source_new(lower, boot_inject_new(lower->loop, &wish)) : lower;
-}
-
 /* The image itself is not opened for writing then. */
 static struct slot_insert_options options_below(const struct slot_insert_options *options)
 {
     struct slot_insert_options below = *options;
-    if (is_changing(options))
+    if (pipeline_is_changing(options))
         below.writable = 0;
     return below;
 }
@@ -162,8 +143,8 @@ static bool is_config(const struct slot_insert_options *options)
 static bool config_problem(const char *url, const struct slot_insert_options *options, struct pipeline_refusal *refusal)
 {
     const char *problem = seed_wish_problem(&options->seed);
-    if (!problem && is_changing(options))
-        problem = "a config medium boots nothing (kernel-args, menu-timeout and menu-default are for another slot's image)";
+    if (!problem && pipeline_is_changing(options))
+        problem = "a config medium boots nothing (kernel-args, menu-timeout, menu-default and image-files are for another slot's image)";
     if (!problem && options->writable > 0)
         problem = "a config medium is not written to (leave writable out)";
     if (!problem && options->seed.files && strncmp(url, SLOT_CONFIG_SCHEME, strlen(SLOT_CONFIG_SCHEME)) != 0)
@@ -202,6 +183,26 @@ static bool fill_arguments(const struct pipeline_context *context, const struct 
     refusal->status = facts.pending ? -EAGAIN : -EINVAL;
     snprintf(refusal->error, sizeof refusal->error, "%s", error);
     return *arguments || !*error;
+}
+
+/* *planner is NULL if nothing is to be changed. False: `refusal` says why it can't be. Credentials are for the image's
+ * server, and go to no other. */
+static bool planner_of(const struct pipeline_context *context, const struct config_slot *config,
+                       const struct slot_insert_options *options, struct inject_planner **planner,
+                       struct pipeline_refusal *refusal)
+{
+    const struct slot_insert_options plain = {.nfs_ids = options->nfs_ids, .ca_file = options->ca_file, .ca_pem = options->ca_pem,
+                                              .verify = options->verify, .writable = 0};
+    const struct seed_facts facts = pipeline_facts(context, config, options);
+    const char *url = pipeline_changes_url(options);
+    struct source *files = url ? read_image(context, config, url, &plain, refusal) : NULL;
+    return (files || !url) && pipeline_planner_new(context->loop, options, &facts, files, planner, refusal);
+}
+
+static void planner_drop(struct inject_planner *planner)
+{
+    if (planner)
+        planner->ops->free(planner);
 }
 
 /* --- all of it --- */
@@ -248,14 +249,18 @@ static struct source *pipeline_with_arguments(const struct pipeline_context *con
     const struct overlay_choice choice = overlay_choose(config, url, options);
     bool overlaid = choice.kind != OVERLAY_NONE && options->writable != 0;
     struct slot_insert_options below = options_below(options);
-    if (injection_problem(choice.kind, options, refusal))
+    struct inject_planner *planner;
+    if (injection_problem(choice.kind, options, refusal) || !planner_of(context, config, options, &planner, refusal))
         return NULL;
     struct source *source = read_image(context, config, url, &below, refusal);
-    if (!source)
+    if (!source) {
+        planner_drop(planner);
         return NULL;
+    }
     if (is_remote(url))
         source = cached(exchange_source_new(source), context, config);
-    source = inject_on(source, options);
+    if (planner)
+        source = inject_source_new(source, planner);
     if (overlaid)
         source = overlay_on(source, context, config, &choice, drive, url);
     return fit_drive(source, drive);
@@ -285,15 +290,20 @@ static struct source *preview_with_arguments(const struct pipeline_context *cont
 {
     const struct overlay_choice choice = overlay_choose(config, url, options);
     struct slot_insert_options below = options_below(options);
+    struct inject_planner *planner;
     if (injection_problem(choice.kind, options, refusal))
         return NULL;
-    if (!is_changing(options)) {
+    if (!pipeline_is_changing(options)) {
         snprintf(refusal->error, sizeof refusal->error,
-                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args, menu-timeout or menu-default)");
+                 "a dry run shows what is changed in the image, and nothing is to be (give kernel-args, menu-timeout, menu-default or image-files)");
         return NULL;
     }
+    if (!planner_of(context, config, options, &planner, refusal))
+        return NULL;
     struct source *source = read_image(context, config, url, &below, refusal);
-    return source ? inject_on(source, options) : NULL;
+    if (!source)
+        planner_drop(planner);
+    return source ? inject_source_new(source, planner) : NULL;
 }
 
 struct source *pipeline_preview_new(const struct pipeline_context *context, const struct config_slot *config,

@@ -15,14 +15,22 @@ static void preview_fail(struct slot_preview *preview, int status, const char *e
     snprintf(preview->error, sizeof preview->error, "%s", error);
 }
 
+static void preview_count(FILE *out, unsigned count, const char *what, const char *then)
+{
+    size_t word = strcspn(what, " ");
+    fprintf(out, "%u %.*s%s%s%s", count, (int)word, what, count == 1 ? "" : "s", what + word, then);
+}
+
 static void preview_write(FILE *out, const struct boot_injected *injected)
 {
     fputs(injected->diff, out);
     if (*injected->warnings)
         fprintf(out, "warning: %s\n", injected->warnings);
-    fprintf(out, "%u kernel%s, %u timeout%s and %u default%s in %u file%s\n", injected->kernels, injected->kernels == 1 ? "" : "s",
-            injected->timeouts, injected->timeouts == 1 ? "" : "s", injected->defaults, injected->defaults == 1 ? "" : "s",
-            injected->files, injected->files == 1 ? "" : "s");
+    preview_count(out, injected->kernels, "kernel", ", ");
+    preview_count(out, injected->timeouts, "timeout", ", ");
+    preview_count(out, injected->defaults, "default", " and ");
+    preview_count(out, injected->file_changes, "change by name", " in ");
+    preview_count(out, injected->files, "file", "\n");
 }
 
 static void preview_take(struct slot_preview *preview)

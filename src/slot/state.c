@@ -42,7 +42,8 @@ static bool url_is_public(const char *url)
 
 static bool has_secrets(const struct slot_media *media)
 {
-    return !url_is_public(media->url) || media->password || media->bearer_token || media->client_pem || media->seed.files;
+    return !url_is_public(media->url) || media->password || media->bearer_token || media->client_pem ||
+           seed_wish_has_secrets(&media->seed) || (media->seed.image_files && !url_is_public(media->seed.image_files));
 }
 
 static void put_text(json_t *object, const char *name, const char *text)

@@ -33,6 +33,13 @@ static void give_missing(struct view *view, const unsigned char *image)
     }
 }
 
+/* Files that the seeds have. */
+static const struct file_changes named = {
+    .list = {{(char[]){"/boot/grub/grub.cfg"}, FILE_LINES_AFTER, (char[]){"e"}, (char[]){"x"}, 1},
+             {(char[]){"/EFI/BOOT/grub.cfg"}, FILE_REPLACED, NULL, (char[]){"x"}, 1}},
+    .count = 2,
+};
+
 static void check_changes(const struct changes *changes)
 {
     must(changes->size >= changes->view->size && changes->count > 0);
@@ -51,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(image + before, data + 1, size - 1);
     struct boot_plan plan;
     int status, rounds = 0;
-    boot_plan_init(&plan, length, &(struct boot_wish){data[0] & 2 ? NULL : "a=b --- c=\"d e\"", data[0] & 4 ? "5" : NULL, data[0] & 8 ? "1" : NULL});
+    boot_plan_init(&plan, length, &(struct boot_wish){data[0] & 2 ? NULL : "a=b --- c=\"d e\"", data[0] & 4 ? "5" : NULL,
+                                                      data[0] & 8 ? "1" : NULL, data[0] & 16 ? &named : NULL});
     while ((status = boot_plan_run(&plan)) == -EAGAIN) {
         give_missing(&plan.view, image);
         must(++rounds <= VIEW_PARTS_MAX + 1);

@@ -1,13 +1,14 @@
 /*
  * What a config medium is made of, in memory of its own size. The first byte chooses the kind of the medium, and whether the
- * rest is its network's data; else it is the JSON or tar of its files, and what can be made of it is an image in which each
- * file is where its name says.
+ * rest is its network's data, or what is changed in an image's files; else it is the JSON or tar of its files, and what can
+ * be made of it is an image in which each file is where its name says.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "seed/image_files.h"
 #include "seed/iso.h"
 #include "seed/network.h"
 #include "seed/wish.h"
@@ -33,6 +34,22 @@ static void network(const char *text)
     }
     json_decref(seed_network_config(&parsed, "x"));
     json_decref(seed_network_data(&parsed, "x"));
+}
+
+static void image_files(const char *text, size_t length)
+{
+    static const struct seed_facts facts = {.slot = "slot0"};
+    struct file_changes changes = {.count = 0};
+    char error[SEED_ERROR_MAX];
+    bool good = seed_image_files_parse(text, length, &facts, &changes, error);
+    must(changes.count <= FILE_CHANGES_MAX && changes.size <= FILE_CHANGES_SIZE_MAX && good <= (changes.count > 0));
+    for (unsigned i = 0; i < changes.count; i++) {
+        size_t made;
+        char *now = file_change_make(&changes.list[i], text, length, &made);
+        must(!now || made >= changes.list[i].length);
+        mem_free(now);
+    }
+    file_changes_clear(&changes);
 }
 
 static bool holds(const struct bytes *image, const struct seed_file *file)
@@ -66,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size - 1] = '\0';
     if (data[0] & 0x80)
         network(text);
+    else if (data[0] & 0x40)
+        image_files(text, size - 1);
     else
         files(&wish, text, size - 1);
     free(text);

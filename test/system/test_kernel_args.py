@@ -192,7 +192,7 @@ def test_a_dry_run_shows_what_would_be_changed(slots, disc):
     assert "-\tlinux /boot/vmlinuz quiet ---" in lines
     assert f"+\tlinux /boot/vmlinuz quiet --- {ARGUMENTS}" in lines
     assert f"+options root=LABEL=x {ARGUMENTS}" in lines
-    assert "4 kernels, 0 timeouts and 0 defaults in 4 files" in lines
+    assert "4 kernels, 0 timeouts, 0 defaults and 0 changes by name in 4 files" in lines
     assert lines[-1] == "ok: cd: nothing was inserted: a dry run"
     assert d.slot()["state"] == "empty"
 
@@ -200,7 +200,7 @@ def test_a_dry_run_shows_what_would_be_changed(slots, disc):
 def test_menus_boot_by_themselves(slots, disc, tmp_path):
     d = slots()
     lines = d.ok(f"insert cd {disc.image} menu-timeout=3 dry-run")
-    assert "0 kernels, 3 timeouts and 0 defaults in 3 files" in lines
+    assert "0 kernels, 3 timeouts, 0 defaults and 0 changes by name in 3 files" in lines
     d.ok(f"insert cd {disc.image} kernel-args={MARK} menu-timeout=3")
     out = content(d, tmp_path)
     now = files(out, TREES["joliet"])
@@ -217,7 +217,7 @@ def test_menus_boot_what_they_are_told(slots, tmp_path):
     d = slots()
     lines = d.ok(f"insert cd {disc.image} menu-default=INSTALL dry-run")
     assert "+set default='Install'" in lines and "+ontimeout install" in lines and "+\tmenu default" in lines
-    assert "0 kernels, 0 timeouts and 4 defaults in 4 files" in lines
+    assert "0 kernels, 0 timeouts, 4 defaults and 0 changes by name in 4 files" in lines
     error = d.error(f"insert cd {disc.image} menu-default=memtest kernel-args={MARK}")
     assert error.endswith('has an entry "memtest" (there are: "Install", "Rescue", "install", "x")')
     assert "no menu was given a default: none" in d.error(f"insert cd {disc.image} menu-default=x") # there is no loader.conf

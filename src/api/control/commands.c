@@ -293,12 +293,12 @@ const struct control_command control_commands[] = {
     {"status", "status", "Shows all slots.", 0, 0, run_status},
     {"slots", "slots", "Lists the slots and their NBD URIs.", 0, 0, run_slots},
     {"insert", "insert SLOT URL|config=FILE [user=U] [password=P] [bearer-token=T] [ca-file=FILE] [verify=yes|no] [writable=yes|no] "
-     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] [menu-default=ENTRY] "
+     "[profile=no|own|auto|URL] [kernel-args=A] [menu-timeout=S] [menu-default=ENTRY] [image-files=JSON|FILE] "
      "[config-kind=K] [config-label=L] [network-data=JSON] [network-kind=K] [serial=S] [uuid=U] [mac=M] [eject-policy=Persistent|OnPowerOff|AfterUse] [dry-run] [replace] "
      "[boot-once] [reset[=TYPE]]",
      "Inserts an image; answers when it is readable, or why it is not. With replace what is in makes room, or is gone "
      "on with if it is the same image. Then the host's next boot may be set to it, and the host be reset. The kernels "
-     "that the image boots can be given further arguments, and its menus a timeout and a default; with dry-run it is only shown what that changes. "
+     "that the image boots can be given further arguments, its menus a timeout and a default, and files of it be changed; with dry-run it is only shown what that changes. "
      "config=FILE makes a medium with a machine's settings. An eject-policy of OnPowerOff or AfterUse has the "
      "medium go when the host is off, or has ejected it.",
      2, 23, insert_command},

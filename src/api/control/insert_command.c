@@ -190,7 +190,7 @@ static void refuse_option(struct control_client *client, char *word)
     else /* only the option's name: its value may be a secret */
         control_error(client,
                       "unknown option or value in \"%.*s=...\" (expected user=, password=, bearer-token=, ca-file=, "
-                      "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, menu-default=, "
+                      "verify=yes|no, writable=yes|no, profile=no|own|auto|URL, kernel-args=, menu-timeout=, menu-default=, image-files=, "
                       "config-kind=, config-label=, network-data=, network-kind=, serial=, uuid=, mac=, "
                       "eject-policy=Persistent|OnPowerOff|AfterUse, dry-run, replace, boot-once, reset, reset=TYPE)",
                       (int)strcspn(word, "="), word);

@@ -17,7 +17,7 @@
 /* What is changed in the boot configurations of an image, and seed_wish_texts. */
 #define CHANGES                                                                                                        \
     {REDFISH_KERNEL_ARGUMENTS, REDFISH_TEXT_OR_NULL}, {REDFISH_MENU_TIMEOUT, REDFISH_TEXT_OR_NULL},                    \
-        {REDFISH_OEM "/MenuDefault", REDFISH_TEXT_OR_NULL},                                                            \
+        {REDFISH_OEM "/MenuDefault", REDFISH_TEXT_OR_NULL}, {REDFISH_OEM "/ImageFiles", REDFISH_WHOLE_OR_NULL},        \
         {REDFISH_OEM "/ConfigFiles", REDFISH_WHOLE_OR_NULL}, {REDFISH_OEM "/ConfigKind", REDFISH_TEXT_OR_NULL},        \
         {REDFISH_OEM "/ConfigLabel", REDFISH_TEXT_OR_NULL}, {REDFISH_OEM "/NetworkData", REDFISH_WHOLE_OR_NULL},       \
         {REDFISH_OEM "/NetworkKind", REDFISH_TEXT_OR_NULL}, {REDFISH_OEM "/SerialNumber", REDFISH_TEXT_OR_NULL},       \

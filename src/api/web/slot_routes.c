@@ -279,14 +279,17 @@ static struct seed_wish seed_of(json_t *body)
     return wish;
 }
 
-static const char *web_insert_problem(const struct change *change, const char *url, int verify)
+static const char *web_insert_problem(const struct change *change, const char *url, const struct slot_insert_options *options)
 {
+    const char *image_files = options->seed.image_files;
     bool local = url && location_kind(url) == LOCATION_PATH;
     if (!url)
         return "Expected \"url\".";
     if (local && !*change->site->config.file_directory)
         return "Files of the BMC can't be inserted from here (set file-directory to allow those below it).";
-    if (verify == 0 && !auth_allows(change->role, AUTH_CONFIGURE_MANAGER))
+    if (image_files && *image_files != '{') /* else it is read from a file or a server */
+        return "Expected an object as \"imageFiles\".";
+    if (options->verify == 0 && !auth_allows(change->role, AUTH_CONFIGURE_MANAGER))
         return "Only an Administrator may insert without checking the server's certificate.";
     return NULL;
 }
@@ -348,7 +351,7 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
 {
     struct page_insert insert;
     read_insert(change, body, &insert);
-    const char *problem = web_insert_problem(change, insert.url, insert.options.verify), *profile = insert.options.profile;
+    const char *problem = web_insert_problem(change, insert.url, &insert.options), *profile = insert.options.profile;
     if (!problem && profile && !slot_profile_may_be(profile))
         problem = "\"profile\" is no, own, auto, or the URL of a boot profile on another machine.";
     struct slot *slot = slots_find(change->site->slots, change->slot);
@@ -364,6 +367,7 @@ static void web_slot_routes_insert(struct change *change, json_t *body)
     mem_free_secret(own);
     api_wipe(json_object_get(body, "password"));
     api_wipe(json_object_get(body, "configFiles"));
+    api_wipe(json_object_get(body, "imageFiles"));
 }
 
 void slot_routes_insert(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,

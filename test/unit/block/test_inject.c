@@ -54,7 +54,7 @@ static void planner_free(struct inject_planner *planner)
 
 static struct inject_planner *planner_new(int status)
 {
-    static const struct inject_planner_ops ops = {planner_begin, planner_free};
+    static const struct inject_planner_ops ops = {planner_begin, NULL, planner_free};
     struct test_planner *test = mem_alloc(sizeof *test);
     test->planner.ops = &ops;
     test->planner.pieces = mem_alloc(PIECES * sizeof *test->planner.pieces);

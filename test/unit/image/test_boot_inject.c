@@ -90,7 +90,7 @@ static struct source *make_injected(uv_loop_t *loop, void *context, void *arg)
     (void)arg;
     struct fake_options options = {image, image_size, false, 4, 0, "it", 8, false};
     memset(&stats, 0, sizeof stats);
-    return inject_source_new(fake_source_new(loop, &options, &stats), boot_inject_new(loop, &wish));
+    return inject_source_new(fake_source_new(loop, &options, &stats), boot_inject_new(loop, &wish, NULL, &(struct boot_inject_files){0}));
 }
 
 static int answer;
