@@ -80,7 +80,7 @@ struct slot_insert_options {
     bool nfs_ids; /* the caller, an administrator, may say in the URL as which user an NFS server is asked */
     int verify;   /* -1, 0, 1 */
     int writable; /* -1, 0, 1 */
-    bool same_only; /* slot_replace(): another image is -EBUSY */
+    bool keeps_stay; /* slot_replace(): the same image stays for what is left of its time; the above is of another one */
 };
 
 struct slot_counters {

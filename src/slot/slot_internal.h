@@ -93,8 +93,7 @@ struct slot_retry {
 struct slot_replacement {
     struct source *source; /* NULL: none is under way */
     struct slot_media media;
-    bool stays; /* the request said how long the medium stays */
-    bool same_only;
+    bool stays; /* the request said how long the same image stays, too */
     const char *tied;
     struct slot_requests requests; /* none: answered */
 };

@@ -124,8 +124,6 @@ static void on_replacement_opened(struct source *source, int status)
         replacement_fail(slot, status, *source->error ? source->error : strerror(-status));
     } else if (replacement_takes_place(slot)) {
         replacement_exchanged(slot);
-    } else if (slot->replacement.same_only) {
-        replacement_fail(slot, -EBUSY, "the slot already has another image, or nothing shows that it is the same one (eject it first)");
     } else {
         replacement_inserted(slot);
     }
@@ -145,8 +143,7 @@ static void replacement_open(struct slot *slot, struct source *source, const cha
     slot->replacement = (struct slot_replacement){
         .source = source,
         .media = slot_media_of(slot, url, options),
-        .stays = options->stay_ms != 0,
-        .same_only = options->same_only,
+        .stays = options->stay_ms != 0 && !options->keeps_stay,
         .tied = options->tied,
     };
     slot_requests_init(&slot->replacement.requests);
@@ -162,7 +159,7 @@ static void replacement_open(struct slot *slot, struct source *source, const cha
 static bool is_being_opened(const struct slot *slot, const char *url, const struct slot_insert_options *options)
 {
     const struct slot_replacement *replacement = &slot->replacement;
-    return replacement->source && replacement->requests.count > 0 && replacement->same_only == options->same_only &&
+    return replacement->source && replacement->requests.count > 0 &&
            slot_is_asked_for(slot, &replacement->media, url, options);
 }
 

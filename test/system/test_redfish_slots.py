@@ -244,6 +244,41 @@ def test_a_medium_of_a_session(service, admin, nginx):
     assert admin.slot()["Inserted"] and admin.slot()["EjectPolicy"] == "Persistent"
 
 
+def test_an_image_in_place_of_another_has_its_policy(service, admin, nginx):
+    """A PATCH leaves what it does not name, and what it names holds: also for the same image, and with whose session it goes."""
+    first, second = nginx.url("image.iso"), nginx.url("other.iso")
+
+    def policy():
+        slot = admin.slot()
+        return slot["ImageName"], slot["EjectPolicy"], slot["EjectTimeout"]
+
+    client, place = log_in(service, "operator")
+    other, other_place = log_in(service, "operator")
+    assert client.post(INSERT, {"Image": first, "EjectPolicy": "Session"}).status == 204
+    assert admin.patch(SLOT, {"Image": second}).status == 204 and policy() == ("other.iso", "Session", None)
+    assert other.delete(other_place).status == 204
+    time.sleep(0.3)  # nothing happens: it is still the first one's
+    assert admin.patch(SLOT, {"Image": second, "EjectPolicy": "Persistent"}).status == 204
+    assert policy() == ("other.iso", "Persistent", None)
+    assert admin.patch(SLOT, {"Image": first, "EjectPolicy": "Session"}).ids == ["PropertyValueConflict"]  # whose?
+    for image, name in ((second, "other.iso"), (first, "image.iso")):
+        assert client.patch(SLOT, {"Image": image, "EjectPolicy": "Session"}).status == 204
+        assert policy() == (name, "Session", None)
+    assert admin.patch(SLOT, {"Image": first, "EjectPolicy": "Timed", "EjectTimeout": "PT1H"}).status == 204
+    assert client.delete(place).status == 204
+    time.sleep(0.3)  # nothing happens: it was set free
+    assert policy() == ("image.iso", "Timed", "PT1H")
+    client, place = log_in(service, "operator")
+    assert admin.patch(SLOT, {"Image": second}).status == 204 and policy() == ("other.iso", "Timed", "PT1H")
+    assert client.patch(SLOT, {"Image": first, "EjectPolicy": "Session"}).status == 204
+    assert client.delete(place).status == 204
+    wait_for(lambda: is_empty(admin), "the eject", 5)
+    # of what is refused nothing is done
+    assert admin.patch(SLOT, {"EjectPolicy": "Timed", "EjectTimeout": "PT1H", "Inserted": True}).ids == ["PropertyMissing"]
+    assert admin.patch(SLOT, {"VerifyCertificate": False, "Image": first, "TransferProtocolType": "NFS"}).status == 400
+    assert policy() == (None, "Persistent", None) and admin.slot()["VerifyCertificate"]
+
+
 def test_a_session_of_an_account_that_goes(own, nginx):
     d = own()
     admin = Client(d, "admin")

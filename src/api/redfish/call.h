@@ -118,6 +118,8 @@ struct redfish_call {
     struct host_request host;
     void (*host_asked)(struct redfish_call *call);
     struct boot_steps steps; /* behind an insert */
+    bool bonds;                /* the medium is bound anew once it is in, see eject_policy.c: */
+    char bond[SESSION_ID_MAX]; /* with whose session it goes; "": with nobody's */
     struct redfish_task *task; /* who keeps the answer; NULL: the client waits for it, or nobody */
     struct link async;         /* while the client waits and may be told to come back */
     uint64_t async_at;         /* when that is; loop time */

@@ -3,6 +3,7 @@
  * and AfterUse (.until), which are offered where the host's power is known and where the host can eject; a medium with
  * the policy Session is bound to its session here. See api/redfish/internal.h.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/power_watch.h"
@@ -39,7 +40,7 @@ static struct redfish_stay configured(const struct redfish_call *call, const cha
     struct redfish_stay stay = {.policy = REDFISH_PERSISTENT, .configured = true};
     for (unsigned i = 0; i < config->slot_count; i++)
         if (strcmp(config->slots[i].name, slot) == 0 && config->slots[i].eject_after_ms > 0)
-            stay = (struct redfish_stay){REDFISH_TIMED, config->slots[i].eject_after_ms, true};
+            stay = (struct redfish_stay){.policy = REDFISH_TIMED, .ms = config->slots[i].eject_after_ms, .configured = true};
     return stay;
 }
 
@@ -111,6 +112,7 @@ json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, c
                                                       : s->via == SLOT_VIA_BROWSER && redfish_text(body, "Image");
     *stay = reset ? configured(call, s->name) : current(call, s);
     stay->configured = reset && !timeout;
+    stay->asked = policy;
     if (policy)
         problem = read_policy(call, policy, s, stay);
     if (!problem && timeout)
@@ -126,16 +128,32 @@ bool redfish_stay_holds(const struct redfish_call *call, const struct slot_statu
     return now.policy == stay->policy && (now.policy != REDFISH_TIMED || now.ms == stay->ms);
 }
 
+static json_t *session_problem(const struct redfish_call *call, const struct redfish_stay *stay)
+{
+    if (stay->policy != REDFISH_SESSION || (*call->session && sessions_by_id(call->site->sessions, call->session)))
+        return NULL;
+    return redfish_resolve(redfish_conflict(call, "EjectPolicy", "Session", "UserName"),
+                           "Open a session and send its token: this request came with a password.");
+}
+
 json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_status *s,
                              const struct redfish_stay *stay)
 {
     if (s->via == SLOT_VIA_BROWSER && stay->policy != REDFISH_SESSION && stay->policy != REDFISH_TIMED)
         return redfish_conflict(call, "EjectPolicy", names[stay->policy], "ConnectedVia");
-    if (s->via == SLOT_VIA_BROWSER || stay->policy != REDFISH_SESSION ||
-        (*call->session && sessions_by_id(call->site->sessions, call->session)))
-        return NULL;
-    return redfish_resolve(redfish_conflict(call, "EjectPolicy", "Session", "UserName"),
-                           "Open a session and send its token: this request came with a password.");
+    return s->via == SLOT_VIA_BROWSER ? NULL : session_problem(call, stay);
+}
+
+/* What the slot shows goes on, whoever asks; but for a browser's file, since it is its own login's. */
+static bool stay_goes_on(const struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay)
+{
+    return s->state != SLOT_EMPTY && s->via != SLOT_VIA_BROWSER && redfish_stay_holds(call, s, stay);
+}
+
+json_t *redfish_stay_insert_problem(const struct redfish_call *call, const struct slot_status *s,
+                                    const struct redfish_stay *stay)
+{
+    return stay_goes_on(call, s, stay) ? NULL : session_problem(call, stay);
 }
 
 /* --- a medium of a session --- */
@@ -157,10 +175,8 @@ static void on_redfish_eject_policy_session_ended(struct session_attachment *att
     slot_eject(slot, ignore_done, NULL);
 }
 
-static void bind_session(struct redfish_call *call, struct redfish_setting *setting, const struct redfish_stay *stay)
+static void bind_session(struct redfish_setting *setting, struct session *session)
 {
-    struct session *session =
-        stay->policy == REDFISH_SESSION ? sessions_by_id(call->site->sessions, call->session) : NULL;
     session_detach(&setting->session);
     setting->session.ended = on_redfish_eject_policy_session_ended;
     setting->session.onlooker = true;
@@ -168,18 +184,52 @@ static void bind_session(struct redfish_call *call, struct redfish_setting *sett
         session_attach(session, &setting->session);
 }
 
+static struct session *own_session(const struct redfish_call *call)
+{
+    return *call->session ? sessions_by_id(call->site->sessions, call->session) : NULL;
+}
+
+/* An image in the place of another goes with the session that asks for that, or with the one of before. An insert that
+ * only waits with another one leaves the medium to that. */
+static void bond_later(struct redfish_call *call, const struct redfish_setting *setting, const struct redfish_stay *stay)
+{
+    bool session = stay->policy == REDFISH_SESSION;
+    const struct session *before = setting->session.session;
+    call->bonds = session || !call->route->action;
+    if (session)
+        snprintf(call->bond, sizeof call->bond, "%s", before && !(stay->asked && own_session(call)) ? before->id : call->session);
+}
+
 void redfish_stay_insert(struct redfish_call *call, const struct slot_status *s, const struct redfish_stay *stay,
                          struct slot_insert_options *options)
 {
-    /* The bond to the session ends when the medium goes out, so another image can't take the medium's place. */
-    options->same_only = s->state != SLOT_EMPTY && stay->policy == REDFISH_SESSION;
-    if (s->state != SLOT_EMPTY && (redfish_stay_holds(call, s, stay) || stay->policy == REDFISH_SESSION))
-        return; /* the medium that is in keeps its own policy */
-    if (s->state == SLOT_EMPTY)
-        bind_session(call, redfish_setting(call->redfish, s->name), stay);
-    options->tied = stay->policy == REDFISH_SESSION ? ends_with_session : NULL;
+    struct redfish_setting *setting = redfish_setting(call->redfish, s->name);
+    bool session = stay->policy == REDFISH_SESSION;
+    options->tied = session ? ends_with_session : NULL;
     options->stay_ms = stay->policy == REDFISH_TIMED ? stay->ms : SLOT_STAYS;
     options->until = untils[stay->policy];
+    options->keeps_stay = stay_goes_on(call, s, stay);
+    if (s->state == SLOT_EMPTY)
+        bind_session(setting, session ? own_session(call) : NULL);
+    else
+        bond_later(call, setting, stay);
+}
+
+/* The bond of what was in went out with it. */
+void redfish_stay_inserted(struct redfish_call *call, struct slot *slot)
+{
+    struct slot_status s;
+    struct session *session = *call->bond ? sessions_by_id(call->site->sessions, call->bond) : NULL;
+    slot_get_status(slot, &s);
+    if (!call->bonds || s.state == SLOT_EMPTY)
+        return;
+    bind_session(redfish_setting(call->redfish, s.name), session);
+    if (session) {
+        slot_set_stay(slot, 0, SLOT_UNTIL_EJECTED, ends_with_session);
+    } else if (*call->bond) {
+        log_notice(s.name, "redfish: the session of the medium has ended meanwhile: it is ejected");
+        slot_eject(slot, ignore_done, NULL);
+    }
 }
 
 void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct slot_status *s,
@@ -191,7 +241,7 @@ void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct
     if (s->state == SLOT_EMPTY)
         return;
     bool session = stay->policy == REDFISH_SESSION && s->via != SLOT_VIA_BROWSER;
-    bind_session(call, setting, session ? stay : &(struct redfish_stay){.policy = REDFISH_PERSISTENT});
+    bind_session(setting, session ? own_session(call) : NULL);
     slot_set_stay(slot, stay->policy == REDFISH_TIMED ? stay->ms : 0, untils[stay->policy],
                   session ? ends_with_session : NULL);
 }

@@ -131,6 +131,8 @@ static void on_redfish_insert_changed(void *arg, int status, const char *error)
 {
     struct redfish_call *call = arg;
     struct slot *slot = redfish_media_slot(call);
+    if (status == 0 && slot)
+        redfish_stay_inserted(call, slot);
     if (status == 0 && slot && boot_steps_wanted(&call->steps))
         run_steps(call, slot);
     else if (!redfish_is_heard(call))
@@ -169,7 +171,7 @@ static json_t *redfish_insert_problem(const struct redfish_call *call, const str
         return redfish_not_in_list(call, REDFISH_PROFILE, wish->profile);
     if (wish->protocol && (problem = protocol_problem(call, slot, wish)) != NULL)
         return problem;
-    return s->state == SLOT_EMPTY ? redfish_stay_problem(call, s, &wish->stay) : NULL;
+    return redfish_stay_insert_problem(call, s, &wish->stay);
 }
 
 /* A PATCH says what is to be: what is in makes room. */
@@ -346,18 +348,15 @@ static bool is_renewed(const struct wish *wish, const struct slot_status *s)
     return s->state == SLOT_READY && s->via == SLOT_VIA_URL && *s->url && (wish->user || wish->password);
 }
 
-/* Nothing is to go in or out: is what is asked for so already? */
-static void change_nothing(struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
+/* Nothing is to go in or out: what of it is not so already? NULL: all is. */
+static json_t *nothing_problem(const struct redfish_call *call, const struct wish *wish, const struct slot_status *s)
 {
     bool inserted = s->state == SLOT_READY, is_protected = !inserted || !s->writable;
     if (wish->inserted == 1 && !inserted)
-        redfish_fail(call, 400, redfish_missing(call, "Image"));
-    else if (wish->write_protected >= 0 && wish->write_protected != is_protected)
-        redfish_fail(call, 400, redfish_conflict(call, "WriteProtected", "", "Image"));
-    else if (wish->user || wish->password || wish->method || wish->protocol)
-        redfish_fail(call, 400, redfish_missing(call, "Image"));
-    else
-        reply_done(call);
+        return redfish_missing(call, "Image");
+    if (wish->write_protected >= 0 && wish->write_protected != is_protected)
+        return redfish_conflict(call, "WriteProtected", "", "Image");
+    return wish->user || wish->password || wish->method || wish->protocol ? redfish_missing(call, "Image") : NULL;
 }
 
 static bool says_stay(const json_t *body)
@@ -365,9 +364,9 @@ static bool says_stay(const json_t *body)
     return json_object_get(body, "EjectPolicy") || json_object_get(body, "EjectTimeout");
 }
 
-/* What is wrong with the body as a whole; NULL: nothing. */
-static json_t *patch_problem(const struct redfish_call *call, const json_t *body, const struct slot_status *s,
-                             struct wish *wish)
+/* What is wrong with the body as a whole, of which nothing is done then; NULL: nothing. */
+static json_t *patch_problem(const struct redfish_call *call, const json_t *body, const struct slot *slot,
+                             const struct slot_status *s, struct wish *wish)
 {
     bool emptied = json_object_get(body, "Image") && !wish->image;
     if (!wish->image && (boot_steps_wanted(&call->steps) || redfish_boot_changes_any(&wish->changes)))
@@ -376,7 +375,13 @@ static json_t *patch_problem(const struct redfish_call *call, const json_t *body
         return redfish_conflict(call, "Inserted", "", "Image");
     json_t *problem = redfish_stay_read(call, body, s, &wish->stay);
     bool stays = s->state != SLOT_EMPTY && !wish->image && !emptied && wish->inserted != 0;
-    return problem || !stays || !says_stay(body) ? problem : redfish_stay_problem(call, s, &wish->stay);
+    if (!problem && stays && says_stay(body))
+        problem = redfish_stay_problem(call, s, &wish->stay);
+    if (!problem && wish->image)
+        problem = redfish_insert_problem(call, slot, wish, s);
+    else if (!problem && !emptied && wish->inserted != 0 && !is_renewed(wish, s))
+        problem = nothing_problem(call, wish, s);
+    return problem;
 }
 
 static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t *body)
@@ -387,7 +392,7 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
     struct wish wish = read_wish(body);
     slot_get_status(slot, &s);
     json_t *problem = read_changes(call, body, &wish);
-    problem = problem ? problem : patch_problem(call, body, &s, &wish);
+    problem = problem ? problem : patch_problem(call, body, slot, &s, &wish);
     if (problem) {
         redfish_fail(call, 400, problem);
     } else if (set_verify(call, &wish, &s)) {
@@ -400,7 +405,7 @@ static void patch_as_asked(struct redfish_call *call, struct slot *slot, json_t 
         else if (is_renewed(&wish, &s))
             renew(call, slot, &wish, &s);
         else
-            change_nothing(call, &wish, &s);
+            reply_done(call);
     }
 }
 

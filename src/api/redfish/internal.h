@@ -19,6 +19,7 @@ struct redfish_stay {
     enum redfish_eject policy;
     uint64_t ms;     /* 0: no time was given */
     bool configured; /* the policy is the configuration's */
+    bool asked;      /* the body has the policy */
 };
 
 /* What is remembered beside a slot, by its name. */
@@ -142,12 +143,15 @@ json_t *redfish_stay_read(const struct redfish_call *call, const json_t *body, c
 /* Does the policy hold already? */
 bool redfish_stay_holds(const struct redfish_call *call, const struct slot_status *status,
                         const struct redfish_stay *stay);
-/* Why the policy can't hold for the medium; NULL: it can. */
+/* Why the policy can't hold for the medium that is in, or for the one of an insert; NULL: it can. */
 json_t *redfish_stay_problem(const struct redfish_call *call, const struct slot_status *status,
                              const struct redfish_stay *stay);
-/* Makes the policy hold for the insert that begins. */
+json_t *redfish_stay_insert_problem(const struct redfish_call *call, const struct slot_status *status,
+                                    const struct redfish_stay *stay);
+/* Makes the policy hold for the insert that begins; once that is done, redfish_stay_inserted() must follow. */
 void redfish_stay_insert(struct redfish_call *call, const struct slot_status *status, const struct redfish_stay *stay,
                          struct slot_insert_options *options);
+void redfish_stay_inserted(struct redfish_call *call, struct slot *slot);
 /* Makes the policy hold for the medium that is in, and for later inserts. */
 void redfish_stay_set(struct redfish_call *call, struct slot *slot, const struct slot_status *status,
                       const struct redfish_stay *stay);
