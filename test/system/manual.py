@@ -1,4 +1,4 @@
-"""The manual pages as they are read, and the examples in them and in README.md."""
+"""The manual pages as they are read, and the examples in them and in docs/."""
 import functools
 import re
 import subprocess
@@ -68,7 +68,6 @@ def examples(name):
     return found
 
 
-def readme_examples(title):
-    """The indented blocks of a section of README.md."""
-    part = re.search(rf"^## {title}\n(.*?)(?=^## )", (TOP / "README.md").read_text(), re.M | re.S)[1]
-    return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", part, re.M)]
+def blocks(page):
+    """The indented blocks of a page in Markdown."""
+    return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", page.read_text(), re.M)]

@@ -63,7 +63,8 @@ def snippets(text):
     return ["\n".join(block) + "\n" for block in found if block]
 
 
-PAGES = {"README.md": lambda: (TOP / "README.md").read_text(), "packaging/README.md": lambda: (TOP / "packaging/README.md").read_text(),
+MARKDOWN = [TOP / "README.md", TOP / "packaging" / "README.md", *sorted((TOP / "docs").glob("*.md"))]
+PAGES = {**{str(path.relative_to(TOP)): path.read_text for path in MARKDOWN},
          **{p.name: functools.partial(page, p.name, WIDE) for p in sorted((TOP / "man").iterdir())}}
 
 
@@ -72,7 +73,7 @@ def test_what_is_shown_of_a_configuration_is_one(folder):
     hook.write_text("#!/bin/sh\n")
     hook.chmod(0o755)
     shown = {name: snippets(text()) for name, text in PAGES.items()}
-    assert len(shown["README.md"]) >= 6 and len(shown["nbd-proxy.conf.5"]) >= 2
+    assert sum(len(texts) for name, texts in shown.items() if name.startswith("docs/")) >= 6 and len(shown["nbd-proxy.conf.5"]) >= 2
     for name, text in [(name, text) for name, texts in shown.items() for text in texts]:
         text = re.sub(r"^( *(?:hook|ca-file) = )\S+", rf"\1{hook}", text, flags=re.M)  # they must be there
         (folder / "conf").write_text(text if "[slot " in text else text + "[slot cd]\n")
@@ -85,6 +86,14 @@ def test_sizes_are_in_one_kind_of_unit():
     texts = {**{name: text() for name, text in PAGES.items()}, "--sample-config": run("--sample-config"),
              **{p.name: p.read_text() for p in [TOP / "NEWS", *(TOP / "conf").iterdir(), *(TOP / "web").glob("*.[jh]*")]}}
     assert not [(name, found) for name, text in texts.items() for found in re.findall(r".*[\d ][kKMGT]B\b.*", text)]
+
+
+def test_every_page_leads_where_it_says():
+    for path in [*MARKDOWN, *TOP.glob("*.md"), TOP / "bench" / "README.md", TOP / "web" / "README.md"]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), (path.name, target)
+    named = {target for target in re.findall(r"\]\((docs/[^)]+)", (TOP / "README.md").read_text())}
+    assert named == {str(path.relative_to(TOP)) for path in (TOP / "docs").iterdir()}
 
 
 def test_news_are_told_once():

@@ -1,4 +1,4 @@
-"""What README's lines install agrees with the unit: where the program is, its settings, and all that it writes."""
+"""What the lines of docs/openbmc.md install agrees with the unit: where the program is, its settings, and all that it writes."""
 import os
 import re
 import shlex
@@ -19,7 +19,7 @@ def run(*command, **how):
 
 
 def readme_options():
-    line = re.search(r"^    \.\./\.\./configure (.*?) && make && make install$", (TOP / "README.md").read_text(), re.M)[1]
+    line = re.search(r"^    \.\./\.\./configure (.*?) && make && make install$", (TOP / "docs" / "openbmc.md").read_text(), re.M)[1]
     options = shlex.split(line)
     assert "--with-systemdsystemunitdir" in options  # where it is, is asked of systemd.pc, which not every machine has
     return [f"--with-systemdsystemunitdir={UNITS}" if o == "--with-systemdsystemunitdir" else o for o in options]

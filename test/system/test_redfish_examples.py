@@ -1,4 +1,4 @@
-"""The examples of nbd-proxy-redfish(7) and of README.md, as they are written there, with the programs they are for.
+"""The examples of nbd-proxy-redfish(7) and of docs/redfish.md, as they are written there, with the programs they are for.
 
 Only the values of the variables that all of them use are the test's own.
 """
@@ -10,7 +10,7 @@ import nbd
 import pytest
 
 import manual
-from conftest import Daemon
+from conftest import TOP, Daemon
 from redfish_client import PASSWORDS, Client, arguments, port_of, users # the last is a fixture
 from test_host import Hook
 
@@ -147,9 +147,9 @@ def test_redfishtool(desk, examples):
     desk.type_all(examples["redfishtool"], [FULL, EMPTY])
 
 
-def test_readme(desk):
+def test_the_page_about_redfish(desk):
     pytest.importorskip("sushy", reason="needs python3-sushy")
-    variables, *commands, program = manual.readme_examples("Redfish")
+    variables, *commands, program = manual.blocks(TOP / "docs" / "redfish.md")
     assert names_set_in(variables) == set(desk.variables)
-    desk.type_all([*((None, block) for block in commands), ("readme.py", program), (None, "python3 readme.py")],
+    desk.type_all([*((None, block) for block in commands), ("page.py", program), (None, "python3 page.py")],
                   [FULL, EMPTY, FULL])
