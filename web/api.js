@@ -65,6 +65,8 @@ import { ownWords, sentence } from './text.js';
  * @property {{readBytes: number, bytes: number, meanRate: number, reads: number, readsWaited: number, rttUs: number,
  *             cached: number}} stats meanRate: bytes a second since the insert; reads: of the medium; rttUs 0: not measured
  * @property {string} websocket
+ * @property {number} errorAt seconds since 1970, of the last failure; 0: none
+ * @property {string} by who inserted what is in, or ''
  */
 
 /** @typedef {{name: string, size: number, offset: number, complete: boolean, sha256: string, modified: number}} Upload */
@@ -187,7 +189,7 @@ export class Api {
      * What changes, by the one stream that all tabs share.
      *
      * @param {(slots: Slot[]) => void} onSlots
-     * @param {(connected: boolean, away: boolean) => void} onConnected `away`: it does not answer either
+     * @param {(connected: boolean, away: boolean, crowded: string) => void} onConnected `away`: it does not answer either
      * @returns {() => void} ends it
      */
     events(onSlots, onConnected) {

@@ -188,8 +188,9 @@ class App {
 
     #listen() {
         this.#endEvents?.();
-        this.#endEvents = this.#api.events((slots) => this.#showSlots(slots), (connected, away) => {
+        this.#endEvents = this.#api.events((slots) => this.#showSlots(slots), (connected, away, crowded) => {
             element('offline').hidden = connected;
+            showMessage(element('crowded'), crowded);
             for (const card of this.#cards.values())
                 card.setAway(away);
         });

@@ -39,6 +39,26 @@ export const rememberedUpload = (name) => load(UPLOADS)[name];
 export const rememberUpload = (name, file) => change(UPLOADS, name, { size: file.size, lastModified: file.lastModified });
 export const forgetUpload = (name) => change(UPLOADS, name, null);
 
+// What failed is told to a browser once: until it is dismissed there, and in all of its tabs.
+const DISMISSED = 'nbd-proxy.dismissed';
+const errorKey = ({ error, errorAt }) => `${errorAt} ${error}`;
+
+function dismissed() {
+    try {
+        return JSON.parse(localStorage.getItem(DISMISSED)) ?? {};
+    } catch {
+        return {};
+    }
+}
+
+export const dismissedError = (slot) => dismissed()[slot.name] === errorKey(slot);
+
+export function dismissError(slot) {
+    try {
+        localStorage.setItem(DISMISSED, JSON.stringify({ ...dismissed(), [slot.name]: errorKey(slot) }));
+    } catch { /* it is told again */ }
+}
+
 /** '' if it is the same, else what differs, in words. */
 export function difference(remembered, found) {
     if (remembered.name !== found.name)

@@ -6,7 +6,8 @@
 import { HeatMap, Sparkline } from './charts.js';
 import { setUpDrop } from './drop.js';
 import { canWriteFiles } from './nbd-server.js';
-import { announce, confirmDialog, errorWords, failedReadsWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText } from './text.js';
+import { dismissError, dismissedError } from './remember.js';
+import { announce, confirmDialog, errorWords, failedReadsWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText, timeWords } from './text.js';
 
 const STATE_WORDS = {
     empty: 'Empty', opening: 'Opening', attaching: 'Attaching', ready: 'Ready', waiting: 'Waiting for the browser',
@@ -94,6 +95,7 @@ export class SlotCard {
         parts.eject.addEventListener('click', () => this.#eject());
         parts.awaitedEnd.addEventListener('click', () => this.#eject());
         parts.dismiss.addEventListener('click', () => this.#try('', () => actions.dismiss(slot.name)));
+        parts.errorDismiss.addEventListener('click', () => this.#dismissError());
         this.#setUpSleep();
         parts.resumeForget.addEventListener('click', () => actions.forget(slot.name));
         this.update(slot);
@@ -238,7 +240,16 @@ export class SlotCard {
         const { state, awaited, error, failing, failedReads } = this.slot;
         const goesIn = state === 'opening' || (state === 'empty' && this.#pending);
         const told = !failing && failedReads?.why === error; // with the reads
-        return (goesIn && !awaited) || told ? '' : error;
+        if ((goesIn && !awaited) || told || this.#resume?.only || dismissedError(this.slot))
+            return '';
+        return error && `${timeWords(this.slot.errorAt)}${error}`;
+    }
+
+    #dismissError() {
+        if (!this.#failure)
+            dismissError(this.slot);
+        this.#setFailure('', false);
+        this.#render();
     }
 
     #setFailure(words, goes) {
@@ -286,7 +297,7 @@ export class SlotCard {
      * @param {{name: string, size: number, kind: string, held: boolean, only: boolean}|null} resume
      */
     setResume(resume) {
-        this.#resume = resume;
+        this.#resume = resume; // while the host waits for it, that the connection ended is no news
         this.#render();
     }
 
@@ -353,7 +364,7 @@ export class SlotCard {
         const empty = slot.state === 'empty';
         setText(p.state, this.#away ? 'The BMC is away' : slot.hostWaits ? waitsWords(slot) : stateWords(slot.state));
         p.state.dataset.state = this.#away ? 'away' : slot.hostWaits ? 'stalled' : slot.state;
-        showMessage(p.error, this.#failure || this.#lastError() || (slot.warning && `The host may not be able to use it: ${slot.warning}.`));
+        this.#renderError();
         showMessage(p.note, this.#note());
         this.#show(p.report, empty && Boolean(this.#report));
         if (this.#report)
@@ -380,6 +391,16 @@ export class SlotCard {
         if (this.medium && !this.medium.active && this.medium.end.code === 1000 && this.slot.state === 'empty')
             return this.medium.end.words;
         return '';
+    }
+
+    #renderError() {
+        const { error, errorBox, errorEnd, errorDismiss } = this.#parts;
+        const { name, warning } = this.slot;
+        const failed = this.#failure || this.#lastError();
+        setText(error, failed || (warning && `The host may not be able to use it: ${warning}.`));
+        this.#show(errorBox, error.textContent !== '');
+        errorEnd.hidden = !failed;
+        errorDismiss.setAttribute('aria-label', `Dismiss what failed in ${name}`);
     }
 
     #renderReads() {

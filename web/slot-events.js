@@ -31,6 +31,7 @@ export class SlotEvents {
     #letGo = () => {}; // of the lock
     #stopWaiting = () => {}; // for the lock
     #last = null; // what was told last
+    #crowded = ''; // why there is no stream, and the slots are asked for
     #heard = performance.now();
     #patience = START_MS;
     #tried = performance.now(); // to have a stream, or the lock
@@ -41,7 +42,8 @@ export class SlotEvents {
      * @param {(signal: AbortSignal) => Promise<Slot[]>} ask once
      * @param {(text: string) => Slot[]} parse an event's data
      * @param {(slots: Slot[]) => void} onSlots
-     * @param {(connected: boolean, away: boolean) => void} onConnected `away`: who asked had no answer either
+     * @param {(connected: boolean, away: boolean, crowded: string) => void} onConnected `away`: who asked had no answer
+     *     either; `crowded`: why there is no stream
      */
     constructor(ask, parse, onSlots, onConnected) {
         this.#ask = ask;
@@ -115,11 +117,25 @@ export class SlotEvents {
     }
 
     #onError(stream) {
-        this.#tell({ connected: false });
-        if (stream.readyState !== EventSource.CLOSED)
-            return; // it comes back by itself
+        if (stream.readyState !== EventSource.CLOSED) {
+            this.#tell({ connected: false }); // it comes back by itself
+            return;
+        }
         this.#again = setTimeout(() => this.#open(), AGAIN_MS);
-        this.#poll(); // refused: EventSource does not say why
+        this.#askWhy().then((why) => this.#tell(why)).then(() => this.#poll());
+    }
+
+    /** EventSource does not say why it was refused. */
+    async #askWhy() {
+        const asks = new AbortController();
+        try {
+            const answer = await fetch('api/events', { signal: asks.signal });
+            return answer.status === 503 ? { crowded: (await answer.json()).error } : { connected: answer.ok };
+        } catch {
+            return { connected: false };
+        } finally {
+            asks.abort(); // what is open now is no EventSource
+        }
     }
 
     // --- what is heard ---
@@ -137,7 +153,9 @@ export class SlotEvents {
                 this.#channel.postMessage(this.#last);
             return;
         }
-        this.#patience = what.connected === false ? 0 : SILENT_MS;
+        this.#patience = what.connected === false || what.crowded ? 0 : SILENT_MS;
+        if (what.crowded || what.slots)
+            this.#crowded = what.crowded ?? '';
         this.#heard = performance.now();
         if (!what.alive)
             this.#last = what;
@@ -145,7 +163,7 @@ export class SlotEvents {
     }
 
     #show({ slots, connected = true, away = false }) {
-        this.#onConnected(connected, away);
+        this.#onConnected(connected, away, connected ? this.#crowded : '');
         if (slots && !this.#ended)
             this.#onSlots(slots);
     }

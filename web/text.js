@@ -23,6 +23,15 @@ export function humanTime(seconds) {
     return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/** When it was: "12:04: ", or with the date, of more than a day ago; '' for a clock that was not set. */
+export function timeWords(seconds) {
+    if (!(seconds > 1e9))
+        return '';
+    const date = new Date(seconds * 1000);
+    const day = Date.now() - date > 86_400_000 ? { day: 'numeric', month: 'short' } : {};
+    return `${date.toLocaleString('en-GB', { ...day, hour: '2-digit', minute: '2-digit' })}: `;
+}
+
 export function humanRoundTrip(microseconds) {
     return microseconds < 10_000 ? `${(microseconds / 1000).toFixed(1)} ms` : `${Math.round(microseconds / 1000)} ms`;
 }

@@ -73,6 +73,7 @@ struct slot_insert_options {
     bool config;          /* the URL leads to a config medium's files; so it does when the wish is of a medium */
     const char *ca_pem;   /* certificates in PEM that are trusted beside those of the file */
     const char *client_pem; /* our certificate and its key in PEM, for the server of an https:// image */
+    const char *by;       /* who asks, for those who find the slot taken; NULL: not known */
     const char *profile;  /* "no", "own", "auto", or where a boot profile is: a URL or a path */
     const char *tied;     /* why the medium must not outlive the process, a text that outlives the slot; NULL: it may */
     uint64_t stay_ms;     /* after that time the medium is ejected; SLOT_STAYS: never */
@@ -108,6 +109,7 @@ struct slot_status {
     bool cdrom;             /* the host sees a CD-ROM */
     char *image;            /* public form of the URL, "" when empty; valid until the slot changes */
     const char *url;        /* as the insert gave it, with any secrets; "" when there is none; valid as `image` is */
+    const char *by;         /* who inserted the medium; "" when that is not known */
     const char *user;       /* for the image's server, as the insert gave it; "" for none */
     const char *kernel_args, *menu_timeout; /* as the insert gave them; "" for none; valid as `image` is; not to be shown */
     const struct seed_wish *seed; /* the same; never NULL */
@@ -189,7 +191,7 @@ int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_E
 /* To be called after slot_browser_problem() gave 0, before the loop turns. The browser's file becomes the
  * medium of an empty slot; a slot that waits for the file goes on with it. `name` is the file's, for people;
  * it may be "". Takes over the connection's stream. `done` as for slot_insert(). */
-void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection,
+void slot_connect_browser(struct slot *slot, const char *name, const char *by, const struct browser_connection *connection,
                           slot_done *done, void *arg);
 /* The connection with that `arg` is not allowed any longer: its medium is ejected. */
 void slot_revoke_browser(struct slot *slot, const void *arg);

@@ -16,40 +16,41 @@ int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_E
     const struct source *browser = browser_of(slot);
     if (browser && browser_source_awaits(browser, claim))
         return 0;
-    const char *problem = browser && browser_source_is_waiting(browser) ? "the slot waits for another file to come back"
-                                                                         : slot_insert_problem(slot);
-    if (!problem && slot->state != SLOT_EMPTY)
-        problem = "the slot is trying to put in an image by itself (eject it first)";
-    snprintf(error, SLOT_ERROR_MAX, "%s", problem ? problem : "");
-    return problem ? -EBUSY : 0;
+    slot_insert_problem(slot, error);
+    if (browser && browser_source_is_waiting(browser))
+        snprintf(error, SLOT_ERROR_MAX, "the slot waits for another file to come back: %.200s%s%.64s", slot->image_name,
+                 slot->media.by ? ", by " : "", slot->media.by ? slot->media.by : "");
+    else if (!*error && slot->state != SLOT_EMPTY)
+        snprintf(error, SLOT_ERROR_MAX, "the slot is trying to put in an image by itself (eject it first)");
+    return *error ? -EBUSY : 0;
 }
 
-static void slot_browser_remember(struct slot *slot, const char *name)
+static void slot_browser_remember(struct slot *slot, const char *name, const char *by)
 {
-    slot->media = (struct slot_media){.verify = -1, .writable = -1, .stay_ms = slot->config.eject_after_ms};
+    slot->media = (struct slot_media){.by = mem_strdup(by), .verify = -1, .writable = -1, .stay_ms = slot->config.eject_after_ms};
     snprintf(slot->image_name, sizeof slot->image_name, "%s", name);
     slot->url_public = mem_alloc(SLOT_URL_MAX);
     snprintf(slot->url_public, SLOT_URL_MAX, "browser:%s", slot->image_name);
 }
 
-static void slot_browser_insert(struct slot *slot, const char *name, const struct browser_connection *connection,
-                                struct slot_request *request)
+static void slot_browser_insert(struct slot *slot, const char *name, const char *by,
+                                const struct browser_connection *connection, struct slot_request *request)
 {
     slot_retry_cancel(slot);
     struct pipeline_drive drive = slot_device_drive(slot);
-    slot_browser_remember(slot, name);
+    slot_browser_remember(slot, name, by);
     struct source *source =
         pipeline_browser_new(&slot->shared->context, &slot->config, &drive, slot->url_public, connection);
     slot_begin_insert(slot, source, request);
 }
 
-void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection,
+void slot_connect_browser(struct slot *slot, const char *name, const char *by, const struct browser_connection *connection,
                           slot_done *done, void *arg)
 {
     struct slot_request *request = slot_request_new(done, arg);
     struct source *browser = browser_of(slot);
     if (!browser) {
-        slot_browser_insert(slot, name, connection, request);
+        slot_browser_insert(slot, name, by, connection, request);
         return;
     }
     browser_source_connect(browser, connection);

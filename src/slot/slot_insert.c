@@ -21,14 +21,27 @@ static bool gives_way(const struct slot *slot)
     return slot->retry.trying && !(slot->opened && slot->wanted);
 }
 
-const char *slot_insert_problem(const struct slot *slot)
+/* Who came too late is told who was first. */
+static void say_taken(const char *what, const char *image, const char *by, char words[SLOT_ERROR_MAX])
+{
+    snprintf(words, SLOT_ERROR_MAX, "%s%s%.200s%s%.64s (eject it first)", what, *image ? ": " : "", image,
+             by && *by ? ", by " : "", by ? by : "");
+}
+
+const char *slot_insert_problem(const struct slot *slot, char words[SLOT_ERROR_MAX])
 {
     const char *problem = slot_change_problem(slot);
+    char image[256] = "";
+    snprintf(words, SLOT_ERROR_MAX, "%s", problem ? problem : "");
     if (problem)
-        return problem;
-    if (slot->next)
-        return "something else goes into the slot already (eject it first)";
-    return slot->state != SLOT_EMPTY && !gives_way(slot) ? "the slot already has a medium (eject it first)" : NULL;
+        return words;
+    if (slot->next) {
+        text_url_name(slot->next->media.url, image, sizeof image);
+        say_taken("something else goes into the slot already", image, slot->next->media.by, words);
+    } else if (slot->state != SLOT_EMPTY && !gives_way(slot)) {
+        say_taken("the slot already has a medium", slot->image_name, slot->media.by, words);
+    }
+    return words;
 }
 
 bool slot_speaks(const struct slot *slot, enum location_kind kind)
@@ -42,6 +55,7 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
 {
     return (struct slot_media){
         .url = mem_strdup(url),
+        .by = mem_strdup(options->by),
         .user = mem_strdup(options->user),
         .password = mem_strdup(options->password),
         .bearer_token = mem_strdup(options->bearer_token),
@@ -64,6 +78,7 @@ struct slot_media slot_media_of(const struct slot *slot, const char *url, const 
 struct slot_insert_options slot_media_options(const struct slot_media *media)
 {
     return (struct slot_insert_options){
+        .by = media->by,
         .user = media->user,
         .password = media->password,
         .bearer_token = media->bearer_token,
@@ -247,8 +262,10 @@ void slot_insert(struct slot *slot, const char *url, const struct slot_insert_op
 {
     struct slot_request *request = slot_request_new(done, arg);
     struct slot_requests *waiting = slot_find_waiting(slot, url, options);
-    const char *problem = waiting ? NULL : slot_insert_problem(slot);
-    if (problem) {
+    char problem[SLOT_ERROR_MAX] = "";
+    if (!waiting)
+        slot_insert_problem(slot, problem);
+    if (*problem) {
         slot_request_answer(slot, request, -EBUSY, problem);
         return;
     }

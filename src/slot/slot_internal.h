@@ -220,7 +220,8 @@ void slot_save(struct slot *slot); /* see struct slot_shared */
 
 /* slot_insert.c */
 /* Why nothing can be inserted now; NULL: it can, or what the slot tries by itself would give way. */
-const char *slot_insert_problem(const struct slot *slot);
+/* Why the slot takes no medium, "" if it does. */
+const char *slot_insert_problem(const struct slot *slot, char words[SLOT_ERROR_MAX]);
 bool slot_url_problem(const char *url, struct pipeline_refusal *refusal); /* true: it is none, and `refusal` says why */
 /* Of options and media, where NULL and "" both say nothing. */
 static inline bool slot_same_text(const char *a, const char *b)

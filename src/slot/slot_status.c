@@ -24,6 +24,7 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
         .attach = slot->device.attach,
         .image = slot->url_public ? slot->url_public : "",
         .url = slot->media.url ? slot->media.url : "",
+        .by = slot->source && slot->media.by ? slot->media.by : "",
         .user = slot->media.user ? slot->media.user : "",
         .kernel_args = slot->media.kernel_args ? slot->media.kernel_args : "",
         .menu_timeout = slot->media.menu_timeout ? slot->media.menu_timeout : "",

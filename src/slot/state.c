@@ -15,6 +15,7 @@ void slot_media_clear(struct slot_media *media)
 {
     mem_free_secret(media->url); /* its query may be a signature */
     mem_free(media->user);
+    mem_free(media->by);
     mem_free_secret(media->password);
     mem_free_secret(media->bearer_token);
     mem_free(media->ca_file);
@@ -66,6 +67,7 @@ static json_t *media_to_json(const struct slot_media *media, bool secrets)
     }
     put_text(o, "url", media->url);
     put_text(o, "user", media->user);
+    put_text(o, "by", media->by);
     put_text(o, "password", media->password);
     put_text(o, "bearer_token", media->bearer_token);
     put_text(o, "ca_file", media->ca_file);
@@ -116,6 +118,7 @@ static bool media_from_json(const json_t *o, struct slot_media *media)
     media->nfs_ids = true;
     media->url = get_text(o, "url");
     media->user = get_text(o, "user");
+    media->by = get_text(o, "by");
     media->password = get_text(o, "password");
     media->bearer_token = get_text(o, "bearer_token");
     media->ca_file = get_text(o, "ca_file");

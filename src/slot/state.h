@@ -21,6 +21,7 @@
 /* What an insert was given; strings are owned, NULL when not given. */
 struct slot_media {
     char slot[CONFIG_SLOT_NAME_MAX];
+    char *by; /* who asked; for those who find the slot taken */
     char *url, *user, *password, *bearer_token, *ca_file, *ca_pem, *client_pem, *kernel_args, *menu_timeout, *profile;
     struct seed_wish seed; /* its texts are owned, too */
     bool config;

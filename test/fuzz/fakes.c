@@ -226,7 +226,7 @@ int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_E
     return slot->medium == FAKE_EMPTY ? 0 : -EBUSY;
 }
 
-void slot_connect_browser(struct slot *slot, const char *name, const struct browser_connection *connection, slot_done *done,
+void slot_connect_browser(struct slot *slot, const char *name, const char *by, const struct browser_connection *connection, slot_done *done,
                           void *arg)
 {
     (void)slot, (void)name, (void)connection, (void)done, (void)arg;

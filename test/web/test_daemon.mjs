@@ -6,6 +6,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, createReadStream, existsSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { get as httpsGet } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -138,9 +139,13 @@ daemonTest('a reload in the middle of reading: the host waits for the same file,
     await serve(page, path);
     const host = await daemon.host();
     let back = null;
+    const waits = async () => {
+        await card(page).getByText('The host waits for reload.iso').waitFor();
+        assert.equal(await card(page).getByRole('alert').isVisible(), false); // that the connection ended is no news
+    };
     const whole = await host.hash({ between: (at) => {
         if (at === 8 * MIB)
-            back = page.reload().then(() => pickAgain(page, 'slot0', path));
+            back = page.reload().then(() => waits()).then(() => pickAgain(page, 'slot0', path));
         return settle(back ? 0 : 2);
     } });
     await back;
@@ -445,6 +450,103 @@ daemonTest('a login that ends soon is said; who logs in again keeps what another
     await other.locator('#login').waitFor();
     await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
 }, { settings: ['web.session-age=5m'] });
+
+daemonTest('who comes too late is told who has the slot; an old failure has its time, and is dismissed for good', async (page, daemon) => {
+    const { path } = makeImage('first.iso', MIB);
+    const server = await serveUrl(path);
+    const insert = async (on, url) => {
+        if (!await card(on).getByLabel('URL of the image').isVisible())
+            await card(on).locator('summary', { hasText: 'From a URL' }).click();
+        await card(on).getByLabel('URL of the image').fill(url);
+        await card(on).getByRole('button', { name: 'Insert' }).first().click();
+    };
+    await page.route('**/api/events', (route) => route.abort()); // it has not heard of the other
+    await page.route('**/api/slots', (route) => route.abort());
+    const other = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();
+    await other.goto(daemon.url);
+    await logIn(other, 'operator', PASSWORD);
+    await insert(other, `${server.url}first.iso`);
+    await state(other, 'Ready');
+    const answer = await page.evaluate(async (url) => {
+        const { csrf } = await (await fetch('api/session')).json();
+        return (await fetch('api/slots/slot0/insert', { method: 'POST', body: JSON.stringify({ url }),
+            headers: { 'Content-Type': 'application/json', 'X-CSRF-Token': csrf } })).json();
+    }, `${server.url}second.iso`);
+    assert.match(answer.error, /already has a medium: first\.iso, by operator/);
+    await page.unroute('**/api/slots');
+    await page.unroute('**/api/events');
+    await state(page, 'Ready');
+    await daemon.command('eject slot0');
+    await state(page, 'Empty');
+    await insert(page, 'http://127.0.0.1:9/nothing.iso');
+    await error(page, '127.0.0.1:9');
+    await page.reload();
+    await error(page, /^\s*\d\d:\d\d: .*127\.0\.0\.1:9/);
+    await card(page).getByRole('button', { name: 'Dismiss what failed in slot0' }).click();
+    await card(page).getByRole('alert').waitFor({ state: 'hidden' });
+    await page.reload();
+    await state(page, 'Empty');
+    await page.getByText('Nothing is stored. ').waitFor();
+    assert.equal(await card(page).getByRole('alert').isVisible(), false);
+    await error(other, '127.0.0.1:9'); // for whom it is news
+    await other.context().close();
+    server.stop();
+});
+
+daemonTest('a page and a login too many say why', async (page, daemon) => {
+    const asks = { headers: { Authorization: `Basic ${Buffer.from(`operator:${PASSWORD}`).toString('base64')}` }, rejectUnauthorized: false };
+    const streams = await Promise.all(Array.from({ length: 15 }, () => new Promise((resolve, reject) => {
+        const request = httpsGet(`${daemon.url}api/events`, asks, (response) => resolve({ request, status: response.statusCode }));
+        request.on('error', reject);
+    })));
+    assert.deepEqual(new Set(streams.map(({ status }) => status)), new Set([200]));
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const other = await context.newPage();
+    await other.goto(daemon.url);
+    await logIn(other, 'operator', PASSWORD);
+    await other.getByText('Too many pages are open: this one asks for news every few seconds.').waitFor();
+    await state(other, 'Empty');
+    assert.equal(await other.getByText('The BMC does not answer.').isVisible(), false);
+    for (const { request } of streams) {
+        request.on('error', () => {});
+        request.destroy();
+    }
+    await other.getByText('Too many pages are open').waitFor({ state: 'hidden' });
+    const answers = [];
+    for (let i = 0; i < 8; i++)
+        answers.push(await other.request.post(`${daemon.url}api/session`, { data: { user: 'admin', password: PASSWORD }, headers: { Cookie: 'x=y' } }));
+    assert.equal(answers.at(-1).status(), 503);
+    assert.match((await answers.at(-1).json()).error, /Too many sessions are in use, of this account or of all: log out or close a page/);
+    await context.close();
+});
+
+daemonTest('a file that changes while it is uploaded, and a login that is over: said at once, and gone on with', async (page, daemon) => {
+    const { path } = makeImage('changing.iso', 40 * MIB);
+    const row = page.getByRole('listitem').filter({ hasText: 'changing.iso' });
+    const devtools = await page.context().newCDPSession(page);
+    const throttle = (uploadThroughput) => devtools.send('Network.emulateNetworkConditions',
+        { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput });
+    await page.getByText('Nothing is stored.').waitFor();
+    await throttle(4 * MIB);
+    await page.getByLabel('Image to upload').setInputFiles(path);
+    await row.getByText(/\d MiB of 40.0 MiB · .*left/).waitFor();
+    daemon.account('operator', '', '--disable');
+    await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
+    daemon.account('operator', '', '--enable');
+    await until(async () => {
+        if (await page.locator('#login').isHidden())
+            return true;
+        await page.locator('#login').getByLabel('Password').fill(PASSWORD);
+        await page.keyboard.press('Enter');
+        await settle(500);
+        return page.locator('#login').isHidden();
+    }, 'logged in again');
+    await row.getByText(/\d MiB of 40.0 MiB · .*left/).waitFor();
+    assert.equal(await page.getByText('Log in first.').isVisible(), false);
+    writeFileSync(path, randomBytes(MIB));
+    await throttle(-1);
+    await row.getByRole('alert').filter({ hasText: 'changing.iso was changed, moved or removed while it was sent.' }).waitFor({ timeout: 5000 });
+}, { user: 'operator' });
 
 /** packaging/nginx/prefix.conf in a server of nginx that takes requests of 1 MiB, as it does by itself. */
 async function nginxBelow(daemon, port) {

@@ -110,7 +110,7 @@ static void serve_connect(struct served *served, struct slot *slot, struct strea
     served->stream = stream;
     control_audit(served->client, AUDIT_INSERT, served->slot, "a browser's file");
     control_listen(served->client);
-    slot_connect_browser(slot, "", &connection, on_serve_inserted, NULL);
+    slot_connect_browser(slot, "", NULL, &connection, on_serve_inserted, NULL);
 }
 
 static void on_serve_descriptors(void *arg, int status, const int fds[DESCRIPTORS])

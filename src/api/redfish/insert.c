@@ -199,6 +199,7 @@ static void redfish_insert_insert(struct redfish_call *call, struct slot *slot, 
     bool steps = boot_steps_wanted(&call->steps);
     char error[HOST_ERROR_MAX];
     struct slot_insert_options options = {
+        .by = call->user,
         .user = wish->user,
         .password = wish->password,
         .ca_pem = trusted = certificate_store_text(call->site->certificates, s.name),

@@ -274,7 +274,7 @@ static void connect_slot(struct media *media, struct http_request *request, stru
         .gone = on_link_gone,
         .arg = link,
     };
-    slot_connect_browser(slot, offer->name, &connection, on_web_browser_media_inserted, NULL);
+    slot_connect_browser(slot, offer->name, caller->user, &connection, on_web_browser_media_inserted, NULL);
 }
 
 static void web_browser_media_admit(struct media *media, struct http_request *request, const struct media_offer *offer,

@@ -55,7 +55,7 @@ void events_handle(const struct web_parts *parts, struct http_request *request, 
     (void)words;
     if (event_streams_full(parts->events->streams)) {
         http_add_field(request, "Retry-After", "10");
-        api_reply_error(request, 503, "Too many pages are open.");
+        api_reply_error(request, 503, "Too many pages are open: this one asks for news every few seconds.");
         return;
     }
     web_slot_events_refresh(parts->events);
