@@ -2,6 +2,7 @@
  * nbd-proxy: its parts, from a start over reloads to the end. What the daemon is told is in arguments.h, and what
  * becomes of the rights in daemon_rights.h.
  */
+#include <fcntl.h>
 #include <jansson.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -259,6 +260,17 @@ static void harden(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* What is opened next must not be where stdout and stderr are expected, if whoever started us has closed them. */
+static void fill_standard(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 static void *on_crypto_malloc(size_t size, const char *file, int line)
 {
     (void)file, (void)line;
@@ -399,6 +411,7 @@ int main(int argc, char **argv)
     static struct daemon d;
     struct arguments arguments;
     char error[CONFIG_ERROR_MAX];
+    fill_standard();
     int code = main_command(argc, argv);
     if (code >= 0)
         return code;

@@ -367,6 +367,8 @@ def test_what_it_can_not_serve(daemon):
     assert code == 1 and "there is no slot" in error
     code, _, error, _ = program(*at, "0")  # /dev/null
     assert code == 1 and "must be a pipe to read and one to write, or a socket" in error
+    closed = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', binary(), "--no-config", *at, "0"]
+    assert subprocess.run(closed, timeout=30).returncode == 1 and d.log().count("must be a pipe to read") == 2
     assert program("0", "1")[0] == program("--dump-config", "0")[0] == 2
 
 
