@@ -18,6 +18,7 @@ from conftest import Daemon, wait_for
 from redfish_client import (ACCOUNTS, EJECT, INSERT, MEDIA, PASSWORDS, SESSIONS, SLOT, Client, admin, own, port_of, service,
                             users)  # noqa: F401 (admin, own, service, users are fixtures)
 from test_host import CAN, Hook
+from test_redfish_events import Stream, ids
 from website import Web, accounts, new_site  # noqa: F401 (the last two are fixtures)
 
 CERTIFICATES = f"{SLOT}/Certificates"
@@ -548,13 +549,19 @@ def test_the_same_asked_for_again_waits_with_the_first(new_site):
 def test_a_browser_that_ends_its_medium_is_no_failure(new_site, code):
     site = new_site(slots={"slot0": {"reconnect-grace": "500ms"}, "slot1": {}})
     client = Client(site.daemon, "admin", "correct horse")
-    browser = Browser(site.web("admin"), Image(bytes(100_000)), flavour="webui-vue").wait_serving()
-    site.wait_state("slot0", "ready")
-    browser.stop(code)
-    browser.wait_end()
-    while client.slot()["Inserted"]:
-        assert client.slot()["Status"]["Health"] == "OK"
+    with Stream(client) as stream:
+        assert stream.comment() == b":\n"
+        browser = Browser(site.web("admin"), Image(bytes(100_000)), flavour="webui-vue").wait_serving()
+        site.wait_state("slot0", "ready")
+        browser.stop(code)
+        browser.wait_end()
+        while client.slot()["Inserted"]:
+            assert client.slot()["Status"]["Health"] == "OK"
+        told = [ids(stream.next()[1])[0]]
+        while not told[-1].endswith("MediaEjected"):
+            told.append(ids(stream.next()[1])[0])
     assert client.slot()["Status"] == {"State": "Enabled", "Health": "OK", "Conditions": []}
+    assert not any(name.endswith("MediaFailed") for name in told) and " error " not in site.daemon.log()
 
 
 def test_a_browser_that_is_lost(new_site):
