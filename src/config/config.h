@@ -38,6 +38,7 @@ enum config_http_version { HTTP_VERSION_AUTO, HTTP_VERSION_1_1, HTTP_VERSION_2 }
 enum config_client_certificates { CLIENT_CERTIFICATES_OPTIONAL, CLIENT_CERTIFICATES_REQUIRED };
 /* The numbers of the D-Bus objects for images by URL: behind those for browsers, or the same. */
 enum config_accounts { ACCOUNTS_FILE = 1, ACCOUNTS_PAM = 2 }; /* bits */
+enum config_metrics { METRICS_LOGIN, METRICS_LOCAL, METRICS_NO };
 enum config_legacy_numbers { LEGACY_NUMBERS_AFTER, LEGACY_NUMBERS_SAME };
 enum config_local { LOCAL_NO, LOCAL_LINK, LOCAL_YES };
 enum config_nfs_version { NFS_VERSION_AUTO, NFS_VERSION_3, NFS_VERSION_4 };
@@ -113,6 +114,7 @@ struct config_web {
     char *directory;               /* web-directory = "": the installed page */
     char *upload_directory;        /* upload-directory = "": uploads are off */
     uint64_t upload_size;          /* upload-size = 8G: all uploads together */
+    enum config_metrics metrics;   /* metrics = login | local | no: who may have /metrics */
     uint64_t upload_free;          /* upload-free = 64M: what stays free beside them */
 };
 

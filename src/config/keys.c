@@ -13,6 +13,7 @@ static const char *const present_names[] = {"always", "inserted", NULL};
 static const char *const overlay_names[] = {"auto", "none", "memory", "file", NULL};
 static const char *const cdrom_names[] = {"auto", "yes", "no", NULL};
 static const char *const client_certificates_names[] = {"optional", "required", NULL};
+static const char *const metrics_names[] = {"login", "local", "no", NULL};
 static const char *const legacy_numbers_names[] = {"after", "same", NULL};
 static const char *const version_names[] = {"auto", "1.1", "2", NULL};
 static const char *const ftp_tls_names[] = {"no", "try", "required", NULL};
@@ -122,6 +123,9 @@ const struct key config_keys[] = {
     WEB("web-connections", connections, KEY_UINT, 4, 1024, NULL, "64", "Connections to the web server at a time. When all are taken, one that nobody has logged in on is closed for the next."),
     WEB("web-connections-each", connections_each, KEY_UINT, 2, 1024, NULL, "48", "The same of one address. Those of a proxy in front count for whom it asks."),
     WEB("web-directory", directory, KEY_FOLDER, 0, 4095, NULL, "", "The page's files. Empty: as installed."),
+    WEB("metrics", metrics, KEY_ENUM, METRICS_LOGIN, 0, metrics_names, "login",
+        "Who may have /metrics, for Prometheus: who logs in (any role will do), beside them also without a login who asks from "
+        "this machine itself, by loopback or a UNIX socket and not through a proxy (local), or nobody (no)."),
     WEB("upload-directory", upload_directory, KEY_STRING, 0, 4000, NULL, "",
         "Where images are kept that are uploaded; the folder is made if it is missing. Empty: no uploads."),
     WEB("upload-size", upload_size, KEY_SIZE, 1ull << 20, 1ull << 50, NULL, "8G", "What all uploads may take together."),

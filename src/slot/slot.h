@@ -174,8 +174,12 @@ void slot_get_status(struct slot *slot, struct slot_status *status);
 bool slot_host_waits(const struct slot_status *status);
 /* Somebody has taken note: failed reads and the last error are not told again, unless they go on. */
 void slot_dismiss(struct slot *slot);
-/* What was counted of all media that were in since the slot was made; the link's figures are not set. */
-void slot_get_totals(struct slot *slot, struct source_stats *totals);
+/* What was counted of all media that were in since the slot was made. */
+struct slot_totals {
+    struct source_stats source; /* the link's figures are not set; `wasted` has what was unread at an eject, too */
+    uint64_t prefetch_used;     /* bytes that were read ahead, and read then */
+};
+void slot_get_totals(struct slot *slot, struct slot_totals *totals);
 /* Whether a medium is to get in by itself: an insert that failed just now is tried again then. */
 bool slot_awaits(const struct slot *slot);
 /* Whether the slot's images may come from other machines by that protocol, which is built in and allowed then. */

@@ -184,7 +184,8 @@ struct slot {
     struct slot_profile_search *profile_search; /* of the medium; NULL: it has ended, or there was none */
     unsigned profile_searches; /* that have not ended */
     struct host_reads reads;
-    struct source_stats past;   /* counted of media that are out */
+    struct slot_totals past;    /* counted of media that are out */
+    uint64_t prefetch_used;     /* of the medium that is in, as last counted */
     struct slot_report *report; /* of the last medium; NULL: none was read from */
 
     struct slot_device device;

@@ -36,20 +36,31 @@ static void slot_reads_sum(struct source_stats *all, const struct source_stats *
 
 void slot_reads_end(struct slot *slot)
 {
-    struct slot_counters counters;
-    pipeline_count(slot->source, &counters);
-    slot_reads_sum(&slot->past, &counters.source);
+    slot_get_totals(slot, &slot->past);
+    slot->past.source.wasted += pipeline_in_vain(slot->source) - pipeline_image_of(slot->source)->stats.wasted;
+    slot->prefetch_used = 0;
     host_reads_begin(&slot->reads);
 }
 
-void slot_get_totals(struct slot *slot, struct source_stats *totals)
+/* Where two slots share an image, what one has read ahead is unread for the other too: so this counts no less than it did
+ * before. */
+static uint64_t prefetch_used(struct slot *slot, const struct source_stats *source)
+{
+    uint64_t vain = pipeline_in_vain(slot->source), used = source->prefetched > vain ? source->prefetched - vain : 0;
+    if (used > slot->prefetch_used)
+        slot->prefetch_used = used;
+    return slot->prefetch_used;
+}
+
+void slot_get_totals(struct slot *slot, struct slot_totals *totals)
 {
     struct slot_counters counters;
     *totals = slot->past;
     if (!slot->source)
         return;
     pipeline_count(slot->source, &counters);
-    slot_reads_sum(totals, &counters.source);
+    slot_reads_sum(&totals->source, &counters.source);
+    totals->prefetch_used += prefetch_used(slot, &counters.source);
 }
 
 bool slot_host_waits(const struct slot_status *status)

@@ -254,10 +254,10 @@ void slot_dismiss(struct slot *slot)
     (void)slot;
 }
 
-void slot_get_totals(struct slot *slot, struct source_stats *totals)
+void slot_get_totals(struct slot *slot, struct slot_totals *totals)
 {
     (void)slot;
-    *totals = (struct source_stats){.requests = 1};
+    *totals = (struct slot_totals){.source = {.requests = 1}};
 }
 
 bool slot_get_report(struct slot *slot, struct slot_report *report)

@@ -71,6 +71,19 @@ static bool said_by_proxy(const struct site *site, const struct http_request *re
            forwarded_client(forwarded, x_forwarded_for, &site->proxies, client);
 }
 
+bool access_is_local(const struct http_request *request)
+{
+    static const char *const of_proxies[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via"};
+    struct sockaddr_storage address;
+    char peer[SITE_PEER_MAX];
+    for (size_t i = 0; i < sizeof of_proxies / sizeof *of_proxies; i++)
+        if (http_field_nth(request, of_proxies[i], 0))
+            return false;
+    peer_address(request, peer);
+    return strcmp(peer, "unix") == 0 ||
+           (address_parse(peer, &address) && tcp_address_is_loopback(&address));
+}
+
 void access_peer(const struct site *site, const struct http_request *request, char peer[SITE_PEER_MAX])
 {
     char client[ADDRESS_TEXT_MAX];

@@ -20,6 +20,7 @@ struct web_parts {
     struct uploads *uploads; /* NULL: there are none */
     struct media *media;
     struct redfish *redfish;
+    const struct http_server *http; /* to count its connections */
     bool closing; /* requests are refused, but by Redfish in its own words */
 };
 
@@ -40,6 +41,9 @@ void login_handle(const struct web_parts *parts, struct http_request *request);
 /* --- slot_routes.c: /api/slots --- */
 web_handler slot_routes_list, slot_routes_heat, slot_routes_report, slot_routes_profile, slot_routes_insert, slot_routes_eject, slot_routes_dismiss, slot_routes_ticket;
 json_t *slot_routes_status(struct site *site);
+
+/* --- metrics_route.c: /metrics --- */
+void metrics_handle(const struct web_parts *parts, struct http_request *request);
 
 /* --- slot_events.c: /api/events --- */
 struct events *events_new(struct site *site);

@@ -154,6 +154,8 @@ void router_handle(struct http_request *request, void *arg)
         login_handle(parts, request);
     else if (web_router_is_below(request->path, "/api"))
         access_check(parts->site, request, &door, parts);
+    else if (strcmp(request->path, "/metrics") == 0)
+        metrics_handle(parts, request);
     else if (web_router_is_below(request->path, "/redfish"))
         redfish_handle(parts->redfish, request);
     else

@@ -197,7 +197,7 @@ struct web *web_new(uv_loop_t *loop, const struct config *config, struct slots *
     web->limits.proxies = &web->site.proxies;
     web->limits.make_room = web_make_room;
     web->limits.make_room_arg = web;
-    web->http = server_new(web);
+    web->parts.http = web->http = server_new(web);
     web_make_parts(web);
     if (set_origins(web, &config->web, error) && open_accounts(web, &config->web, error) &&
         open_store(web, &config->web, error) && open_tls(web, &config->web, activation_fds, error) &&
