@@ -49,8 +49,10 @@ static void arguments_print_help(void)
          "       nbd-proxy [OPTION]... MEDIA\n"
          "       nbd-proxy passwd [OPTION]... NAME\n"
          "       nbd-proxy ctl [OPTION]... [COMMAND [WORD]...]\n"
-         "Serves disk images as virtual media over NBD; passwd keeps its accounts, and ctl\n"
-         "gives the running daemon a command (as does nbd-proxyctl). With a\n"
+         "       nbd-proxy doctor [OPTION]... [URL]...\n"
+         "Serves disk images as virtual media over NBD. passwd keeps its accounts; ctl gives\n"
+         "the running daemon a command (as does nbd-proxyctl); doctor looks whether all is\n"
+         "there that the daemon needs, and says what to do. With a\n"
          "slot's name or number the running daemon is given stdin and stdout, behind which\n"
          "is an NBD server: so a stock bmcweb starts it for a browser's file.\n\n"
          "  -c, --config=FILE             the configuration (" DEFAULT_CONFIG ")\n"
@@ -129,8 +131,8 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
             return code;
     }
     a->media = argv[optind];
-    if (a->media && (strcmp(a->media, "ctl") == 0 || strcmp(a->media, "passwd") == 0))
-        return arguments_usage_error("ctl and passwd come first, before their options");
+    if (a->media && (strcmp(a->media, "ctl") == 0 || strcmp(a->media, "doctor") == 0 || strcmp(a->media, "passwd") == 0))
+        return arguments_usage_error("ctl, doctor and passwd come first, before their options");
     if (optind + 1 < argc)
         return arguments_usage_error("it takes one MEDIA beside options");
     if (a->media && (a->check || a->dump || a->metadata || a->helper || a->serve_helper))

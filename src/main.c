@@ -30,6 +30,7 @@
 #include "base/work.h"
 #include "ctl/ctl.h"
 #include "daemon_rights.h"
+#include "doctor_command.h"
 #include "hand_over.h"
 #include "helper/helper.h"
 #include "host/host.h"
@@ -393,7 +394,7 @@ static int main_command(int argc, char **argv)
     static const struct {
         const char *word, *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"passwd", "", passwd_command}, {"ctl", CTL_PROGRAM, ctl_command}};
+    } commands[] = {{"passwd", "", passwd_command}, {"ctl", CTL_PROGRAM, ctl_command}, {"doctor", "", doctor_command}};
     const char *name = argc > 0 && strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argc > 0 ? argv[0] : "";
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         int skipped = strcmp(name, commands[i].name) == 0 ? 0 : 1;

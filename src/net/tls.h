@@ -25,6 +25,7 @@
 #define TLS_RENEW_DAYS           30          /* one that ends sooner is due */
 #define TLS_FINGERPRINT_MAX      96
 #define TLS_DUE_MAX              320
+#define TLS_NAMES_MAX            512
 
 struct tls_context;
 struct tls_options {
@@ -46,6 +47,8 @@ void tls_context_fingerprint(const struct tls_context *context, char text[TLS_FI
 /* Why a certificate that this host signed for itself should be made anew, now that the clock, the host's names and its
  * addresses are what they are; "" for no reason. */
 void tls_self_signed_due(const struct tls_context *context, char why[TLS_DUE_MAX]);
+/* The names and addresses that the certificate is for, as far as they fit, with commas; whether `host` is one. */
+bool tls_context_names(const struct tls_context *context, const char *host, char names[TLS_NAMES_MAX]);
 /* Streams may outlive the context. NULL is allowed. */
 void tls_context_free(struct tls_context *context);
 

@@ -162,6 +162,34 @@ void tls_self_signed_due(const struct tls_context *context, char why[TLS_DUE_MAX
     mem_free(names);
 }
 
+static void name_text(const GENERAL_NAME *name, char text[NAME_SIZE])
+{
+    const ASN1_STRING *value = name->type == GEN_DNS || name->type == GEN_IPADD ? name->d.ia5 : NULL;
+    int length = value ? ASN1_STRING_length(value) : 0;
+    const unsigned char *bytes = value ? ASN1_STRING_get0_data(value) : NULL;
+    *text = '\0';
+    if (name->type == GEN_DNS)
+        snprintf(text, NAME_SIZE, "%.*s", length, (const char *)bytes);
+    else if (length == 4 || length == 16)
+        inet_ntop(length == 4 ? AF_INET : AF_INET6, bytes, text, NAME_SIZE);
+}
+
+bool tls_context_names(const struct tls_context *context, const char *host, char names[TLS_NAMES_MAX])
+{
+    X509 *certificate = tls_context_certificate(context);
+    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    size_t used = 0;
+    *names = '\0';
+    for (int i = 0; all && i < sk_GENERAL_NAME_num(all) && used < TLS_NAMES_MAX; i++) {
+        char text[NAME_SIZE];
+        name_text(sk_GENERAL_NAME_value(all, i), text);
+        if (*text)
+            used += (size_t)snprintf(names + used, TLS_NAMES_MAX - used, "%s%s", used ? ", " : "", text);
+    }
+    GENERAL_NAMES_free(all);
+    return *host && X509_check_host(certificate, host, 0, 0, NULL) == 1;
+}
+
 static bool add_alternative_names(X509 *certificate, const struct names *names)
 {
     char list[NAMES_MAX * (NAME_SIZE + 8)] = "";
