@@ -25,7 +25,7 @@
  *        menuDefault: the entry that they boot then; imageFiles: an object of what else is changed on it. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
  *   POST /api/slots/NAME/dismiss: the failed reads and the last error are told no more
- *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples"} -> {"url","protocol"}
+ *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples","kernelArgs","menuTimeout","menuDefault"} -> {"url","protocol"}
  *        url is the WebSocket's, protocol the subprotocol to offer; good for one connection and a short
  *        time. lastModified is in ms since 1970. samples are SHA-256 in hex of pieces of the image (see
  *        medium.js): equal name, size, lastModified and samples are the same image coming back.

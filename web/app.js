@@ -263,15 +263,16 @@ class App {
 
     #actions() {
         return {
-            insertPicked: async (name, kind, files) => this.#serve(name, pickedMedium(kind, files)),
-            insertWritableFile: async (name) => this.#serve(name, await writableMedium()),
-            insertDrop: async (name, transfer) => this.#serve(name, await droppedMedium(transfer)),
-            insertHeld: async (name) => this.#serve(name, { source: this.#media.get(name).source, what: rememberedMedium(name) }),
+            insertPicked: async (name, kind, files, changes) => this.#serve(name, pickedMedium(kind, files), changes),
+            insertWritableFile: async (name, changes) => this.#serve(name, await writableMedium(), changes),
+            insertDrop: async (name, transfer, changes) => this.#serve(name, await droppedMedium(transfer), changes),
+            insertHeld: async (name, changes) =>
+                this.#serve(name, { source: this.#media.get(name).source, what: rememberedMedium(name) }, changes),
             insertUrl: (name, what) => this.#api.insert(name, what),
             insertUpload: (name, upload, more) => this.#api.insertUpload(name, upload, more),
             eject: (name) => this.#api.eject(name),
             dismiss: (name) => this.#api.dismiss(name),
-            resume: async (name, kind, files) => this.#resume(name, pickedMedium(kind, files)),
+            resume: async (name, kind, files, changes) => this.#resume(name, pickedMedium(kind, files), changes),
             forget: (name) => this.#forget(name),
         };
     }
@@ -281,14 +282,16 @@ class App {
     /**
      * @param {string} name of the slot
      * @param {import('./local-media.js').LocalMedium} medium
+     * @param {object} changes of its boot configurations; none: those of before, when it is inserted again
      */
-    #serve(name, { source, what }) {
+    #serve(name, { source, what }, changes) {
         if (!source.size)
             throw new Error(`${what.name} is empty.`);
         const identity = { name: what.name, size: what.size, lastModified: what.lastModified };
-        const medium = new Medium(this.#api, name, source, identity, () => this.#onMedium(name, medium, what));
+        const all = { ...what, changes: Object.keys(changes).length ? changes : what.changes };
+        const medium = new Medium(this.#api, name, source, { ...identity, ...all.changes }, () => this.#onMedium(name, medium, all));
         this.#media.set(name, medium);
-        rememberMedium(name, what);
+        rememberMedium(name, all);
         this.#cards.get(name)?.setMedium(medium);
         medium.start();
     }
@@ -310,12 +313,12 @@ class App {
         this.#showResume(name);
     }
 
-    #resume(name, found) {
+    #resume(name, found, changes) {
         const remembered = rememberedMedium(name);
         const differs = difference(remembered, found.what);
         if (differs)
             throw new Error(`This is not the ${remembered.kind} that was inserted: ${differs}.`);
-        this.#serve(name, found);
+        this.#serve(name, { source: found.source, what: remembered }, changes);
     }
 
     #forget(name) {

@@ -15,7 +15,10 @@ const LOST = new Set([1001, 1005, 1006, 1012]); // the connection went, not the 
 const BUSY = 1013; // while coming back: the daemon has not yet missed the old connection
 
 /** @typedef {import('./nbd-server.js').Source} Source */
-/** @typedef {{name: string, size: number, lastModified: number}} Identity */
+/**
+ * @typedef {{name: string, size: number, lastModified: number, kernelArgs?: string, menuTimeout?: number,
+ *     menuDefault?: string}} Identity and what is changed of its boot configurations
+ */
 
 /** SHA-256 of pieces of the source, as hex. Empty where the browser has no crypto (plain HTTP). */
 export async function sampleHashes(source) {

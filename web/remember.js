@@ -7,7 +7,8 @@
 const SLOTS = 'nbd-proxy.slots';
 const UPLOADS = 'nbd-proxy.uploads';
 
-/** @typedef {{name: string, size: number, lastModified: number, kind: 'file'|'folder'}} Remembered */
+/** @typedef {{name: string, size: number, lastModified: number, kind: 'file'|'folder', changes?: object}} Remembered
+ * `changes`: what was wished of its boot configurations */
 
 function load(key) {
     try {

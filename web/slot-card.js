@@ -21,8 +21,12 @@ const CONFIG_FILES_MAX = 40 << 10; // bytes: in base64 and with their names they
 const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
 
 /** What a form says of the image's boot configurations. */
-function bootChanges({ elements: { kernelArgs, menuTimeout } }) {
-    return { kernelArgs: kernelArgs.value.trim(), ...(menuTimeout.value && { menuTimeout: Number(menuTimeout.value) }) };
+function bootChanges({ elements: { kernelArgs, menuTimeout, menuDefault } }) {
+    return {
+        ...(kernelArgs.value.trim() && { kernelArgs: kernelArgs.value.trim() }),
+        ...(menuTimeout.value && { menuTimeout: Number(menuTimeout.value) }),
+        ...(menuDefault.value.trim() && { menuDefault: menuDefault.value.trim() }),
+    };
 }
 
 /** Files as the daemon takes them: what is no text in base64. */
@@ -43,15 +47,15 @@ async function configFiles(files) {
 
 /**
  * @typedef {object} Actions each gives a promise; a rejection is shown in the card
- * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} insertPicked
- * @property {(slot: string) => Promise<void>} insertWritableFile asks for the file itself
- * @property {(slot: string, transfer: DataTransfer) => Promise<void>} insertDrop
+ * @property {(slot: string, kind: 'file'|'folder', files: File[], changes: object) => Promise<void>} insertPicked `changes` of its boot configurations
+ * @property {(slot: string, changes: object) => Promise<void>} insertWritableFile asks for the file itself
+ * @property {(slot: string, transfer: DataTransfer, changes: object) => Promise<void>} insertDrop
  * @property {(slot: string, what: object) => Promise<object>} insertUrl gives what api.insert() gives
  * @property {(slot: string, upload: string, more: object) => Promise<object>} insertUpload
  * @property {(slot: string) => Promise<void>} eject
  * @property {(slot: string) => Promise<void>} dismiss what failed
- * @property {(slot: string, kind: 'file'|'folder', files: File[]) => Promise<void>} resume if it is the same as before
- * @property {(slot: string) => Promise<void>} insertHeld what was served last
+ * @property {(slot: string, kind: 'file'|'folder', files: File[], changes: object) => Promise<void>} resume if it is the same as before
+ * @property {(slot: string, changes: object) => Promise<void>} insertHeld what was served last
  * @property {(slot: string) => void} forget
  */
 
@@ -116,13 +120,13 @@ export class SlotCard {
         pickFile.addEventListener('click', () => {
             resuming = false;
             if (fileWritable.checked)
-                this.#try('Inserting …', () => this.#actions.insertWritableFile(name));
+                this.#try('Inserting …', () => this.#actions.insertWritableFile(name, this.#changes()));
             else
                 file.click();
         });
         resumePick.addEventListener('click', () => {
             if (this.#resume.held)
-                return this.#try('Inserting …', () => this.#actions.insertHeld(name));
+                return this.#try('Inserting …', () => this.#actions.insertHeld(name, this.#changes()));
             resuming = true;
             (this.#resume.kind === 'folder' ? folder : file).click();
         });
@@ -133,7 +137,7 @@ export class SlotCard {
                 if (!files.length)
                     return;
                 const resume = resuming || this.#resume?.only;
-                this.#try('Inserting …', () => this.#actions[resume ? 'resume' : 'insertPicked'](name, kind, files));
+                this.#try('Inserting …', () => this.#actions[resume ? 'resume' : 'insertPicked'](name, kind, files, this.#changes()));
             });
         }
         this.#setUpDrop();
@@ -151,22 +155,27 @@ export class SlotCard {
         }
     }
 
+    #changes() {
+        return bootChanges(this.#parts.changesForm);
+    }
+
     #setUpDrop() {
         const { drop } = this.#parts;
         setUpDrop(this.element, drop, () => this.#mayInsert(), (transfer) =>
-            this.#try('Inserting …', () => this.#actions.insertDrop(this.slot.name, transfer)));
+            this.#try('Inserting …', () => this.#actions.insertDrop(this.slot.name, transfer, this.#changes())));
     }
 
     #setUpForms() {
-        const { urlForm, urlProtectedLabel, storedForm, storedProtectedLabel, configForm } = this.#parts;
+        const { changesForm, urlForm, urlProtectedLabel, storedForm, storedProtectedLabel, configForm } = this.#parts;
         urlProtectedLabel.hidden = storedProtectedLabel.hidden = this.slot.media !== 'disk';
+        changesForm.addEventListener('submit', (event) => event.preventDefault()); // they go with what is inserted
         urlForm.addEventListener('submit', (event) => {
             event.preventDefault();
             const { url, user, password, verify, profile, protected: isProtected } = urlForm.elements;
             this.#try('Opening …', async () => {
                 await this.#insertOrShow(event, this.#actions.insertUrl, {
                     url: url.value.trim(), user: user.value, password: password.value, verify: verify.checked,
-                    writable: !isProtected.checked, ...bootChanges(urlForm),
+                    writable: !isProtected.checked, ...bootChanges(changesForm),
                     ...(profile.value.trim() && { profile: profile.value.trim() }),
                 });
                 password.value = '';
@@ -176,7 +185,7 @@ export class SlotCard {
             event.preventDefault();
             const { upload, protected: isProtected } = storedForm.elements;
             this.#try('Opening …', () => this.#insertOrShow(event, (name, what) => this.#actions.insertUpload(name, upload.value, what),
-                { writable: !isProtected.checked, ...bootChanges(storedForm) }));
+                { writable: !isProtected.checked, ...bootChanges(changesForm) }));
         });
         configForm.addEventListener('submit', (event) => {
             event.preventDefault();

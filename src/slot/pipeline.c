@@ -199,7 +199,7 @@ static bool planner_of(const struct pipeline_context *context, const struct conf
     return (files || !url) && pipeline_planner_new(context->loop, options, &facts, files, planner, refusal);
 }
 
-static void planner_drop(struct inject_planner *planner)
+void pipeline_planner_drop(struct inject_planner *planner)
 {
     if (planner)
         planner->ops->free(planner);
@@ -254,7 +254,7 @@ static struct source *pipeline_with_arguments(const struct pipeline_context *con
         return NULL;
     struct source *source = read_image(context, config, url, &below, refusal);
     if (!source) {
-        planner_drop(planner);
+        pipeline_planner_drop(planner);
         return NULL;
     }
     if (is_remote(url))
@@ -302,7 +302,7 @@ static struct source *preview_with_arguments(const struct pipeline_context *cont
         return NULL;
     struct source *source = read_image(context, config, url, &below, refusal);
     if (!source)
-        planner_drop(planner);
+        pipeline_planner_drop(planner);
     return source ? inject_source_new(source, planner) : NULL;
 }
 
@@ -324,9 +324,24 @@ struct source *pipeline_preview_new(const struct pipeline_context *context, cons
     return source;
 }
 
+bool pipeline_browser_changes(const struct pipeline_context *context, const struct config_slot *config,
+                              const struct slot_insert_options *options, struct inject_planner **planner,
+                              struct pipeline_refusal *refusal)
+{
+    struct slot_insert_options filled = *options;
+    char *arguments;
+    if (!fill_arguments(context, config, options, &arguments, refusal))
+        return false;
+    filled.kernel_args = arguments;
+    bool good = !injection_problem(pipeline_overlay(config, false), &filled, refusal) &&
+                planner_of(context, config, &filled, planner, refusal);
+    mem_free(arguments);
+    return good;
+}
+
 struct source *pipeline_browser_new(const struct pipeline_context *context, const struct config_slot *config,
                                     const struct pipeline_drive *drive, const char *shown,
-                                    const struct browser_connection *connection)
+                                    const struct browser_connection *connection, struct inject_planner *planner)
 {
     /* Thrown away at the eject: nothing says for sure that the next file of that name is the same one. */
     const struct overlay_choice choice = {pipeline_overlay(config, false), false};
@@ -334,13 +349,15 @@ struct source *pipeline_browser_new(const struct pipeline_context *context, cons
         .grace_ms = config->reconnect_grace_ms,
         .io_timeout_ms = config->http.io_timeout_ms,
         .stay = config->reconnect_stay,
-        .writable = config->media == MEDIA_DISK && choice.kind == OVERLAY_NONE,
+        .writable = config->media == MEDIA_DISK && choice.kind == OVERLAY_NONE && !planner,
         .request_max = (uint32_t)config->browser_request,
         .requests_max = BROWSER_REQUESTS_MAX,
         .bytes_max = config->browser_window,
     };
     struct source *source = browser_source_new(context->loop, config->name, &browser, connection);
     source = cached(source, context, config);
+    if (planner)
+        source = inject_source_new(source, planner);
     if (choice.kind != OVERLAY_NONE)
         source = overlay_on(source, context, config, &choice, drive, shown);
     return fit_drive(source, drive);

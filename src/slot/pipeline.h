@@ -83,10 +83,16 @@ struct source *pipeline_reader(struct source *source); /* the pipeline's part th
 bool pipeline_exchange(struct source *source, struct source *reader);
 bool pipeline_is_upload(const char *url); /* "upload:NAME", percent-encoded */
 char *pipeline_upload_name(const char *url); /* decoded, for mem_free(); NULL: there can't be one */
-/* A file in a browser. `shown` is its public name, for the overlay's file. */
+/* The planner of what the options change in a browser's file, for pipeline_browser_new() or pipeline_planner_drop();
+ * *planner is NULL if that is nothing. False: `refusal` says why it can't be. */
+bool pipeline_browser_changes(const struct pipeline_context *context, const struct config_slot *config,
+                              const struct slot_insert_options *options, struct inject_planner **planner,
+                              struct pipeline_refusal *refusal);
+void pipeline_planner_drop(struct inject_planner *planner); /* NULL: nothing */
+/* A file in a browser. `shown` is its public name, for the overlay's file; takes over `planner`, which may be NULL. */
 struct source *pipeline_browser_new(const struct pipeline_context *context, const struct config_slot *config,
                                     const struct pipeline_drive *drive, const char *shown,
-                                    const struct browser_connection *connection);
+                                    const struct browser_connection *connection, struct inject_planner *planner);
 struct source *pipeline_browser(struct source *source); /* the part that reads from a browser; NULL: there is none */
 /* Boot profiles, see block/cache.h; NULL and false: the pipeline has no cache. */
 const struct profile *pipeline_recorded(struct source *source);

@@ -189,14 +189,15 @@ bool slot_speaks(const struct slot *slot, enum location_kind kind);
 void slot_set_stay(struct slot *slot, uint64_t stay_ms, enum slot_until until, const char *tied);
 /* The host is on, or off. To be told again and again while a medium is in that stays until the host is off. */
 void slot_tell_power(struct slot *slot, bool on);
-/* Could a browser with that claim (see source/browser.h) be connected now? 0, or a negative errno
- * and why not. */
-int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX]);
+/* Could a browser with that claim (see source/browser.h) be connected now, and its file be changed as the options say
+ * (boot configurations, network; NULL: not at all)? 0, or a negative errno (-EINVAL: never) and why not. */
+int slot_browser_problem(struct slot *slot, const char *claim, const struct slot_insert_options *changes,
+                         char error[SLOT_ERROR_MAX]);
 /* To be called after slot_browser_problem() gave 0, before the loop turns. The browser's file becomes the
- * medium of an empty slot; a slot that waits for the file goes on with it. `name` is the file's, for people;
- * it may be "". Takes over the connection's stream. `done` as for slot_insert(). */
+ * medium of an empty slot, with the changes; a slot that waits for the file goes on with it as it was. `name` is the file's,
+ * for people; it may be "". Takes over the connection's stream. `done` as for slot_insert(). */
 void slot_connect_browser(struct slot *slot, const char *name, const char *by, const struct browser_connection *connection,
-                          slot_done *done, void *arg);
+                          const struct slot_insert_options *changes, slot_done *done, void *arg);
 /* The connection with that `arg` is not allowed any longer: its medium is ejected. */
 void slot_revoke_browser(struct slot *slot, const void *arg);
 /* How much of each part of the medium was read; NULL: there is no medium. Valid until the loop turns. */

@@ -219,17 +219,19 @@ void slot_set_trace(struct slot *slot, bool on)
     (void)on;
 }
 
-int slot_browser_problem(struct slot *slot, const char *claim, char error[SLOT_ERROR_MAX])
+int slot_browser_problem(struct slot *slot, const char *claim, const struct slot_insert_options *changes,
+                         char error[SLOT_ERROR_MAX])
 {
+    (void)changes;
     must(claim != NULL);
     snprintf(error, SLOT_ERROR_MAX, "it has a medium");
     return slot->medium == FAKE_EMPTY ? 0 : -EBUSY;
 }
 
-void slot_connect_browser(struct slot *slot, const char *name, const char *by, const struct browser_connection *connection, slot_done *done,
-                          void *arg)
+void slot_connect_browser(struct slot *slot, const char *name, const char *by, const struct browser_connection *connection,
+                          const struct slot_insert_options *changes, slot_done *done, void *arg)
 {
-    (void)slot, (void)name, (void)connection, (void)done, (void)arg;
+    (void)slot, (void)name, (void)by, (void)connection, (void)changes, (void)done, (void)arg;
     abort(); /* no target has a browser */
 }
 

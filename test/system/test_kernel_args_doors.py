@@ -1,9 +1,11 @@
 """Kernels are given arguments by whoever may insert: Redfish, the page's API, and the configuration."""
 import subprocess
+import urllib.parse
 
 import pytest
 
 from bootable import Disc
+from browser import Browser, Image
 from conftest import wait_for
 from redfish_client import EJECT, INSERT, SLOT, admin, own, service, users # noqa: F401 (fixtures)
 from website import new_site # noqa: F401 (fixtures)
@@ -103,6 +105,47 @@ def test_insert_by_the_pages_api(new_site, nginx, image, tmp_path):
     assert web.eject("slot0").status == 200
     assert "3600" in web.insert("slot0", nginx.url(image), menuTimeout=-1).error
     assert "control characters" in web.insert("slot0", nginx.url(image), kernelArgs="a\tb").error
+
+
+# --- a browser's file ---
+
+
+def test_a_browsers_file_has_them_as_an_images_url_has(new_site, nginx, www, image, tmp_path):
+    """By the page's ticket, and by the WebSocket's own parameters; the host reads the same bytes."""
+    site = new_site(more=f"[http]\nca-file = {nginx.tls}/ca.pem\n")
+    web = site.web("admin")
+    changes = {"kernelArgs": f"{MARK} a=ü&b {{slot}}", "menuTimeout": 2, "menuDefault": "Install"}
+    assert web.insert("slot0", nginx.url(image), **changes).status == 200
+    wanted = read(site.uri(), tmp_path)
+    assert f"{MARK} a=ü".encode() in wanted and b"set default='Install'" in wanted
+    web.eject("slot0")
+    file = Image((www / image).read_bytes())
+    query = "?" + urllib.parse.urlencode({"kernel-args": changes["kernelArgs"], "menu-timeout": "2", "menu-default": "Install"},
+                                         quote_via=urllib.parse.quote)
+    identity = Browser(web, file, begin=False).identity | changes
+    for how in ({"identity": identity}, {"flavour": "jsnbd", "path": "/nbd/slot0" + query}):
+        browser = Browser(web, file, **how)
+        site.wait_state("slot0", "ready")
+        assert read(site.uri(), tmp_path) == wanted
+        assert MARK not in str(web.slot()) and not web.slot()["writable"]
+        web.eject("slot0")
+        assert browser.wait_end() == 1000 and not browser.faults
+
+
+@pytest.mark.parametrize("changes, why", (({"kernelArgs": "a\tb"}, "control characters"), ({"menuTimeout": 3601}, "3600"),
+                                          ({"kernelArgs": "{serial}"}, "{serial}")))
+def test_a_browsers_file_is_refused_before_it_is_served(new_site, changes, why):
+    web = new_site().web("admin")
+    answer = web.ticket("slot0", {"name": "a", "size": 4096, "lastModified": 1, "samples": [], **changes})
+    assert answer.status == 400 and why in answer.error
+
+
+def test_a_browsers_file_without_what_is_to_be_changed(new_site):
+    site = new_site()
+    browser = Browser(site.web("admin"), Image(bytes(1 << 20)), flavour="jsnbd", path="/nbd/slot0?kernel-args=a")
+    assert browser.wait_end() == 1011 and "no kernel was given arguments" in browser.reason
+    with pytest.raises(Exception, match="400"):
+        Browser(site.web("admin"), Image(bytes(1 << 20)), flavour="jsnbd", path="/nbd/slot0?kernel-args=" + "a" * 2001)
 
 
 # --- the configuration ---

@@ -109,6 +109,45 @@ async function fileHash(path, { from = 0, to = Infinity } = {}) {
 /** In order, across the border of 32 bits; WEB_WHOLE=1: all of it, which takes minutes. */
 const LARGE = process.env.WEB_WHOLE ? {} : { from: 2 ** 32 - 64 * MIB, to: 2 ** 32 + 64 * MIB };
 
+// A stick with one FAT file system and GRUB's configuration in it, which a host would boot from.
+function makeStick(name) {
+    const path = join(folder, name), config = join(folder, 'grub.cfg');
+    writeFileSync(config, 'set timeout=-1\nmenuentry a { linux /a }\nmenuentry b { linux /b }\n');
+    const made = spawnSync('sh', ['-ec', `truncate -s 1M "$1"; mformat -i "$1" ::; mmd -i "$1" ::/EFI ::/EFI/BOOT; mcopy -i "$1" "$2" ::/EFI/BOOT/`,
+        'sh', path, config], { encoding: 'utf8' });
+    return made.status === 0 ? path : null;
+}
+
+daemonTest('a file has arguments for its kernels, also when it comes back after the page is loaded anew', async (page, daemon) => {
+    const path = makeStick('stick.img');
+    assert.ok(path, 'mtools makes a stick');
+    const slot = card(page, 'slot1');
+    const bytes = async () => {
+        const host = await daemon.host('slot1');
+        const all = await host.read(0, host.size);
+        host.close();
+        return all.toString('latin1');
+    };
+    const wanted = 'set default=\'b\'\nset timeout=3\nmenuentry a { linux /a mark=1 \'two words\' }\nmenuentry b { linux /b mark=1 \'two words\' }\n';
+    await slot.getByText('Changes in the image').click();
+    await slot.getByLabel('Menu default').fill('c');
+    await pick(page, 'slot1', path);
+    await error(page, 'has an entry "c" (there are: "a", "b")', 'slot1');
+    await slot.getByLabel('Kernel arguments').fill('mark=1 "two');
+    await pick(page, 'slot1', path);
+    await error(page, 'a quote of the kernel\'s arguments is not closed', 'slot1');
+    await slot.getByLabel('Kernel arguments').fill('mark=1 "two words"');
+    await slot.getByLabel('Menu timeout').fill('3');
+    await slot.getByLabel('Menu default').fill('b');
+    await pick(page, 'slot1', path);
+    await state(page, 'Ready', 'slot1');
+    assert.ok((await bytes()).includes(wanted));
+    await page.reload();
+    await pickAgain(page, 'slot1', path);
+    await state(page, 'Ready', 'slot1');
+    assert.ok((await bytes()).includes(wanted));
+});
+
 daemonTest('a sparse file of 5 GiB is read back', async (page, daemon) => {
     const path = join(folder, 'large.img');
     const size = 5 * 1024 * MIB + 512;

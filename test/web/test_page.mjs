@@ -237,9 +237,10 @@ pageTest('a URL that fails says why, one that works is inserted', async (page, d
     await card(page, 'slot1').getByLabel('URL of the image').fill('https://images.example.com/<script>alert(1)</script>.iso');
     await card(page, 'slot1').getByLabel('Password').fill('secret');
     await card(page, 'slot1').getByLabel('Write-protected').first().uncheck();
-    await card(page, 'slot1').getByLabel('Kernel arguments').first().fill('quiet a=b');
-    await card(page, 'slot1').getByLabel('Menu timeout').first().fill('5');
-    await page.keyboard.press('Enter');
+    await card(page, 'slot1').getByText('Changes in the image').click();
+    await card(page, 'slot1').getByLabel('Kernel arguments').fill('quiet a=b');
+    await card(page, 'slot1').getByLabel('Menu timeout').fill('5');
+    await card(page, 'slot1').getByLabel('URL of the image').press('Enter');
     await state(page, 'Ready', 'slot1');
     const { password, writable, kernelArgs, menuTimeout } = daemon.slot('slot1').inserted;
     assert.deepEqual([password, writable, kernelArgs, menuTimeout], ['secret', true, 'quiet a=b', 5]);
@@ -252,7 +253,8 @@ pageTest('what would be changed in an image is shown', async (page, daemon) => {
     await logIn(page);
     await card(page, 'slot1').getByText('From a URL').click();
     await card(page, 'slot1').getByLabel('URL of the image').fill('https://images.example.com/a.iso');
-    await card(page, 'slot1').getByLabel('Kernel arguments').first().fill('a=1');
+    await card(page, 'slot1').getByText('Changes in the image').click();
+    await card(page, 'slot1').getByLabel('Kernel arguments').fill('a=1');
     await card(page, 'slot1').getByRole('button', { name: 'Show changes' }).first().click();
     await card(page, 'slot1').getByText('+ linux /vmlinuz a=1').waitFor();
     assert.equal(daemon.slot('slot1').inserted, undefined);
@@ -517,7 +519,8 @@ pageTest('an image is uploaded in pieces through a failing connection, inserted 
     await row.getByText(`SHA-256 ${createHash('sha256').update(pattern(3, 5_000_000)).digest('hex')}`).waitFor({ timeout: 20_000 });
     await card(page, 'slot1').getByText('Stored on the BMC').click();
     await card(page, 'slot1').locator('select[name=upload]').selectOption('upload.img');
-    await card(page, 'slot1').getByLabel('Kernel arguments').last().fill(' console=ttyS0 ');
+    await card(page, 'slot1').getByText('Changes in the image').click();
+    await card(page, 'slot1').getByLabel('Kernel arguments').fill(' console=ttyS0 ');
     await card(page, 'slot1').getByRole('button', { name: 'Insert' }).last().click();
     await state(page, 'Ready', 'slot1');
     assert.deepEqual(daemon.slot('slot1').inserted,

@@ -309,7 +309,7 @@ static int begin_proxy(struct bmcweb_op *op, int fd)
     struct browser_connection connection = {.stream = stream, .request_max = BMCWEB_REQUEST_MAX, .claim = ""};
     bmcweb_mount_audit(object, AUDIT_INSERT, op->call, "a browser's file");
     op_begin(op);
-    slot_connect_browser(bmcweb_mount_slot_of(object), "", NULL, &connection, on_bmcweb_mount_ended, op);
+    slot_connect_browser(bmcweb_mount_slot_of(object), "", NULL, &connection, NULL, on_bmcweb_mount_ended, op);
     bmcweb_object_refresh(object);
     return 0;
 }
@@ -317,7 +317,7 @@ static int begin_proxy(struct bmcweb_op *op, int fd)
 static int proxy_problem(struct bmcweb_object *object, sd_bus_error *error)
 {
     char reason[SLOT_ERROR_MAX];
-    if (slot_browser_problem(bmcweb_mount_slot_of(object), "", reason) == 0)
+    if (slot_browser_problem(bmcweb_mount_slot_of(object), "", NULL, reason) == 0)
         return 0;
     return sd_bus_error_set_errnof(error, EBUSY, WORDS_BUSY ": %s", reason);
 }

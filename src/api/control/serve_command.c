@@ -88,7 +88,7 @@ static struct slot *serve_find(const struct served *served, char problem[SLOT_ER
     struct slot *slot = slots_find(control_client_slots(served->client), served->slot);
     if (!slot)
         snprintf(problem, SLOT_ERROR_MAX, "the slot is gone");
-    return slot && slot_browser_problem(slot, "", problem) == 0 ? slot : NULL;
+    return slot && slot_browser_problem(slot, "", NULL, problem) == 0 ? slot : NULL;
 }
 
 static void serve_connect(struct served *served, struct slot *slot, struct stream *stream)
@@ -110,7 +110,7 @@ static void serve_connect(struct served *served, struct slot *slot, struct strea
     served->stream = stream;
     control_audit(served->client, AUDIT_INSERT, served->slot, "a browser's file");
     control_listen(served->client);
-    slot_connect_browser(slot, "", NULL, &connection, on_serve_inserted, NULL);
+    slot_connect_browser(slot, "", NULL, &connection, NULL, on_serve_inserted, NULL);
 }
 
 static void on_serve_descriptors(void *arg, int status, const int fds[DESCRIPTORS])

@@ -184,17 +184,25 @@ static bool offered(const struct http_request *request, char protocol[PROTOCOL_M
     return true;
 }
 
-/* The parameter of the query, decoded. False: it is not there, can't be decoded, or is too long for `out`. */
-static bool query_value(const char *query, const char *name, char *out, size_t size)
+/* Where the parameter's value is; NULL: it is not there. */
+static const char *query_find(const char *query, const char *name)
 {
-    size_t length = strlen(name), used = 0;
+    size_t length = strlen(name);
     while (*query && (strncmp(query, name, length) != 0 || query[length] != '=')) {
         query += strcspn(query, "&");
         query += *query == '&';
     }
-    if (!*query)
+    return *query ? query + length + 1 : NULL;
+}
+
+/* The parameter of the query, decoded. False: it is not there, can't be decoded, or is too long for `out`. */
+static bool query_value(const char *query, const char *name, char *out, size_t size)
+{
+    size_t used = 0;
+    query = query_find(query, name);
+    if (!query)
         return false;
-    for (query += length + 1; *query && *query != '&'; query++) {
+    for (; *query && *query != '&'; query++) {
         int byte = *query == '%' ? text_percent_byte(query) : (unsigned char)*query;
         if (byte <= 0 || used + 1 >= size)
             return false;
@@ -209,7 +217,27 @@ struct media_offer {
     char protocol[PROTOCOL_MAX];
     char name[MEDIA_NAME_MAX];
     char claim[2 * SECRET_DIGEST + 1];
+    char kernel_args[MEDIA_ARGUMENTS_MAX], menu_timeout[MEDIA_TIMEOUT_MAX], menu_default[MEDIA_DEFAULT_MAX];
+    struct slot_insert_options changes; /* of these; NULL: not given */
 };
+
+/* NULL: it is not there. False: it can't be taken. */
+static bool read_change(const struct http_request *request, const char *name, char *out, size_t size, const char **value)
+{
+    bool there = query_find(request->query, name), good = !there || query_value(request->query, name, out, size);
+    *value = there && good && *out ? out : NULL;
+    return good;
+}
+
+/* What is changed in the file's boot configurations. */
+static bool read_offered_changes(const struct http_request *request, struct media_offer *offer)
+{
+    struct slot_insert_options *changes = &offer->changes;
+    *changes = (struct slot_insert_options){.verify = -1, .writable = -1};
+    return read_change(request, MEDIA_KERNEL_ARGS, offer->kernel_args, sizeof offer->kernel_args, &changes->kernel_args) &&
+           read_change(request, MEDIA_MENU_TIMEOUT, offer->menu_timeout, sizeof offer->menu_timeout, &changes->menu_timeout) &&
+           read_change(request, MEDIA_MENU_DEFAULT, offer->menu_default, sizeof offer->menu_default, &changes->seed.menu_default);
+}
 
 static struct session *by_ticket(struct media *media, const char *slot, const struct media_offer *offer)
 {
@@ -274,7 +302,7 @@ static void connect_slot(struct media *media, struct http_request *request, stru
         .gone = on_link_gone,
         .arg = link,
     };
-    slot_connect_browser(slot, offer->name, caller->user, &connection, on_web_browser_media_inserted, NULL);
+    slot_connect_browser(slot, offer->name, caller->user, &connection, &offer->changes, on_web_browser_media_inserted, NULL);
 }
 
 static void web_browser_media_admit(struct media *media, struct http_request *request, const struct media_offer *offer,
@@ -282,12 +310,13 @@ static void web_browser_media_admit(struct media *media, struct http_request *re
 {
     struct slot *slot = web_browser_media_find_slot(media, request);
     char error[SLOT_ERROR_MAX];
+    int status = slot ? slot_browser_problem(slot, offer->claim, &offer->changes, error) : 0;
     if (!auth_allows(caller->role, AUTH_CONFIGURE_COMPONENTS))
         api_reply_error(request, 403, "The role %s may not insert media.", auth_role_name(caller->role));
     else if (!slot)
         api_reply_error(request, 404, "There is no such slot.");
-    else if (slot_browser_problem(slot, offer->claim, error) != 0)
-        api_reply_error(request, 409, "%s", error);
+    else if (status != 0)
+        api_reply_error(request, status == -EINVAL ? 400 : 409, "%s", error);
     else
         connect_slot(media, request, slot, offer, caller, ours);
 }
@@ -295,7 +324,7 @@ static void web_browser_media_admit(struct media *media, struct http_request *re
 static void on_web_browser_media_access(void *arg, struct http_request *request, const struct api_caller *caller)
 {
     struct media_offer offer = {.name = ""};
-    if (offered(request, offer.protocol))
+    if (offered(request, offer.protocol) && read_offered_changes(request, &offer))
         web_browser_media_admit(arg, request, &offer, caller, false);
 }
 
@@ -322,7 +351,7 @@ void media_handle(struct media *media, struct http_request *request)
         slot_get_status(slot, &s);
     if (status == 0 && !access_origin_allowed(media->site, request))
         status = 403;
-    if (status == 0 && !offered(request, offer.protocol))
+    if (status == 0 && !(offered(request, offer.protocol) && read_offered_changes(request, &offer)))
         status = 400;
     if (status != 0) {
         char words[ACCESS_WORDS_MAX] = "Here a WebSocket is expected that serves NBD.";

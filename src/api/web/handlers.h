@@ -11,6 +11,13 @@
 #include "api/web/uploads.h"
 
 #define MEDIA_NAME_MAX 256 /* of a file in a browser */
+/* What is changed in the file, as parameters of the WebSocket's URL, and their bounds. */
+#define MEDIA_KERNEL_ARGS  "kernel-args"
+#define MEDIA_MENU_TIMEOUT "menu-timeout"
+#define MEDIA_MENU_DEFAULT "menu-default"
+#define MEDIA_ARGUMENTS_MAX 2001
+#define MEDIA_TIMEOUT_MAX   16
+#define MEDIA_DEFAULT_MAX   201
 
 /* What requests are handed to. */
 struct web_parts {

@@ -441,45 +441,83 @@ static bool make_claim(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
     return true;
 }
 
-/* Percent-encoded for a query; what does not fit is left out. */
-static void encode_name(const char *name, char out[3 * MEDIA_NAME_MAX])
+/* Percent-encoded. */
+static void put_parameter(FILE *url, const char *name, const char *value)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    size_t used = 0;
-    for (size_t i = 0; name[i] && i < MEDIA_NAME_MAX - 1; i++)
-        used += (size_t)sprintf(out + used, strchr(plain, name[i]) ? "%c" : "%%%02X", (unsigned char)name[i]);
-    out[used] = '\0';
+    fprintf(url, "&%s=", name);
+    for (; *value; value++)
+        fprintf(url, strchr(plain, *value) ? "%c" : "%%%02X", (unsigned char)*value);
 }
 
-static void reply_ticket(struct change *change, unsigned index, const char *full_name, const char *claim)
+static char *ticket_url(unsigned index, const char *name, const char *claim, const struct slot_insert_options *changes)
 {
-    char url[3 * MEDIA_NAME_MAX + 256], encoded[3 * MEDIA_NAME_MAX], purpose[SESSION_PURPOSE_MAX], ticket[SECRET_TEXT];
+    char *text;
+    size_t size;
+    FILE *url = open_memstream(&text, &size);
+    if (!url)
+        mem_exhausted();
+    fprintf(url, "/nbd/%u?image=%s", index, claim);
+    put_parameter(url, "name", name);
+    if (changes->kernel_args)
+        put_parameter(url, MEDIA_KERNEL_ARGS, changes->kernel_args);
+    if (changes->menu_timeout)
+        put_parameter(url, MEDIA_MENU_TIMEOUT, changes->menu_timeout);
+    if (changes->seed.menu_default)
+        put_parameter(url, MEDIA_MENU_DEFAULT, changes->seed.menu_default);
+    if (fclose(url) != 0)
+        mem_exhausted();
+    return text;
+}
+
+static void reply_ticket(struct change *change, unsigned index, const char *full_name, const char *claim,
+                         const struct slot_insert_options *changes)
+{
+    char purpose[SESSION_PURPOSE_MAX], ticket[SECRET_TEXT];
     char name[MEDIA_NAME_MAX];
-    snprintf(name, sizeof name, "%s", full_name);
-    encode_name(name, encoded);
-    snprintf(url, sizeof url, "/nbd/%u?image=%s&name=%s", index, claim, encoded);
+    snprintf(name, sizeof name, "%.*s", MEDIA_NAME_MAX - 1, full_name);
+    char *url = ticket_url(index, name, claim, changes);
     media_purpose(change->slot, name, claim, purpose);
     session_ticket(change->session, purpose, ticket);
     api_reply_json(change->request, 200, json_pack("{s:s, s:s}", "url", url, "protocol", ticket));
+    free(url);
     change_free(change);
+}
+
+/* The page's words without those of the changes: a file that comes back is the same one without them. */
+static bool make_claim_of_file(const json_t *body, char claim[2 * SECRET_DIGEST + 1])
+{
+    json_t *file = json_copy((json_t *)(uintptr_t)body);
+    json_object_del(file, "kernelArgs");
+    json_object_del(file, "menuTimeout");
+    json_object_del(file, "menuDefault");
+    bool good = make_claim(file, claim);
+    json_decref(file);
+    return good;
 }
 
 static void give_ticket(struct change *change, json_t *body)
 {
     struct slot *slot = slots_find(change->site->slots, change->slot);
-    char claim[2 * SECRET_DIGEST + 1], error[SLOT_ERROR_MAX];
+    char claim[2 * SECRET_DIGEST + 1], error[SLOT_ERROR_MAX], timeout[24];
     struct slot_status s;
+    const struct slot_insert_options changes = {.kernel_args = text_of(body, "kernelArgs"),
+                                                .menu_timeout = timeout_of(body, timeout),
+                                                .seed = {.menu_default = text_of(body, "menuDefault")},
+                                                .verify = -1,
+                                                .writable = -1};
+    int status;
     if (!change->session) {
         change_refuse(change, 403, "A ticket is given to a session only: log in.");
     } else if (!slot) {
         change_refuse(change, 404, "There is no such slot.");
-    } else if (!make_claim(body, claim)) {
+    } else if (!make_claim_of_file(body, claim)) {
         change_refuse(change, 400, "Expected \"name\", \"size\", \"lastModified\" and \"samples\" of a file that is not empty.");
-    } else if (slot_browser_problem(slot, claim, error) != 0) {
-        change_refuse(change, 409, error);
+    } else if ((status = slot_browser_problem(slot, claim, &changes, error)) != 0) {
+        change_refuse(change, status == -EINVAL ? 400 : 409, error);
     } else {
         slot_get_status(slot, &s);
-        reply_ticket(change, s.index, json_string_value(json_object_get(body, "name")), claim);
+        reply_ticket(change, s.index, json_string_value(json_object_get(body, "name")), claim, &changes);
     }
 }
 

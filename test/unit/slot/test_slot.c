@@ -142,7 +142,7 @@ static void a_medium_that_is_still_to_go_on_stays_in_the_file(void **unused)
     until(&rig, slot_rig_settled(&rig) && slot_restoring(slot_rig_slot(&rig))); /* the image is not there yet */
     until(&rig, strstr(slot_rig_read_state(), "-late") && !strstr(slot_rig_read_state(), "lost"));
     assert_true(fake_kernel_connected(0));
-    assert_int_equal(slot_browser_problem(slot_rig_slot(&rig), "", error), 0); /* a question decides nothing */
+    assert_int_equal(slot_browser_problem(slot_rig_slot(&rig), "", NULL, error), 0); /* a question decides nothing */
     assert_int_equal(symlink(image, text), 0);
     until(&rig, slot_rig_state(&rig) == SLOT_READY);
     unlink(text);
