@@ -34,4 +34,4 @@ _nbd_proxyctl() {
         fi
     done < <("${program[@]}" --complete "${words[@]}" 2>/dev/null)
 }
-complete -F _nbd_proxyctl nbd-proxyctl nbd-proxy
+complete -o bashdefault -o default -F _nbd_proxyctl nbd-proxyctl nbd-proxy

@@ -132,7 +132,7 @@ static void hide_words(int count, char **words, char *copies[])
         copies[i] = mem_strdup(words[i]);
         const char *name = words[i] + strspn(words[i], "-");
         bool next = i > 0 && (strcmp(copies[i - 1], "--password") == 0 || strcmp(copies[i - 1], "--bearer-token") == 0);
-        bool secret = strncmp(name, "password=", 9) == 0 || strncmp(name, "bearer-token=", 13) == 0;
+        bool secret = strncmp(name, "password=", 9) == 0 || strncmp(name, "bearer-token=", 13) == 0 || strncmp(name, "config={", 8) == 0;
         char *from = next ? words[i] : secret ? strchr(words[i], '=') + 1 : words[i] + strlen(words[i]);
         memset(from, '*', strlen(from));
     }

@@ -1,5 +1,6 @@
 """What the lines of docs/openbmc.md install agrees with the unit: where the program is, its settings, and all that it writes."""
 import os
+import pathlib
 import re
 import shlex
 import shutil
@@ -60,6 +61,15 @@ def test_the_unit_starts_what_is_installed(build, tree, unit):
     program = make(build, "sbindir") + "/nbd-proxy"
     helper = (tree / UNITS[1:] / "nbd-proxy-helper@.service").read_text()
     assert values(unit, "ExecStart")[0] == values(helper, "ExecStart")[0] == program == "/usr/sbin/nbd-proxy"
+
+
+def test_the_command_and_its_completions_are_installed(build, tree):
+    run("make", "install-exec-hook", f"DESTDIR={tree}", cwd=build)
+    assert (tree / "usr/bin/nbd-proxyctl").readlink() == (tree / "usr/bin/nbd-proxy").readlink() == pathlib.Path("/usr/sbin/nbd-proxy")
+    assert (tree / "usr/share/man/man1/nbd-proxyctl.1").is_file()
+    for shell, names in {"bash-completion/completions": ("nbd-proxyctl.bash", "nbd-proxy.bash"), "zsh/site-functions": ("_nbd-proxyctl",),
+                         "fish/vendor_completions.d": ("nbd-proxyctl.fish", "nbd-proxy.fish")}.items():
+        assert all((tree / "usr/share" / shell / name).is_file() for name in names), shell
 
 
 def test_the_program_is_named_where_another_prefix_puts_it(build, tmp_path):
