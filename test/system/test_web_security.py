@@ -53,6 +53,7 @@ EXPECTED = {
     ("POST", "/api/slots/*/insert"): (COMPONENTS, "/api/slots/slot0/insert", {}),
     ("POST", "/api/slots/*/eject"): (COMPONENTS, "/api/slots/slot0/eject", {}),
     ("POST", "/api/slots/*/ticket"): (COMPONENTS, "/api/slots/slot0/ticket", {}),
+    ("POST", "/api/slots/*/dismiss"): (COMPONENTS, "/api/slots/slot0/dismiss", {}),
     ("GET", "/api/events"): (LOGIN, "/api/events", None),
     ("GET", "/api/uploads"): (LOGIN, "/api/uploads", None),
     ("HEAD", "/api/uploads/*"): (LOGIN, "/api/uploads/x", None),
