@@ -2,6 +2,7 @@
 
 #include <build-config.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,6 +203,7 @@ int ctl_command(int argc, char **argv)
     if (code >= 0)
         return code;
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR); /* what the daemon warns of at its start is not ours */
+    signal(SIGPIPE, SIG_DFL); /* a watch ends with who reads it */
     ctl_show_setup(arguments.colours);
     session.json = arguments.json;
     if (!find_socket(&arguments, session.connection.path, error)) {
