@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 
@@ -35,9 +36,9 @@ class Front:
         (www / "js/app.js.gz").write_bytes(gzip.compress(SCRIPT))
         text = (TOP / "packaging/nginx/front.conf").read_text()
         for name, port in self.ports.items():
-            before = f"listen 443 ssl so_keepalive=60s:10s:6;\n    server_name {name}bmc.example.com;"
-            assert text.count(before) == 1
-            text = text.replace(before, before.replace("443", f"127.0.0.1:{port}"))
+            text, found = re.subn(rf"listen 443 (ssl.*)\n    listen \[::\]:443 ssl.*(\n    server_name {name}bmc.example.com;)",
+                                  rf"listen 127.0.0.1:{port} \1\2", text)
+            assert found == 1
         for before, after in (("/run/nbd-proxy/web.sock;", f"{upstream};"), ("/etc/nginx/bmc.pem", certificates / "good.pem"),
                               ("/etc/nginx/bmc.key", certificates / "good.key"), ("/usr/share/www", www)):
             assert before in text
@@ -104,6 +105,16 @@ def serves(site, browser, image, slot="slot0"):
     found = hashlib.sha256(b"".join(h.pread(min(MIB, image.size - at), at) for at in range(0, image.size, MIB)))
     h.shutdown()
     assert found.hexdigest() == hashlib.sha256(image.data).hexdigest() and not browser.faults
+
+
+def test_nginx_takes_the_file(certificates, tmp_path):
+    """With both names at one address, as they are there."""
+    text = (TOP / "packaging/nginx/front.conf").read_text().replace("/etc/nginx/bmc.pem", f"{certificates}/good.pem")
+    text = text.replace("/etc/nginx/bmc.key", f"{certificates}/good.key").replace(" 443 ", f" 127.0.0.1:{free_port()} ")
+    text = text.replace("listen [::]:443 ", f"listen unix:{tmp_path}/v6 ")
+    (tmp_path / "conf").write_text(f"pid {tmp_path}/pid; events {{}} http {{ {text} }}")
+    run = subprocess.run(["nginx", "-t", "-p", tmp_path, "-c", tmp_path / "conf", "-e", tmp_path / "log"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_our_page(site, front, folder):
