@@ -490,14 +490,14 @@ def test_secrets_are_nowhere(daemon, nginx, ca, folder):
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_stops_at_once(daemon, second):
-    server = Liar(bytes(1 << 20))
+    server = Liar(bytes(16 << 20))  # its beginning and end are fetched at the insert
     d = daemon()
     d.ok(f"insert 0 {server.url()}")
     h = handle(d.uri())
-    server.behaviour, asked = stall, len(server.requests)
-    thread = threading.Thread(target=lambda: pytest.raises(nbd.Error, h.pread, 512, 4096))
+    server.behaviour = stall
+    thread = threading.Thread(target=lambda: pytest.raises(nbd.Error, h.pread, 512, 8 << 20))
     thread.start()
-    wait_for(lambda: len(server.requests) > asked, "the read that the stop would wait for")
+    wait_for(lambda: d.slot()["clients"]["waiting"] > 0, "the read that the stop would wait for")
     d.process.send_signal(signal.SIGTERM)
     wait_for(lambda: "stopping" in d.log(), "the stop")
     assert d.process.poll() is None
