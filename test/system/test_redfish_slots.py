@@ -274,6 +274,15 @@ def test_an_image_in_place_of_another_has_its_policy(service, admin, nginx):
     assert client.patch(SLOT, {"Image": first, "EjectPolicy": "Session"}).status == 204
     assert client.delete(place).status == 204
     wait_for(lambda: is_empty(admin), "the eject", 5)
+    # the session ends while the image is opened
+    assert admin.post(INSERT, {"Image": first}).status == 204
+    client, place = log_in(service, "operator")
+    server = Held()
+    assert client.patch(SLOT, {"Image": server.url("late.iso"), "EjectPolicy": "Session"}, Prefer="respond-async").status == 202
+    assert client.delete(place).status == 204 and policy() == ("image.iso", "Persistent", None)
+    server.let.set()
+    wait_for(lambda: "the session of the medium has ended meanwhile" in service.log() and is_empty(admin), "the eject", 10)
+    server.shutdown()
     # of what is refused nothing is done
     assert admin.patch(SLOT, {"EjectPolicy": "Timed", "EjectTimeout": "PT1H", "Inserted": True}).ids == ["PropertyMissing"]
     assert admin.patch(SLOT, {"VerifyCertificate": False, "Image": first, "TransferProtocolType": "NFS"}).status == 400
