@@ -7,13 +7,9 @@ import { HeatMap, Sparkline } from './charts.js';
 import { setUpDrop } from './drop.js';
 import { canWriteFiles } from './nbd-server.js';
 import { dismissError, dismissedError } from './remember.js';
+import { MEDIA_WORDS, imageWords, isConfig, isStored, pillWords, stateWords, waitsWords } from './slot-words.js';
 import { announce, confirmDialog, errorWords, failedReadsWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText, timeWords } from './text.js';
 
-const STATE_WORDS = {
-    empty: 'Empty', opening: 'Opening', attaching: 'Attaching', ready: 'Ready', waiting: 'Waiting for the browser',
-    detaching: 'Ejecting', closing: 'Ejecting',
-};
-const MEDIA_WORDS = { cd: 'CD/DVD', disk: 'USB disk' };
 const STALE_MS = 2500; // without news the host is taken to read nothing
 const SESSION_OVER = 'The session has ended.';
 const READING_MS = 5000; // the host reads if it did so lately
@@ -371,8 +367,9 @@ export class SlotCard {
         const { slot } = this;
         const p = this.#parts;
         const empty = slot.state === 'empty';
-        setText(p.state, this.#away ? 'The BMC is away' : slot.hostWaits ? waitsWords(slot) : stateWords(slot.state));
-        p.state.dataset.state = this.#away ? 'away' : slot.hostWaits ? 'stalled' : slot.state;
+        const [words, state] = pillWords(slot, this.#away);
+        setText(p.state, words);
+        p.state.dataset.state = state;
         this.#renderError();
         showMessage(p.note, this.#note());
         this.#show(p.report, empty && Boolean(this.#report));
@@ -420,7 +417,7 @@ export class SlotCard {
         this.#show(failed, Boolean(failedReads));
         if (!failedReads)
             return;
-        setText(failedText, failedReadsWords(failedReads));
+        setText(failedText, failedReadsWords(failedReads, this.slot.failing && failedReads.why === this.slot.error));
         dismiss.hidden = !this.#mayChange;
         dismiss.setAttribute('aria-label', `Dismiss the failed reads of ${this.slot.name}`);
     }
@@ -497,32 +494,6 @@ export class SlotCard {
         part.hidden = !shown;
         if (!shown && hadFocus)
             this.#parts.name.focus();
-    }
-}
-
-function waitsWords({ hostWaits }) {
-    return `Host waits for data, ${hostWaits.seconds} s`;
-}
-
-function stateWords(state) {
-    return STATE_WORDS[state] ?? state;
-}
-
-function isStored(slot) {
-    return slot.image.startsWith('upload:');
-}
-
-function isConfig(slot) {
-    return slot.image.startsWith('config:');
-}
-
-function imageWords(slot) {
-    if (!isStored(slot))
-        return slot.imageName || slot.image || '…';
-    try {
-        return decodeURIComponent(slot.image.slice('upload:'.length));
-    } catch { // not by this page
-        return slot.image;
     }
 }
 

@@ -31,6 +31,7 @@ export class SlotEvents {
     #letGo = () => {}; // of the lock
     #stopWaiting = () => {}; // for the lock
     #last = null; // what was told last
+    #away = false; // a question had no answer
     #crowded = ''; // why there is no stream, and the slots are asked for
     #heard = performance.now();
     #patience = START_MS;
@@ -163,7 +164,8 @@ export class SlotEvents {
     }
 
     #show({ slots, connected = true, away = false }) {
-        this.#onConnected(connected, away, connected ? this.#crowded : '');
+        this.#away = !connected && (away || this.#away); // that a stream ends is no answer
+        this.#onConnected(connected, this.#away, connected ? this.#crowded : '');
         if (slots && !this.#ended)
             this.#onSlots(slots);
     }

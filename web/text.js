@@ -25,14 +25,17 @@ export function humanTime(seconds) {
 
 /** When it was: "12:04: ", or with the date, of more than a day ago; '' for a clock that was not set. */
 export function timeWords(seconds) {
-    if (!(seconds > 1e9))
-        return '';
-    const date = new Date(seconds * 1000);
+    return seconds > 1e9 ? `${clockWords(new Date(seconds * 1000))}: ` : '';
+}
+
+function clockWords(date) {
     const day = Date.now() - date > 86_400_000 ? { day: 'numeric', month: 'short' } : {};
-    return `${date.toLocaleString('en-GB', { ...day, hour: '2-digit', minute: '2-digit' })}: `;
+    return date.toLocaleString('en-GB', { ...day, hour: '2-digit', minute: '2-digit' });
 }
 
 export function humanRoundTrip(microseconds) {
+    if (microseconds < 50)
+        return '< 0.1 ms';
     return microseconds < 10_000 ? `${(microseconds / 1000).toFixed(1)} ms` : `${Math.round(microseconds / 1000)} ms`;
 }
 
@@ -53,12 +56,10 @@ export function reportWords({ image, host, fetched, profile }) {
     return `The last boot: ${words.join('; ')}.`;
 }
 
-/** What the host did not get, of api.js. */
-export function failedReadsWords({ count, offset, time, why }) {
-    const at = new Date(time);
-    const today = at.toDateString() === new Date().toDateString();
-    const when = at.toLocaleString([], { ...(!today && { dateStyle: 'medium' }), timeStyle: 'short' });
-    return `${count} ${count === 1 ? 'read' : 'reads'} failed, last at ${when}, offset ${offset}: ${why}`;
+/** What the host did not get, of api.js; `told`: why is said already. */
+export function failedReadsWords({ count, offset, time, why }, told) {
+    const words = `${count} ${count === 1 ? 'read' : 'reads'} failed, last at ${clockWords(new Date(time))}, offset ${offset}`;
+    return told ? `${words}.` : `${words}: ${why}`;
 }
 
 export function percent(part, whole) {
