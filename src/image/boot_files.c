@@ -107,10 +107,10 @@ _Static_assert(FILE_CHANGES_MAX <= 32, "a file has a bit for each");
 static void add_record(const struct search *search, struct boot_file *file, uint64_t record)
 {
     for (unsigned i = 0; i < file->record_count; i++)
-        if (file->records[i] == record)
+        if (file->records[i].at == record)
             return;
     if (file->record_count < ISO_RECORDS_MAX)
-        file->records[file->record_count++] = record;
+        file->records[file->record_count++] = (struct iso_record){record, search->fat ? 0 : iso_base(search->tree)};
     else
         view_refuse(search->view, "the boot configuration %s has too many names", file->path);
 }
@@ -173,6 +173,21 @@ static void list_named(const struct search *search, const struct tree_entry *fol
     note_signatures(search, folder, path);
 }
 
+/* md5sum.txt and sha256sum.txt of Debian's, MD5SUMS and SHA256SUMS of others. */
+static bool is_checksums(const char *name)
+{
+    return (begins(name, "md5") || begins(name, "sha")) && (has_ending(name, "sum.txt") || has_ending(name, "sums"));
+}
+
+static void add_checksums(struct boot_files *found, const struct tree_entry *entry)
+{
+    for (unsigned i = 0; i < found->checksums_count; i++)
+        if (found->checksums[i].start == entry->start)
+            return;
+    if (found->checksums_count < BOOT_CHECKSUMS_MAX)
+        found->checksums[found->checksums_count++] = *entry;
+}
+
 static void list_folder(const struct search *search, const struct tree_entry *folder, const char *path)
 {
     struct tree_entry entry;
@@ -181,8 +196,8 @@ static void list_folder(const struct search *search, const struct tree_entry *fo
         bool plain = !entry.directory && !entry.odd && entry.length > 0 && entry.length <= VIEW_ONE_MAX;
         if (plain && is_configuration(search->place, entry.name))
             add_file(search, path, &entry);
-        if (!entry.directory && !*path && !search->fat && strcasecmp(entry.name, "md5sum.txt") == 0)
-            search->found->checksums = entry;
+        if (!entry.directory && !*path && !search->fat && is_checksums(entry.name))
+            add_checksums(search->found, &entry);
     }
     note_signatures(search, folder, path); /* all files are known then */
 }
@@ -258,12 +273,14 @@ void boot_files_find(struct boot_files *found, struct view *view, const struct f
 {
     struct partitions partitions;
     memset(found, 0, sizeof *found);
+    partitions_read(&partitions, view);
     found->has_iso = iso_open(&found->iso, view);
+    for (unsigned i = 0; i < partitions.early_count && found->has_iso; i++)
+        iso_open_partition(&found->iso, view, partitions.early[i]);
     for (unsigned i = 0; i < found->iso.tree_count; i++)
         search_tree(found, view, &found->iso.trees[i].tree, NULL, named);
     for (unsigned i = 0; i < found->iso.boot_count; i++)
         search_fat(found, view, found->iso.boots[i], named);
-    partitions_read(&partitions, view);
     for (unsigned i = 0; i < partitions.count; i++)
         search_fat(found, view, partitions.starts[i], named);
     if (!found->has_iso)

@@ -13,6 +13,7 @@
 
 #define BOOT_FILES_MAX 64
 #define BOOT_FATS_MAX 4
+#define BOOT_CHECKSUMS_MAX 4
 #define BOOT_PATH_MAX 320 /* FILE_CHANGES_PATH_MAX, and one more name */
 #define BOOT_LOOKED_FOR                                                                                                \
     "grub.cfg and its like below boot/grub, boot/grub2, grub and EFI, isolinux.cfg, syslinux.cfg and their like, "     \
@@ -27,7 +28,7 @@ struct boot_file {
     const struct tree *tree;
     const struct fat *fat; /* NULL: ISO 9660 */
     struct tree_entry entry;
-    uint64_t records[ISO_RECORDS_MAX]; /* of all trees of ISO 9660 */
+    struct iso_record records[ISO_RECORDS_MAX]; /* of all trees of ISO 9660 */
     unsigned record_count;
     bool is_signed; /* a signature of it lies beside it */
     bool changed;   /* the plan's */
@@ -40,7 +41,8 @@ struct boot_files {
     unsigned fat_count;
     struct boot_file *files;
     unsigned count;
-    struct tree_entry checksums; /* md5sum.txt at the top of ISO 9660; name "": there is none */
+    struct tree_entry checksums[BOOT_CHECKSUMS_MAX]; /* lists at the top of ISO 9660: md5sum.txt, SHA256SUMS and their like */
+    unsigned checksums_count;
 };
 
 /* Everything that can be found with what is known of the image (see struct view); to be cleared in any case. */

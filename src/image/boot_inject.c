@@ -76,6 +76,7 @@ static void finish(struct boot_inject *inject, int status)
         snprintf(inject->planner.error, sizeof inject->planner.error, "%s",
                  *inject->plan.view.error ? inject->plan.view.error : inject->lower->error);
     changes_clear(&inject->plan.changes);
+    boot_files_clear(&inject->plan.found);
     view_clear(&inject->plan.view);
     inject->planner.planned(&inject->planner, status);
 }

@@ -12,6 +12,8 @@
 
 #define PADDING_BLOCKS 150
 
+_Static_assert(VIEW_HELD_MAX + CHANGES_MAX * sizeof(struct changes_sector) < (1u << 20), "a plan takes less than 1 MiB");
+
 static const struct file_changes no_changes;
 
 void boot_plan_init(struct boot_plan *plan, uint64_t size, const struct boot_wish *wish)
@@ -238,9 +240,8 @@ static bool is_changed_by_name(const struct boot_plan *plan, const struct tree_e
 
 /* Does a list of checksums name one of the changed files? One that is too long to be looked through may, and one that
  * somebody has changed is right. */
-static bool checksums_name_changed(struct boot_plan *plan)
+static bool checksums_name_changed(struct boot_plan *plan, const struct tree_entry *list)
 {
-    const struct tree_entry *list = &plan->found.checksums;
     if (is_changed_by_name(plan, list))
         return false;
     if (list->odd || list->length > VIEW_ONE_MAX)
@@ -258,8 +259,9 @@ static void boot_plan_warn_all(struct boot_plan *plan)
 {
     if (plan->files == 0)
         return;
-    if (*plan->found.checksums.name && checksums_name_changed(plan))
-        boot_plan_warn(plan, "md5sum.txt on the medium has the sums of what was changed: a check by it fails");
+    for (unsigned i = 0; i < plan->found.checksums_count; i++)
+        if (checksums_name_changed(plan, &plan->found.checksums[i]))
+            boot_plan_warn(plan, "%s on the medium has the sums of what was changed: a check by it fails", plan->found.checksums[i].name);
     if (plan->found.iso.has_md5)
         boot_plan_warn(plan, "the medium has a checksum of itself (isomd5sum): a check by it fails");
     if (plan->found.iso.udf)

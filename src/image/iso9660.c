@@ -23,6 +23,17 @@ static const struct iso_tree *iso_tree_of(const struct tree *tree)
     return (const struct iso_tree *)(const void *)((const char *)tree - offsetof(struct iso_tree, tree));
 }
 
+uint32_t iso_base(const struct tree *tree)
+{
+    return iso_tree_of(tree)->base;
+}
+
+/* Of the image. */
+static uint32_t image_block(const struct iso_tree *tree, uint32_t block)
+{
+    return block <= UINT32_MAX - tree->base ? block + tree->base : UINT32_MAX;
+}
+
 static void read_plain_name(char *to, const unsigned char *name, unsigned length)
 {
     unsigned n = 0;
@@ -88,7 +99,7 @@ static void read_entry(const struct iso_tree *tree, const unsigned char *record,
     memset(entry, 0, sizeof *entry);
     entry->directory = record[25] & FLAG_DIRECTORY;
     entry->odd = (record[25] & FLAG_MORE_EXTENTS) || record[1] != 0 || record[26] != 0;
-    entry->start = little32(record + 2);
+    entry->start = image_block(tree, little32(record + 2));
     entry->length = little32(record + 10);
     read_name(tree, record, entry->name);
 }
@@ -173,40 +184,53 @@ static int rock_ridge_skip(struct view *view, const struct tree_entry *root)
     return sp[0] == 'S' && sp[1] == 'P' && sp[4] == 0xbe && sp[5] == 0xef ? sp[6] : -1;
 }
 
-static void add_tree(struct iso *iso, struct view *view, const unsigned char *d, uint64_t at)
+static void add_tree(struct iso *iso, struct view *view, const unsigned char *d, uint64_t at, uint32_t base)
 {
     if (iso->tree_count == ISO_TREES_MAX || little16(d + 128) != ISO_BLOCK)
         return;
     struct iso_tree *tree = &iso->trees[iso->tree_count++];
-    *tree = (struct iso_tree){.descriptor = at, .blocks = little32(d + 80), .joliet = is_joliet(d), .skip = -1};
+    *tree = (struct iso_tree){.descriptor = at, .blocks = little32(d + 80), .base = base, .joliet = is_joliet(d), .skip = -1};
     tree->tree = (struct tree){.name = tree->joliet ? "Joliet" : "ISO 9660", .next = iso_next, .read = iso_read};
-    tree->tree.root = (struct tree_entry){.directory = true, .start = little32(d + 158), .length = little32(d + 166)};
+    tree->tree.root = (struct tree_entry){.directory = true, .start = image_block(tree, little32(d + 158)), .length = little32(d + 166)};
     if (!tree->joliet)
         tree->skip = rock_ridge_skip(view, &tree->tree.root);
     iso->has_md5 |= memcmp(d + 883, "ISO MD5SUM = ", 13) == 0;
 }
 
-static void read_descriptor(struct iso *iso, struct view *view, const unsigned char *d, uint64_t at)
+/* What is of the whole image stands in the first volume. */
+static void read_descriptor(struct iso *iso, struct view *view, const unsigned char *d, uint64_t at, uint32_t base)
 {
     if (memcmp(d + 1, "NSR0", 4) == 0)
         iso->udf = true;
     if (memcmp(d + 1, "CD001", 5) != 0)
         return;
     if (d[0] == PRIMARY || d[0] == SUPPLEMENTARY)
-        add_tree(iso, view, d, at);
-    else if (d[0] == BOOT_RECORD && memcmp(d + 7, "EL TORITO SPECIFICATION", 23) == 0)
+        add_tree(iso, view, d, at, base);
+    else if (base == 0 && d[0] == BOOT_RECORD && memcmp(d + 7, "EL TORITO SPECIFICATION", 23) == 0)
         read_catalog(iso, view, little32(d + 71));
+}
+
+static void read_descriptors(struct iso *iso, struct view *view, uint32_t base)
+{
+    uint64_t begin = DESCRIPTORS_AT + (uint64_t)base * ISO_BLOCK;
+    uint64_t room = view->size > begin ? (view->size - begin) / ISO_BLOCK : 0;
+    unsigned count = room < DESCRIPTORS_MAX ? (unsigned)room : DESCRIPTORS_MAX;
+    const unsigned char *d = count ? view_at(view, begin, count * ISO_BLOCK) : NULL;
+    for (unsigned i = 0; d && i < count; i++)
+        read_descriptor(iso, view, d + i * ISO_BLOCK, begin + i * ISO_BLOCK, base);
 }
 
 bool iso_open(struct iso *iso, struct view *view)
 {
     memset(iso, 0, sizeof *iso);
-    uint64_t room = view->size > DESCRIPTORS_AT ? (view->size - DESCRIPTORS_AT) / ISO_BLOCK : 0;
-    unsigned count = room < DESCRIPTORS_MAX ? (unsigned)room : DESCRIPTORS_MAX;
-    const unsigned char *d = count ? view_at(view, DESCRIPTORS_AT, count * ISO_BLOCK) : NULL;
-    for (unsigned i = 0; d && i < count; i++)
-        read_descriptor(iso, view, d + i * ISO_BLOCK, DESCRIPTORS_AT + i * ISO_BLOCK);
+    read_descriptors(iso, view, 0);
     return iso->tree_count > 0;
+}
+
+void iso_open_partition(struct iso *iso, struct view *view, uint64_t offset)
+{
+    if (offset / ISO_BLOCK <= UINT32_MAX)
+        read_descriptors(iso, view, (uint32_t)(offset / ISO_BLOCK));
 }
 
 /* --- replacing --- */
@@ -216,19 +240,20 @@ static uint64_t whole_blocks(uint64_t length)
     return (length + ISO_BLOCK - 1) / ISO_BLOCK * ISO_BLOCK;
 }
 
-static bool point_records(struct changes *changes, const uint64_t *records, unsigned count, uint32_t start,
+static bool point_records(struct changes *changes, const struct iso_record *records, unsigned count, uint32_t start,
                           uint32_t length)
 {
-    unsigned char place[16];
-    put_both32(place, start);
-    put_both32(place + 8, length);
     bool good = true;
-    for (unsigned i = 0; i < count; i++)
-        good &= changes_write(changes, records[i] + 2, place, sizeof place);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned char place[16];
+        put_both32(place, start - records[i].base);
+        put_both32(place + 8, length);
+        good &= changes_write(changes, records[i].at + 2, place, sizeof place);
+    }
     return good;
 }
 
-bool iso_replace(struct changes *changes, const uint64_t *records, unsigned count, const struct tree_entry *file,
+bool iso_replace(struct changes *changes, const struct iso_record *records, unsigned count, const struct tree_entry *file,
                  const char *text, uint32_t length, uint64_t *behind)
 {
     uint64_t room = whole_blocks(file->length), at = (uint64_t)file->start * ISO_BLOCK;
@@ -248,8 +273,9 @@ bool iso_grow(struct changes *changes, const struct iso *iso, uint64_t end)
     bool good = true;
     for (unsigned i = 0; i < iso->tree_count; i++) {
         unsigned char blocks[8];
-        put_both32(blocks, (uint32_t)(end / ISO_BLOCK));
-        if (iso->trees[i].blocks < end / ISO_BLOCK)
+        uint32_t all = (uint32_t)(end / ISO_BLOCK) - iso->trees[i].base;
+        put_both32(blocks, all);
+        if (iso->trees[i].blocks < all)
             good &= changes_write(changes, iso->trees[i].descriptor + 80, blocks, sizeof blocks);
     }
     return good;

@@ -27,6 +27,17 @@ static void add_start(struct partitions *partitions, const struct view *view, ui
         partitions->starts[partitions->count++] = sector * SECTOR;
 }
 
+static void add_early(struct partitions *partitions, uint64_t sector)
+{
+    uint64_t start = sector * SECTOR;
+    if (sector == 0 || sector > PARTITIONS_EARLY / SECTOR || start % 2048 != 0 || partitions->early_count == PARTITIONS_EARLY_MAX)
+        return;
+    for (unsigned i = 0; i < partitions->early_count; i++)
+        if (partitions->early[i] == start)
+            return;
+    partitions->early[partitions->early_count++] = start;
+}
+
 /* FAT12, FAT16 and FAT32 by their types, and EFI's. */
 static bool may_be_fat(unsigned char type)
 {
@@ -38,6 +49,8 @@ static void read_mbr(struct partitions *partitions, struct view *view, const uns
 {
     for (unsigned i = 0; i < MBR_ENTRIES; i++) {
         const unsigned char *entry = mbr + MBR_TABLE + i * MBR_ENTRY;
+        if (little32(entry + 12) > 0)
+            add_early(partitions, little32(entry + 8));
         if (may_be_fat(entry[4]))
             add_start(partitions, view, little32(entry + 8));
     }
@@ -88,9 +101,11 @@ static void read_gpt_entries(struct partitions *partitions, struct view *view, c
         return;
     count = count < GPT_ENTRIES_MAX ? count : GPT_ENTRIES_MAX;
     const unsigned char *entries = view_at(view, at * SECTOR, count * size);
-    for (unsigned i = 0; entries && i < count; i++)
+    for (unsigned i = 0; entries && i < count; i++) {
+        add_early(partitions, little64(entries + i * size + 32));
         if (is_fat_by_guid(entries + i * size))
             add_start(partitions, view, little64(entries + i * size + 32));
+    }
 }
 
 static void read_gpt(struct partitions *partitions, struct view *view)

@@ -8,10 +8,14 @@
 #include "image/changes.h"
 
 #define PARTITIONS_MAX 16
+#define PARTITIONS_EARLY_MAX 4
+#define PARTITIONS_EARLY (1u << 20) /* the first so many bytes of the image */
 
 struct partitions {
     uint64_t starts[PARTITIONS_MAX]; /* in the image; of those that may hold a FAT file system */
     unsigned count;
+    uint64_t early[PARTITIONS_EARLY_MAX]; /* of those that begin early, at a block of 2048 bytes: the image's volume may be in it again */
+    unsigned early_count;
     uint64_t gpt_end; /* where the image ends by its GPT, the second header included; 0: there is no valid GPT */
 };
 

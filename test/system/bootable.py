@@ -43,6 +43,9 @@ def efi_image(path, config, megabytes=1):
 KINDS = {
     "plain": [],
     "isohybrid": ["-isohybrid-mbr", ISOHYBRID, "-isohybrid-gpt-basdat"],
+    "live-build": ["-joliet-long", "-l", "-cache-inodes", "-iso-level", "3", "-isohybrid-mbr", ISOHYBRID, "-partition_offset", "16",
+                   "-isohybrid-gpt-basdat", "-isohybrid-apm-hfsplus"],
+    "ubuntu": ["-partition_offset", "16", "--mbr-force-bootable"],
     "gpt": ["--protective-msdos-label", "-efi-boot-part", "--efi-boot-image"],
 }
 
@@ -51,7 +54,7 @@ class Disc:
     """A folder, and the image that xorriso makes of it: Rock Ridge, Joliet, El Torito for BIOS and EFI, a partition table."""
 
     def __init__(self, place, grub=GRUB, efi=GRUB, kind="gpt"):
-        if kind == "isohybrid" and not os.path.exists(ISOHYBRID):
+        if ISOHYBRID in KINDS[kind] and not os.path.exists(ISOHYBRID):
             pytest.skip("needs isolinux")
         self.place, self.folder, self.image = place, place / "disc", place / "disc.iso"
         noise = random.Random(3)

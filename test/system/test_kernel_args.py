@@ -103,6 +103,22 @@ def test_a_file_that_has_grown_lies_behind_the_end(slots, tmp_path, kind):
     assert volume * 2048 == out.stat().st_size
 
 
+@pytest.mark.parametrize("kind", ("live-build", "ubuntu"))
+def test_the_volume_is_changed_in_the_partition_too(slots, tmp_path, kind):
+    """A stick's first partition is the volume once more, with directories of its own, which Linux mounts and GRUB may find."""
+    disc = Disc(tmp_path, grub=grown(GRUB), kind=kind)
+    d = slots()
+    d.ok(f'insert cd {disc.image} kernel-args="{ARGUMENTS}"')
+    out = content(d, tmp_path)
+    start = int(run("sfdisk", "--json", out).decode().split('"start":')[1].split(",")[0]) * 512
+    assert start == 16 * 2048
+    parts = []
+    for image in (disc.image, out):
+        parts.append(tmp_path / f"{image.name}.part")
+        parts[-1].write_bytes(image.read_bytes()[start:])
+    check_trees(*parts, tmp_path, grown(GRUB))
+
+
 def test_the_fat_image_stays_sound(slots, tmp_path):
     disc = Disc(tmp_path, efi=grown(GRUB, 512))
     d = slots()

@@ -130,6 +130,45 @@ def installer_disc(place):
             "-boot-load-size", "4", "-boot-info-table", "-eltorito-alt-boot", "-e", "boot/grub/efi.img", "-no-emul-boot")
 
 
+LIVE = "Live system (amd64 fail-safe mode)"
+LIVE_MENU = {
+    "isolinux/isolinux.cfg": "include menu.cfg\ndefault vesamenu.c32\nprompt 0\ntimeout 0\n",
+    "isolinux/menu.cfg": "menu hshift 0\nmenu width 82\nmenu title Boot menu\ninclude live.cfg\nmenu begin utilities\n"
+                         "\tmenu label ^Utilities\n\tlabel mainmenu\n\t\tmenu label ^Back..\n\t\tmenu exit\nmenu end\nmenu clear\n",
+    "isolinux/live.cfg": "label live-amd64\n\tmenu label ^Live system (amd64)\n\tmenu default\n\tlinux /live/vmlinuz\n\tappend wrong=1\n\n"
+                         f"label live-amd64-failsafe\n\tmenu label {LIVE}\n\tlinux /live/vmlinuz\n\tappend boot=live nomodeset\n",
+    "boot/grub/config.cfg": "set default=0\nsource /boot/grub/theme.cfg\n",
+    "boot/grub/theme.cfg": "set menu_color_normal=cyan/blue\n",
+    "boot/grub/grub.cfg": "source /boot/grub/config.cfg\nmenuentry \"Live system (amd64)\" --hotkey=l {\n\tlinux\t/live/vmlinuz wrong=1\n}\n"
+                          f"menuentry \"{LIVE}\" {{\n\tlinux\t/live/vmlinuz boot=live nomodeset\n}}\n",
+    ".disk/info": "live\n",
+}
+
+
+def live_disc(place, vmlinuz):
+    """As live-build makes it: menus in several files, GRUB by EFI, and the volume once more in a stick's first partition, where
+    the kernels' mounts and GRUB may look."""
+    disc = place / "disc"
+    for name, text in LIVE_MENU.items():
+        (disc / name).parent.mkdir(parents=True, exist_ok=True)
+        (disc / name).write_text(text)
+    (disc / "live").mkdir()
+    (disc / "live/vmlinuz").write_bytes(vmlinuz.read_bytes())
+    for file in (ISOLINUX / "isolinux.bin", *(LDLINUX.with_name(f"{m}.c32") for m in ("ldlinux", "vesamenu", "libcom32", "libutil"))):
+        if not file.exists():
+            pytest.skip("needs isolinux and syslinux-common")
+        (disc / "isolinux" / file.name).write_bytes(file.read_bytes())
+    early, loader = place / "early.cfg", place / "bootx64.efi"
+    early.write_text("search --set=root --file /.disk/info\nset prefix=($root)/boot/grub\nconfigfile ($root)/boot/grub/grub.cfg\n")
+    run("grub-mkimage", "-O", "x86_64-efi", "-o", loader, "-c", early, "-p", "/boot/grub", "iso9660", "fat", "part_gpt", "part_msdos",
+        "search", "search_fs_file", "normal", "linux", "configfile", "all_video", "test", "echo")
+    efi_image(disc / "boot/grub/efi.img", {"EFI/boot/bootx64.efi": loader}, 4)
+    mkisofs(place, disc, "-joliet-long", "-l", "-cache-inodes", "-iso-level", "3", "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin",
+            "-partition_offset", "16", "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size",
+            "4", "-boot-info-table", "-eltorito-alt-boot", "-e", "boot/grub/efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat",
+            "-isohybrid-apm-hfsplus")
+
+
 @pytest.mark.parametrize("firmware", ("bios", "uefi"))
 def test_debians_installer_has_its_network(daemon, tmp_path, firmware):
     installer_disc(tmp_path)
@@ -147,7 +186,7 @@ def test_debians_installer_has_its_network(daemon, tmp_path, firmware):
 
 
 WAYS = [(grub_disc, "bios", "cdrom"), (grub_disc, "bios", "usb"), (grub_disc, "uefi", "cdrom"), (grub_disc, "uefi", "usb"),
-        (isolinux_disc, "bios", "cdrom"), (isolinux_disc, "bios", "usb"), (entry_disc, "uefi", "cdrom"),
+        (isolinux_disc, "bios", "cdrom"), (live_disc, "bios", "usb"), (live_disc, "uefi", "usb"), (entry_disc, "uefi", "cdrom"),
         (entry_disc, "uefi", "usb")]
 
 
@@ -155,7 +194,8 @@ WAYS = [(grub_disc, "bios", "cdrom"), (grub_disc, "bios", "usb"), (grub_disc, "u
 def test_a_kernel_has_the_arguments(daemon, tmp_path, vmlinuz, make, firmware, device):
     make(tmp_path, vmlinuz)
     d = daemon()
-    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}" menu-timeout=1 menu-default=x')
+    entry = LIVE if make is live_disc else "x"
+    d.ok(f'insert 0 {tmp_path}/disc.iso kernel-args="{ARGUMENTS}" menu-timeout=1 menu-default="{entry}"')
     h = host.Host(tmp_path, firmware, device, d.uri())
     try:
         h.wait_for(MARK, BOOT_SECONDS)
