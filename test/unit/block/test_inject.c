@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "block/cache.h"
 #include "block/inject.h"
+#include "by_hand.h"
 #include "contract.h"
 #include "fake_source.h"
 
@@ -135,44 +136,13 @@ static void inject_keeps_the_contract(void **state)
 
 /* --- one at a time --- */
 
-static int answer;
-
-static void on_opened(struct source *source, int status)
-{
-    (void)source;
-    answer = status;
-}
-
-static void on_closed(struct source *source)
-{
-    source_free(source);
-}
-
-static void on_answer(struct io *io)
-{
-    answer = io->status;
-}
-
-static struct source *open_it(uv_loop_t *loop, struct inject_planner *planner)
+static struct source *open_it(uv_loop_t *loop, struct inject_planner *planner, int status)
 {
     memset(&stats, 0, sizeof stats);
     test_loop_begin(loop);
     struct source *source = inject_source_new(fake(loop, 3), planner);
-    source->opened = on_opened;
-    source->closed = on_closed;
-    answer = 1;
-    source_open(source);
-    while (answer == 1)
-        uv_run(loop, UV_RUN_ONCE);
+    assert_int_equal(by_hand_open(loop, source), status);
     return source;
-}
-
-static void do_io(uv_loop_t *loop, struct source *source, struct io *io)
-{
-    answer = 1;
-    source_submit(source, io);
-    while (answer == 1)
-        uv_run(loop, UV_RUN_ONCE);
 }
 
 static void any_read_is_that_of_the_changed_image(void **state)
@@ -180,8 +150,7 @@ static void any_read_is_that_of_the_changed_image(void **state)
     (void)state;
     uv_loop_t loop;
     unsigned char *copy = malloc(LARGER);
-    struct source *source = open_it(&loop, planner_new(0));
-    assert_int_equal(answer, 0);
+    struct source *source = open_it(&loop, planner_new(0), 0);
     assert_int_equal(source->size, LARGER);
     for (int i = 0; i < 2000; i++) {
         struct io io;
@@ -190,9 +159,8 @@ static void any_read_is_that_of_the_changed_image(void **state)
             offset = places[i % PIECES].offset + (uint64_t)random() % 3;
         uint32_t length = 1 + (uint32_t)((uint64_t)random() % (i % 2 ? 3000 : LARGER));
         length = length < LARGER - offset ? length : (uint32_t)(LARGER - offset);
-        io_init(&io, IO_READ, offset, length, on_answer);
-        do_io(&loop, source, &io);
-        assert_int_equal(answer, 0);
+        by_hand_io(&io, IO_READ, offset, length);
+        assert_int_equal(by_hand_ask(&loop, source, &io), 0);
         assert_int_equal(io.data.length, length);
         slices_copy_out(&io.data, 0, copy, length);
         assert_memory_equal(copy, changed + offset, length);
@@ -209,11 +177,10 @@ static void a_piece_is_not_asked_of_the_source_below(void **state)
     (void)state;
     uv_loop_t loop;
     struct io io;
-    struct source *source = open_it(&loop, planner_new(0));
+    struct source *source = open_it(&loop, planner_new(0), 0);
     unsigned before = stats.reads;
-    io_init(&io, IO_READ, 110000, 5000, on_answer);
-    do_io(&loop, source, &io);
-    assert_int_equal(answer, 0);
+    by_hand_io(&io, IO_READ, 110000, 5000);
+    assert_int_equal(by_hand_ask(&loop, source, &io), 0);
     slices_clear(&io.data);
     assert_int_equal(stats.reads, before);
     source_close(source);
@@ -225,14 +192,13 @@ static void it_takes_no_writes_and_is_another_image(void **state)
     (void)state;
     uv_loop_t loop;
     struct io io;
-    struct source *source = open_it(&loop, planner_new(0));
+    struct source *source = open_it(&loop, planner_new(0), 0);
     assert_true(source->read_only);
     assert_string_not_equal(source->identity, "it");
     assert_int_equal(strncmp(source->identity, "it changed to ", 14), 0);
-    io_init(&io, IO_WRITE, 200000, 4, on_answer);
+    by_hand_io(&io, IO_WRITE, 200000, 4);
     slices_add_copy(&io.data, "data", 4);
-    do_io(&loop, source, &io);
-    assert_int_equal(answer, -EPERM);
+    assert_int_equal(by_hand_ask(&loop, source, &io), -EPERM);
     slices_clear(&io.data);
     source_close(source);
     test_loop_end(&loop);
@@ -244,12 +210,11 @@ static void extents_with_a_piece_are_data(void **state)
     uv_loop_t loop;
     struct io io;
     struct io_extent extents[4];
-    struct source *source = open_it(&loop, planner_new(0));
-    io_init(&io, IO_EXTENTS, 90000, 100000, on_answer);
+    struct source *source = open_it(&loop, planner_new(0), 0);
+    by_hand_io(&io, IO_EXTENTS, 90000, 100000);
     io.extents = extents;
     io.extent_capacity = 4;
-    do_io(&loop, source, &io);
-    assert_int_equal(answer, 0);
+    assert_int_equal(by_hand_ask(&loop, source, &io), 0);
     assert_int_equal(io.extent_count, 1);
     assert_int_equal(extents[0].length, 100000);
     assert_int_equal(extents[0].flags, 0);
@@ -261,8 +226,7 @@ static void a_plan_that_fails_is_why_it_does_not_open(void **state)
 {
     (void)state;
     uv_loop_t loop;
-    struct source *source = open_it(&loop, planner_new(-EINVAL));
-    assert_int_equal(answer, -EINVAL);
+    struct source *source = open_it(&loop, planner_new(-EINVAL), -EINVAL);
     assert_string_equal(source->error, "nothing is to be changed");
     source_close(source);
     test_loop_end(&loop);

@@ -8,6 +8,7 @@
 #include "block/cache.h"
 #include "block/memory.h"
 #include "block/pad.h"
+#include "by_hand.h"
 #include "contract.h"
 #include "fake_source.h"
 
@@ -98,24 +99,6 @@ static void pad_keeps_the_contract(void **state)
 
 /* --- one at a time --- */
 
-static int answer;
-
-static void on_opened(struct source *source, int status)
-{
-    (void)source;
-    answer = status;
-}
-
-static void on_closed(struct source *source)
-{
-    source_free(source);
-}
-
-static void on_answer(struct io *io)
-{
-    answer = io->status;
-}
-
 struct rig {
     uv_loop_t loop;
     struct source *pad;
@@ -124,13 +107,7 @@ struct rig {
 static void rig_begin(struct rig *rig, struct source *lower, uint64_t minimum)
 {
     rig->pad = pad_source_new(lower, MULTIPLE, minimum);
-    rig->pad->opened = on_opened;
-    rig->pad->closed = on_closed;
-    answer = 1;
-    source_open(rig->pad);
-    while (answer == 1)
-        uv_run(&rig->loop, UV_RUN_ONCE);
-    assert_int_equal(answer, 0);
+    assert_int_equal(by_hand_open(&rig->loop, rig->pad), 0);
 }
 
 static void rig_begin_fake(struct rig *rig, uint64_t minimum)
@@ -150,11 +127,7 @@ static void rig_end(struct rig *rig)
 
 static int perform(struct rig *rig, struct io *io)
 {
-    answer = 1;
-    source_submit(rig->pad, io);
-    while (answer == 1)
-        uv_run(&rig->loop, UV_RUN_ONCE);
-    return answer;
+    return by_hand_ask(&rig->loop, rig->pad, io);
 }
 
 /* Writes `length` bytes of `byte`, the last one of `last`. */
@@ -164,7 +137,7 @@ static int write_bytes(struct rig *rig, uint64_t offset, uint32_t length, int by
     unsigned char *bytes = malloc(length);
     memset(bytes, byte, length);
     bytes[length - 1] = (unsigned char)last;
-    io_init(&io, IO_WRITE, offset, length, on_answer);
+    by_hand_io(&io, IO_WRITE, offset, length);
     slices_alloc(&io.data, length, 1000);
     slices_copy_in(&io.data, 0, bytes, length);
     int status = perform(rig, &io);
@@ -187,7 +160,7 @@ static void reads_never_go_past_the_end(void **state)
         uint32_t length = 1 + (uint32_t)random() % 300000;
         length = offset + length > MINIMUM ? (uint32_t)(MINIMUM - offset) : length;
         uint64_t before = stats.read_bytes, inside = offset < SIZE ? SIZE - offset : 0;
-        io_init(&io, IO_READ, offset, length, on_answer);
+        by_hand_io(&io, IO_READ, offset, length);
         assert_int_equal(perform(&rig, &io), 0); /* a source answers EINVAL past its end */
         slices_copy_out(&io.data, 0, back, length);
         assert_memory_equal(back, content + offset, length);
@@ -226,13 +199,13 @@ static void other_requests_are_clipped(void **state)
     const enum io_op ops[] = {IO_ZERO, IO_TRIM, IO_CACHE};
     rig_begin_fake(&rig, MINIMUM);
     for (unsigned i = 0; i < 3; i++) {
-        io_init(&io, ops[i], SIZE - 100, 5000, on_answer);
+        by_hand_io(&io, ops[i], SIZE - 100, 5000);
         assert_int_equal(perform(&rig, &io), 0);
-        io_init(&io, ops[i], SIZE, MINIMUM - SIZE, on_answer);
+        by_hand_io(&io, ops[i], SIZE, MINIMUM - SIZE);
         assert_int_equal(perform(&rig, &io), 0);
     }
     assert_int_equal(content[SIZE - 1], 0);
-    io_init(&io, IO_FLUSH, 0, 0, on_answer);
+    by_hand_io(&io, IO_FLUSH, 0, 0);
     assert_int_equal(perform(&rig, &io), 0);
     rig_end(&rig);
 }
@@ -245,13 +218,13 @@ static void the_padding_is_a_hole(void **state)
     struct io_extent extents[3];
     test_loop_begin(&rig.loop);
     rig_begin(&rig, memory_source_new(&rig.loop, "memory", SIZE), MINIMUM);
-    io_init(&io, IO_EXTENTS, SIZE - 100, 5000, on_answer);
+    by_hand_io(&io, IO_EXTENTS, SIZE - 100, 5000);
     io.extents = extents;
     io.extent_capacity = 3;
     assert_int_equal(perform(&rig, &io), 0);
     assert_int_equal(io.extent_count, 1);
     assert_int_equal(extents[0].length, 100);
-    io_init(&io, IO_EXTENTS, SIZE, 5000, on_answer);
+    by_hand_io(&io, IO_EXTENTS, SIZE, 5000);
     io.extents = extents;
     io.extent_capacity = 3;
     assert_int_equal(perform(&rig, &io), 0);
@@ -285,10 +258,10 @@ static void errors_pass_through(void **state)
     struct io io;
     rig_begin_fake(&rig, MINIMUM);
     fake_source_fail(pad_source_lower(rig.pad), 100);
-    io_init(&io, IO_READ, SIZE - 100, 200, on_answer);
+    by_hand_io(&io, IO_READ, SIZE - 100, 200);
     assert_int_equal(perform(&rig, &io), -EIO);
     assert_int_equal(io.data.length, 0);
-    io_init(&io, IO_READ, SIZE, 200, on_answer);
+    by_hand_io(&io, IO_READ, SIZE, 200);
     assert_int_equal(perform(&rig, &io), 0);
     slices_clear(&io.data);
     rig_end(&rig);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../block/by_hand.h"
 #include "../block/contract.h"
 #include "../block/fake_source.h"
 #include "../cmocka_all.h"
@@ -94,34 +95,11 @@ static struct source *make_injected(uv_loop_t *loop, void *context, void *arg)
     return inject_source_new(fake_source_new(loop, &options, &stats), boot_inject_new(loop, &wish, NULL, &(struct boot_inject_files){0}));
 }
 
-static int answer;
-
-static void on_opened(struct source *source, int status)
-{
-    (void)source;
-    answer = status;
-}
-
-static void on_closed(struct source *source)
-{
-    source_free(source);
-}
-
-static void on_answer(struct io *io)
-{
-    answer = io->status;
-}
-
 static struct source *open_injected(uv_loop_t *loop)
 {
     test_loop_begin(loop);
     struct source *source = make_injected(loop, NULL, NULL);
-    source->opened = on_opened;
-    source->closed = on_closed;
-    answer = 1;
-    source_open(source);
-    while (answer == 1)
-        uv_run(loop, UV_RUN_ONCE);
+    assert_int_equal(by_hand_open(loop, source), 0);
     return source;
 }
 
@@ -129,12 +107,8 @@ static unsigned char *read_all(uv_loop_t *loop, struct source *source)
 {
     unsigned char *copy = malloc(source->size);
     struct io io;
-    io_init(&io, IO_READ, 0, (uint32_t)source->size, on_answer);
-    answer = 1;
-    source_submit(source, &io);
-    while (answer == 1)
-        uv_run(loop, UV_RUN_ONCE);
-    assert_int_equal(answer, 0);
+    by_hand_io(&io, IO_READ, 0, (uint32_t)source->size);
+    assert_int_equal(by_hand_ask(loop, source, &io), 0);
     slices_copy_out(&io.data, 0, copy, io.length);
     slices_clear(&io.data);
     return copy;
@@ -168,7 +142,6 @@ static void every_configuration_is_changed(void **state)
     struct boot_injected told;
     need_disc();
     struct source *source = open_injected(&loop);
-    assert_int_equal(answer, 0);
     boot_inject_told(inject_source_planner(source), &told);
     assert_int_equal(told.files, 4);
     assert_int_equal(told.kernels, 4);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../block/by_hand.h"
 #include "../block/contract.h"
 #include "../block/fake_source.h"
 #include "../cmocka_all.h"
@@ -68,37 +69,15 @@ static void test_contract(void **state)
 
 /* --- what is no good --- */
 
-static int opened, closed, opened_status;
-
-static void on_opened(struct source *source, int status)
-{
-    (void)source;
-    opened++;
-    opened_status = status;
-}
-
-static void on_closed(struct source *source)
-{
-    (void)source;
-    closed++;
-}
-
 /* Opens it, which must fail with that, and say why. */
 static void fails_to_open(struct source *(*make)(uv_loop_t *loop), int status, const char *why)
 {
     uv_loop_t loop;
-    opened = closed = 0;
     test_loop_begin(&loop);
     struct source *source = make(&loop);
-    source->opened = on_opened;
-    source->closed = on_closed;
-    source_open(source);
-    test_loop_until(&loop, &opened, 1);
-    assert_int_equal(opened_status, status);
+    assert_int_equal(by_hand_open(&loop, source), status);
     assert_non_null(strstr(source->error, why));
     source_close(source);
-    test_loop_until(&loop, &closed, 1);
-    source_free(source);
     test_loop_end(&loop);
 }
 
