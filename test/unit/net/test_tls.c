@@ -585,10 +585,20 @@ time_t time(time_t *to)
     return said;
 }
 
+/* Not X509_cmp_time(): to a library of 32 bits a time_t may be another thing than to us. */
+static time_t time_of(const ASN1_TIME *text)
+{
+    struct tm tm;
+    assert_int_equal(ASN1_TIME_to_tm(text, &tm), 1);
+    return timegm(&tm);
+}
+
 /* A BMC without a battery makes it in 1970, and then its clock is set. */
 static void one_made_before_the_clock_is_set_is_good_later(void **state)
 {
     (void)state;
+    if (sizeof(time_t) > sizeof(long))
+        skip(); /* OpenSSL asks another clock than the one below */
     static const char *const names[] = {"bmc.example", NULL};
     char certificate[] = "/tmp/np-early-XXXXXX.pem", key[] = "/tmp/np-early-XXXXXX.key", error[256];
     close(mkstemps(certificate, 4));
@@ -601,8 +611,8 @@ static void one_made_before_the_clock_is_set_is_good_later(void **state)
     X509 *x509 = PEM_read_X509(file, NULL, NULL, NULL);
     fclose(file);
     assert_non_null(x509);
-    assert_true(X509_cmp_time(X509_get0_notBefore(x509), &(time_t){300}) < 0);
-    assert_true(X509_cmp_time(X509_get0_notAfter(x509), &(time_t){time(NULL) + 86400L * 365 * 10}) > 0);
+    assert_true(time_of(X509_get0_notBefore(x509)) < 300);
+    assert_true(time_of(X509_get0_notAfter(x509)) > time(NULL) + 86400LL * 365 * 10);
     X509_free(x509);
     unlink(certificate);
     unlink(key);
