@@ -24,6 +24,7 @@
  *        With "dryRun": true nothing is inserted, and the answer is {"changes": a diff}. menuTimeout: seconds that the image's boot menus wait;
  *        menuDefault: the entry that they boot then; imageFiles: an object of what else is changed on it. A stored image has the url "upload:NAME" (percent-encoded).
  *   POST /api/slots/NAME/eject
+ *   GET  /api/slots/NAME/medium: what is in as the host sees it, with what it wrote; Range
  *   POST /api/slots/NAME/dismiss: the failed reads and the last error are told no more
  *   POST /api/slots/NAME/ticket {"name","size","lastModified","samples","kernelArgs","menuTimeout","menuDefault"} -> {"url","protocol"}
  *        url is the WebSocket's, protocol the subprotocol to offer; good for one connection and a short
@@ -36,6 +37,7 @@
  *   PUT    /api/uploads/NAME with "Content-Range: bytes FIRST-LAST/SIZE", pieces in order; 200 or 201.
  *          409: not the piece that comes next, a complete one has the name, or another request
  *          uploads it; one that is silent for 3 s gives way to the same user's next. 413, 507: no room
+ *   GET    /api/uploads/NAME: the image; Range
  *   HEAD   /api/uploads/NAME -> Upload-Offset: how many bytes are there; 404: none
  *   DELETE /api/uploads/NAME
  *
@@ -66,6 +68,8 @@ import { ownWords, sentence } from './text.js';
  *             cached: number}} stats meanRate: bytes a second since the insert; reads: of the medium; rttUs 0: not measured
  * @property {string} websocket
  * @property {number} errorAt seconds since 1970, of the last failure; 0: none
+ * @property {number} written bytes that the host wrote and that are not in the image itself
+ * @property {boolean} writtenStays they are there again at the next insert of the image; else the eject throws them away
  * @property {string} by who inserted what is in, or ''
  */
 
@@ -155,6 +159,15 @@ export class Api {
     /** Where what was read of the slot's medium can be had, for an insert elsewhere. */
     profilePath(name) {
         return `${slotPath(name)}/profile`;
+    }
+
+    /** Where the medium is to be had as the host sees it. */
+    mediumPath(name) {
+        return `${slotPath(name)}/medium`;
+    }
+
+    uploadPath(name) {
+        return uploadPath(name);
     }
 
     /**

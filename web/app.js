@@ -217,6 +217,7 @@ class App {
                 this.#cards.set(slot.name, card);
                 element('slots').append(card.element);
                 card.setStored(this.#stored);
+                card.setMediumPath(this.#api.mediumPath(slot.name));
                 card.setProfilePath(this.#api.profilePath(slot.name));
                 card.setMedium(this.#media.get(slot.name) ?? null);
             }

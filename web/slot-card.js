@@ -5,41 +5,16 @@
 
 import { HeatMap, Sparkline } from './charts.js';
 import { setUpDrop } from './drop.js';
+import { bootChanges, configFiles } from './insert-forms.js';
 import { canWriteFiles } from './nbd-server.js';
 import { dismissError, dismissedError } from './remember.js';
 import { MEDIA_WORDS, imageWords, isConfig, isStored, pillWords, stateWords, waitsWords } from './slot-words.js';
-import { announce, confirmDialog, errorWords, failedReadsWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText, timeWords } from './text.js';
+import { announce, confirmDialog, ejectWrittenDialog, errorWords, failedReadsWords, humanRate, humanRoundTrip, humanSize, instantiate, percent, reportWords, setText, timeWords } from './text.js';
 
 const STALE_MS = 2500; // without news the host is taken to read nothing
 const SESSION_OVER = 'The session has ended.';
 const READING_MS = 5000; // the host reads if it did so lately
-const CONFIG_FILES_MAX = 40 << 10; // bytes: in base64 and with their names they must fit in one request
 const PROFILE_LEAST = 1 << 20; // bytes that were read: to know less than that is of no use
-
-/** What a form says of the image's boot configurations. */
-function bootChanges({ elements: { kernelArgs, menuTimeout, menuDefault } }) {
-    return {
-        ...(kernelArgs.value.trim() && { kernelArgs: kernelArgs.value.trim() }),
-        ...(menuTimeout.value && { menuTimeout: Number(menuTimeout.value) }),
-        ...(menuDefault.value.trim() && { menuDefault: menuDefault.value.trim() }),
-    };
-}
-
-/** Files as the daemon takes them: what is no text in base64. */
-async function configFiles(files) {
-    const read = {};
-    if (files.reduce((sum, { size }) => sum + size, 0) > CONFIG_FILES_MAX)
-        throw new Error('The files are larger than 40 KiB together. Upload them to the BMC as a tar, or as JSON.');
-    for (const file of files) {
-        const bytes = new Uint8Array(await file.arrayBuffer());
-        try {
-            read[file.name] = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-        } catch {
-            read[file.name] = { base64: btoa(String.fromCharCode(...bytes)) };
-        }
-    }
-    return read;
-}
 
 /**
  * @typedef {object} Actions each gives a promise; a rejection is shown in the card
@@ -208,6 +183,15 @@ export class SlotCard {
         if (reads && !await confirmDialog(
             `The host is reading from ${this.slot.name} now. If you eject it, what the host is doing may fail.`, 'Eject'))
             return;
+        const { written, writtenStays, name } = this.slot;
+        if (written > 0 && !writtenStays) {
+            const wanted = await ejectWrittenDialog(`The host has written ${humanSize(written)} to ${name}, which the image itself does not have. `
+                + 'An eject throws that away.');
+            if (wanted === 'download')
+                this.#parts.download.click();
+            if (wanted !== 'discard')
+                return;
+        }
         this.#try('Ejecting …', () => this.#actions.eject(this.slot.name), true); // also ends an insert under way
     }
 
@@ -325,6 +309,11 @@ export class SlotCard {
     /** @param {string} path where the boot profile is */
     setProfilePath(path) {
         this.#parts.profile.href = path;
+    }
+
+    /** @param {string} path where the medium can be had */
+    setMediumPath(path) {
+        this.#parts.download.href = path;
     }
 
     setHeat(buckets) {
@@ -462,6 +451,10 @@ export class SlotCard {
             .filter(Boolean).join(' · '));
         p.profile.download = `${slot.imageName}.boot-profile`;
         this.#show(p.profileRow, stats.readBytes >= PROFILE_LEAST && !isStored(slot));
+        p.download.download = imageWords(slot);
+        this.#show(p.downloadRow, !coming && this.#mayChange && (slot.written > 0 || isStored(slot)));
+        showMessage(p.written, slot.written > 0 ? `The host has written ${humanSize(slot.written)}. `
+            + (slot.writtenStays ? 'They are kept on the BMC for the next insert of this image.' : 'An eject throws that away: download it first.') : '');
         setText(p.readBytes, humanSize(stats.readBytes));
         setText(p.bytes, humanSize(stats.bytes));
         setText(p.meanRate, humanRate(stats.meanRate));

@@ -113,14 +113,24 @@ export function announce(text) {
     document.getElementById('live').textContent = text;
 }
 
-/** @returns {Promise<boolean>} */
-export function confirmDialog(question, action) {
-    const dialog = document.getElementById('confirm');
-    document.getElementById('confirm-text').textContent = question;
-    document.getElementById('confirm-yes').textContent = action;
+/** @returns {Promise<string>} the value of the button, '' for the one that cancels */
+function choose(id, question) {
+    const dialog = document.getElementById(id);
+    document.getElementById(`${id}-text`).textContent = question;
     dialog.returnValue = '';
     dialog.showModal();
     return new Promise((resolve) => {
-        dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+        dialog.addEventListener('close', () => resolve(dialog.returnValue), { once: true });
     });
+}
+
+/** @returns {Promise<boolean>} */
+export async function confirmDialog(question, action) {
+    document.getElementById('confirm-yes').textContent = action;
+    return await choose('confirm', question) === 'yes';
+}
+
+/** What is to become of what the host wrote? @returns {Promise<'download'|'discard'|''>} */
+export function ejectWrittenDialog(question) {
+    return choose('eject-written', question);
 }

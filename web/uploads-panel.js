@@ -144,6 +144,7 @@ export class UploadsPanel {
         parts.name.textContent = name;
         parts.progress.setAttribute('aria-label', `Upload of ${name}`);
         parts.cancel.setAttribute('aria-label', `Stop the upload of ${name}`);
+        parts.download.setAttribute('aria-label', `Download ${name}`);
         parts.delete.setAttribute('aria-label', `Delete ${name}`);
         parts.resume.setAttribute('aria-label', `Go on with the upload of ${name}`);
         parts.cancel.addEventListener('click', () => this.#uploads.get(name)?.stop());
@@ -174,6 +175,8 @@ export class UploadsPanel {
         if (active)
             parts.progress.value = upload.offset / upload.file.size;
         parts.cancel.hidden = !active;
+        parts.download.href = this.#api.uploadPath(name);
+        parts.download.hidden = active || !stored?.complete || !this.#mayChange;
         parts.delete.hidden = active || !stored || !this.#mayChange;
         parts.resume.hidden = active || Boolean(stored?.complete) || !this.#mayChange;
     }

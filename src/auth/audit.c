@@ -22,6 +22,7 @@ static const char *const words[] = {
     [AUDIT_RESET] = "host reset",
     [AUDIT_BOOT] = "host boot",
     [AUDIT_UPLOAD] = "upload",
+    [AUDIT_DOWNLOAD] = "download",
     [AUDIT_DELETE] = "delete",
     [AUDIT_LOG] = "log level",
     [AUDIT_TRACE] = "trace",

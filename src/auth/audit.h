@@ -29,6 +29,7 @@ enum audit_event {
     AUDIT_RESET,  /* of the host; detail: how */
     AUDIT_BOOT,   /* the host's boot source; detail: which */
     AUDIT_UPLOAD, /* one is complete; subject: the image; detail: its size and SHA-256 */
+    AUDIT_DOWNLOAD, /* subject: the image, or the slot whose medium it is */
     AUDIT_DELETE, /* subject: the image */
     AUDIT_LOG,    /* how much is logged; detail: the level */
     AUDIT_TRACE,  /* subject: the slot, or none: all; detail: "on" or "off" */

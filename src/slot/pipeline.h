@@ -77,6 +77,7 @@ struct source *pipeline_preview_new(const struct pipeline_context *context, cons
 /* What was changed in the image, of either; valid while the source is. False: nothing was. */
 bool pipeline_injected(struct source *source, struct boot_injected *told);
 struct source *pipeline_image_of(struct source *source); /* the image as it is, through the cache if it has one */
+struct source *pipeline_medium(struct source *source); /* the image with what was written to it, of its own size */
 struct source *pipeline_reader(struct source *source); /* the pipeline's part that reads the image */
 /* Makes an open pipeline read from `reader`, which is open and has the same bytes; the pipeline owns it from now on.
  * False: it can't be done (only a reader from another machine can be exchanged), and `reader` stays the caller's. */

@@ -25,6 +25,11 @@ static struct source *pipeline_overlay_of(struct source *source)
     return is_stage(stage, "overlay") ? stage : NULL;
 }
 
+struct source *pipeline_medium(struct source *source)
+{
+    return pad_source_lower(trace_source_lower(source));
+}
+
 /* The image as it may have been changed. */
 static struct source *changed_of(struct source *source)
 {

@@ -89,6 +89,7 @@ struct slot_counters {
     uint64_t cached;                      /* bytes of the image in the cache */
     uint64_t overlay_used, overlay_bound; /* bytes; 0 without an overlay */
     const char *overlay_in;               /* "memory", "file"; "" without one */
+    bool overlay_kept;                    /* it stays there at the eject */
 };
 
 /* The URL of a config medium whose files come with the insert: "config:LABEL". */

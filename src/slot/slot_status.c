@@ -11,6 +11,11 @@ static const char *slot_warning(const struct slot *slot)
     return medium_doubt_words(slot->doubt);
 }
 
+uint64_t slot_medium_id(const struct slot *slot)
+{
+    return slot->ready_at * CONFIG_SLOTS_MAX + slot->index + 1;
+}
+
 void slot_get_status(struct slot *slot, struct slot_status *status)
 {
     *status = (struct slot_status){
@@ -51,10 +56,11 @@ void slot_get_status(struct slot *slot, struct slot_status *status)
     status->via = browser ? SLOT_VIA_BROWSER : SLOT_VIA_URL;
     status->waiting = browser && browser_source_is_waiting(browser);
     pipeline_count(slot->source, &status->counters);
+    status->counters.overlay_kept = slot->config.overlay_keep && strcmp(status->counters.overlay_in, "file") == 0;
     if (slot->state == SLOT_READY) {
         status->size = slot->source->size;
         status->writable = slot->writable;
-        status->medium = slot->ready_at * CONFIG_SLOTS_MAX + slot->index + 1;
+        status->medium = slot_medium_id(slot);
         status->inserted_ms = uv_now(slot->shared->loop) - slot->ready_at;
         status->mean_rate = status->inserted_ms ? slot->reads.bytes * 1000 / status->inserted_ms : 0;
         status->failing = pipeline_failing(slot->source);

@@ -34,6 +34,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/bytes.h"
 #include "base/defer.h"
 #include "base/list.h"
 #include "base/work.h"
@@ -147,6 +148,26 @@ struct store_list {
 };
 
 void store_list(struct store *store, struct store_list *list);
+
+/* A piece of a complete image, for who takes it home. */
+struct store_reading {
+    const char *name;                              /* set by the caller; must stay until `done` */
+    uint64_t offset;
+    uint32_t length;                               /* 0: only `size` is asked for */
+    uint64_t version;                              /* 0 at first; the same image is meant from then on */
+    void (*done)(struct store_reading *reading);   /* as all these: once, not inside the call */
+
+    int status;         /* -ENOENT: there is none; -ESTALE: another one has its name */
+    uint64_t size;      /* of the image */
+    struct slices data; /* with status 0; the caller's */
+
+    struct store *store; /* private from here on */
+    struct bytes *bytes;
+    struct work work;
+};
+
+/* The name must be one (store/name.h). */
+void store_read(struct store *store, struct store_reading *reading);
 
 struct store_removal {
     const char *name; /* set by the caller; must stay until `done` */

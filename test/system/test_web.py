@@ -188,7 +188,8 @@ def test_the_list_of_slots(site):
     slot = web.slot()
     assert slot == {"name": "slot0", "index": 0, "media": "cd", "state": "empty", "image": "", "imageName": "", "size": 0,
                     "writable": False, "connectedVia": "none", "error": slot["error"], "warning": "", "awaited": None,
-                    "failing": False, "hostWaits": None, "failedReads": None, "websocket": "/nbd/0", "errorAt": slot["errorAt"], "by": "", "stats": slot["stats"]}
+                    "failing": False, "hostWaits": None, "failedReads": None, "websocket": "/nbd/0", "errorAt": slot["errorAt"], "by": "", "written": 0, "writtenStays": False,
+                    "stats": slot["stats"]}
     assert set(slot["stats"]) == {"readBytes", "bytes", "meanRate", "reads", "readsWaited", "rttUs", "cached"}
     assert web.slot("slot1")["media"] == "disk" and web.slot("slot1")["index"] == 1
 

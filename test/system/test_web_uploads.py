@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Daemon, wait_for
 from test_nbd import handle
-from website import accounts, new_site, shared_site  # noqa: F401 (fixtures)
+from website import AnswerReader, accounts, new_site, shared_site  # noqa: F401 (fixtures)
 
 IMAGE = random.Random(21).randbytes(3_000_001)
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
@@ -208,3 +208,55 @@ def test_without_a_folder_there_are_no_uploads(new_site):
     web = new_site().web("admin")
     assert web.get("/api/uploads").status == 404 and "upload-directory" in web.get("/api/uploads").error
     assert put(web, "x", b"data").status == 404
+
+
+# --- taken home ---
+
+
+def test_an_image_is_downloaded(site):
+    """Whole and from the middle; a part of one, and one that is not there, are none; who may only look gets nothing."""
+    web = site.web("operator")
+    assert put(web, "größe 1.iso", IMAGE).status == 201
+    whole = web.ok("GET", path("größe 1.iso"))
+    assert whole.body == IMAGE and whole.get("Accept-Ranges") == "bytes" and whole.get("Content-Security-Policy") == "sandbox"
+    assert whole.get("Content-Disposition") == "attachment; filename*=UTF-8''gr%C3%B6%C3%9Fe%201.iso"
+    size = len(IMAGE)
+    part = web.ask("GET", path("größe 1.iso"), headers={"Range": f"bytes={size - 1000}-"})
+    assert part.status == 206 and part.body == IMAGE[-1000:] and part.get("Content-Range") == f"bytes {size - 1000}-{size - 1}/{size}"
+    beyond = web.ask("GET", path("größe 1.iso"), headers={"Range": f"bytes={size}-"})
+    assert beyond.status == 416 and beyond.get("Content-Range") == f"bytes */{size}"
+    assert put(web, "part.iso", bytes(100), 0, 200).status == 200
+    for name, status in (("part.iso", 404), ("nothing.iso", 404), ("../users", 400), (".hidden", 400)):
+        assert web.get(path(name)).status == status, name
+    assert site.web("reader").get(path("größe 1.iso")).status == 403
+    assert 'audit: download: user="operator"' in site.daemon.log()
+
+
+def test_a_medium_is_taken_home_with_what_its_host_wrote(new_site, folder):
+    """By ranges, too; an eject in the middle cuts it, and what is read so is not the host's."""
+    image = random.Random(22).randbytes(40_000_512)
+    site = new_site(keys={"upload-directory": folder / "store"}, slots={"slot0": {"media": "disk", "overlay": "memory"}, "slot1": {}})
+    web = site.web("admin")
+    assert put(web, "stick.img", image).status == 201
+    assert web.get("/api/slots/slot0/medium").status == 409 and web.get("/api/slots/none/medium").status == 404
+    assert web.insert("slot0", "upload:stick.img", writable=True).status == 200
+    wanted = image[:5000] + b"host wrote" + image[5010:]
+    h = handle(site.uri())
+    h.pwrite(b"host wrote", 5000)
+    h.shutdown()
+    before = web.slot()
+    assert before["written"] == 8192 or before["written"] == 4096
+    assert before["writtenStays"] is False
+    answer = web.ok("GET", "/api/slots/slot0/medium")
+    assert answer.body == wanted and "stick.img" in answer.get("Content-Disposition")
+    part = web.ask("GET", "/api/slots/slot0/medium", headers={"Range": "bytes=4990-5019"})
+    assert part.status == 206 and part.body == wanted[4990:5020]
+    assert web.slot()["stats"]["readBytes"] == before["stats"]["readBytes"]
+    assert site.web("reader").get("/api/slots/slot0/medium").status == 403
+    with web.connect() as wire:
+        wire.sendall(web.text("GET", "/api/slots/slot0/medium"))
+        reader = AnswerReader(wire)
+        assert reader.head().status == 200
+        assert web.eject("slot0").status == 200
+        assert len(reader.buffer) + len(wire.read_all()) < len(image)
+    assert (folder / "store/stick.img").read_bytes() == image

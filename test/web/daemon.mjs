@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { CLIENT_FLAGS, DISC, GREETING, READ, exportName, request } from './nbd_client.mjs';
+import { CLIENT_FLAGS, DISC, GREETING, READ, WRITE, exportName, request } from './nbd_client.mjs';
 
 const WEB = fileURLToPath(new URL('../../web/', import.meta.url));
 const START_MS = 30_000; // under valgrind too
@@ -141,6 +141,15 @@ export class Host {
                 return reject(this.#failure);
             this.#reads.set(cookie, { length, resolve, reject });
             this.#socket.write(request({ type: READ, cookie, offset, length }));
+        });
+    }
+
+    /** @returns {Promise<Buffer>} of nothing, when it is written */
+    write(offset, bytes) {
+        const cookie = this.#cookie++;
+        return new Promise((resolve, reject) => {
+            this.#reads.set(cookie, { length: 0, resolve, reject });
+            this.#socket.write(Buffer.concat([request({ type: WRITE, cookie, offset, length: bytes.length }), bytes]));
         });
     }
 

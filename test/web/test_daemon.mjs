@@ -590,6 +590,32 @@ daemonTest('a file that changes while it is uploaded, and a login that is over: 
     await row.getByRole('alert').filter({ hasText: 'changing.iso was changed, moved or removed while it was sent.' }).waitFor({ timeout: 5000 });
 }, { user: 'operator' });
 
+daemonTest('what the host wrote is not thrown away unasked: it is told, downloaded, and discarded', async (page, daemon) => {
+    const { path } = makeImage('stick.img', 2 * MIB);
+    const server = await serveUrl(path);
+    await daemon.command(`insert slot1 ${server.url}stick.img writable=yes`);
+    await state(page, 'Ready', 'slot1');
+    assert.equal(await card(page, 'slot1').getByRole('link', { name: 'Download' }).isVisible(), false);
+    const host = await daemon.host('slot1');
+    await host.write(4096, Buffer.from('a dump of the firmware'));
+    await card(page, 'slot1').getByText('The host has written 4.0 KiB. An eject throws that away').waitFor();
+    await card(page, 'slot1').getByRole('button', { name: 'Eject slot1' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('The host has written 4.0 KiB to slot1, which the image itself does not have.').waitFor();
+    const [download] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Download' }).click()]);
+    assert.equal(download.suggestedFilename(), 'stick.img');
+    const image = readFileSync(path);
+    image.write('a dump of the firmware', 4096);
+    assert.ok(readFileSync(await download.path()).equals(image));
+    await card(page, 'slot1').getByRole('button', { name: 'Eject slot1' }).click();
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await state(page, 'Ready', 'slot1');
+    await card(page, 'slot1').getByRole('button', { name: 'Eject slot1' }).click();
+    await dialog.getByRole('button', { name: 'Discard and eject' }).click();
+    await state(page, 'Empty', 'slot1');
+    server.stop();
+});
+
 /** packaging/nginx/prefix.conf in a server of nginx that takes requests of 1 MiB, as it does by itself. */
 async function nginxBelow(daemon, port) {
     const place = join(daemon.folder, 'nginx');

@@ -9,6 +9,7 @@
 #include "api/redfish/redfish.h"
 #include "api/site/site.h"
 #include "api/web/uploads.h"
+#include "store/store.h"
 
 #define MEDIA_NAME_MAX 256 /* of a file in a browser */
 /* What is changed in the file, as parameters of the WebSocket's URL, and their bounds. */
@@ -25,6 +26,7 @@ struct web_parts {
     struct pages *pages;
     struct events *events;
     struct uploads *uploads; /* NULL: there are none */
+    struct store *store;     /* theirs; NULL likewise */
     struct media *media;
     struct redfish *redfish;
     const struct http_server *http; /* to count its connections */
@@ -51,6 +53,9 @@ json_t *slot_routes_status(struct site *site);
 
 /* --- metrics_route.c: /metrics --- */
 void metrics_handle(const struct web_parts *parts, struct http_request *request);
+
+/* --- download.c: /api/uploads/NAME and /api/slots/NAME/medium, what is in them --- */
+web_handler download_stored, download_medium;
 
 /* --- slot_events.c: /api/events --- */
 struct events *events_new(struct site *site);

@@ -18,7 +18,9 @@ struct route {
 static void handle_uploads(const struct web_parts *parts, struct http_request *request, const struct api_caller *caller,
                            char **words)
 {
-    if (parts->uploads)
+    if (parts->uploads && words[2] && strcmp(request->method, "GET") == 0)
+        download_stored(parts, request, caller, words);
+    else if (parts->uploads)
         uploads_handle(parts->uploads, request, caller, words[2]);
     else
         api_reply_error(request, 404, "Uploads are off (set upload-directory).");
@@ -30,6 +32,7 @@ static const struct route routes[] = {
     {"GET", "/api/slots/*/heat", AUTH_LOGIN, slot_routes_heat},
     {"GET", "/api/slots/*/report", AUTH_LOGIN, slot_routes_report},
     {"GET", "/api/slots/*/profile", AUTH_LOGIN, slot_routes_profile},
+    {"GET", "/api/slots/*/medium", AUTH_CONFIGURE_COMPONENTS, download_medium},
     {"POST", "/api/slots/*/insert", AUTH_CONFIGURE_COMPONENTS, slot_routes_insert},
     {"POST", "/api/slots/*/eject", AUTH_CONFIGURE_COMPONENTS, slot_routes_eject},
     {"POST", "/api/slots/*/dismiss", AUTH_CONFIGURE_COMPONENTS, slot_routes_dismiss},

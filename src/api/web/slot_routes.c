@@ -46,14 +46,15 @@ static json_t *web_slot_routes_json_slot(struct slot *slot)
     char websocket[32];
     slot_get_status(slot, &s);
     snprintf(websocket, sizeof websocket, "/nbd/%u", s.index);
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:s, s:o, s:o, s:b, s:o, s:o, s:s, s:I, s:o}", "name", s.name, "index",
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I, s:b, s:s, s:o, s:s, s:o, s:o, s:b, s:o, s:o, s:s, s:I, s:o, s:I, s:b}", "name", s.name, "index",
                      (int)s.index, "media", s.media == MEDIA_CD ? "cd" : "disk", "state", state_name(&s), "image",
                      api_text(s.via == SLOT_VIA_URL ? s.image : ""), "imageName", api_text(s.image_name), "size",
                      (json_int_t)s.size, "writable", (int)s.writable, "connectedVia", via[s.via], "error",
                      api_text(s.error), "warning", s.warning, "awaited", web_slot_routes_json_awaited(&s), "stats",
                      web_slot_routes_json_stats(&s), "failing", (int)s.failing, "hostWaits", api_waits_json(&s), "failedReads",
                      api_unseen_json(&s), "websocket", websocket, "errorAt", *s.error ? (json_int_t)s.error_at : (json_int_t)0, "by",
-                     api_text(s.by));
+                     api_text(s.by), "written", (json_int_t)s.counters.overlay_used, "writtenStays",
+                     (int)s.counters.overlay_kept);
 }
 
 json_t *slot_routes_status(struct site *site)

@@ -2,6 +2,7 @@
  * /api/uploads: the images in the BMC's own storage (store/store.h), as web/api.js says.
  *
  *   GET    the list and what is free        Login
+ *   GET    of one: the image (download.c)   ConfigureComponents
  *   HEAD   of one: Upload-Offset            Login
  *   PUT    a piece, or the whole of one     ConfigureComponents
  *   DELETE one                              ConfigureComponents

@@ -128,6 +128,7 @@ static bool open_store(struct web *web, const struct config_web *config, char er
         .keep_free = config->upload_free,
     };
     web->store = store_new(web->site.loop, &options, error);
+    web->parts.store = web->store;
     if (web->store)
         web->parts.uploads = uploads_new(web->store, web_is_inserted, web);
     return web->store;
