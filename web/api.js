@@ -38,6 +38,7 @@
  *          409: not the piece that comes next, a complete one has the name, or another request
  *          uploads it; one that is silent for 3 s gives way to the same user's next. 413, 507: no room
  *   GET    /api/uploads/NAME: the image; Range
+ *   POST   /api/uploads/NAME {"size","label"}: an empty USB stick (FAT32) of so many bytes is made there; 201, 409, 413, 507
  *   HEAD   /api/uploads/NAME -> Upload-Offset: how many bytes are there; 404: none
  *   DELETE /api/uploads/NAME
  *
@@ -232,6 +233,10 @@ export class Api {
                 return 0;
             throw error;
         }
+    }
+
+    makeStick(name, size, label) {
+        return this.#json('POST', uploadPath(name), { json: { size, label } });
     }
 
     async deleteUpload(name) {

@@ -27,6 +27,10 @@ export class UploadsPanel {
                 this.#upload(one);
             file.value = '';
         });
+        element('stick-form').addEventListener('submit', (event) => {
+            event.preventDefault();
+            this.#makeStick(event.target.elements);
+        });
         setUpDrop(element('upload-drop'), element('upload-drop'), () => true, (transfer) => {
             for (const one of transfer.files)
                 this.#upload(one);
@@ -40,6 +44,7 @@ export class UploadsPanel {
     async show(mayChange) {
         this.#mayChange = mayChange;
         element('upload-drop').hidden = !mayChange;
+        element('stick').hidden = !mayChange;
         await this.#reload();
     }
 
@@ -87,6 +92,18 @@ export class UploadsPanel {
             : upload.stopped ? `Upload of ${file.name} stopped` : `${file.name} is on the BMC`);
         if (!upload.error && !upload.stopped)
             this.#uploads.delete(file.name);
+        await this.#reload();
+    }
+
+    async #makeStick({ size, label }) {
+        const named = label.value.toUpperCase();
+        try {
+            await this.#api.makeStick(`${named}.img`, size.value * 2 ** 20, named);
+            announce(`${named}.img is on the BMC`);
+        } catch (error) {
+            showMessage(element('upload-error'), errorWords(error));
+            return;
+        }
         await this.#reload();
     }
 

@@ -102,8 +102,7 @@ static void on_list_answer(struct defer *defer)
     list_done(container_of(defer, struct store_list, answer));
 }
 
-/* 0, and the call is counted; or the status why no more can be asked now. */
-static int store_begin_call(struct store *store)
+int store_call_begin(struct store *store)
 {
     store->pending++;
     store->queued++;
@@ -112,7 +111,7 @@ static int store_begin_call(struct store *store)
 
 void store_list(struct store *store, struct store_list *list)
 {
-    list->status = store_begin_call(store);
+    list->status = store_call_begin(store);
     list->entries = list->found = NULL;
     list->count = 0;
     list->free = 0;
@@ -156,7 +155,7 @@ static void on_removal_answer(struct defer *defer)
 void store_remove(struct store *store, struct store_removal *removal)
 {
     const struct store_upload *upload = store_upload_find(store, removal->name);
-    removal->status = store_begin_call(store);
+    removal->status = store_call_begin(store);
     removal->job.store = store;
     if (removal->status == 0 && store_name_problem(removal->name))
         removal->status = -EINVAL;

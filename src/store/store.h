@@ -149,6 +149,21 @@ struct store_list {
 
 void store_list(struct store *store, struct store_list *list);
 
+/* An empty USB stick (store/stick.h). */
+struct store_making {
+    const char *name, *label; /* set by the caller, and looked at by it; must stay until `done` */
+    uint64_t size;
+    void (*done)(struct store_making *making);
+    void *owner;
+
+    int status; /* -EINVAL: the size; -EEXIST; -EFBIG, -ENOSPC, -EAGAIN, -ECANCELED: as of a piece */
+
+    struct store_job job; /* private from here on */
+    struct defer answer;
+};
+
+void store_make(struct store *store, struct store_making *making);
+
 /* A piece of a complete image, for who takes it home. */
 struct store_reading {
     const char *name;                              /* set by the caller; must stay until `done` */

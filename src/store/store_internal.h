@@ -50,6 +50,8 @@ struct store {
 /* Runs jobs on the directory one after the other, in the order of these calls. */
 void store_job_add(struct store *store, struct store_job *job, void (*run)(struct store_job *job),
                    void (*done)(struct store_job *job));
+/* Counts a call, which waits in the queue: 0, or the status why no more can be asked now. `queued` is the caller's then. */
+int store_call_begin(struct store *store);
 /* Counts a call as done: the last step, after its caller was told. */
 void store_call_done(struct store *store);
 

@@ -1,8 +1,10 @@
 """Images that are uploaded into the daemon's own storage, and inserted from there."""
 import hashlib
+import json
 import os
 import random
 import stat
+import subprocess
 import urllib.parse
 
 import pytest
@@ -260,3 +262,41 @@ def test_a_medium_is_taken_home_with_what_its_host_wrote(new_site, folder):
         assert web.eject("slot0").status == 200
         assert len(reader.buffer) + len(wire.read_all()) < len(image)
     assert (folder / "store/stick.img").read_bytes() == image
+
+
+def test_an_empty_stick_is_made_and_brings_something_home(new_site, folder, tmp_path):
+    """FAT32 that fsck and mtools find fault with nowhere, and that takes no room; a host writes to it."""
+    site = new_site(keys={"upload-directory": folder / "store", "upload-size": "10G", "upload-free": "0"}, slots={"slot0": {"media": "disk"}})
+    web = site.web("operator")
+    for name, size, label in (("a.img", 40 << 20, "DUMP"), ("b.img", (261 << 20) + 511, "A-LABEL_9XY"), ("c.img", 41 << 20, "")):
+        assert web.post(path(name), {"size": size, "label": label}).status == 201, name
+        stick = folder / "store" / name
+        assert stick.stat().st_size == size - size % 512 and stick.stat().st_blocks * 512 < 200_000
+        table = subprocess.run(["sfdisk", "--json", stick], check=True, capture_output=True, text=True).stdout
+        partition, = json.loads(table)["partitiontable"]["partitions"]
+        assert (partition["start"], partition["size"], partition["type"]) == (2048, size // 512 - 2048, "c")
+        subprocess.run(["dd", f"if={stick}", f"of={tmp_path}/part", "bs=1M", "skip=1", "conv=sparse", "status=none"], check=True)
+        subprocess.run(["fsck.fat", "-n", tmp_path / "part"], check=True, capture_output=True)
+        assert (label or "no label") in subprocess.run(["mlabel", "-s", "-i", f"{stick}@@1M", "::"], check=True, capture_output=True, text=True).stdout
+        (tmp_path / "part").unlink()
+    for what, status in (({"size": 1 << 20}, 400), ({"size": "1"}, 400), ({"size": 1 << 26, "label": "lower"}, 400),
+                         ({"size": 1 << 26, "label": "TOO-LONG-LABEL"}, 400), ({"size": 1 << 40}, 413), ({"size": 10 << 30}, 507)):
+        assert web.post(path("e.img"), what).status == status, what
+    assert web.post(path("a.img"), {"size": 1 << 26}).status == 409 and site.web("reader").post(path("f.img"), {"size": 1 << 26}).status == 403
+    assert set(listed(web)) == {"a.img", "b.img", "c.img"}
+    assert web.insert("slot0", "upload:a.img", writable=True).status == 200
+    other = tmp_path / "other.img"
+    other.write_bytes((folder / "store/a.img").read_bytes())
+    (tmp_path / "dump").write_bytes(IMAGE)
+    subprocess.run(["mcopy", "-i", f"{other}@@1M", tmp_path / "dump", "::dump.bin"], check=True)
+    written, data = other.read_bytes(), bytes(4096)
+    h = handle(site.uri())
+    for at in range(0, len(written), 4096):
+        if written[at:at + 4096] != data:
+            h.pwrite(written[at:at + 4096], at)
+    h.shutdown()
+    home = web.ok("GET", "/api/slots/slot0/medium").body
+    assert home == written
+    (tmp_path / "home.img").write_bytes(home)
+    subprocess.run(["mcopy", "-i", f"{tmp_path}/home.img@@1M", "::dump.bin", tmp_path / "found"], check=True)
+    assert (tmp_path / "found").read_bytes() == IMAGE

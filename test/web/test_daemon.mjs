@@ -614,6 +614,13 @@ daemonTest('what the host wrote is not thrown away unasked: it is told, download
     await dialog.getByRole('button', { name: 'Discard and eject' }).click();
     await state(page, 'Empty', 'slot1');
     server.stop();
+    await page.getByText('Make an empty USB stick').click();
+    await page.getByLabel('Size in MiB').fill('48');
+    await page.getByLabel('Label', { exact: true }).fill('dump');
+    await page.getByRole('button', { name: 'Make it' }).click();
+    const row = page.getByRole('listitem').filter({ hasText: 'DUMP.img' });
+    await row.getByText('48.0 MiB').waitFor();
+    await row.getByRole('link', { name: 'Download DUMP.img' }).waitFor();
 });
 
 /** packaging/nginx/prefix.conf in a server of nginx that takes requests of 1 MiB, as it does by itself. */

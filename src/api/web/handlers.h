@@ -57,6 +57,9 @@ void metrics_handle(const struct web_parts *parts, struct http_request *request)
 /* --- download.c: /api/uploads/NAME and /api/slots/NAME/medium, what is in them --- */
 web_handler download_stored, download_medium;
 
+/* --- sticks.c: POST /api/uploads/NAME --- */
+web_handler stick_make;
+
 /* --- slot_events.c: /api/events --- */
 struct events *events_new(struct site *site);
 web_handler events_handle;

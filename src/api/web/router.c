@@ -39,6 +39,7 @@ static const struct route routes[] = {
     {"POST", "/api/slots/*/ticket", AUTH_CONFIGURE_COMPONENTS, slot_routes_ticket},
     {"GET", "/api/events", AUTH_LOGIN, events_handle},
     {NULL, "/api/uploads", AUTH_LOGIN, handle_uploads},
+    {"POST", "/api/uploads/*", AUTH_CONFIGURE_COMPONENTS, stick_make},
     {NULL, "/api/uploads/*", AUTH_LOGIN, handle_uploads},
 };
 #define ROUTES (sizeof routes / sizeof *routes)

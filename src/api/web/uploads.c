@@ -466,7 +466,7 @@ void uploads_handle(struct uploads *uploads, struct http_request *request, const
     const struct method *method = find_method(request->method, name != NULL);
     const char *problem = name ? store_name_problem(name) : NULL;
     if (!method) {
-        http_add_field(request, "Allow", name ? "GET, HEAD, PUT, DELETE" : "GET, HEAD");
+        http_add_field(request, "Allow", name ? "GET, HEAD, POST, PUT, DELETE" : "GET, HEAD");
         api_reply_error(request, 405, "That is not done with this method.");
     } else if (!auth_allows(caller->role, method->privileges)) {
         api_reply_error(request, 403, "The role %s may not do that.", auth_role_name(caller->role));
