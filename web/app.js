@@ -213,7 +213,7 @@ class App {
             if (card) {
                 card.update(slot);
             } else {
-                card = new SlotCard(slot, this.#actions(), this.#mayChange);
+                card = new SlotCard(slot, this.#actions(), this.#mayChange, this.#session.role === 'Administrator');
                 this.#cards.set(slot.name, card);
                 element('slots').append(card.element);
                 card.setStored(this.#stored);

@@ -51,7 +51,7 @@ export class SlotCard {
     /** @type {import('./medium.js').Medium|null} what this browser serves here */
     medium = null;
 
-    constructor(slot, actions, mayChange) {
+    constructor(slot, actions, mayChange, mayTrust) {
         const { root, parts } = instantiate('slot-template');
         this.element = root;
         this.#parts = parts;
@@ -65,6 +65,10 @@ export class SlotCard {
         parts.media.textContent = MEDIA_WORDS[slot.media] ?? slot.media;
         parts.file.setAttribute('aria-label', `Image for ${slot.name}`);
         parts.folder.setAttribute('aria-label', `Folder for ${slot.name}`);
+        parts.pickFile.setAttribute('aria-label', `Choose a file … for ${slot.name}`);
+        parts.pickFolder.setAttribute('aria-label', `Choose a folder … for ${slot.name}`);
+        parts.fileWritable.setAttribute('aria-label', `The host may write to the file for ${slot.name}`);
+        parts.urlForm.elements.verify.parentElement.hidden = !mayTrust;
         this.#setUpFile();
         this.#setUpForms();
         parts.eject.addEventListener('click', () => this.#eject());

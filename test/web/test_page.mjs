@@ -613,7 +613,7 @@ pageTest('everything can be reached and used by the keyboard', async (page) => {
         await page.keyboard.press('Tab');
         seen.push(await page.evaluate(() => document.activeElement.getAttribute('aria-label') || document.activeElement.textContent.trim()));
     }
-    const wanted = ['Choose a file …', 'From a URL', 'Stored on the BMC', 'Choose a file …', 'From a URL', 'Stored on the BMC', 'Upload an image …'];
+    const wanted = ['Choose a file … for slot0', 'From a URL', 'Stored on the BMC', 'Choose a file … for slot1', 'From a URL', 'Stored on the BMC', 'Upload an image …'];
     let at = 0;
     for (const text of seen)
         if (text === wanted[at])
@@ -630,4 +630,51 @@ pageTest('every field has a label, every picture a name', async (page, daemon) =
         .map((element) => element.outerHTML));
     assert.deepEqual(nameless, []);
     assert.match(await page.locator('#live').textContent(), /slot0: Ready, rescue grüße.iso/);
+});
+
+pageTest('texts, placeholders and borders of what is used have the contrast of WCAG AA, in light and dark', async (page, daemon) => {
+    await logIn(page);
+    await state(page, 'Empty');
+    await card(page).locator('summary', { hasText: 'From a URL' }).click();
+    for (const name of ['Choose a file … for slot0', 'Choose a folder … for slot0', 'Choose a file … for slot1'])
+        assert.equal(await page.getByRole('button', { name }).count(), 1, name);
+    for (const colorScheme of ['light', 'dark']) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        const poor = await page.evaluate(() => {
+            const channels = (color) => color.match(/[\d.]+/g).map(Number);
+            const luminance = (color) => channels(color).slice(0, 3).map((c) => c / 255)
+                .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+            const behind = (element) => {
+                for (let e = element; e; e = e.parentElement) {
+                    const color = getComputedStyle(e).backgroundColor;
+                    if (channels(color)[3] !== 0)
+                        return color;
+                }
+                return 'rgb(255, 255, 255)';
+            };
+            const contrast = (a, b) => {
+                const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y);
+                return (high + 0.05) / (low + 0.05);
+            };
+            const found = [];
+            const check = (what, least, color, background) => {
+                const has = contrast(color, background);
+                if (has < least)
+                    found.push(`${what}: ${has.toFixed(2)}`);
+            };
+            for (const element of document.querySelectorAll('input, select, button, .drop')) {
+                if (!element.checkVisibility() || element.type === 'checkbox')
+                    continue;
+                const name = element.name || element.className || element.textContent;
+                const style = getComputedStyle(element), around = behind(element.parentElement);
+                if (!element.matches('button.main'))
+                    check(`border of ${name}`, 3, style.borderTopColor, around);
+                check(`text of ${name}`, 4.5, style.color, behind(element));
+                if (element.placeholder)
+                    check(`placeholder of ${name}`, 4.5, getComputedStyle(element, '::placeholder').color, behind(element));
+            }
+            return found;
+        });
+        assert.deepEqual(poor, [], colorScheme);
+    }
 });
