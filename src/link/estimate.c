@@ -1,13 +1,21 @@
 #include "link/estimate.h"
 
-/* One that is shorter than all those without a queue of ours had none either. */
-static void link_quiet_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, uint64_t now_us)
+#include <stdlib.h>
+#include <string.h>
+
+static int link_compare(const void *a, const void *b)
 {
-    bool old = quiet && now_us - link->quiet_at_us > LINK_RTT_QUIET_US;
-    if (link->quiet_us == 0 ? !quiet : rtt_us > link->quiet_us && !old)
-        return;
-    link->quiet_us = rtt_us;
-    link->quiet_at_us = now_us;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+uint64_t link_quiet_round_trip(const struct link_estimate *link)
+{
+    uint64_t sorted[LINK_SAMPLES];
+    unsigned count = link->quiets < LINK_SAMPLES ? link->quiets : LINK_SAMPLES;
+    memcpy(sorted, link->quiet_us, sizeof sorted);
+    qsort(sorted, count, sizeof *sorted, link_compare);
+    return count ? sorted[count / 2] : 0;
 }
 
 void link_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, uint64_t now_us)
@@ -15,7 +23,8 @@ void link_round_trip(struct link_estimate *link, uint64_t rtt_us, bool quiet, ui
     uint64_t keep = quiet ? LINK_RTT_QUIET_US : LINK_RTT_KEEP_US;
     if (rtt_us == 0)
         rtt_us = 1;
-    link_quiet_round_trip(link, rtt_us, quiet, now_us);
+    if (quiet)
+        link->quiet_us[link->quiets++ % LINK_SAMPLES] = rtt_us;
     if (link->rtt_us == 0 || rtt_us <= link->rtt_us || now_us - link->rtt_at_us > keep) {
         link->rtt_us = rtt_us;
         link->rtt_at_us = now_us;

@@ -16,7 +16,8 @@
 
 struct link_estimate {
     uint64_t rtt_us, rtt_at_us;        /* the smallest, 0: none yet; and when it was measured */
-    uint64_t quiet_us, quiet_at_us;    /* the smallest that met no queue of ours, 0: none; and when that was */
+    uint64_t quiet_us[LINK_SAMPLES];   /* the last round trips that met no queue of ours, a ring */
+    unsigned quiets;                   /* how many there were */
     uint64_t rates[LINK_SAMPLES];      /* the last samples, a ring; bytes a second */
     unsigned next_rate;
     uint64_t since_us;                 /* when the transfers began; 0: there are none */
@@ -33,6 +34,9 @@ void link_idle(struct link_estimate *link, uint64_t now_us);
 uint64_t link_received(struct link_estimate *link, uint64_t bytes, uint64_t now_us);
 /* Too little is under way to fill the link: the link gives at least the rate that is measured now. */
 void link_limited(struct link_estimate *link);
+/* The middle one of the last round trips that met no queue of ours, for people: the smallest may be one whose beginning was
+ * noticed late. 0: none was measured. */
+uint64_t link_quiet_round_trip(const struct link_estimate *link);
 uint64_t link_bandwidth(const struct link_estimate *link); /* bytes a second; 0: not known */
 
 #endif

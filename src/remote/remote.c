@@ -59,7 +59,7 @@ void remote_learn_link(struct remote *remote)
     uint64_t now = remote_now_us();
     link_look(&remote->link, now);
     stats->rtt_us = remote->link.shared->estimate.rtt_us;
-    stats->quiet_rtt_us = remote->link.shared->estimate.quiet_us;
+    stats->quiet_rtt_us = link_quiet_round_trip(&remote->link.shared->estimate);
     stats->bandwidth = link_bandwidth(&remote->link.shared->estimate);
     stats->gain = link_gain(&remote->link.shared->gain);
     stats->sharers = link_sharers(&remote->link, now);

@@ -82,7 +82,7 @@ static void note_failure(struct browser_source *browser)
 void browser_learn_link(struct browser_source *browser)
 {
     browser->source.stats.rtt_us = browser->link.rtt_us;
-    browser->source.stats.quiet_rtt_us = browser->link.quiet_us;
+    browser->source.stats.quiet_rtt_us = link_quiet_round_trip(&browser->link);
     browser->source.stats.bandwidth = link_bandwidth(&browser->link);
 }
 

@@ -8,7 +8,7 @@ static void the_link_is_estimated(void **state)
     struct link_estimate link = {0};
     uint64_t now = 1000000;
     link_round_trip(&link, 65000, false, now);
-    assert_int_equal(link.quiet_us, 0);
+    assert_int_equal(link_quiet_round_trip(&link), 0);
     link_round_trip(&link, 60000, true, now);
     link_round_trip(&link, 50000, true, now);
     link_round_trip(&link, 70000, true, now);
@@ -29,9 +29,12 @@ static void the_link_is_estimated(void **state)
     assert_int_equal(link.rtt_us, 80000); /* the way is longer than it was */
     link_round_trip(&link, 90000, false, now + LINK_RTT_KEEP_US + 1);
     assert_int_equal(link.rtt_us, 90000); /* the old one is too old */
-    assert_int_equal(link.quiet_us, 80000); /* what is told to people met no queue of ours */
-    link_round_trip(&link, 40000, false, now);
-    assert_int_equal(link.quiet_us, 40000);
+    assert_int_equal(link_quiet_round_trip(&link), 70000); /* of 60, 50, 70 and 80 ms, which met no queue of ours */
+    link_round_trip(&link, 10, true, now);
+    assert_int_equal(link_quiet_round_trip(&link), 60000);
+    for (unsigned i = 0; i < LINK_SAMPLES; i++)
+        link_round_trip(&link, 1000, true, now);
+    assert_int_equal(link_quiet_round_trip(&link), 1000);
 }
 
 static void a_rate_that_demand_limits_is_no_slower_link(void **state)
