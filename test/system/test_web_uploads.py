@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Daemon, wait_for
 from test_nbd import handle
-from website import AnswerReader, accounts, new_site, shared_site  # noqa: F401 (fixtures)
+from website import PASSWORDS, AnswerReader, accounts, new_site, shared_site  # noqa: F401 (fixtures)
 
 IMAGE = random.Random(21).randbytes(3_000_001)
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
@@ -215,6 +215,13 @@ def test_without_a_folder_there_are_no_uploads(new_site):
 # --- taken home ---
 
 
+def fetch(site, what, to):
+    """As an administrator does it."""
+    host, port = site.address()
+    subprocess.run(["curl", "-fsSk", "-u", f"operator:{PASSWORDS['operator']}", "-o", to, f"https://{host}:{port}{what}"], check=True)
+    return to.read_bytes()
+
+
 def test_an_image_is_downloaded(site):
     """Whole and from the middle; a part of one, and one that is not there, are none; who may only look gets nothing."""
     web = site.web("operator")
@@ -234,7 +241,7 @@ def test_an_image_is_downloaded(site):
     assert 'audit: download: user="operator"' in site.daemon.log()
 
 
-def test_a_medium_is_taken_home_with_what_its_host_wrote(new_site, folder):
+def test_a_medium_is_taken_home_with_what_its_host_wrote(new_site, folder, tmp_path):
     """By ranges, too; an eject in the middle cuts it, and what is read so is not the host's."""
     image = random.Random(22).randbytes(40_000_512)
     site = new_site(keys={"upload-directory": folder / "store"}, slots={"slot0": {"media": "disk", "overlay": "memory"}, "slot1": {}})
@@ -249,10 +256,9 @@ def test_a_medium_is_taken_home_with_what_its_host_wrote(new_site, folder):
     before = web.slot()
     assert before["written"] == 8192 or before["written"] == 4096
     assert before["writtenStays"] is False
-    answer = web.ok("GET", "/api/slots/slot0/medium")
-    assert answer.body == wanted and "stick.img" in answer.get("Content-Disposition")
+    assert fetch(site, "/api/slots/slot0/medium", tmp_path / "home") == wanted
     part = web.ask("GET", "/api/slots/slot0/medium", headers={"Range": "bytes=4990-5019"})
-    assert part.status == 206 and part.body == wanted[4990:5020]
+    assert part.status == 206 and part.body == wanted[4990:5020] and "stick.img" in part.get("Content-Disposition")
     assert web.slot()["stats"]["readBytes"] == before["stats"]["readBytes"]
     assert site.web("reader").get("/api/slots/slot0/medium").status == 403
     with web.connect() as wire:
@@ -295,8 +301,6 @@ def test_an_empty_stick_is_made_and_brings_something_home(new_site, folder, tmp_
         if written[at:at + 4096] != data:
             h.pwrite(written[at:at + 4096], at)
     h.shutdown()
-    home = web.ok("GET", "/api/slots/slot0/medium").body
-    assert home == written
-    (tmp_path / "home.img").write_bytes(home)
+    assert fetch(site, "/api/slots/slot0/medium", tmp_path / "home.img") == written
     subprocess.run(["mcopy", "-i", f"{tmp_path}/home.img@@1M", "::dump.bin", tmp_path / "found"], check=True)
     assert (tmp_path / "found").read_bytes() == IMAGE
