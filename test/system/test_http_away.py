@@ -109,7 +109,9 @@ def test_a_changed_image_costs_few_requests_and_few_lines(daemon, liar):
         with pytest.raises(nbd.Error):
             h.pread(512, (4 << 20) + 4096 * (i % 500))
     assert len(liar.requests) - requests < 30
-    assert sum("warning" in line for line in d.log().splitlines()) < 10, d.log()
+    # Beside those of failed reads, which are few a minute whatever fails (src/slot/host_reads.h).
+    warnings = [line for line in d.log().splitlines() if "warning" in line]
+    assert len(warnings) < 30 and len([line for line in warnings if "a read of the host failed" not in line]) < 10, d.log()
     liar.behaviour = liar.honest
     wait_for(lambda: "is back" in d.log() or "right again" in d.log(), "the image's return")
     assert h.pread(512, 4 << 20) == IMAGE[4 << 20:(4 << 20) + 512]

@@ -40,7 +40,7 @@ def test_a_server_that_says_nothing_at_the_insert_is_given_up_after_io_timeout(d
 
 
 def test_tries_come_with_growing_pauses(daemon, liar):
-    d = daemon("http.io-timeout=8s")
+    d = daemon("http.io-timeout=8s", "http.readahead=no")
     d.ok(f"insert 0 {liar.url()}")
     h = handle(d.uri())
     assert h.pread(512, 0) == IMAGE[:512]

