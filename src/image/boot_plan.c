@@ -47,13 +47,15 @@ void boot_plan_clear(struct boot_plan *plan)
 
 __attribute__((format(printf, 2, 3))) static void boot_plan_warn(struct boot_plan *plan, const char *format, ...)
 {
+    char words[sizeof plan->warnings];
     size_t used = strlen(plan->warnings);
     va_list args;
     if (used > 0 && used < sizeof plan->warnings - 2)
         used += (size_t)snprintf(plan->warnings + used, sizeof plan->warnings - used, "; ");
     va_start(args, format);
-    vsnprintf(plan->warnings + used, sizeof plan->warnings - used, format, args);
+    vsnprintf(words, sizeof words, format, args);
     va_end(args);
+    text_escape(words, plan->warnings + used, sizeof plan->warnings - used); /* a file's name may have any bytes */
 }
 
 /* --- one file --- */
@@ -75,7 +77,9 @@ static void boot_plan_replace(struct boot_plan *plan, const struct boot_file *fi
 
 static void show_change(FILE *diff, const struct boot_file *file, const char *before, const char *after, size_t length)
 {
-    fprintf(diff, "--- %s (%s)\n+++ %s%s\n", file->path, file->tree->name, file->path,
+    char path[BOOT_PATH_MAX];
+    text_escape(file->path, path, sizeof path);
+    fprintf(diff, "--- %s (%s)\n+++ %s%s\n", path, file->tree->name, path,
             length > room_of(file) ? file->fat ? " (in further clusters)" : " (behind the image's end)" : "");
     if (memchr(before, '\0', file->entry.length) || memchr(after, '\0', length))
         fprintf(diff, "binary: %u bytes by %zu\n", file->entry.length, length);

@@ -73,6 +73,20 @@ def check_accepted(image):
     assert "Media region" in told.stdout and not re.search(r"unreadable|invalid", told.stdout + told.stderr)
 
 
+def test_names_of_an_image_are_shown_without_their_control_characters(slots, tmp_path):
+    for name in ("e\x1b]0;x\x07\nok: x\n.conf", "signed\x1b[31m\n.conf"):
+        write(tmp_path / "disc/loader/entries" / name, ENTRY)
+    write(tmp_path / "disc/loader/entries/signed\x1b[31m\n.conf.sig", "x")
+    run("xorriso", "-as", "mkisofs", "-quiet", "-o", tmp_path / "x.iso", "-R", tmp_path / "disc")
+    d = slots()
+    told = [d.ok(f"insert cd {tmp_path}/x.iso kernel-args={MARK} dry-run"), d.ok(f"insert cd {tmp_path}/x.iso kernel-args={MARK}"),
+            d.ok("status")]
+    assert not re.search(r"[\0-\x08\x0b-\x1f]", "".join(line for answer in told for line in answer))
+    assert [answer[-1].split(",")[0] for answer in told] == ["ok: cd: nothing was inserted: a dry run", "ok: cd: inserted x.iso", "ok"]
+    assert all(any("warning: " in line and r"signed\x1b[31m\x0a.conf is signed" in line for line in answer) for answer in told)
+    assert any(r"\x1b]0;x\x07\x0aok: x\x0a.conf" in line for line in told[0])
+
+
 # --- what the host reads ---
 
 
