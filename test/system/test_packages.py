@@ -66,6 +66,15 @@ def test_the_scripts_parse(script):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("enabled", (True, False))
+def test_an_upgrade_stops_only_what_the_restart_behind_it_starts(enabled):
+    function = re.search(r"^keep_media\(\) \{\n.*?^\}\n", (PACKAGING / "debian" / "nbd-proxy.postinst").read_text(), re.M | re.S)[0]
+    stand_in = "systemctl() { echo \"$@\"; case $* in *is-enabled*) return $no ;; kill*) stopped=1 ;; *is-active*) return $stopped ;; esac; }\n"
+    done = subprocess.run(["sh", "-ec", f"no={int(not enabled)} stopped=0\n{stand_in}{function}keep_media"], capture_output=True, text=True,
+                          check=True, timeout=60)
+    assert ("kill" in done.stdout) == enabled
+
+
 # --- OpenEmbedded ---
 
 LAYER = PACKAGING / "openembedded"
