@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from bootable import Disc
 from conftest import TOP, binary, make_image, wait_for
 
 BUILD = pathlib.Path(binary()).parent
@@ -164,11 +165,13 @@ class Machine:
         path.write_text(text)
         path.chmod(0o755)
 
-    def start(self, *arguments, shell=(), **options):
+    def start(self, *arguments, shell=(), state=None, **options):
         environment = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "MACHINE": str(self.folder), "REAL": binary(),
                        "HOME": str(self.folder / "home"), "NBD_PROXY_LISTEN": "127.0.0.1:0"}
         for name in ("NBD_PROXY_BUILD", "NBD_PROXY_STATE", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
             environment.pop(name, None)
+        if state:
+            environment["NBD_PROXY_STATE"] = state
         return subprocess.Popen([*shell, str(self.tree / "quickstart"), *map(str, arguments)], env=environment, text=True, cwd=self.folder,
                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                 **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
@@ -304,3 +307,26 @@ def test_options_of_an_insert_are_passed_on(machine):
 
 def test_sh_will_do(machine):
     assert "It is being served" in machine.serve(machine.image, shell=["sh"])
+
+
+def test_a_login_asks_for_its_password_on_a_terminal(machine):
+    terminal, slave = pty.openpty()
+    process = machine.start("http://127.0.0.1:1/x.iso", "user=u", "writable=maybe", stdin=slave, stderr=slave)
+    os.close(slave)
+    seen = b""
+    while b"Password" not in seen:
+        seen += os.read(terminal, 4096)
+    os.write(terminal, b"secret\n")
+    process.communicate(timeout=60)
+    while b"cannot insert" not in seen:
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    assert b'unknown option or value in "writable=..."' in seen and b"secret" not in seen and process.returncode == 1
+
+
+def test_a_dry_run_shows_what_it_would_change_and_a_state_is_where_the_caller_says(machine):
+    disc = Disc(machine.folder)
+    process = machine.start(disc.image, "dry-run", "kernel-args=mark=1", state="my state")
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0 and "mark=1" in out and "a dry run" in out, (out, error)
+    assert (machine.folder / "my state" / "nbd-proxy.log").exists()
