@@ -140,7 +140,7 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
     return -1;
 }
 
-static void hide_sets(struct arguments *a)
+void arguments_hide_sets(struct arguments *a)
 {
     for (unsigned i = 0; i < a->set_count; i++) {
         char *given = (char *)(uintptr_t)a->sets[i];
@@ -156,7 +156,7 @@ int arguments_read(struct arguments *a, int argc, char **argv)
     *a = (struct arguments){.file = DEFAULT_CONFIG};
     int code = arguments_parse(a, argc, argv);
     if (code < 0)
-        hide_sets(a);
+        arguments_hide_sets(a);
     return code;
 }
 

@@ -23,6 +23,8 @@ struct arguments {
 
 /* -1: go on; else the exit code, since what was asked for is done, or what is wrong is said. */
 int arguments_read(struct arguments *arguments, int argc, char **argv);
+/* What they are is copied, and hidden in argv; arguments_read() does that. For who reads the command line otherwise. */
+void arguments_hide_sets(struct arguments *arguments);
 void arguments_clear(struct arguments *arguments);
 /* Returns 0; or -1 with what is wrong, and `config` needs no config_free() then. */
 int arguments_configure(const struct arguments *arguments, struct config *config, char error[CONFIG_ERROR_MAX]);

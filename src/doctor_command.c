@@ -101,8 +101,10 @@ int doctor_command(int argc, char **argv)
         if (code >= 0)
             return code;
     }
+    arguments_hide_sets(&a);
     log_setup(LOG_TO_STDERR, LOG_LEVEL_ERROR);
     findings_init(&findings, json);
     doctor_look(&a, &findings, argv + optind);
+    arguments_clear(&a);
     return findings.bad ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -394,10 +394,10 @@ static int main_command(int argc, char **argv)
     static const struct {
         const char *word, *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"passwd", "", passwd_command}, {"ctl", CTL_PROGRAM, ctl_command}, {"doctor", "", doctor_command}};
+    } commands[] = {{"ctl", CTL_PROGRAM, ctl_command}, {"passwd", NULL, passwd_command}, {"doctor", NULL, doctor_command}};
     const char *name = argc > 0 && strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argc > 0 ? argv[0] : "";
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        int skipped = strcmp(name, commands[i].name) == 0 ? 0 : 1;
+        int skipped = commands[i].name && strcmp(name, commands[i].name) == 0 ? 0 : 1;
         if (skipped && (argc < 2 || strcmp(argv[1], commands[i].word) != 0))
             continue;
         harden();

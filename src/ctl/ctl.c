@@ -126,16 +126,40 @@ static int ctl_read_arguments(struct ctl_arguments *a, int argc, char **argv)
     return code;
 }
 
-/* Passwords are for the daemon, not for who looks at the list of processes. */
+/* --- secrets: for the daemon, not for who looks at the list of processes --- */
+
+static bool is_json(const char *text)
+{
+    return text[strspn(text, " \t\r\n")] == '{';
+}
+
+/* What is to be hidden of a word: a password, a token, or what JSON has of a machine. */
+static char *secret_of(char *word, const char *before)
+{
+    const char *name = word + strspn(word, "-");
+    char *equals = strchr(word, '=');
+    bool named = strncmp(name, "password=", 9) == 0 || strncmp(name, "bearer-token=", 13) == 0;
+    if (strcmp(before, "--password") == 0 || strcmp(before, "--bearer-token") == 0 || is_json(word))
+        return word;
+    return equals && (named || is_json(equals + 1)) ? equals + 1 : word + strlen(word);
+}
+
 static void hide_words(int count, char **words, char *copies[])
 {
     for (int i = 0; i < count; i++) {
         copies[i] = mem_strdup(words[i]);
-        const char *name = words[i] + strspn(words[i], "-");
-        bool next = i > 0 && (strcmp(copies[i - 1], "--password") == 0 || strcmp(copies[i - 1], "--bearer-token") == 0);
-        bool secret = strncmp(name, "password=", 9) == 0 || strncmp(name, "bearer-token=", 13) == 0 || strncmp(name, "config={", 8) == 0;
-        char *from = next ? words[i] : secret ? strchr(words[i], '=') + 1 : words[i] + strlen(words[i]);
+        char *from = secret_of(words[i], i > 0 ? copies[i - 1] : "");
         memset(from, '*', strlen(from));
+    }
+}
+
+/* Once they were read. */
+static void hide_values(const struct ctl_arguments *a)
+{
+    for (unsigned i = 0; i < a->set_count; i++) {
+        char *equals = strchr(a->sets[i], '=');
+        if (equals)
+            memset(equals + 1, '*', strlen(equals + 1));
     }
 }
 
@@ -206,7 +230,9 @@ int ctl_command(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL); /* a watch ends with who reads it */
     ctl_show_setup(arguments.colours);
     session.json = arguments.json;
-    if (!find_socket(&arguments, session.connection.path, error)) {
+    bool found = find_socket(&arguments, session.connection.path, error);
+    hide_values(&arguments);
+    if (!found) {
         ctl_show_error(error);
         return CTL_USAGE;
     }

@@ -50,10 +50,7 @@ static int show_answer(struct ctl_session *s, const struct ctl_line *line, bool 
     char *text = live ? ctl_watch(&s->connection) : ctl_receive(&s->connection);
     for (; text && !is_last(text); text = ctl_receive(&s->connection)) {
         any = true;
-        if (json)
-            puts(text);
-        else
-            ctl_show_line(text);
+        (json ? ctl_show_json : ctl_show_line)(text);
         fflush(stdout); /* who reads a watch wants each line */
     }
     if (text)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/control/command.h"
+#include "base/text.h"
 #include "ctl/ctl_usage.h"
 #include "host/host.h"
 
@@ -86,19 +87,27 @@ static bool put_value(struct completion *c, const char *before)
     return found;
 }
 
-/* The words that are no options and no values of one: in place, their number. */
-static int plain_words(const struct control_command *command, int count, char **words)
+/* The words that are no options and no values of one: their number. */
+static int plain_words(const struct control_command *command, int count, char **words, char **plain)
 {
     int left = 0;
     for (int i = 0; i < count; i++) {
         struct ctl_option option;
         const char *name = words[i] + 2;
         if (strncmp(words[i], "--", 2) != 0)
-            words[left++] = words[i];
+            plain[left++] = words[i];
         else if (ctl_usage_find_option(command->usage, name, strlen(name), &option) && option.kind == CTL_VALUE)
             i++;
     }
     return left;
+}
+
+static void put_places(struct completion *c, int count, char **words)
+{
+    char **plain = mem_alloc((size_t)count * sizeof *plain);
+    int left = plain_words(c->command, count, words, plain);
+    ctl_usage_place(c->command->usage, left, plain, put_place, c);
+    mem_free(plain);
 }
 
 static void complete_command(struct completion *c, int count, char **words)
@@ -109,7 +118,7 @@ static void complete_command(struct completion *c, int count, char **words)
     if (*last == '-')
         put_options(c->command);
     else
-        ctl_usage_place(c->command->usage, plain_words(c->command, count - 1, words), words, put_place, c);
+        put_places(c, count - 1, words);
 }
 
 void ctl_complete(struct ctl_session *session, int count, char **words, const char *const *options)

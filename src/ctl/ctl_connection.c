@@ -75,12 +75,12 @@ bool ctl_fill(struct ctl_connection *c)
         c->used -= c->taken;
         c->taken = 0;
     }
+    if (c->used + 1 >= LINE_MAX_BYTES)
+        return false;
     if (c->used + 1 >= c->size) { /* a zero byte is behind it all */
         c->size = c->size ? c->size * 2 : 4096;
-        c->buffer = c->size > LINE_MAX_BYTES ? NULL : mem_realloc(c->buffer, c->size);
+        c->buffer = mem_realloc(c->buffer, c->size);
     }
-    if (!c->buffer)
-        return false;
     ssize_t n;
     do
         n = recv(c->fd, c->buffer + c->used, c->size - c->used - 1, 0);

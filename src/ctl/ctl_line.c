@@ -36,6 +36,7 @@ static void add_byte(struct ctl_line *line, char byte)
 bool ctl_line_add(struct ctl_line *line, const char *word)
 {
     bool quoted = !*word || word[strcspn(word, " \t\"\\")];
+    line->broken = line->broken || strpbrk(word, "\r\n");
     if (line->used > 0)
         add_byte(line, ' ');
     if (quoted)
@@ -131,7 +132,7 @@ static bool add_image(struct ctl_line *line, const char *word)
 
 static bool add_value(struct ctl_line *line, const struct ctl_option *option, const char *value)
 {
-    bool is_path = strcmp(option->value, "FILE") == 0 || (strstr(option->value, "URL") && strpbrk(value, "./"));
+    bool is_path = strstr(option->value, "FILE") || (strstr(option->value, "URL") && strpbrk(value, "./"));
     char *path = is_path ? absolute(value) : mem_strdup(value);
     bool fits = line_add_option(line, option->name, path);
     mem_free_secret(path);
@@ -178,16 +179,18 @@ static bool take_option(struct ctl_line *line, const struct control_command *com
 static bool take_word(struct ctl_line *line, const struct control_command *command, struct words *words, int place,
                       char error[CTL_ERROR_MAX])
 {
-    const char *word = words->word[words->at];
-    if (strpbrk(word, "\r\n"))
-        return line_refuse(error, "a word can't have a line's end in it");
+    const char *word = words->word[words->at], *equals = strchr(word, '=');
+    struct ctl_option option;
     if (strcmp(word, "--json") == 0)
         return line->json = true;
     if (strncmp(word, "--", 2) == 0)
         return take_option(line, command, words, error);
-    line->has_user = line->has_user || strncmp(word, "user=", 5) == 0;
-    line->has_password = line->has_password || strncmp(word, "password=", 9) == 0;
-    (strcmp(command->name, "insert") == 0 && place == 2 ? add_image : ctl_line_add)(line, word);
+    if (strcmp(command->name, "insert") == 0 && place == 2)
+        add_image(line, word);
+    else if (equals && ctl_usage_find_option(command->usage, word, (size_t)(equals - word), &option))
+        add_value(line, &option, equals + 1);
+    else
+        ctl_line_add(line, word);
     return true;
 }
 
@@ -210,6 +213,8 @@ bool ctl_line_make(struct ctl_line *line, int count, char **word, bool ask, char
     }
     if (place - 1 < command->least)
         return line_refuse(error, "usage: %s", command->usage);
+    if (line->broken)
+        return line_refuse(error, "a word, or the path of a file, can't have a line's end in it");
     if (line->has_user && !line->has_password && ask && !ask_password(line, error))
         return false;
     return !line->overflow || line_refuse(error, "the command is too long: %d bytes at most", CONTROL_LINE_MAX - 1);

@@ -12,6 +12,7 @@ struct ctl_line {
     char text[CONTROL_LINE_MAX]; /* may hold secrets: for ctl_line_clear() */
     size_t used;
     bool overflow;
+    bool broken;   /* a word has a line's end in it, behind which the daemon would see another command */
     bool json;     /* --json was among the words */
     bool has_user, has_password;
     char name[32]; /* of the command */

@@ -58,6 +58,20 @@ void ctl_show_line(const char *line)
     printf("%s%s%s\n", colour, line, *colour ? ctl_plain() : "");
 }
 
+void ctl_show_json(const char *line)
+{
+    for (; *line; line++) {
+        unsigned char byte = (unsigned char)line[0], next = (unsigned char)line[1];
+        bool c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0;
+        if (c1 || byte == 0x7f)
+            printf("\\u%04x", c1 ? next : byte);
+        else
+            putchar(*line);
+        line += c1;
+    }
+    putchar('\n');
+}
+
 void ctl_show_error(const char *text)
 {
     fflush(stdout);

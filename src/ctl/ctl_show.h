@@ -14,6 +14,8 @@ const char *ctl_bold(void);
 const char *ctl_plain(void);
 /* A line of an answer, on stdout: states, warnings and errors in it have their colours. */
 void ctl_show_line(const char *line);
+/* A line of JSON, on stdout: it has no control characters but DEL and C1 (U+0080 to U+009F), and those are escaped. */
+void ctl_show_json(const char *line);
 /* On stderr, behind the program's name. */
 void ctl_show_error(const char *text);
 /* The terminal's columns; 80 if it does not tell. */

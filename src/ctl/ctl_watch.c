@@ -1,5 +1,6 @@
 #include "ctl/ctl_watch.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
@@ -136,18 +137,21 @@ static void draw_again(const char *json)
     fflush(stdout);
 }
 
-/* What was typed ends it; nobody types who has no terminal. */
-static bool somebody_typed(struct pollfd *typed)
+/* What was typed ends it, or that nobody can type any more; nobody types who has no terminal. */
+static bool somebody_typed(const struct pollfd *typed)
 {
     char dropped[256];
-    return typed->revents && read(typed->fd, dropped, sizeof dropped) >= 0;
+    if (typed->revents && read(typed->fd, dropped, sizeof dropped) < 0)
+        return true;
+    return typed->revents;
 }
 
 /* Waits for one of both; false: the watch is to end. */
 static bool wait_for_more(struct ctl_connection *c, const sigset_t *open)
 {
     struct pollfd both[] = {{.fd = c->fd, .events = POLLIN}, {.fd = isatty(STDIN_FILENO) ? STDIN_FILENO : -1, .events = POLLIN}};
-    ppoll(both, 2, NULL, open);
+    while (!watch_interrupted && ppoll(both, 2, NULL, open) < 0 && errno == EINTR)
+        continue;
     return !watch_interrupted && !somebody_typed(&both[1]);
 }
 
@@ -161,20 +165,22 @@ static char *last_line(struct ctl_connection *c)
     return line;
 }
 
-static char *draw_until_end(struct ctl_connection *c, const sigset_t *open)
+/* True: it was ended here; else `line` is the daemon's last one, or NULL. */
+static bool draw_until_end(struct ctl_connection *c, const sigset_t *open, char **line)
 {
     for (;;) {
+        *line = NULL;
         if (!ctl_has_line(c)) {
             if (!wait_for_more(c, open))
-                return ctl_send(c, "") ? last_line(c) : NULL;
+                return true;
             if (!ctl_fill(c))
-                return NULL;
+                return false;
             continue;
         }
-        char *line = ctl_receive(c);
-        if (*line != '{')
-            return line;
-        draw_again(line);
+        *line = ctl_receive(c);
+        if (**line != '{')
+            return false;
+        draw_again(*line);
     }
 }
 
@@ -187,9 +193,11 @@ char *ctl_watch(struct ctl_connection *c)
     sigaddset(&interrupt, SIGINT);
     sigprocmask(SIG_BLOCK, &interrupt, &open);
     sigaction(SIGINT, &action, &old);
-    char *line = draw_until_end(c, &open);
+    char *line;
+    bool ended = draw_until_end(c, &open, &line);
     putchar('\n');
+    fflush(stdout);
     sigaction(SIGINT, &old, NULL);
-    sigprocmask(SIG_SETMASK, &open, NULL);
-    return line;
+    sigprocmask(SIG_SETMASK, &open, NULL); /* a second Ctrl-C does not wait for a daemon that hangs */
+    return ended && ctl_send(c, "") ? last_line(c) : line;
 }

@@ -82,17 +82,29 @@ static char *dump_of(const struct config *config)
     return text;
 }
 
-/* A URL's query may be a secret too. */
+/* A URL's query may be a secret too, and so may what JSON has of a machine. */
+static bool may_hide(const char *line, size_t key)
+{
+    static const char *const names[] = {"image", "config", "image-files", "network-data"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) + 1 == key && strncmp(line, names[i], key - 1) == 0)
+            return true;
+    return false;
+}
+
 static void write_line(FILE *out, const char *line)
 {
     size_t key = strcspn(line, "=");
-    char shown[512];
-    if (strncmp(line, "image = ", 8) == 0 || strncmp(line, "config = ", 9) == 0 || strncmp(line, "proxy = ", 8) == 0) {
-        text_url_public(line + key + 2, shown, sizeof shown);
-        fprintf(out, "%.*s= %s\n", (int)key, line, shown);
-    } else {
+    char shown[512] = "{...}";
+    if (!line[key] || !may_hide(line, key)) {
         fprintf(out, "%s\n", line);
+        return;
     }
+    const char *value = line + key + 2;
+    value += *value == '"'; /* config_dump() quotes what a comment would begin in */
+    if (*value != '{')
+        text_url_public(value, shown, sizeof shown);
+    fprintf(out, "%.*s= %s\n", (int)key, line, shown);
 }
 
 static bool has_line(const char *text, const char *line)

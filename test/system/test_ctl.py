@@ -117,10 +117,14 @@ def test_a_command_and_its_exit_code(daemon, program, folder):
     assert ctl.out("eject", "slot0", "--json") == '{"message":"slot0: empty"}\n'
     for words, said in ((("bogus",), "unknown command"), (("insert", "0"), "usage: insert SLOT"), (("insert", "0", "x", "--bogus"), "--bogus"),
                         (("insert", "0", "x", "--user"), "needs a value"), (("insert", "0", "x", "--dry-run=1"), "has no value"),
-                        (("insert", "0", "a\nquit"), "line's end"), (("insert", "0", "x" * 5000), "too long"),
+                        (("insert", "0", "a\nquit"), "line's end"), (("insert", "0", "a", "--user", "u\nquit"), "line's end"),
+                        (("insert", "0", "a", "serial=u\nquit"), "line's end"), (("insert", "0", "x" * 5000), "too long"),
                         (("insert", "0", "x", "--password-file=/no/such"), "No such file"), (("serve", "0"), "for programs")):
         assert said in ctl.refused(*words, code=2), words
     assert "unknown option" in ctl.refused("--bogus", code=2)
+    completed = subprocess.run([program, "--complete", ctl.start[1], "insert", "--user", "somebody", "slot0", ""], capture_output=True,
+                               text=True, check=True, timeout=60)
+    assert ":files" in completed.stdout.splitlines() and completed.stderr == ""
     assert ctl.out("quit") == "stopping\n"
     d.stop(None)
     assert "is it running?" in ctl.refused("status", code=3)
@@ -244,20 +248,49 @@ def test_passwords_from_a_file_from_stdin_and_from_the_terminal(daemon, program,
     assert "pass of" not in d.log()
 
 
-def test_a_password_in_the_words_is_in_no_list_of_processes(program, folder):
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(folder / "s"))
-    server.listen()
-    asked = subprocess.Popen([program, f"--socket={folder}/s", "insert", "0", "http://h/x", "--user=u", "--password", "SECRET",
-                              "bearer-token=SECRET2", "--json"], stdout=subprocess.PIPE)
+@pytest.fixture
+def server(folder):
+    """In the daemon's place: what is asked of it, and when it answers, is the test's."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "s"))
+        server.listen()
+        server.settimeout(60)
+        yield server
+
+
+def test_a_password_in_the_words_is_in_no_list_of_processes(program, folder, server):
+    asked = subprocess.Popen([program, "--set", "credentials.nas.password=SECRET0", f"--socket={folder}/s", "insert", "0", "http://h/x",
+                              "--user=u", "--password", "SECRET", "bearer-token=SECRET2", "--image-files", '{"/a":"SECRET3"}',
+                              'network-data= {"SECRET":4}', "--json"], stdout=subprocess.PIPE)
     connection, _ = server.accept()
-    assert connection.recv(4096) == b"insert 0 http://h/x user=u password=SECRET bearer-token=SECRET2 --json\n"
+    assert connection.recv(4096) == (b'insert 0 http://h/x user=u password=SECRET bearer-token=SECRET2 "image-files={\\"/a\\":\\"SECRET3\\"}" '
+                                     b'"network-data= {\\"SECRET\\":4}" --json\n')
     words = pathlib.Path(f"/proc/{asked.pid}/cmdline").read_bytes()
     assert b"SECRET" not in words and b"******" in words
-    connection.sendall(b'{"message":"x"}\nok: x\n')
-    assert asked.communicate(timeout=60)[0] == b'{"message":"x"}\n' and asked.returncode == 0
+    connection.sendall('{"message":"\u009b2J\x7fÄ"}\nok: x\n'.encode())
+    assert asked.communicate(timeout=60)[0].decode() == '{"message":"\\u009b2J\\u007fÄ"}\n' and asked.returncode == 0
     connection.close()
-    server.close()
+
+
+def test_files_of_this_folder_have_their_whole_paths(program, folder, server):
+    for name in ("ca.pem", "files.json"):
+        (folder / name).touch()
+    for words in (("--ca-file", "ca.pem", "--image-files=files.json"), ("ca-file=ca.pem", "image-files=files.json")):
+        asked = subprocess.Popen([program, f"--socket={folder}/s", "insert", "0", "files.json", *words], cwd=folder)
+        connection, _ = server.accept()
+        assert connection.recv(4096).decode() == f"insert 0 {folder}/files.json ca-file={folder}/ca.pem image-files={folder}/files.json\n"
+        connection.sendall(b"ok\n")
+        assert asked.wait(60) == 0
+        connection.close()
+
+
+def test_another_name_of_the_program():
+    def run(*words):
+        return subprocess.run([*words], executable=binary(), capture_output=True, text=True, timeout=60)
+    if pathlib.Path(binary()).read_bytes()[:4] != b"\x7fELF":
+        pytest.skip("a script in between has the name")
+    assert run("", "--version").stdout.startswith("nbd-proxy ")
+    assert "unknown command" in run("nbd-proxyctl", "passwd", "--socket=/x").stderr
 
 
 # --- a terminal ---
@@ -331,6 +364,19 @@ def test_commands_of_stdin(daemon, program, folder):
     assert len(done.stdout.splitlines()) == 4 and len(done.stderr.splitlines()) == 3
     coloured = subprocess.run([*ctl.start, "--color=always", "status"], capture_output=True, text=True, check=True, timeout=60)
     assert "\033[1m#   SLOT" in coloured.stdout
+
+
+def test_a_watch_of_a_daemon_that_hangs_can_be_left(program, folder, server):
+    terminal = Terminal([program, f"--socket={folder}/s", "watch", "0"])
+    connection, _ = server.accept()
+    assert connection.recv(4096) == b"watch 0 --json\n"
+    connection.sendall(b'{"name":"slot0","state":"empty"}\n')
+    terminal.until("slot0 empty")
+    terminal.type("\x03")
+    assert connection.recv(4096) == b"\n"  # it waits for the last line
+    terminal.type("\x03")
+    assert terminal.end() == -signal.SIGINT
+    connection.close()
 
 
 # --- completion ---

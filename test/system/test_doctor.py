@@ -57,11 +57,26 @@ attach = socket
     return text, write
 
 
+def test_what_is_set_is_in_no_list_of_processes():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        origin = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        sets = [f"--set={one}" for one in ("http.allow-local=yes", f"credentials.nas.origin={origin}", "credentials.nas.user=u",
+                                           "credentials.nas.password=SECRET")]
+        process = subprocess.Popen([binary(), "doctor", "--no-config", *sets, f"{origin}x.iso"], stdout=subprocess.DEVNULL)
+        silent.settimeout(60)
+        silent.accept()[0].close()
+        words = pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.kill()
+        process.wait()
+    assert b"SECRET" not in words and b"credentials.nas.password=****" in words
+
+
 @pytest.mark.smoke
 def test_what_is_there_is_said_to_be(config, nginx):
     text, write = config
     url = nginx.url("image.iso")
-    found, report = findings("-c", write(text + f"image = {url}?token=CANARY-TOKEN\npassword = CANARY-PASSWORD\nuser = reader\n"), nginx.url("other.iso"))
+    found, report = findings("-c", write(text + f"image = {url}?token=CANARY-TOKEN\npassword = CANARY-PASSWORD\nuser = reader\n"
+                                          'image-files = "{\\"/x\\": \\"CANARY #FILE\\"}"\n'), nginx.url("other.iso"))
     assert found["configuration"][0][0] == found["accounts"][0][0] == found["memory"][0][0] == "ok"
     assert any(result == "ok" and "is free" in text for result, text, _ in found["ports"])
     dates, names = found["certificate"]
@@ -74,6 +89,7 @@ def test_what_is_there_is_said_to_be(config, nginx):
     assert found["name 127.0.0.1"][0][0] == "ok"
     assert report["version"] and "https" in report["protocols"] and os.uname().release in report["kernel"]
     assert "attach = socket" in report["configuration"] and "CANARY" not in json.dumps([found, report])
+    assert "image-files = {...}" in report["configuration"]
     assert "stall-timeout" not in report["configuration"]  # it is as it is by itself
 
 
