@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/control/commands.h"
+#include "api/host_words.h"
 #include "base/text.h"
 
 struct host_wait {
@@ -41,39 +42,15 @@ static struct control_client *control_host_command_take_answer(struct host_reque
     return client;
 }
 
-static json_t *host_words_json(unsigned bits, unsigned count, const char *(*name)(unsigned value))
-{
-    json_t *list = json_array();
-    for (unsigned i = 0; i < count; i++)
-        if (bits & 1u << i)
-            json_array_append_new(list, json_string(name(i)));
-    return list;
-}
-
-static const char *host_reset_word(unsigned value)
-{
-    return host_reset_name((enum host_reset)value);
-}
-
-static const char *host_target_word(unsigned value)
-{
-    return host_target_name((enum host_target)value);
-}
-
-static const char *host_mode_word(unsigned value)
-{
-    return host_mode_name((enum host_mode)value);
-}
-
 static json_t *host_state_json(const struct host_state *state)
 {
     char boot[64];
     host_boot_text(&state->boot, boot, sizeof boot);
     return json_pack("{s:s, s:o, s:o, s:o, s:o}", "PowerState", host_power_name(state->power), "Boot",
                      state->targets ? json_string(boot) : json_null(), "ResetTypes",
-                     host_words_json(state->resets, HOST_RESETS, host_reset_word), "BootTargets",
-                     host_words_json(state->targets, HOST_TARGETS, host_target_word), "BootModes",
-                     host_words_json(state->modes, HOST_MODES, host_mode_word));
+                     api_host_resets(state->resets), "BootTargets",
+                     api_host_targets(state->targets), "BootModes",
+                     api_host_modes(state->modes));
 }
 
 static void on_status(struct host_request *request)

@@ -1,6 +1,7 @@
 /* Redfish's managed system: the host. See api/redfish/internal.h. */
 #include <string.h>
 
+#include "api/host_words.h"
 #include "api/redfish/internal.h"
 #include "auth/audit.h"
 
@@ -49,37 +50,6 @@ static const struct host_state *state_of(const struct redfish_call *call)
     return host_get_state(call->site->host);
 }
 
-typedef const char *name_of(int value);
-
-static const char *reset_name(int value)
-{
-    return host_reset_name((enum host_reset)value);
-}
-
-static const char *target_name(int value)
-{
-    return host_target_name((enum host_target)value);
-}
-
-static const char *enabled_name(int value)
-{
-    return host_enabled_name((enum host_enabled)value);
-}
-
-static const char *mode_name(int value)
-{
-    return host_mode_name((enum host_mode)value);
-}
-
-static json_t *names(name_of *name, int count, unsigned mask)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < count; i++)
-        if (mask & (1u << i))
-            json_array_append_new(list, json_string(name(i)));
-    return list;
-}
-
 /* An empty object when the boot source can't be set. */
 static json_t *boot(const struct host_state *state)
 {
@@ -89,17 +59,17 @@ static json_t *boot(const struct host_state *state)
     redfish_set_writeable(boot, "Boot/", changeable(state));
     json_object_set_new(boot, "BootSourceOverrideTarget", json_string(host_target_name(state->boot.target)));
     json_object_set_new(boot, "BootSourceOverrideTarget@Redfish.AllowableValues",
-                        names(target_name, HOST_TARGETS, state->targets));
+                        api_host_targets(state->targets));
     json_object_set_new(boot, "BootSourceOverrideEnabled", json_string(host_enabled_name(state->boot.enabled)));
     json_object_set_new(boot, "BootSourceOverrideEnabled@Redfish.AllowableValues",
-                        names(enabled_name, HOST_ENABLEDS, ~0u));
+                        api_host_enableds());
     if (!state->modes)
         return boot;
     bool known = state->boot.mode != HOST_MODE_UNKNOWN;
     json_object_set_new(boot, "BootSourceOverrideMode",
                         known ? json_string(host_mode_name(state->boot.mode)) : json_null());
     json_object_set_new(boot, "BootSourceOverrideMode@Redfish.AllowableValues",
-                        names(mode_name, HOST_MODES, state->modes));
+                        api_host_modes(state->modes));
     return boot;
 }
 
@@ -110,14 +80,14 @@ static json_t *redfish_systems_actions(const struct host_state *state)
         json_object_set_new(redfish_systems_actions, "#ComputerSystem.Reset",
                             json_pack("{s:s, s:s, s:o}", "target", REDFISH_SYSTEM "/Actions/ComputerSystem.Reset",
                                       "@Redfish.ActionInfo", REDFISH_SYSTEM "/ResetActionInfo", "ResetType@Redfish.AllowableValues",
-                                      names(reset_name, HOST_RESETS, state->resets)));
+                                      api_host_resets(state->resets)));
     return redfish_systems_actions;
 }
 
 static json_t *reset_values(const struct redfish_call *call, const char *name)
 {
     (void)name; /* there is one parameter */
-    return names(reset_name, HOST_RESETS, state_of(call)->resets);
+    return api_host_resets(state_of(call)->resets);
 }
 
 json_t *redfish_reset_info(struct redfish_call *call)
