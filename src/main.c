@@ -18,6 +18,7 @@
 #include "api/bmcweb/dbus.h"
 #include "api/control/control.h"
 #include "api/power_watch.h"
+#include "api/status.h"
 #include "api/web/web.h"
 #include "arguments.h"
 #include "auth/passwd.h"
@@ -356,6 +357,12 @@ static bool main_start(struct daemon *d, char error[CONFIG_ERROR_MAX])
     return false;
 }
 
+static char *main_status_line(void *arg)
+{
+    struct daemon *d = arg;
+    return status_line(d->slots);
+}
+
 static int main_serve(struct daemon *d)
 {
     char error[CONFIG_ERROR_MAX];
@@ -374,7 +381,7 @@ static int main_serve(struct daemon *d)
     }
     group_settle();
     daemon_rights_drop(d->arguments, &d->user);
-    notify_ready(&d->loop);
+    notify_ready(&d->loop, main_status_line, d);
     log_notice("nbd-proxy", "ready: %u slots, sockets in %s", slots_count(d->slots), d->config.runtime_dir);
     uv_run(&d->loop, UV_RUN_DEFAULT);
     host_free(d->host);

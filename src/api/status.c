@@ -101,6 +101,22 @@ char *status_table(struct slots *slots)
     return text.start;
 }
 
+char *status_line(struct slots *slots)
+{
+    struct text text = {0};
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        char words[TROUBLE_WORDS_MAX], shown[2 * TROUBLE_WORDS_MAX], image[256];
+        struct slot_status s;
+        slot_get_status(slots_get(slots, i), &s);
+        text_escape(s.image_name, image, sizeof image);
+        api_waits_words(&s, words);
+        text_escape(words, shown, sizeof shown);
+        add(&text, "%s%s: %s%s%s%s%s", i > 0 ? "; " : "", s.name, slot_state_name(s.state), *image ? ", " : "", image,
+            *shown ? ", the host " : "", shown);
+    }
+    return text.start;
+}
+
 char *status_stats(struct slot *slot)
 {
     struct text text = {0};

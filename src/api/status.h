@@ -8,6 +8,8 @@
 
 /* Lines with their ends; the caller frees with mem_free(). */
 char *status_table(struct slots *slots);
+/* What is in each slot, in one line without an end. */
+char *status_line(struct slots *slots);
 /* One slot's counters, a "name: value" a line. */
 char *status_stats(struct slot *slot);
 char *status_cache(struct slots *slots);

@@ -4,13 +4,22 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include "base/text.h"
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 
-static uv_timer_t watchdog;
+static uv_timer_t watchdog, asker;
 static bool watching;
+static struct {
+    notify_line *line; /* NULL: nobody is told */
+    void *arg;
+    char *told;
+} status;
 
 static void on_watchdog(uv_timer_t *timer)
 {
@@ -29,9 +38,31 @@ static void notify_watch(uv_loop_t *loop)
     uv_unref((uv_handle_t *)&watchdog);
 }
 
-void notify_ready(uv_loop_t *loop)
+static void on_status_due(uv_timer_t *timer)
+{
+    (void)timer;
+    char *line = status.line(status.arg);
+    if (!status.told || strcmp(status.told, line) != 0)
+        sd_notifyf(0, "STATUS=%s", line);
+    mem_free(status.told);
+    status.told = line;
+}
+
+static void notify_status(uv_loop_t *loop, notify_line *line, void *arg)
+{
+    if (!getenv("NOTIFY_SOCKET"))
+        return;
+    status.line = line;
+    status.arg = arg;
+    uv_timer_init(loop, &asker);
+    uv_timer_start(&asker, on_status_due, 0, NOTIFY_STATUS_MS);
+    uv_unref((uv_handle_t *)&asker);
+}
+
+void notify_ready(uv_loop_t *loop, notify_line *line, void *arg)
 {
     notify_watch(loop);
+    notify_status(loop, line, arg);
     sd_notify(0, "READY=1");
 }
 
@@ -54,13 +85,18 @@ void notify_stopping(void)
     if (watching)
         uv_close((uv_handle_t *)&watchdog, NULL);
     watching = false;
+    if (status.line)
+        uv_close((uv_handle_t *)&asker, NULL);
+    status.line = NULL;
+    mem_free(status.told);
+    status.told = NULL;
 }
 
 #else
 
-void notify_ready(uv_loop_t *loop)
+void notify_ready(uv_loop_t *loop, notify_line *line, void *arg)
 {
-    (void)loop;
+    (void)loop, (void)line, (void)arg;
 }
 
 void notify_reloading(void)
