@@ -1,7 +1,9 @@
 """The packages name each file that `make install` installs, and none that it does not; their version is the build's."""
 import fnmatch
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -73,6 +75,20 @@ def test_an_upgrade_stops_only_what_the_restart_behind_it_starts(enabled):
     done = subprocess.run(["sh", "-ec", f"no={int(not enabled)} stopped=0\n{stand_in}{function}keep_media"], capture_output=True, text=True,
                           check=True, timeout=60)
     assert ("kill" in done.stdout) == enabled
+
+
+def test_a_tarball_that_lies_in_somebodys_repository_is_packaged_whole(folder):
+    tree = folder / "mine" / "nbd-proxy"
+    shutil.copytree(PACKAGING / "debian", tree / "packaging" / "debian")
+    for name in ("packaging/build-deb", "configure.ac"):
+        shutil.copy(TOP / name, tree / name)
+    subprocess.run(["git", "init", "-q", folder / "mine"], check=True, timeout=60)
+    (folder / "mine" / ".gitignore").write_text("nbd-proxy\n")
+    (folder / "dpkg-buildpackage").write_text("#!/bin/sh\nls\n")
+    (folder / "dpkg-buildpackage").chmod(0o755)
+    built = subprocess.run([tree / "packaging" / "build-deb", folder / "out"], env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+                           stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    assert built.split() == ["configure.ac", "debian", "packaging"]
 
 
 # --- OpenEmbedded ---
