@@ -219,7 +219,7 @@ json_t *status_slot_json(struct slot *slot)
     json_object_set_new(o, "device", *s.device ? json_string(s.device) : json_null());
     json_object_set_new(o, "cdrom", json_boolean(s.cdrom));
     json_object_set_new(o, "error", *s.error ? api_text(s.error) : json_null());
-    json_object_set_new(o, "warning", *s.warning ? json_string(s.warning) : json_null());
+    json_object_set_new(o, "warning", *s.warning ? api_text(s.warning) : json_null());
     json_object_set_new(o, "awaited", api_status_json_awaited(&s));
     json_object_set_new(o, "host_waits", api_waits_json(&s));
     json_object_set_new(o, "failed_reads", api_unseen_json(&s));

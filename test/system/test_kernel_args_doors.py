@@ -95,7 +95,7 @@ def test_what_redfish_refuses(admin, nginx, image):
 # --- the page's API ---
 
 
-def test_insert_by_the_pages_api(new_site, nginx, image, tmp_path):
+def test_insert_by_the_pages_api(new_site, nginx, www, image, tmp_path):
     site = new_site(more=f"[http]\nca-file = {nginx.tls}/ca.pem\n")
     web = site.web("operator")
     assert web.insert("slot0", nginx.url(image), kernelArgs=MARK, menuTimeout=2, menuDefault="0").status == 200
@@ -105,6 +105,9 @@ def test_insert_by_the_pages_api(new_site, nginx, image, tmp_path):
     assert web.eject("slot0").status == 200
     assert "3600" in web.insert("slot0", nginx.url(image), menuTimeout=-1).error
     assert "control characters" in web.insert("slot0", nginx.url(image), kernelArgs="a\tb").error
+    (www / "odd.iso").write_bytes((www / image).read_bytes().replace(b"md5sum.txt", b"md5\xff\n.sums"))  # a name that is no text
+    answer = web.insert("slot0", nginx.url("odd.iso"), kernelArgs=MARK)
+    assert r"md5\xff\x0a.sums" in answer.json()["warning"] == web.slot()["warning"]
 
 
 # --- a browser's file ---

@@ -65,7 +65,7 @@ json_t *media_of_session(const struct media *media, const struct session *sessio
     for (const struct link *l = media->links.next; l != &media->links; l = l->next) {
         const struct media_link *link = container_of((struct link *)(uintptr_t)l, struct media_link, link);
         if (link->session.session == session)
-            json_array_append_new(all, json_pack("{s:s, s:s}", "slot", link->slot, "name", link->name));
+            json_array_append_new(all, json_pack("{s:s, s:o}", "slot", link->slot, "name", api_text(link->name)));
     }
     return all;
 }

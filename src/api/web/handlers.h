@@ -47,9 +47,14 @@ http_refusal router_refusal;
 /* --- login.c: /api/session --- */
 void login_handle(const struct web_parts *parts, struct http_request *request);
 
-/* --- slot_routes.c: /api/slots --- */
-web_handler slot_routes_list, slot_routes_heat, slot_routes_report, slot_routes_profile, slot_routes_insert, slot_routes_eject, slot_routes_dismiss, slot_routes_ticket;
-json_t *slot_routes_status(struct site *site);
+/* --- slot_shown.c: /api/slots, what is in them --- */
+web_handler slot_shown_list, slot_shown_heat, slot_shown_report, slot_shown_profile;
+json_t *slot_shown_status(struct site *site);
+/* NULL: there is none of that name, and the request is answered. */
+struct slot *slot_shown_find(struct site *site, struct http_request *request, const char *name);
+
+/* --- slot_routes.c: /api/slots, what changes them --- */
+web_handler slot_routes_insert, slot_routes_eject, slot_routes_dismiss, slot_routes_ticket;
 
 /* --- metrics_route.c: /metrics --- */
 void metrics_handle(const struct web_parts *parts, struct http_request *request);

@@ -28,10 +28,10 @@ static void handle_uploads(const struct web_parts *parts, struct http_request *r
 
 /* Paths that need no login are not here: the page, and /api/session. */
 static const struct route routes[] = {
-    {"GET", "/api/slots", AUTH_LOGIN, slot_routes_list},
-    {"GET", "/api/slots/*/heat", AUTH_LOGIN, slot_routes_heat},
-    {"GET", "/api/slots/*/report", AUTH_LOGIN, slot_routes_report},
-    {"GET", "/api/slots/*/profile", AUTH_LOGIN, slot_routes_profile},
+    {"GET", "/api/slots", AUTH_LOGIN, slot_shown_list},
+    {"GET", "/api/slots/*/heat", AUTH_LOGIN, slot_shown_heat},
+    {"GET", "/api/slots/*/report", AUTH_LOGIN, slot_shown_report},
+    {"GET", "/api/slots/*/profile", AUTH_LOGIN, slot_shown_profile},
     {"GET", "/api/slots/*/medium", AUTH_CONFIGURE_COMPONENTS, download_medium},
     {"POST", "/api/slots/*/insert", AUTH_CONFIGURE_COMPONENTS, slot_routes_insert},
     {"POST", "/api/slots/*/eject", AUTH_CONFIGURE_COMPONENTS, slot_routes_eject},

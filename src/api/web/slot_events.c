@@ -23,7 +23,7 @@ static void web_slot_events_refresh(void *arg)
 {
     static const char head[] = "event: slots\ndata: ";
     struct events *events = arg;
-    json_t *body = slot_routes_status(events->site);
+    json_t *body = slot_shown_status(events->site);
     char *json = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (!json)
