@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auth/audit.h"
@@ -122,7 +123,7 @@ static struct session *session_from(struct sessions *sessions, const json_t *o, 
     session->created = (time_t)json_integer_value(json_object_get(o, "created"));
     session->unchecked = true;
     list_init(&session->attachments);
-    if (text_from(o, "id", session->id, sizeof session->id) && strlen(session->id) == SESSION_ID_MAX - 1 &&
+    if (text_from(o, "id", session->id, sizeof session->id) && strspn(session->id, "0123456789abcdef") == SESSION_ID_MAX - 1 &&
         text_from(o, "user", session->user, sizeof session->user) &&
         text_from(o, "peer", session->peer, sizeof session->peer) &&
         time_from(o, "created_at", now, &session->created_at) && time_from(o, "used_at", now, &session->used_at) &&
@@ -154,6 +155,8 @@ static void sessions_file_take(struct sessions *sessions, const json_t *root)
     const json_t *one;
     size_t i;
     sessions_file_boot(boot);
+    if (!*boot) /* times of another boot would count as those of this one */
+        return;
     if (json_integer_value(json_object_get(root, "version")) != VERSION || !text_from(root, "boot", then, sizeof then) ||
         strcmp(boot, then) != 0 || !bytes_from_hex(root, "csrf_key", sessions->csrf_key, SECRET_BYTES))
         return;
@@ -161,14 +164,39 @@ static void sessions_file_take(struct sessions *sessions, const json_t *root)
         take_one(sessions, one);
 }
 
-static json_t *sessions_file_read(const char *path)
+/* Whoever writes the file can be anybody: nobody else may. NULL: it is ours. */
+static const char *foreign_problem(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return strerror(errno);
+    if (!S_ISREG(st.st_mode))
+        return "it is no file";
+    if (st.st_uid != geteuid())
+        return "it belongs to another user";
+    return st.st_mode & 022 ? "others may write to it" : NULL;
+}
+
+/* -1: there is none that may be used. */
+static int sessions_file_open_ours(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) {
-        if (errno != ENOENT)
-            log_warning("web", "%s: %s: who was logged in has to log in again", path, strerror(errno));
+    if (fd < 0 && errno == ENOENT)
+        return -1;
+    const char *problem = fd < 0 ? strerror(errno) : foreign_problem(fd);
+    if (!problem)
+        return fd;
+    log_warning("web", "%s: %s: who was logged in has to log in again", path, problem);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static json_t *sessions_file_read(const char *path)
+{
+    int fd = sessions_file_open_ours(path);
+    if (fd < 0)
         return NULL;
-    }
     char *text = mem_alloc(SESSIONS_FILE_MAX + 1);
     ssize_t got = read(fd, text, SESSIONS_FILE_MAX);
     json_error_t error;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../cmocka_all.h"
 #include "accounts.h"
@@ -303,7 +304,7 @@ static void a_file_that_is_no_good_has_no_sessions(void **state)
     const struct sessions_options options = {.now = place_now, .now_arg = &place, .path = path};
     /* The byte behind each of these is made another one. */
     static const char *const marks[][2] = {{"\"version\":", "7"},  {"\"boot\":\"", "-"},     {"\"csrf_key\":\"", "x"},
-                                           {"\"digest\":\"", "x"}, {"\"account\":\"", "x"},  {"\"created_at\":", "9"},
+                                           {"\"id\":\"", "x"},       {"\"digest\":\"", "x"}, {"\"account\":\"", "x"},  {"\"created_at\":", "9"},
                                            {"\"peer\":", "1"},     {"\"sessions\":", "{"}};
     place.now = HOUR;
     for (unsigned i = 0; i < sizeof marks / sizeof *marks; i++) {
@@ -320,6 +321,28 @@ static void a_file_that_is_no_good_has_no_sessions(void **state)
         fclose(file);
         sessions = sessions_new(&place.loop, users, &options);
         assert_int_equal(sessions_count(sessions), 0);
+    }
+}
+
+/* Who could write the file could be anybody. */
+static void a_file_that_others_may_write_has_no_sessions(void **state)
+{
+    (void)state;
+    char path[96], other[96], token[SECRET_TEXT];
+    snprintf(path, sizeof path, "%s/sessions.json", place.folder);
+    snprintf(other, sizeof other, "%s/other.json", place.folder);
+    const struct sessions_options options = {.now = place_now, .now_arg = &place, .path = path};
+    static const mode_t modes[] = {0600, 0620, 0602, 0}; /* 0: by a link */
+    place.now = HOUR;
+    for (unsigned i = 0; i < sizeof modes / sizeof *modes; i++) {
+        start_again(&options);
+        begin(SESSION_REDFISH, "admin", token);
+        sessions_close(sessions, mark_closed, &sessions_closed);
+        place_run_until(&place, is_true, &sessions_closed);
+        sessions_closed = false;
+        assert_int_equal(modes[i] ? chmod(path, modes[i]) : rename(path, other) || symlink(other, path), 0);
+        sessions = sessions_new(&place.loop, users, &options);
+        assert_int_equal(sessions_count(sessions), i == 0);
     }
 }
 
@@ -579,6 +602,7 @@ int main(void)
         TEST(age_ends_a_busy_session_too),
         TEST(sessions_outlive_the_process),
         TEST(a_file_that_is_no_good_has_no_sessions),
+        TEST(a_file_that_others_may_write_has_no_sessions),
         TEST(a_session_is_renewed),
         TEST(the_timer_comes),
         TEST(attachments_are_told_once_and_later),
