@@ -13,14 +13,14 @@ void cache_boot_opened(struct cache_front *front)
 
 bool cache_boot_read(struct cache_front *front, const struct io *io)
 {
-    if (front->recorder)
+    if (front->recorder && !(io->flags & IO_ASIDE))
         profile_recorder_read(front->recorder, io->offset, io->length, uv_now(front->source.loop));
     return profile_plan_read(&front->plan, io->offset, io->length);
 }
 
 void cache_boot_answer(struct cache_front *front, const struct io *io, int status, uint64_t waited_ms)
 {
-    if (status != -ECANCELED)
+    if (status != -ECANCELED && !(io->flags & IO_ASIDE))
         boot_report_answer(&front->report, io->offset, io->length, status, uv_now(front->source.loop), waited_ms);
 }
 

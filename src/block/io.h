@@ -28,6 +28,7 @@ enum io_flags {
     IO_FUA = 1 << 0,       /* WRITE, TRIM, ZERO: stable before done */
     IO_PREFETCH = 1 << 1,  /* READ: speculative; every demand read overtakes it (until source_promote()) */
     IO_PROMOTED = 1 << 4,  /* READ: was speculative; whoever waits for the io asks again if it fails */
+    IO_ASIDE = 1 << 5,     /* READ: not the host's: nothing is learned of how it boots */
     IO_NO_HOLE = 1 << 2,   /* ZERO: keep the range allocated */
     IO_FAST_ZERO = 1 << 3, /* ZERO: fail with ENOTSUP if it would be as slow as a write */
 };

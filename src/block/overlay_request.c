@@ -175,7 +175,7 @@ static struct overlay_part *part_new(struct overlay_request *request, struct sou
     part->target = target;
     list_init(&part->link);
     io_init(&part->io, op, offset, (uint32_t)length, on_part_done);
-    part->io.flags = request->io->flags & IO_PREFETCH;
+    part->io.flags = request->io->flags & (IO_PREFETCH | IO_ASIDE);
     part->io.since = request->io->since;
     return part;
 }

@@ -220,9 +220,8 @@ void slot_ignore_done(void *arg, int status, const char *error);
 void slot_save(struct slot *slot); /* see struct slot_shared */
 
 /* slot_insert.c */
-/* Why nothing can be inserted now; NULL: it can, or what the slot tries by itself would give way. */
 uint64_t slot_medium_id(const struct slot *slot); /* of the medium that is in: another one for the next */
-/* Why the slot takes no medium, "" if it does. */
+/* Why the slot takes no medium; "": it does, or what it tries by itself would give way. */
 const char *slot_insert_problem(const struct slot *slot, char words[SLOT_ERROR_MAX]);
 bool slot_url_problem(const char *url, struct pipeline_refusal *refusal); /* true: it is none, and `refusal` says why */
 /* Of options and media, where NULL and "" both say nothing. */

@@ -44,5 +44,6 @@ void slot_read(uv_loop_t *loop, struct slot *slot, uint64_t medium, struct slot_
         return;
     }
     io_init(&read->io, IO_READ, read->offset, read->length, on_slot_read);
+    read->io.flags = IO_ASIDE;
     source_submit(source, &read->io);
 }

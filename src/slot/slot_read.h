@@ -1,6 +1,6 @@
 /*
  * The medium of a slot read beside the host, as the host sees it: with what it wrote. For who takes it home. Such reads
- * are in no statistics of the host's, and one that meets the eject fails.
+ * are in no statistics of the host's and no boot profile, and one that meets the eject fails.
  */
 #ifndef SLOT_SLOT_READ_H
 #define SLOT_SLOT_READ_H

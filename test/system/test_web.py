@@ -204,9 +204,13 @@ def test_how_a_boot_went_and_what_it_read(site, nginx, www):
     wait_for(lambda: web.get("/api/slots/slot0/profile").status == 200, "the profile that was given")
     assert web.get("/api/slots/slot0/profile").json()["runs"] == [[5, 1, 0], [40, 9, 7]]
     handle(site.uri()).pread(5000, 1000)
+    assert web.get("/api/slots/slot0/medium").body == (www / "image.iso").read_bytes()  # not read by the host
     assert web.eject("slot0").status == 200
     report = web.get("/api/slots/slot0/report").json()["report"]
     assert report["ended"] and report["image"] == "image.iso" and report["host"]["bytes"] == 5000
+    assert web.insert("slot0", nginx.url("image.iso")).status == 200
+    assert len(web.get("/api/slots/slot0/medium").body) == 6000123
+    assert web.get("/api/slots/slot0/profile").status == 404
 
 
 @pytest.mark.smoke
