@@ -10,7 +10,7 @@ static int reading_open(struct store_reading *reading, struct stat *st)
 {
     int fd = openat(reading->store->folder.fd, reading->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
-        return -errno;
+        return errno == ELOOP ? -ENOENT : -errno; /* a link is no image */
     int status = fstat(fd, st) != 0 ? -errno : !S_ISREG(st->st_mode) ? -ENOENT : 0;
     if (status == 0)
         return fd;
@@ -18,17 +18,20 @@ static int reading_open(struct store_reading *reading, struct stat *st)
     return status;
 }
 
+static uint64_t version_of(const struct stat *st)
+{
+    uint64_t version = (uint64_t)st->st_ino ^ ((uint64_t)st->st_mtim.tv_sec << 20) ^ (uint64_t)st->st_mtim.tv_nsec;
+    return version ? version : 1;
+}
+
 /* An image in the place of the one that was begun with is another. */
 static bool is_another(struct store_reading *reading, const struct stat *st)
 {
-    if (!reading->version) {
-        reading->version = (uint64_t)st->st_ino ^ ((uint64_t)st->st_mtim.tv_sec << 20) ^ (uint64_t)st->st_mtim.tv_nsec;
-        reading->version += reading->version == 0;
-        reading->size = (uint64_t)st->st_size;
-        return false;
-    }
-    uint64_t now = (uint64_t)st->st_ino ^ ((uint64_t)st->st_mtim.tv_sec << 20) ^ (uint64_t)st->st_mtim.tv_nsec;
-    return now + (now == 0) != reading->version || (uint64_t)st->st_size != reading->size;
+    if (reading->version)
+        return version_of(st) != reading->version || (uint64_t)st->st_size != reading->size;
+    reading->version = version_of(st);
+    reading->size = (uint64_t)st->st_size;
+    return false;
 }
 
 static int read_whole(int fd, struct bytes *bytes, uint64_t offset)

@@ -233,6 +233,9 @@ def test_an_image_is_downloaded(site):
     part = web.ask("GET", path("größe 1.iso"), headers={"Range": f"bytes={size - 1000}-"})
     assert part.status == 206 and part.body == IMAGE[-1000:] and part.get("Content-Range") == f"bytes {size - 1000}-{size - 1}/{size}"
     beyond = web.ask("GET", path("größe 1.iso"), headers={"Range": f"bytes={size}-"})
+    for method, more, length in (("GET", {"If-Range": '"x"'}, size), ("HEAD", {}, 0)):  # there are no parts of those
+        all_of_it = web.ask(method, path("größe 1.iso"), headers={"Range": "bytes=5-", **more})
+        assert all_of_it.status == 200 and len(all_of_it.body) == length, method
     assert beyond.status == 416 and beyond.get("Content-Range") == f"bytes */{size}"
     assert put(web, "part.iso", bytes(100), 0, 200).status == 200
     for name, status in (("part.iso", 404), ("nothing.iso", 404), ("../users", 400), (".hidden", 400)):

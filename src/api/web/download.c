@@ -97,11 +97,18 @@ static void add_content_range(struct http_request *request, const struct downloa
     http_add_field(request, "Content-Range", text);
 }
 
+/* There is no ETag here: a client that wants a part only if it is of the same content (If-Range) gets all. */
+static enum http_range download_range(const struct download *d, uint64_t *first, uint64_t *last)
+{
+    bool whole = strcmp(d->request->method, "GET") != 0 || http_field(d->request, "If-Range");
+    return http_range_parse(whole ? NULL : http_field(d->request, "Range"), d->size, first, last);
+}
+
 /* False: the request is answered. */
 static bool download_head(struct download *d)
 {
     uint64_t first, last;
-    enum http_range range = http_range_parse(http_field(d->request, "Range"), d->size, &first, &last);
+    enum http_range range = download_range(d, &first, &last);
     http_add_field(d->request, "Accept-Ranges", "bytes");
     if (range == HTTP_RANGE_UNSATISFIABLE) {
         add_content_range(d->request, d, false);
