@@ -119,7 +119,10 @@ def basic(user, password):
 
 def test_who_may_have_them(own):
     d = own()
-    assert refused(d) == 401 and refused(d, method="POST", **basic("admin", PASSWORDS["admin"])) == 405
+    assert refused(d) == 401
+    with pytest.raises(urllib.error.HTTPError) as error:
+        fetch(d, method="POST", **basic("admin", PASSWORDS["admin"]))
+    assert error.value.code == 405 and error.value.headers["Allow"] == "GET, HEAD"
     with fetch(d, **basic("reader", PASSWORDS["reader"])) as answer:
         assert b"nbd_proxy_build_info{" in answer.read()
     assert refused(d, **basic("reader", "wrong")) == 401
@@ -136,6 +139,8 @@ def test_metrics_for_this_machine(own, folder):
         assert refused(d, **{field: "192.0.2.1"}) == 401  # it came through a proxy
     by_unix = subprocess.run(["curl", "-sS", "--unix-socket", str(socket), "http://bmc/metrics"], capture_output=True, text=True, check=True)
     assert "nbd_proxy_build_info{" in by_unix.stdout
+    d.stop()
+    assert refused(own("web.metrics=local", "web.trusted-proxies=127.0.0.0/8")) == 401  # whoever asks by it, and it need not say so
 
 
 @pytest.mark.plain(only=True)  # a sanitizer's memory says nothing of ours

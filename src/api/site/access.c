@@ -71,7 +71,7 @@ static bool said_by_proxy(const struct site *site, const struct http_request *re
            forwarded_client(forwarded, x_forwarded_for, &site->proxies, client);
 }
 
-bool access_is_local(const struct http_request *request)
+bool access_is_local(const struct site *site, const struct http_request *request)
 {
     static const char *const of_proxies[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via"};
     struct sockaddr_storage address;
@@ -81,7 +81,7 @@ bool access_is_local(const struct http_request *request)
             return false;
     peer_address(request, peer);
     return strcmp(peer, "unix") == 0 ||
-           (address_parse(peer, &address) && tcp_address_is_loopback(&address));
+           (address_parse(peer, &address) && tcp_address_is_loopback(&address) && !is_proxy(site, peer));
 }
 
 void access_peer(const struct site *site, const struct http_request *request, char peer[SITE_PEER_MAX])

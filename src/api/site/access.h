@@ -47,8 +47,9 @@ bool access_origin_allowed(const struct site *site, const struct http_request *r
 void access_foreign_words(const struct site *site, const struct http_request *request, char words[ACCESS_WORDS_MAX]);
 /* Answers 403 to a request for a change that comes from another site's page; false: the request does not. */
 bool access_refuse_foreign(const struct site *site, struct http_request *request);
-/* From this machine itself, by loopback or a UNIX socket, and as far as the request says not through a proxy. */
-bool access_is_local(const struct http_request *request);
+/* From this machine itself, by loopback or a UNIX socket, and not through a proxy as far as the request or the
+ * configuration (trusted-proxies) says. */
+bool access_is_local(const struct site *site, const struct http_request *request);
 /* The address from which is asked: the peer's, without the port, or the one that a proxy of ours names. */
 void access_peer(const struct site *site, const struct http_request *request, char peer[SITE_PEER_MAX]);
 /* A request has come: its connection counts as one of the address that asks. False: that address has too many

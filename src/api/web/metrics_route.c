@@ -22,6 +22,12 @@ static void on_metrics_access(void *arg, struct http_request *request, const str
         api_reply_error(request, 403, "The role %s may not do that.", auth_role_name(caller->role));
 }
 
+static void metrics_refuse_method(struct http_request *request)
+{
+    http_add_field(request, "Allow", "GET, HEAD");
+    api_reply_error(request, 405, "That is not done with this method.");
+}
+
 static const struct access_door metrics_door = {true, on_metrics_access, access_refuse_page};
 
 void metrics_handle(const struct web_parts *parts, struct http_request *request)
@@ -30,9 +36,9 @@ void metrics_handle(const struct web_parts *parts, struct http_request *request)
     if (who == METRICS_NO)
         api_reply_error(request, 404, "Metrics are off (set metrics).");
     else if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
-        api_reply_error(request, 405, "That is not done with this method.");
-    else if (who == METRICS_LOCAL && access_is_local(request))
+        metrics_refuse_method(request);
+    else if (who == METRICS_LOCAL && access_is_local(parts->site, request))
         metrics_reply(parts, request);
     else
-        access_check(parts->site, request, &metrics_door, (void *)parts);
+        access_check(parts->site, request, &metrics_door, (void *)(uintptr_t)parts);
 }
