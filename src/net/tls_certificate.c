@@ -137,7 +137,8 @@ static time_t tls_certificate_time_of(const ASN1_TIME *text)
     return ASN1_TIME_to_tm(text, &tm) == 1 ? timegm(&tm) : 0;
 }
 
-/* As long as the clock is not set nothing is known of dates. */
+/* As long as the clock is not set nothing is known of dates. One more day is allowed, since OpenSSL looks at the clock
+ * once for the begin and once for the end. */
 static const char *wrong_dates(const X509 *certificate)
 {
     time_t now = time(NULL), begin = tls_certificate_time_of(X509_get0_notBefore(certificate)),
@@ -147,7 +148,7 @@ static const char *wrong_dates(const X509 *certificate)
     return end < now                                  ? "it has expired"
            : end - now < TLS_RENEW_DAYS * CLOCK_DAY   ? "it expires soon"
            : begin > now                              ? "it begins in the future"
-           : begin + TLS_SELF_SIGNED_DAYS * CLOCK_DAY < end ? "it was made before the clock was set"
+           : end - begin > (TLS_SELF_SIGNED_DAYS + 1) * CLOCK_DAY ? "it was made before the clock was set"
                                                       : NULL;
 }
 

@@ -13,8 +13,9 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define WHO     "web"
-#define LOOK_MS 60000
+#define WHO      "web"
+#define LOOK_MS  60000
+#define AGAIN_MS 3600000 /* after one that could not be made */
 
 char *web_users_path(const struct config_web *config)
 {
@@ -151,10 +152,12 @@ static void on_web_certificate_look(uv_timer_t *timer)
     bool renewed = web_certificate_renew(web->tls, &web->site.config.web, error);
     if (renewed)
         tls_self_signed_due(web->tls, why);
-    if (!renewed || *why) { /* it would be so each minute */
+    if (!renewed || *why)
         log_error(WHO, "the certificate can't be made as it should be: %s", renewed ? why : error);
+    if (!renewed) /* there may be room for it later */
+        uv_timer_start(timer, on_web_certificate_look, AGAIN_MS, LOOK_MS);
+    else if (*why) /* it would be another one each minute */
         uv_timer_stop(timer);
-    }
     web_certificate_tell(web);
 }
 

@@ -574,12 +574,14 @@ static void check_self_signed(const char *certificate, const char *const *good, 
 }
 
 static time_t pretended; /* what time() says; 0: what it is */
+static bool ticks;       /* it is another second at each look */
 
 time_t time(time_t *to)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     time_t said = pretended ? pretended : now.tv_sec;
+    pretended += pretended && ticks;
     if (to)
         *to = said;
     return said;
@@ -614,6 +616,31 @@ static void one_made_before_the_clock_is_set_is_good_later(void **state)
     assert_true(time_of(X509_get0_notBefore(x509)) < 300);
     assert_true(time_of(X509_get0_notAfter(x509)) > time(NULL) + 86400LL * 365 * 10);
     X509_free(x509);
+    unlink(certificate);
+    unlink(key);
+}
+
+/* Else one would be made after the other. */
+static void one_made_while_a_second_ends_is_right(void **state)
+{
+    (void)state;
+    if (sizeof(time_t) > sizeof(long))
+        skip(); /* as above */
+    char certificate[100], key[100], error[256], why[TLS_DUE_MAX];
+    snprintf(certificate, sizeof certificate, "%s/own", folder);
+    snprintf(key, sizeof key, "%s/own-key", folder);
+    pretended = 1900000000;
+    ticks = true;
+    bool made = tls_make_self_signed(NULL, certificate, key, error, sizeof error);
+    ticks = false;
+    struct tls_options options = {.certificate = certificate, .key = key};
+    struct tls_context *context = made ? tls_context_new(&options, error, sizeof error) : NULL;
+    if (context)
+        tls_self_signed_due(context, why);
+    pretended = 0;
+    assert_non_null(context);
+    assert_string_equal(why, "");
+    tls_context_free(context);
     unlink(certificate);
     unlink(key);
 }
@@ -699,6 +726,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_with_the_files_is_said),
         cmocka_unit_test(a_self_signed_certificate_has_its_names),
         cmocka_unit_test(one_made_before_the_clock_is_set_is_good_later),
+        cmocka_unit_test(one_made_while_a_second_ends_is_right),
         cmocka_unit_test(a_reload_serves_the_new_certificate_or_changes_nothing),
     };
     signal(SIGPIPE, SIG_IGN);
