@@ -11,7 +11,7 @@
 #define STICK_SECTOR    512u
 #define STICK_SIZE_MIN  (40ull << 20)   /* FAT32 has 65525 clusters at least */
 #define STICK_SIZE_MAX  (1ull << 40)    /* sectors are counted in 32 bits */
-#define STICK_SECTORS   9
+#define STICK_SECTORS   8
 #define STICK_LABEL_MAX 11
 
 struct stick {

@@ -16,15 +16,29 @@ struct stick_request {
     char user[USER_NAME_MAX + 1], peer[SITE_PEER_MAX];
     enum auth_role role;
     bool running;
+    bool session_ended; /* before the body was here */
+    struct session_attachment session;
     struct store_making making;
 };
+
+static void stick_free(struct stick_request *r)
+{
+    session_detach(&r->session);
+    mem_free(r);
+}
+
+static void on_web_sticks_session_ended(struct session_attachment *attachment, const struct session *session)
+{
+    (void)session;
+    container_of(attachment, struct stick_request, session)->session_ended = true;
+}
 
 static void on_web_sticks_gone(struct http_request *request)
 {
     struct stick_request *r = request->owner;
     r->request = NULL;
     if (!r->running)
-        mem_free(r);
+        stick_free(r);
 }
 
 static void stick_refuse(struct http_request *request, const char *name, int status)
@@ -52,7 +66,7 @@ static void on_stick_made(struct store_making *making)
         api_reply_json(r->request, 201, json_pack("{s:s, s:I}", "name", r->name, "size", (json_int_t)making->size));
     else if (r->request)
         stick_refuse(r->request, r->name, making->status);
-    mem_free(r);
+    stick_free(r);
 }
 
 static void stick_begin(struct stick_request *r, const json_t *body)
@@ -64,7 +78,7 @@ static void stick_begin(struct stick_request *r, const json_t *body)
         problem = "Expected \"size\" in bytes, and \"label\".";
     if (problem) {
         api_reply_error(r->request, 400, "%s", problem);
-        mem_free(r);
+        stick_free(r);
         return;
     }
     snprintf(r->label, sizeof r->label, "%s", text);
@@ -77,16 +91,16 @@ static void stick_begin(struct stick_request *r, const json_t *body)
 static void on_web_sticks_body(struct http_request *request, const uint8_t *data, size_t length)
 {
     struct stick_request *r = request->owner;
-    if (!access_still_allowed(r->parts->site, r->user, r->role)) {
-        api_reply_unauthorized(request, "The account was changed.");
-        mem_free(r);
+    if (r->session_ended || !access_still_allowed(r->parts->site, r->user, r->role)) {
+        api_reply_unauthorized(request, "The session has ended.");
+        stick_free(r);
         return;
     }
     json_t *body = api_parse_body(request, data, length);
     if (body)
         stick_begin(r, body);
     else /* it is answered */
-        mem_free(r);
+        stick_free(r);
     json_decref(body);
 }
 
@@ -104,6 +118,10 @@ void stick_make(const struct web_parts *parts, struct http_request *request, con
     snprintf(r->name, sizeof r->name, "%s", words[2]);
     snprintf(r->user, sizeof r->user, "%s", caller->user);
     snprintf(r->peer, sizeof r->peer, "%s", caller->peer);
+    list_init(&r->session.link);
+    r->session.ended = on_web_sticks_session_ended;
+    if (caller->session)
+        session_attach(caller->session, &r->session);
     request->owner = r;
     request->on_gone = on_web_sticks_gone;
     http_receive_all(request, SITE_LOGIN_MAX, on_web_sticks_body);

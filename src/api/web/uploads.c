@@ -319,6 +319,8 @@ static void note_between(const struct upload_request *r, const struct store_piec
         return;
     struct between *one = find_between(r->uploads, r->name);
     bool more = session && piece->status == 0 && !piece->complete;
+    if (!more && one->name && strcmp(one->name, r->name) != 0) /* another image's, which goes on */
+        return;
     mem_free(one->name);
     *one = (struct between){.name = more ? mem_strdup(r->name) : NULL, .at_ms = more ? now_ms() : 0};
     if (more)

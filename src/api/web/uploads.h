@@ -33,10 +33,10 @@ void uploads_free(struct uploads *uploads);
  * NULL: the collection. */
 void uploads_handle(struct uploads *uploads, struct http_request *request, const struct api_caller *caller,
                     const char *name);
-/* The user's account is gone or has changed: requests that came with its password end (401); those
- * of a session end with the session. */
 /* The names of the images that the session is uploading: there is a request, or was one a moment ago. */
 json_t *uploads_of_session(const struct uploads *uploads, const struct session *session);
+/* The user's account is gone or has changed: requests that came with its password end (401); those
+ * of a session end with the session. */
 void uploads_user_changed(struct uploads *uploads, const char *user);
 
 #endif
