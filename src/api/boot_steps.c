@@ -45,10 +45,15 @@ static void on_reset(struct host_request *request)
     steps->done(steps);
 }
 
+static struct host_request reset_of(const struct boot_steps *steps)
+{
+    return (struct host_request){
+        .verb = HOST_RESET, .reset = steps->type, .boot = steps->boot, .occasion = steps->medium, .done = on_reset};
+}
+
 static void reset(struct boot_steps *steps)
 {
-    steps->request = (struct host_request){
-        .verb = HOST_RESET, .reset = steps->type, .occasion = steps->medium, .done = on_reset};
+    steps->request = reset_of(steps);
     host_submit(steps->host, &steps->request);
 }
 
@@ -73,11 +78,15 @@ void boot_steps_run(struct boot_steps *steps, struct host *host, const struct sl
     steps->medium = slot->medium;
     steps->status = 0;
     *steps->error = '\0';
+    steps->boot = steps->boot_once ? boot_from(host, slot) : (struct host_boot){.target = HOST_TARGET_NONE};
+    steps->request = reset_of(steps);
+    if (steps->reset && host_join(host, &steps->request))
+        return; /* somebody's boot source is set, and the reset under way */
     if (!steps->boot_once) {
         reset(steps);
         return;
     }
     steps->request = (struct host_request){
-        .verb = HOST_BOOT, .boot = boot_from(host, slot), .occasion = steps->medium, .done = on_boot};
+        .verb = HOST_BOOT, .boot = steps->boot, .occasion = steps->medium, .done = on_boot};
     host_submit(host, &steps->request);
 }

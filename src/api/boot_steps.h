@@ -24,6 +24,7 @@ struct boot_steps {
 
     struct host *host; /* private from here on */
     uint64_t medium;   /* slot_status's */
+    struct host_boot boot; /* what is set; zero: nothing is */
     struct host_request request;
 };
 

@@ -342,9 +342,8 @@ static void submit_reader(struct host *host, struct host_request *request)
 static bool host_is_twin(const struct host_request *one, const struct host_request *other)
 {
     return one->occasion == other->occasion && one->verb == other->verb &&
-           (one->verb == HOST_RESET ? one->reset == other->reset
-                                    : one->boot.target == other->boot.target && one->boot.enabled == other->boot.enabled &&
-                                          one->boot.mode == other->boot.mode);
+           (one->verb == HOST_BOOT || one->reset == other->reset) && one->boot.target == other->boot.target &&
+           one->boot.enabled == other->boot.enabled && one->boot.mode == other->boot.mode;
 }
 
 /* The change that waits or runs and is this one; NULL: none. */
@@ -360,17 +359,37 @@ static struct host_request *host_twin(struct host *host, const struct host_reque
     return NULL;
 }
 
-void host_submit(struct host *host, struct host_request *request)
+static void host_prepare(struct host_request *request)
 {
-    struct host_request *twin;
     list_init(&request->link);
     list_init(&request->twins);
+    request->twin_count = 0;
+}
+
+bool host_join(struct host *host, struct host_request *request)
+{
+    struct host_request *twin = host_twin(host, request);
+    if (!twin)
+        return false;
+    host_prepare(request);
+    if (twin->twin_count == HOST_TWINS_MAX) {
+        host_end(host, request, -EBUSY, "too many wait for the same change of the host");
+    } else {
+        list_append(&twin->twins, &request->link);
+        twin->twin_count++;
+    }
+    return true;
+}
+
+void host_submit(struct host *host, struct host_request *request)
+{
+    host_prepare(request);
     if (!host_is_configured(host) || host->closing) {
         host_end(host, request, host->closing ? -ECANCELED : -ENODEV, why_not(host));
     } else if (request->verb == HOST_GET) {
         submit_reader(host, request);
-    } else if ((twin = host_twin(host, request)) != NULL) {
-        list_append(&twin->twins, &request->link);
+    } else if (host_join(host, request)) {
+        return; /* its twin's turn is its own */
     } else if (host->change_count == HOST_CHANGES_MAX) {
         host_end(host, request, -EBUSY, "too many changes of the host wait for their turn");
     } else {

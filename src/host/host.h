@@ -31,6 +31,7 @@
 #define HOST_CHANGES_MAX 8  /* changes that wait for their turn; more get -EBUSY */
 #define HOST_FACT_MAX    128
 #define HOST_READERS_MAX 64 /* the same */
+#define HOST_TWINS_MAX   64 /* who ask for a change that waits or runs; the same */
 #define HOST_FRESH_MS    1000
 #define HOST_TEXT_MAX    1024 /* what host_state_text() writes */
 
@@ -99,7 +100,7 @@ struct host_request {
     enum host_reset reset;
     struct host_boot boot;
     /* Not 0: what it is for. A change that is asked for again for the same, while the first one waits or runs, is made once,
-     * and both get its answer. */
+     * and both get its answer. A reset may have the boot source that was set for it: with another one it is another. */
     uint64_t occasion;
     void (*done)(struct host_request *request);
 
@@ -110,6 +111,7 @@ struct host_request {
 
     struct link link; /* private */
     struct link twins; /* private: asked for again meanwhile */
+    unsigned twin_count;
 };
 
 /* Starts the hook for somebody who may do less than it has to, with these ends of pipes as stdout and stderr, which stay
@@ -135,6 +137,8 @@ void host_reload(struct host *host, const struct host_options *options);
 bool host_is_configured(const struct host *host);
 const struct host_state *host_get_state(const struct host *host);
 void host_submit(struct host *host, struct host_request *request);
+/* Submits a change if it is one that waits or runs, for the same occasion. False: it is not, and nothing is done. */
+bool host_join(struct host *host, struct host_request *request);
 /* True: the platform can't do the request, as far as is known, and `error` says why. */
 bool host_problem(const struct host *host, const struct host_request *request, char error[HOST_ERROR_MAX]);
 /* Requests end with -ECANCELED, also those submitted from now on. */

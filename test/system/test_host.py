@@ -431,7 +431,15 @@ def test_who_asks_again_while_it_runs_does_not_reset_the_host_twice(started, hoo
         (hook.folder / "hold").unlink()
         assert [one.result() for one in asked] == [204] * 12
     assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
-    assert client.post(INSERT, {"Image": url, **OEM}).status == 204 # by then it is a wish of its own
+    (hook.folder / "hold").touch()
+    hook.does("while test $1 = reset -a -e hold; do sleep 0.02; done")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool: # by then it is a wish of its own
+        asked = [pool.submit(doors[0])]
+        wait_for(lambda: (hook.folder / "calls").exists() and "reset" in (hook.folder / "calls").read_text(), "the reset")
+        asked.append(pool.submit(doors[1])) # whose boot source is set already
+        wait_for(lambda: started.log().count("audit: host boot: ") == 14, "the other to have asked")
+        (hook.folder / "hold").unlink()
+        assert [one.result() for one in asked] == [204] * 2
     assert hook.calls() == ["boot Cd Once", "reset ForceRestart"]
 
 

@@ -97,6 +97,41 @@ static void a_change_for_one_occasion_is_made_once(void **state)
     assert_string_equal(asked[0].request.error, asked[1].request.error);
 }
 
+static void on_joined(struct host_request *request)
+{
+    container_of(request, struct asked, request)->done++;
+}
+
+/* Who comes while the second of two changes runs has had the first made already, if it is the same. */
+static void a_reset_is_joined_with_the_boot_source_that_it_follows(void **state)
+{
+    struct rig *rig = *state;
+    struct asked first, joined[HOST_TWINS_MAX + 1];
+    struct host_request reset = {.verb = HOST_RESET, .occasion = 7, .reset = HOST_RESET_FORCE_RESTART, .boot = {.target = HOST_TARGET_CD}},
+                        other = reset;
+    put(rig, "state", CAN);
+    start(rig);
+    put(rig, "hold", "");
+    assert_false(host_join(rig->host, &reset));
+    rig_ask(rig, &first, &reset);
+    other.boot.target = HOST_TARGET_USB;
+    assert_false(host_join(rig->host, &other));
+    for (unsigned i = 0; i < HOST_TWINS_MAX + 1; i++) {
+        joined[i] = (struct asked){.request = reset};
+        joined[i].request.done = on_joined;
+        assert_true(host_join(rig->host, &joined[i].request));
+    }
+    rig_wait(rig, &joined[HOST_TWINS_MAX].done, 1); /* one too many */
+    assert_int_equal(joined[HOST_TWINS_MAX].request.status, -EBUSY);
+    rig_remove(rig, "hold");
+    for (unsigned i = 0; i < HOST_TWINS_MAX; i++) {
+        rig_wait(rig, &joined[i].done, 1);
+        assert_int_equal(joined[i].request.status, 0);
+    }
+    assert_int_equal(first.done, 1);
+    rig_expect_file(rig, "calls", "reset ForceRestart\n");
+}
+
 static void too_many_changes_are_refused(void **state)
 {
     struct rig *rig = *state;
@@ -326,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(changes_run_one_at_a_time_in_their_order),
         TEST(a_change_for_one_occasion_is_made_once),
+        TEST(a_reset_is_joined_with_the_boot_source_that_it_follows),
         TEST(too_many_changes_are_refused),
         TEST(readers_share_an_answer_and_do_not_wait_for_all_changes),
         TEST(too_many_readers_are_refused),
