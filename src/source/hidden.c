@@ -11,8 +11,8 @@
 static const struct {
     const char *folder, *sign, *hint; /* sign: in the root of what is mounted there */
 } hidden[] = {
-    {"/tmp", "/", " (the service has a /tmp of its own, PrivateTmp in its unit: put the image elsewhere, as in /srv)"},
-    {"/var/tmp", "/", " (the service has a /var/tmp of its own, PrivateTmp in its unit: put the image elsewhere, as in /srv)"},
+    {"/tmp", "/systemd-private-", " (the service has a /tmp of its own, PrivateTmp in its unit: put the image elsewhere, as in /srv)"},
+    {"/var/tmp", "/systemd-private-", " (the service has a /var/tmp of its own, PrivateTmp in its unit: put the image elsewhere, as in /srv)"},
     {"/home", "/systemd/inaccessible", " (the service does not see /home, ProtectHome in its unit: put the image elsewhere, as in /srv)"},
     {"/root", "/systemd/inaccessible", " (the service does not see /root, ProtectHome in its unit: put the image elsewhere, as in /srv)"},
     {"/run/user", "/systemd/inaccessible", " (the service does not see /run/user, ProtectHome in its unit: put the image elsewhere, as "

@@ -419,6 +419,7 @@ static void what_a_service_does_not_see_is_said(void **state)
     assert_null(hidden_hint_in("/var/tmp/a.iso", service));
     assert_null(hidden_hint_in("/srv/a.iso", service));
     assert_null(hidden_hint_in("/tmp/a.iso", ""));
+    assert_null(hidden_hint_in("/tmp/a.iso", "22 21 0:3 /@tmp /tmp rw - btrfs /dev/sdb rw\n")); /* everybody's */
     hidden_hint("/tmp/a.iso"); /* whatever this machine has */
 }
 
