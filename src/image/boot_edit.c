@@ -14,8 +14,11 @@
 
 void boot_editor_put(struct boot_editor *editor, const char *bytes, size_t length)
 {
-    if (editor->used + length > editor->room) {
-        editor->room = 2 * (editor->used + length);
+    editor->too_long |= length > BOOT_TEXT_MAX - editor->used;
+    if (editor->too_long)
+        return;
+    if (!editor->out || editor->used + length > editor->room) { /* what is empty is a text, too */
+        editor->room = 2 * (editor->used + length) + 1;
         editor->out = mem_realloc(editor->out, editor->room);
     }
     if (length > 0)
@@ -32,6 +35,11 @@ void boot_editor_copy_to(struct boot_editor *editor, size_t at)
 {
     boot_editor_put(editor, editor->text + editor->copied, at - editor->copied);
     editor->copied = at;
+}
+
+struct boot_edited boot_editor_made(const struct boot_editor *editor)
+{
+    return (struct boot_edited){.text = editor->out, .length = editor->used, .too_long = editor->too_long};
 }
 
 void boot_editor_append(struct boot_editor *editor, size_t divider, size_t end)
@@ -224,6 +232,7 @@ void boot_editor_put_first(struct boot_editor *editor, const char *words, const 
     editor->out = first.out;
     editor->used = first.used;
     editor->room = first.room;
+    editor->too_long |= first.too_long;
 }
 
 static void make_timeout(enum boot_syntax syntax, bool is_main, struct boot_editor *editor)
@@ -265,7 +274,9 @@ bool boot_edit(enum boot_syntax syntax, bool is_main, const char *text, size_t l
     make_timeout(syntax, is_main, &editor);
     mem_free(before);
     mem_free(after);
-    *edited = (struct boot_edited){editor.out, editor.used, wish->arguments ? editor.kernels : 0, editor.timeouts};
+    *edited = boot_editor_made(&editor);
+    edited->kernels = wish->arguments ? editor.kernels : 0;
+    edited->timeouts = editor.timeouts;
     if (edited->kernels > 0 || edited->timeouts > 0)
         return true;
     mem_free(editor.out);

@@ -13,6 +13,7 @@
 #define BOOT_TIMEOUT_MAX 3600
 #define BOOT_DEFAULT_MAX 200 /* bytes */
 #define BOOT_ARGUMENTS_MAX 2000 /* bytes; a kernel takes 2048 in all on x86 */
+#define BOOT_TEXT_MAX (512u << 10) /* bytes of what an edit makes of a text: each of its lines may grow by all arguments */
 
 enum boot_syntax {
     BOOT_GRUB,     /* linux, linux16, linuxefi in grub.cfg */
@@ -38,6 +39,7 @@ const char *boot_wish_problem(const struct boot_wish *wish);
 struct boot_edited {
     char *text; /* for mem_free() */
     size_t length;
+    bool too_long; /* it would be longer than BOOT_TEXT_MAX, and is not whole */
     unsigned kernels, timeouts; /* that were changed or made */
 };
 /* False: nothing of the text is changed by the wish. A timeout is made where there is none in a configuration that starts

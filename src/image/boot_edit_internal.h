@@ -11,6 +11,7 @@ struct boot_editor {
     size_t copied; /* bytes of it that are in `out` */
     char *out;
     size_t used, room;
+    bool too_long; /* for BOOT_TEXT_MAX: what is put then is left out */
     const char *before, *after; /* the arguments, as the syntax writes them: before a line's "---", and at its end */
     const char *timeout;        /* as the syntax writes it; NULL: it is left alone */
     unsigned kernels, timeouts;
@@ -19,6 +20,7 @@ struct boot_editor {
 void boot_editor_put(struct boot_editor *editor, const char *bytes, size_t length);
 void boot_editor_put_text(struct boot_editor *editor, const char *text);
 void boot_editor_copy_to(struct boot_editor *editor, size_t at);
+struct boot_edited boot_editor_made(const struct boot_editor *editor); /* with no kernels and no timeouts */
 /* A kernel's line, the last word of which ends at `end`; its "---" stands at `divider`, or is 0. */
 void boot_editor_append(struct boot_editor *editor, size_t divider, size_t end);
 

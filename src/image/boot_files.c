@@ -137,6 +137,15 @@ static void add_file(const struct search *search, const char *folder, const stru
     add_record(search, file, entry->record);
 }
 
+static bool search_next(const struct search *search, const struct tree_entry *folder, uint32_t *position, struct tree_entry *entry)
+{
+    if (*search->view->error)
+        return false;
+    if (search->found->looked_at++ == BOOT_ENTRIES_MAX)
+        return view_refuse(search->view, "the image's directories have too many entries to be looked through");
+    return search->tree->next(search->tree, search->view, folder, position, entry);
+}
+
 /* GRUB checks configurations that have a signature beside them. */
 static void note_signature(const struct search *search, const char *folder, const char *name)
 {
@@ -151,17 +160,24 @@ static void note_signatures(const struct search *search, const struct tree_entry
 {
     struct tree_entry entry;
     uint32_t position = 0;
-    while (search->tree->next(search->tree, search->view, folder, &position, &entry))
+    while (search_next(search, folder, &position, &entry))
         if (has_ending(entry.name, ".sig"))
             note_signature(search, path, entry.name);
+}
+
+/* Also the file that another tree of the image has by that name: Joliet and ISO 9660 can't have each of Rock Ridge's. */
+static bool is_named(const struct search *search, const struct tree_entry *entry)
+{
+    const struct boot_file *same = search->fat ? NULL : find_same(search->found, NULL, entry);
+    return strcasecmp(entry->name, search->name) == 0 || (same && same->named >> search->change & 1);
 }
 
 static void list_named(const struct search *search, const struct tree_entry *folder, const char *path)
 {
     struct tree_entry entry;
     uint32_t position = 0;
-    while (search->tree->next(search->tree, search->view, folder, &position, &entry)) {
-        if (entry.directory || strcasecmp(entry.name, search->name) != 0)
+    while (search_next(search, folder, &position, &entry)) {
+        if (entry.directory || !is_named(search, &entry))
             continue;
         if (entry.odd || entry.length > VIEW_ONE_MAX)
             view_refuse(search->view, "%s/%s is too large to be changed (%u KiB at most)", path, entry.name, VIEW_ONE_MAX >> 10);
@@ -192,7 +208,7 @@ static void list_folder(const struct search *search, const struct tree_entry *fo
 {
     struct tree_entry entry;
     uint32_t position = 0;
-    while (search->tree->next(search->tree, search->view, folder, &position, &entry)) {
+    while (search_next(search, folder, &position, &entry)) {
         bool plain = !entry.directory && !entry.odd && entry.length > 0 && entry.length <= VIEW_ONE_MAX;
         if (plain && is_configuration(search->place, entry.name))
             add_file(search, path, &entry);
@@ -204,9 +220,10 @@ static void list_folder(const struct search *search, const struct tree_entry *fo
 
 /* --- the way to a folder --- */
 
-static bool is_step(const char *pattern, size_t length, const char *name)
+/* Only the places have stars. */
+static bool is_step(const struct search *search, const char *pattern, size_t length, const char *name)
 {
-    if (length == 1 && *pattern == '*')
+    if (search->place && length == 1 && *pattern == '*')
         return true;
     return strlen(name) == length && strncasecmp(pattern, name, length) == 0;
 }
@@ -221,10 +238,10 @@ static void boot_files_walk(const struct search *search, const struct tree_entry
     }
     size_t length = strcspn(pattern, "/");
     const char *rest = pattern + length + (pattern[length] == '/');
-    while (search->tree->next(search->tree, search->view, folder, &position, &entry)) {
+    while (search_next(search, folder, &position, &entry)) {
         char below[BOOT_PATH_MAX];
         int n = snprintf(below, sizeof below, "%s/%s", path, entry.name);
-        if (entry.directory && is_step(pattern, length, entry.name) && n > 0 && (size_t)n < sizeof below - TREE_NAME_MAX)
+        if (entry.directory && is_step(search, pattern, length, entry.name) && n > 0 && (size_t)n < sizeof below - TREE_NAME_MAX)
             boot_files_walk(search, &entry, below, rest);
     }
 }
@@ -241,6 +258,12 @@ static void search_named(struct search *search, const struct file_changes *named
     boot_files_walk(search, &search->tree->root, "", *folder ? folder + 1 : folder);
 }
 
+static void search_all_named(struct search *search, const struct file_changes *named)
+{
+    for (unsigned i = 0; i < named->count && !*search->view->error; i++)
+        search_named(search, named, i);
+}
+
 static void search_tree(struct boot_files *found, struct view *view, const struct tree *tree, const struct fat *fat,
                         const struct file_changes *named)
 {
@@ -249,8 +272,7 @@ static void search_tree(struct boot_files *found, struct view *view, const struc
         search.place = &places[i];
         boot_files_walk(&search, &tree->root, "", places[i].path);
     }
-    for (unsigned i = 0; i < named->count && !*view->error; i++)
-        search_named(&search, named, i);
+    search_all_named(&search, named);
 }
 
 /* --- all file systems --- */
@@ -279,6 +301,10 @@ void boot_files_find(struct boot_files *found, struct view *view, const struct f
         iso_open_partition(&found->iso, view, partitions.early[i]);
     for (unsigned i = 0; i < found->iso.tree_count; i++)
         search_tree(found, view, &found->iso.trees[i].tree, NULL, named);
+    for (unsigned i = 0; i < found->iso.tree_count; i++) { /* once more: now it is known which blocks have those names */
+        struct search search = {.found = found, .view = view, .tree = &found->iso.trees[i].tree};
+        search_all_named(&search, named);
+    }
     for (unsigned i = 0; i < found->iso.boot_count; i++)
         search_fat(found, view, found->iso.boots[i], named);
     for (unsigned i = 0; i < partitions.count; i++)

@@ -14,6 +14,7 @@
 #define BOOT_FILES_MAX 64
 #define BOOT_FATS_MAX 4
 #define BOOT_CHECKSUMS_MAX 4
+#define BOOT_ENTRIES_MAX (256u << 10) /* of directories, each time one is looked through: names may be there many times, in a ring */
 #define BOOT_PATH_MAX 320 /* FILE_CHANGES_PATH_MAX, and one more name */
 #define BOOT_LOOKED_FOR                                                                                                \
     "grub.cfg and its like below boot/grub, boot/grub2, grub and EFI, isolinux.cfg, syslinux.cfg and their like, "     \
@@ -43,6 +44,7 @@ struct boot_files {
     unsigned count;
     struct tree_entry checksums[BOOT_CHECKSUMS_MAX]; /* lists at the top of ISO 9660: md5sum.txt, SHA256SUMS and their like */
     unsigned checksums_count;
+    unsigned looked_at; /* entries of directories */
 };
 
 /* Everything that can be found with what is known of the image (see struct view); to be cleared in any case. */

@@ -281,6 +281,6 @@ bool boot_menu_set_default(const struct boot_menu *menu, enum boot_syntax syntax
         mem_free(editor.out);
         return false;
     }
-    *edited = (struct boot_edited){.text = editor.out, .length = editor.used};
+    *edited = boot_editor_made(&editor);
     return true;
 }

@@ -114,7 +114,7 @@ static void grub_key_of(const struct grub_entry *entry, char key[BOOT_MENU_NAME_
 
 static void take_entry(struct grub_menu *menu, const struct grub_entry *entry, const char key[BOOT_MENU_NAME_MAX])
 {
-    char titles[GRUB_NAME_MAX + BOOT_MENU_NAME_MAX] = "", keys[GRUB_NAME_MAX + BOOT_MENU_NAME_MAX] = "";
+    char titles[GRUB_NAME_MAX + BOOT_MENU_NAME_MAX] = "", keys[GRUB_NAME_MAX + BOOT_MENU_NAME_MAX] = "", decimal[16];
     size_t title = 0, used = 0;
     for (unsigned i = 0; i < menu->depth; i++) {
         title += (size_t)snprintf(titles + title, sizeof titles - title, "%s>", menu->levels[i].title);
@@ -122,12 +122,13 @@ static void take_entry(struct grub_menu *menu, const struct grub_entry *entry, c
     }
     snprintf(titles + title, sizeof titles - title, "%s", entry->title);
     snprintf(keys + used, sizeof keys - used, "%s", key);
+    snprintf(decimal, sizeof decimal, "%u", menu->count);
     boot_menu_see(menu->menu, titles);
     bool number = menu->depth == 0 && boot_menu_is_number(menu->menu, menu->count);
     if (menu->found)
         return;
-    if (number) /* also where a title or an id is only known to GRUB */
-        menu->found = mem_strdup(menu->menu->wanted);
+    if (number) /* also where a title or an id is only known to GRUB, for which 010 is 8 */
+        menu->found = mem_strdup(decimal);
     else if (boot_menu_is_wanted(menu->menu, entry->title) || boot_menu_is_wanted(menu->menu, entry->id) ||
              boot_menu_is_wanted(menu->menu, titles))
         menu->found = mem_strdup(keys);

@@ -91,7 +91,7 @@ static void show_change(FILE *diff, const struct boot_file *file, const char *be
 struct boot_draft {
     char *text;
     size_t length;
-    bool changed;
+    bool changed, too_long;
     unsigned kernels, timeouts, defaults, file_changes;
 };
 
@@ -110,6 +110,7 @@ static void draft_take(struct boot_draft *draft, const struct boot_edited *edite
     mem_free(draft->text);
     draft->text = edited->text;
     draft->length = edited->length;
+    draft->too_long |= edited->too_long;
     draft->changed = true;
     draft->kernels += edited->kernels;
     draft->timeouts += edited->timeouts;
@@ -157,6 +158,10 @@ static void apply_draft(struct boot_plan *plan, struct boot_file *file, const ch
         boot_plan_warn(plan, "%s is signed, and stays as it is", file->path);
         return;
     }
+    if (draft->too_long) {
+        view_refuse(&plan->view, "%s would be larger than %u KiB", file->path, BOOT_TEXT_MAX >> 10);
+        return;
+    }
     bool may_lose = draft->file_changes == 0; /* what somebody gave is not padding */
     size_t length = may_lose ? boot_edit_without_padding(draft->text, draft->length, room_of(file)) : draft->length;
     boot_plan_replace(plan, file, draft->text, length, behind);
@@ -169,25 +174,43 @@ static void apply_draft(struct boot_plan *plan, struct boot_file *file, const ch
     plan->file_changes += draft->file_changes;
 }
 
-static bool is_booted(const struct iso *iso, const struct boot_file *file)
+/* By El Torito, or as a partition that lies in the file. */
+static bool is_booted(const struct boot_files *found, const struct boot_file *file)
 {
-    for (unsigned i = 0; i < iso->boot_count && !file->fat; i++)
-        if (iso->boots[i] == (uint64_t)file->entry.start * ISO_BLOCK)
+    uint64_t start = (uint64_t)file->entry.start * ISO_BLOCK;
+    for (unsigned i = 0; i < found->iso.boot_count && !file->fat; i++)
+        if (found->iso.boots[i] == start)
+            return true;
+    for (unsigned i = 0; i < found->fat_count && !file->fat; i++)
+        if (found->fats[i].at == start)
             return true;
     return false;
 }
 
-/* What firmware starts, or checks, is no file that somebody may name. Always the same answer as view_refuse()'s opposite. */
-static bool names_program(struct boot_plan *plan, const struct boot_file *file, const char *text)
+/* The first path by which the file is named, `but` for that one: blocks may have several names. NULL: there is none. */
+static const char *named_path(const struct boot_plan *plan, const struct boot_file *file, const char *but)
+{
+    for (unsigned i = 0; i < plan->wish.files->count; i++)
+        if (is_named_by(file, i) && (!but || strcasecmp(plan->wish.files->list[i].path, but) != 0))
+            return plan->wish.files->list[i].path;
+    return NULL;
+}
+
+/* What firmware starts, or checks, is no file that somebody may name, and one file is not two. Always the same answer as
+ * view_refuse()'s opposite. */
+static bool names_wrongly(struct boot_plan *plan, const struct boot_file *file, const char *text)
 {
     size_t length = strlen(file->path);
     bool efi = length > 4 && strcasecmp(file->path + length - 4, ".efi") == 0;
     bool program = file->entry.length >= 2 && memcmp(text, "MZ", 2) == 0;
+    const char *path = named_path(plan, file, NULL), *other = named_path(plan, file, path);
     if (file->is_signed)
         return !view_refuse(&plan->view, "%s is signed, and stays as it is", file->path);
     if (efi || program)
         return !view_refuse(&plan->view, "%s is a program that may be signed, and stays as it is", file->path);
-    return is_booted(&plan->found.iso, file) &&
+    if (other)
+        return !view_refuse(&plan->view, "%s and %s are one file on the image (change it by one of its names)", path, other);
+    return is_booted(&plan->found, file) &&
            !view_refuse(&plan->view, "%s is what the firmware boots, and stays as it is", file->path);
 }
 
@@ -196,7 +219,7 @@ static void change_file(struct boot_plan *plan, struct boot_file *file, FILE *di
     struct boot_draft before, draft;
     if (!draft_begin(plan, file, &before))
         return;
-    if (file->named && names_program(plan, file, before.text)) {
+    if (file->named && names_wrongly(plan, file, before.text)) {
         mem_free(before.text);
         return;
     }

@@ -278,9 +278,10 @@ bool fat_open(struct fat *fat, struct view *view, uint64_t at)
 
 /* --- replacing --- */
 
+/* The next one from *cluster on; those before it have been seen. */
 static bool find_free(struct changes *changes, const struct fat *fat, uint32_t *cluster)
 {
-    for (uint32_t c = 2; is_cluster(fat, c) && link_at(fat, c) - fat->tables < TABLE_SEARCHED; c++) {
+    for (uint32_t c = *cluster; is_cluster(fat, c) && link_at(fat, c) - fat->tables < TABLE_SEARCHED; c++) {
         uint32_t link;
         if (!read_link(changes, fat, c, &link))
             return false;
@@ -292,15 +293,15 @@ static bool find_free(struct changes *changes, const struct fat *fat, uint32_t *
 }
 
 /* The cluster behind `cluster`, which is made if there is none. */
-static bool fat_extend(struct changes *changes, const struct fat *fat, uint32_t *cluster)
+static bool fat_extend(struct changes *changes, const struct fat *fat, uint32_t *cluster, uint32_t *unused)
 {
     uint32_t next;
     if (!next_cluster(changes, fat, *cluster, &next))
         return false;
-    if (next == 0 && (!find_free(changes, fat, &next) || !write_link(changes, fat, next, last_link(fat)) ||
-                      !write_link(changes, fat, *cluster, next)))
+    if (next == 0 && (!find_free(changes, fat, unused) || !write_link(changes, fat, *unused, last_link(fat)) ||
+                      !write_link(changes, fat, *cluster, *unused)))
         return false;
-    *cluster = next;
+    *cluster = next ? next : *unused;
     return true;
 }
 
@@ -324,7 +325,7 @@ bool fat_replace(struct changes *changes, const struct fat *fat, const struct tr
                  uint32_t length)
 {
     unsigned char size[4];
-    uint32_t cluster = file->start;
+    uint32_t cluster = file->start, unused = 2;
     put_little32(size, length);
     if (!is_cluster(fat, cluster))
         return view_refuse(changes->view, "the image's EFI partition is damaged");
@@ -335,7 +336,7 @@ bool fat_replace(struct changes *changes, const struct fat *fat, const struct tr
         offset += n;
         if (offset == length)
             break;
-        if (!fat_extend(changes, fat, &cluster))
+        if (!fat_extend(changes, fat, &cluster, &unused))
             return false;
     }
     return fat_end_chain(changes, fat, cluster) && changes_write(changes, file->record + 28, size, sizeof size);

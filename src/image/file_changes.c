@@ -10,6 +10,8 @@ static void file_change_clear(struct file_change *change)
 {
     mem_free(change->path);
     mem_free(change->mark);
+    if (change->text)
+        explicit_bzero(change->text, change->length); /* wipe_free() leaves large ones, which are refused here */
     wipe_free(change->text);
     memset(change, 0, sizeof *change);
 }

@@ -35,9 +35,11 @@ def given(changes):
     return word("image-files", changes)
 
 
+ENTRY = "/loader/entries/a-long-name.conf"
 CHANGES = {"/preseed.cfg": f"d-i netcfg/get_hostname string {{slot}}\n# {CANARY}\n" + "x" * 2100,
            "/isolinux/txt.cfg": [{"insert": "label more\n\tkernel /boot/vmlinuz", "before": "label inst"}, {"insert": "# end"}],
            "/EFI/BOOT/grub.cfg": "set timeout=2\n",
+           ENTRY: "title y\n" + "#" * 1100,
            "/boot/grub/grub.cfg": {"insert": "set color=red", "after": "set timeout"},
            "/md5sum.txt": {"base64": "AAEC"}}
 
@@ -50,7 +52,7 @@ def test_files_are_replaced_and_have_further_lines(slots, seeded, tmp_path):
     check_accepted(out)
     for tree in TREES.values():
         was, now = files(seeded.image, tree), files(out, tree)
-        assert {p for p in was if was[p] != now[p]} == set(CHANGES) - {"/EFI/BOOT/grub.cfg"} | {"/boot/efi.img"}
+        assert {p for p in was if was[p] != now[p]} == set(CHANGES) - {"/EFI/BOOT/grub.cfg", ENTRY} | {"/boot/efi.img"}
         assert now["/preseed.cfg"].decode() == CHANGES["/preseed.cfg"].replace("{slot}", "cd")
         assert now["/md5sum.txt"] == b"\0\1\2"
         assert now["/boot/grub/grub.cfg"].decode() == GRUB.replace("timeout=1\n", "timeout=1\nset color=red\n").replace("---", "--- mark=1")
@@ -58,6 +60,7 @@ def test_files_are_replaced_and_have_further_lines(slots, seeded, tmp_path):
             "label more\n\tkernel /boot/vmlinuz\n\tappend mark=1\n" + TXT.replace("--- quiet", "--- quiet mark=1") + "# end\n"
     fat = now["/boot/efi.img"]
     assert from_efi(fat, tmp_path, "EFI/BOOT/grub.cfg") == "set timeout=2\n"
+    assert from_efi(fat, tmp_path, ENTRY[1:]) == CHANGES[ENTRY] # in three clusters, and not in one
     (tmp_path / "fat").write_bytes(fat)
     assert subprocess.run(["fsck.vfat", "-n", tmp_path / "fat"], check=False).returncode == 0 # what it was longer is free
 
@@ -67,7 +70,7 @@ def test_a_dry_run_shows_them(slots, seeded):
     lines = d.ok(f"insert cd {seeded.image} {given(CHANGES)} dry-run")
     assert "+set color=red" in lines and "-" + SEED.rstrip() in lines and "+d-i netcfg/get_hostname string cd" in lines
     assert any(line.startswith("binary: ") and line.endswith(" bytes by 3") for line in lines)
-    assert "0 kernels, 0 timeouts, 0 defaults and 6 changes by name in 5 files" in lines
+    assert "0 kernels, 0 timeouts, 0 defaults and 7 changes by name in 6 files" in lines
     assert d.slot()["state"] == "empty"
 
 

@@ -88,6 +88,7 @@ static void grub_takes_titles_ids_numbers_and_ways_into_submenus(void **state)
     check_grub("deep", "set default=0\n" ENTRIES, "set default='more>deep'\n" ENTRIES);
     check_grub("Ad>vanced>Deep $x", ENTRIES, "set default='more>deep'\n" ENTRIES);
     check_grub("3", ENTRIES, "set default='3'\n" ENTRIES); /* its title is only known to GRUB */
+    check_grub("03", ENTRIES, "set default='3'\n" ENTRIES); /* GRUB takes 010 for 8 */
     check_grub("a>b", "menuentry 'a>b' {}", "set default='a>>b'\nmenuentry 'a>b' {}");
 }
 
