@@ -3,7 +3,10 @@
 const CONFIG_FILES_MAX = 40 << 10; // bytes: in base64 and with their names they must fit in one request
 
 /** What a form says of the image's boot configurations. */
-export function bootChanges({ elements: { kernelArgs, menuTimeout, menuDefault } }) {
+export function bootChanges(form) {
+    const { kernelArgs, menuTimeout, menuDefault } = form.elements;
+    if (!form.checkValidity()) // nobody submits it, so the browser does not say so
+        throw new Error('The menu timeout is a whole number of seconds, 3600 at most.');
     return {
         ...(kernelArgs.value.trim() && { kernelArgs: kernelArgs.value.trim() }),
         ...(menuTimeout.value && { menuTimeout: Number(menuTimeout.value) }),

@@ -239,6 +239,9 @@ pageTest('a URL that fails says why, one that works is inserted', async (page, d
     await card(page, 'slot1').getByLabel('Write-protected').first().uncheck();
     await card(page, 'slot1').getByText('Changes in the image').click();
     await card(page, 'slot1').getByLabel('Kernel arguments').fill('quiet a=b');
+    await card(page, 'slot1').getByLabel('Menu timeout').fill('1.5');
+    await card(page, 'slot1').getByLabel('URL of the image').press('Enter');
+    await error(page, 'a whole number of seconds', 'slot1');
     await card(page, 'slot1').getByLabel('Menu timeout').fill('5');
     await card(page, 'slot1').getByLabel('URL of the image').press('Enter');
     await state(page, 'Ready', 'slot1');
