@@ -202,7 +202,12 @@ def test_subscriptions_stay(users, folder, daemon, listener, ca):
         kept = [subscribe(admin, one, Context="kept", ResourceTypes=["Task"]), subscribe(admin, one, Context="lost", **secret)]
         assert admin.patch(EVENTS, {"DeliveryRetryAttempts": 7, "DeliveryRetryIntervalSeconds": 8}).status == 200
         file = folder / "event-subscriptions.json"
-        wait_for(lambda: file.exists() and '"attempts": 7' in file.read_text(), "the file")
+
+        def is_written():  # and is not that of the daemon before
+            text = file.read_text() if file.exists() else ""
+            return '"attempts": 7' in text and '"kept"' in text and ("CANARY" in text or secrets == "no")
+
+        wait_for(is_written, "the file")
         assert ("CANARY" in file.read_text()) == (secrets == "yes") and file.stat().st_mode & 0o777 == 0o600
         d.kill()
         again = restarted(d, *keys)

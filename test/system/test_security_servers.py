@@ -143,7 +143,8 @@ def test_credentials_do_not_follow_a_redirect(own, server, door, differs):
                                       else r.answer(401, [("WWW-Authenticate", 'Basic realm="x"')]))
         assert insert(d, door, server.url(), "alice", "CANARY").good
         assert handle(d.uri()).pread(50_000, 1000) == IMAGE[1000:51_000]
-        assert server.requests[-1].headers["authorization"] == basic("alice", "CANARY")
+        told = [r.headers["authorization"] for r in server.requests if "authorization" in r.headers]
+        assert told and set(told) == {basic("alice", "CANARY")}
         assert len(other.requests) > 1 and not any("authorization" in r.headers for r in other.requests)
     finally:
         other.stop()
