@@ -86,7 +86,7 @@ def test_an_insert_that_can_not_be_is_refused_at_once(daemon, liar):
     d = daemon()
     liar.behaviour = lambda request: request.answer(404)
     _, seconds = timed(lambda: d.error(f"insert 0 {liar.url()}"))
-    assert seconds < 4 and len(liar.requests) == 1
+    assert seconds < 4 and len(liar.requests) in (1, 2)  # one that is answered late has another beside it
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
