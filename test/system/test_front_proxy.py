@@ -107,6 +107,15 @@ def serves(site, browser, image, slot="slot0"):
     assert found.hexdigest() == hashlib.sha256(image.data).hexdigest() and not browser.faults
 
 
+def browser_serves(site, web):
+    """A browser's file is told of at once, and read whole; then the browser ends it."""
+    image = Image(random.Random(5).randbytes(6 * MIB + 999))
+    browsers = []
+    first_event(web, "/api/events", lambda: browsers.append(Browser(web, image, name="rescue.iso")))
+    serves(site, browsers[0], image)
+    browsers[0].stop()
+
+
 def test_nginx_takes_the_file(certificates, tmp_path):
     """With both names at one address, as they are there."""
     text = (TOP / "packaging/nginx/front.conf").read_text().replace("/etc/nginx/bmc.pem", f"{certificates}/good.pem")
@@ -123,11 +132,7 @@ def test_our_page(site, front, folder):
     assert b"app.js" in web.ok("GET", "/").body and web.ok("GET", "/app.js").status == 200
     web.login("admin")
     assert 'peer="127.0.0.7"' in site.daemon.log()
-    image = Image(random.Random(5).randbytes(6 * MIB + 999))
-    browsers = []
-    first_event(web, "/api/events", lambda: browsers.append(Browser(web, image, name="rescue.iso")))
-    serves(site, browsers[0], image)
-    browsers[0].stop()
+    browser_serves(site, web)
     site.wait_state("slot0", "empty")
 
     data = random.Random(6).randbytes(3 * MIB)
@@ -272,11 +277,7 @@ def test_caddy(site, caddy, folder):
     web, below = caddy
     web.login("admin")
     assert 'peer="127.0.0.7"' in site.daemon.log()
-    image = Image(random.Random(5).randbytes(6 * MIB + 999))
-    browsers = []
-    first_event(web, "/api/events", lambda: browsers.append(Browser(web, image, name="rescue.iso")))
-    serves(site, browsers[0], image)
-    browsers[0].stop()
+    browser_serves(site, web)
     data = random.Random(6).randbytes(3 * MIB)
     assert web.ask("PUT", "/api/uploads/new.iso", headers={"Origin": web.origin}, body=data).status == 201
     assert (folder / "uploads/new.iso").read_bytes() == data

@@ -65,6 +65,18 @@ function daemonTest(name, body, { settings = [], user = 'admin', timeout = 60_00
     });
 }
 
+/** With the password of the account that the page had; it is tried until the daemon has seen that it is enabled again. */
+async function logInAgain(page) {
+    await until(async () => {
+        if (await page.locator('#login').isHidden())
+            return true;
+        await page.locator('#login').getByLabel('Password').fill(PASSWORD);
+        await page.keyboard.press('Enter');
+        await settle(500);
+        return page.locator('#login').isHidden();
+    }, 'logged in again');
+}
+
 async function serve(page, path, name = 'slot0') {
     await state(page, 'Empty', name);
     await pick(page, name, path);
@@ -382,14 +394,7 @@ daemonTest('an account that is disabled loses what its browser serves, and is to
     await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
     await until(async () => (await daemon.slot()).state === 'empty', 'the slot is empty');
     daemon.account('operator', '', '--enable');
-    await until(async () => {
-        if (await page.locator('#login').isHidden())
-            return true;
-        await page.locator('#login').getByLabel('Password').fill(PASSWORD);
-        await page.keyboard.press('Enter');
-        await settle(500);
-        return page.locator('#login').isHidden();
-    }, 'logged in again');
+    await logInAgain(page);
     await error(page, 'Not allowed: the login of the browser\'s user has ended');
     await card(page).getByRole('button', { name: 'Insert it again' }).click();
     await state(page, 'Ready');
@@ -575,14 +580,7 @@ daemonTest('a file that changes while it is uploaded, and a login that is over: 
     daemon.account('operator', '', '--disable');
     await page.getByRole('alert').filter({ hasText: 'The session has ended.' }).waitFor();
     daemon.account('operator', '', '--enable');
-    await until(async () => {
-        if (await page.locator('#login').isHidden())
-            return true;
-        await page.locator('#login').getByLabel('Password').fill(PASSWORD);
-        await page.keyboard.press('Enter');
-        await settle(500);
-        return page.locator('#login').isHidden();
-    }, 'logged in again');
+    await logInAgain(page);
     await row.getByText(/\d MiB of 40.0 MiB · .*left/).waitFor();
     assert.equal(await page.getByText('Log in first.').isVisible(), false);
     writeFileSync(path, randomBytes(MIB));
